@@ -1,0 +1,113 @@
+"""The contract of a collector, and `gather`, which asks them all in parallel under one deadline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
+from datetime import datetime
+from typing import Protocol
+
+from governance.errors import GovernanceError
+from governance.model.facts import Facts, FactValue, Origin, Unknown
+from governance.model.request import Request, utc_text
+
+
+class Collector(Protocol):
+    """Asks one edge for some facts.
+
+    | member | meaning |
+    | --- | --- |
+    | `name` | the source named with each fact |
+    | `supplies` | every fact name this collector may return; those it does not return become unknown |
+    | `collect(request)` | the facts. May raise `GovernanceError`: then all of `supplies` are unknown, with that reason |
+
+    A collector may take seconds, and must bound its own IO: `gather` stops waiting at its deadline and leaves the
+    thread to end by itself.
+    """
+
+    @property
+    def name(self) -> str:
+        """The source named with each fact."""
+        ...
+
+    @property
+    def supplies(self) -> frozenset[str]:
+        """Every fact name that `collect` may return."""
+        ...
+
+    def collect(self, request: Request) -> Mapping[str, FactValue]:
+        """The facts about the request's artifact."""
+        ...
+
+
+Gather = Callable[[Request], Facts]
+
+
+def gather(
+    collectors: Sequence[Collector], request: Request, *, deadline: float, now: Callable[[], datetime]
+) -> Facts:
+    """Ask every collector in parallel; wait at most `deadline` seconds for all of them together.
+
+    A collector that raises, returns a fact it did not announce, or is late supplies `Unknown` with the reason. Two
+    collectors that supply the same name are a mistake in wiring and raise `ValueError`, since neither can be trusted
+    to win.
+    """
+    _check_disjoint(collectors)
+    if not collectors:
+        return Facts({})
+    executor = ThreadPoolExecutor(max_workers=len(collectors), thread_name_prefix="collect")
+    try:
+        running: list[tuple[Collector, Future[Mapping[str, FactValue]]]] = [
+            (collector, executor.submit(collector.collect, request)) for collector in collectors
+        ]
+        wait_for([future for _, future in running], timeout=deadline)
+    finally:
+        executor.shutdown(wait=False, cancel_futures=True)
+    values: dict[str, FactValue] = {}
+    origins: dict[str, Origin] = {}
+    for collector, future in running:
+        found = _result(collector, future, deadline)
+        origin = Origin(source=collector.name, observed_at=utc_text(now()))
+        for name, value in found.items():
+            values[name] = value
+            origins[name] = origin
+    return Facts(values, origins)
+
+
+def _result(
+    collector: Collector, future: Future[Mapping[str, FactValue]], deadline: float
+) -> dict[str, FactValue]:
+    if not future.done():
+        return dict.fromkeys(
+            collector.supplies, Unknown(f"{collector.name} gave no answer within {deadline:g} s")
+        )
+    error = future.exception()
+    if error is not None:
+        # A mistake of ours in a collector must not read as good news either, so nothing is re-raised here.
+        reason = (
+            error.message
+            if isinstance(error, GovernanceError)
+            else f"{type(error).__name__} in {collector.name}"
+        )
+        return dict.fromkeys(collector.supplies, Unknown(reason))
+    found = future.result()
+    stray = [name for name in found if not _announced(name, collector.supplies)]
+    if stray:
+        reason = f"{collector.name} returned facts it does not announce: {', '.join(sorted(stray)[:5])}"
+        return dict.fromkeys(collector.supplies, Unknown(reason))
+    silent = Unknown(f"{collector.name} did not say")
+    return dict.fromkeys(collector.supplies, silent) | dict(found)
+
+
+def _announced(name: str, supplies: frozenset[str]) -> bool:
+    return name in supplies or (name.startswith("property.") and "property.*" in supplies)
+
+
+def _check_disjoint(collectors: Sequence[Collector]) -> None:
+    seen: dict[str, str] = {}
+    for collector in collectors:
+        for name in collector.supplies:
+            if name in seen:
+                raise ValueError(f"fact `{name}` is supplied by both {seen[name]} and {collector.name}")
+            seen[name] = collector.name

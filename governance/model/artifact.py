@@ -1,0 +1,123 @@
+"""Artifacts and where they lie.
+
+An artifact is the whole thing that a verdict is about: a model with all its files, or a single file where no model
+surrounds it. File names are relative POSIX paths below the artifact's root and are checked here, once: nothing that
+could leave a folder becomes a `FileEntry`.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from dataclasses import dataclass, field
+from typing import NewType
+
+from governance.errors import UnsafePathError
+from governance.model.digest import Digest, Sha256, file_digest, tree_digest
+
+RepositoryKey = NewType("RepositoryKey", str)
+"""An Artifactory repository key. Made by `parse_repository_key` alone."""
+
+RelativePath = NewType("RelativePath", str)
+"""A POSIX path without root, `.`/`..` parts, backslash, drive letter or control character. Made by
+`parse_relative_path` alone."""
+
+FOLDER_SIGNATURE = "model.sig"
+"""Name of the signature bundle beside a folder's files (OpenSSF Model Signing v1.0, section on file names)."""
+
+FILE_SIGNATURE_SUFFIX = ".mlgov.sig"
+"""Suffix of the signature bundle beside a file that was logged alone."""
+
+_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_DRIVE = re.compile(r"[A-Za-z]:")
+_MAX_PATH = 4096
+
+
+class Kind(enum.StrEnum):
+    """What sort of thing an artifact is."""
+
+    MODEL = "model"
+    FILE = "file"
+    FOLDER = "folder"
+    DATASET = "dataset"
+    PACKAGE = "package"
+    IMAGE = "image"
+
+
+def parse_repository_key(text: str) -> RepositoryKey:
+    """Check an Artifactory repository key. Raises `ValueError`."""
+    if not _KEY.fullmatch(text):
+        raise ValueError(f"`{text[:80]}` is not a repository key")
+    return RepositoryKey(text)
+
+
+def parse_relative_path(text: str) -> RelativePath:
+    """Check a file name that came from outside. Raises `UnsafePathError`, naming what is wrong with it."""
+    shown = text[:120]
+    if not text or len(text) > _MAX_PATH:
+        raise UnsafePathError(f"a file name of {len(text)} characters (1 to {_MAX_PATH} are allowed)")
+    if _CONTROL.search(text) or "\\" in text:
+        raise UnsafePathError(f"file name {shown!r} holds a control character or a backslash")
+    if text.startswith("/") or _DRIVE.match(text):
+        raise UnsafePathError(f"file name {shown!r} is absolute")
+    if any(part in {"", ".", ".."} for part in text.split("/")):
+        raise UnsafePathError(f"file name {shown!r} holds an empty, `.` or `..` part")
+    return RelativePath(text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileEntry:
+    """One file of an artifact. `size` in bytes; `sha256` is None while nobody has computed it."""
+
+    path: RelativePath
+    size: int | None = None
+    sha256: Sha256 | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """A thing with kind, name, version, location and digest.
+
+    `host` is host and port of the Artifactory that holds it, `path` the root below the repository (`""` is the
+    repository itself). `files` are sorted by path and do not hold the signature bundle, so that signing an artifact
+    does not change its identity. For `Kind.FILE` there is exactly one entry, and `path` is the folder that holds it.
+    """
+
+    kind: Kind
+    host: str
+    repository: RepositoryKey
+    path: str
+    name: str
+    version: str | None = None
+    files: tuple[FileEntry, ...] = ()
+    _digest: Digest | None = field(default=None, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "files", tuple(sorted(self.files, key=lambda entry: entry.path)))
+        object.__setattr__(self, "_digest", self._compute_digest())
+
+    @property
+    def ref(self) -> str:
+        """`repository/path` of the artifact, with the file's name where the artifact is a single file."""
+        parts = [self.repository, self.path]
+        if self.kind is Kind.FILE and self.files:
+            parts.append(self.files[0].path)
+        return "/".join(part for part in parts if part)
+
+    @property
+    def digest(self) -> Digest | None:
+        """The identity of the bytes, or None while the SHA-256 of any file is not known (or there is no file)."""
+        return self._digest
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of all files together, or None while one is not known."""
+        sizes = [entry.size for entry in self.files]
+        return None if None in sizes else sum(size for size in sizes if size is not None)
+
+    def _compute_digest(self) -> Digest | None:
+        known = [(str(entry.path), entry.sha256) for entry in self.files if entry.sha256 is not None]
+        if not known or len(known) != len(self.files):
+            return None
+        return file_digest(known[0][1]) if self.kind is Kind.FILE else tree_digest(known)

@@ -1,0 +1,304 @@
+"""Facts: observations with source and time, and the catalogue of all facts there are.
+
+A fact is a scalar, a tuple of scalars, a `Collection` of items, `None` (known to be absent: nobody set this property)
+or `Unknown(reason)`. Unknown is never false, zero or absent, and is carried to every report.
+
+The catalogue below is the one table from which validation, JSON Schema, lint and `docs/facts.md` come.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TypeAlias
+
+from governance.model.canonical import Json, canonical_digest
+from governance.model.digest import Sha256
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A fact that nobody could establish, and why."""
+
+    reason: str
+
+
+Scalar: TypeAlias = "str | int | float | bool"
+ItemValue: TypeAlias = "Scalar | tuple[str, ...] | Unknown | None"
+Item: TypeAlias = "Mapping[str, ItemValue]"
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """Items of one kind. `missing` says why there may be more of them than are known; None means complete."""
+
+    items: tuple[Item, ...]
+    missing: str | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        """True where no further item can exist."""
+        return self.missing is None
+
+
+FactValue: TypeAlias = "Scalar | tuple[str, ...] | Collection | Unknown | None"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a fact came from: the collector or service, and when it was observed (RFC 3339, UTC)."""
+
+    source: str
+    observed_at: str
+
+
+class FactType(enum.StrEnum):
+    """The types of the policy language."""
+
+    STRING = "string"
+    INTEGER = "integer"
+    SCORE = "score"  # a number with one decimal, such as CVSS
+    BOOLEAN = "boolean"
+    DURATION = "duration"  # whole seconds
+    SEVERITY = "severity"  # one of the words of `Severity`
+    VERSION = "version"
+    LICENCE = "licence"  # an SPDX expression
+    PURL = "purl"
+    TIME = "time"  # RFC 3339, UTC
+    STRINGS = "strings"  # a set of strings
+    COLLECTION = "collection"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FactSpec:
+    """One row of the catalogue. `fields` are the members of a collection's items."""
+
+    name: str
+    type: FactType
+    source: str
+    meaning: str
+    unit: str | None = None
+    values: tuple[str, ...] = ()
+    fields: tuple[FactSpec, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that is known for one decision. Names that start with `property.` are open: see `get`."""
+
+    values: Mapping[str, FactValue]
+    origins: Mapping[str, Origin] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "values", MappingProxyType(dict(self.values)))
+        object.__setattr__(self, "origins", MappingProxyType(dict(self.origins)))
+
+    def get(self, name: str) -> FactValue:
+        """The value of `name`. A name nobody supplied is unknown; a property not set on an artifact whose properties
+        were all read (`property.*` is True) is known to be absent."""
+        value = self.values.get(name, _MISSING)
+        if value is not _MISSING:
+            return value
+        if name.startswith("property."):
+            whole = self.values.get("property.*", _NO_COLLECTOR)
+            return whole if isinstance(whole, Unknown) else None
+        return _NO_COLLECTOR
+
+    def to_json(self) -> dict[str, Json]:
+        """The canonical record: `{name: {value|unknown|items, source, at}}`. `facts_from_json` is its inverse."""
+        document: dict[str, Json] = {}
+        for name in sorted(self.values):
+            row: dict[str, Json] = dict(_value_to_json(self.values[name]))
+            origin = self.origins.get(name)
+            if origin is not None:
+                row |= {"source": origin.source, "at": origin.observed_at}
+            document[name] = row
+        return document
+
+    def digest(self) -> Sha256:
+        """SHA-256 over the canonical record."""
+        return canonical_digest(self.to_json())
+
+
+_NO_COLLECTOR = Unknown("no collector supplies it")
+_MISSING = Unknown("")
+
+
+def facts_from_json(document: Mapping[str, Json]) -> Facts:
+    """Read what `Facts.to_json` wrote. Raises `ValueError` on any other form."""
+    values: dict[str, FactValue] = {}
+    origins: dict[str, Origin] = {}
+    for name, row in document.items():
+        if not isinstance(row, Mapping):
+            raise ValueError(f"fact `{name}` is not an object")  # noqa: TRY004 - malformed data, not a caller's type
+        values[name] = _value_from_json(row)
+        source, at = row.get("source"), row.get("at")
+        if isinstance(source, str) and isinstance(at, str):
+            origins[name] = Origin(source=source, observed_at=at)
+    return Facts(values, origins)
+
+
+def _value_to_json(value: FactValue) -> dict[str, Json]:
+    if isinstance(value, Unknown):
+        return {"unknown": value.reason}
+    if isinstance(value, Collection):
+        rows: dict[str, Json] = {
+            "items": [{key: _member_to_json(member) for key, member in item.items()} for item in value.items],
+        }
+        return rows if value.missing is None else rows | {"missing": value.missing}
+    return {"value": _member_to_json(value)}
+
+
+def _member_to_json(value: ItemValue) -> Json:
+    if isinstance(value, Unknown):
+        return {"unknown": value.reason}
+    if isinstance(value, float):
+        return {"decimal": repr(value)}
+    if isinstance(value, tuple):
+        return list(value)
+    return value
+
+
+def _value_from_json(row: Mapping[str, Json]) -> FactValue:
+    if "unknown" in row:
+        return Unknown(str(row["unknown"]))
+    if "items" in row:
+        rows, missing = row["items"], row.get("missing")
+        if not isinstance(rows, list | tuple) or not isinstance(missing, str | None):
+            raise ValueError("a collection whose items are not a list")
+        return Collection(tuple(_item_from_json(item) for item in rows), missing)
+    if "value" not in row:
+        raise ValueError("a fact with neither value, items nor unknown")
+    return _member_from_json(row["value"])
+
+
+def _item_from_json(item: Json) -> Item:
+    if not isinstance(item, Mapping):
+        raise ValueError("an item that is not an object")  # noqa: TRY004 - malformed data, not a caller's type
+    return {key: _member_from_json(member) for key, member in item.items()}
+
+
+def _member_from_json(value: Json) -> ItemValue:
+    if isinstance(value, Mapping):
+        if "decimal" in value:
+            return float(str(value["decimal"]))
+        if "unknown" in value:
+            return Unknown(str(value["unknown"]))
+        raise ValueError("an object that is neither decimal nor unknown")
+    if isinstance(value, list | tuple):
+        return tuple(str(member) for member in value)
+    if value is None or isinstance(value, str | int):
+        return value
+    raise ValueError(f"a fact cannot be a {type(value).__name__}")
+
+
+def _fact(name: str, type_: FactType, source: str, meaning: str, **more: object) -> FactSpec:
+    return FactSpec(name=name, type=type_, source=source, meaning=meaning, **more)  # type: ignore[arg-type]
+
+
+_STORAGE, _SCAN, _CONTENTS, _SIGNATURE, _REQUEST = "storage", "xray", "contents", "signature", "request"
+_S, _I, _B, _D = FactType.STRING, FactType.INTEGER, FactType.BOOLEAN, FactType.DURATION
+
+FORMATS = (
+    "pickle", "torch-zip", "joblib", "keras-h5", "keras-v3", "npy", "npy-object", "safetensors", "onnx", "gguf", "skops",
+    "tensorflow", "text", "json", "yaml", "python", "archive", "other",
+)  # fmt: skip
+
+_FACTS = (
+    _fact("artifact.ref", _S, _REQUEST, "repository and path"),
+    _fact("artifact.repository", _S, _REQUEST, "repository key"),
+    _fact("artifact.path", _S, _REQUEST, "path of the root below the repository"),
+    _fact("artifact.name", _S, _REQUEST, "name of the model, package or file"),
+    _fact("artifact.version", FactType.VERSION, _REQUEST, "version, where the artifact has one"),
+    _fact("artifact.kind", _S, _REQUEST, "sort of artifact",
+          values=("model", "file", "folder", "dataset", "package", "image")),
+    _fact("artifact.size", _I, _REQUEST, "all files together", unit="bytes"),
+    _fact("artifact.digest", _S, _REQUEST, "`sha256:` of a file or `dirhash1:` of a folder"),
+    _fact("artifact.age", _D, _STORAGE, "time since the newest file was last modified", unit="seconds"),
+    _fact("artifact.created_by", _S, _STORAGE, "Artifactory user who created the root"),
+    _fact("artifact.origin", _S, _STORAGE, "class of the repository", values=("local", "remote", "virtual", "federated")),
+    _fact("publisher", _S, _STORAGE, "organisation part of a hub name such as `google` in `google/bert`, lower case"),
+    _fact("revision.ref", _S, _STORAGE, "revision asked for"),
+    _fact("revision.pinned", _B, _STORAGE, "whether the revision asked for is a full commit"),
+    _fact("revision.resolved", _S, _STORAGE, "full commit that the revision stands for"),
+    _fact("property.*", _S, _STORAGE, "an Artifactory property, by its key; anyone with the annotate right may change it"),
+    _fact("files", FactType.COLLECTION, _CONTENTS, "the artifact's files", fields=(
+        _fact("path", _S, _REQUEST, "name below the root"),
+        _fact("format", _S, _CONTENTS, "what the file is", values=FORMATS),
+        _fact("size", _I, _REQUEST, "bytes", unit="bytes"),
+        _fact("sha256", _S, _REQUEST, "SHA-256 in hex"),
+        _fact("imports", FactType.STRINGS, _CONTENTS, "names a pickle would import when loaded"),
+    )),
+    _fact("xray.malicious", _B, _SCAN, "whether a scanner reports malicious content"),
+    _fact("xray.max_cvss", FactType.SCORE, _SCAN, "highest CVSS v3 base score of any advisory"),
+    _fact("xray.max_severity", FactType.SEVERITY, _SCAN, "highest severity of any issue"),
+    _fact("xray.indexed", _B, _SCAN, "whether Xray indexes the repository and knows every file"),
+    _fact("xray.watches", FactType.STRINGS, _SCAN, "watches with a violation on the artifact"),
+    _fact("xray.violations", _I, _SCAN, "violations that Xray's own policies report"),
+    _fact("scan.complete", _B, _SCAN, "whether every file was scanned to the end, with the digest it has now"),
+    _fact("scan.age", _D, _SCAN, "time since the oldest scan of any file", unit="seconds"),
+    _fact("scan.engines", FactType.STRINGS, _SCAN, "scanners that took part"),
+    _fact("scan.database_age", _D, _SCAN, "time since the scanner's advisories were last renewed", unit="seconds"),
+    _fact("vulnerabilities", FactType.COLLECTION, _SCAN, "advisories on the artifact and its declared dependencies", fields=(
+        _fact("id", _S, _SCAN, "scanner's issue id"),
+        _fact("cve", _S, _SCAN, "CVE id, where there is one"),
+        _fact("severity", FactType.SEVERITY, _SCAN, "severity"),
+        _fact("cvss", FactType.SCORE, _SCAN, "CVSS v3 base score"),
+        _fact("epss", FactType.SCORE, _SCAN, "EPSS probability"),
+        _fact("component", _S, _SCAN, "name of the component, normalised for its ecosystem"),
+        _fact("component_version", FactType.VERSION, _SCAN, "version of the component"),
+        _fact("fix_available", _B, _SCAN, "whether a fixed version exists"),
+        _fact("fixed_in", FactType.STRINGS, _SCAN, "versions that hold the fix"),
+        _fact("applicable", _B, _SCAN, "whether contextual analysis found it reachable"),
+        _fact("published", FactType.TIME, _SCAN, "publication of the advisory"),
+        _fact("first_seen", FactType.TIME, _SCAN, "when the advisory first reached this log"),
+    )),
+    _fact("licences", FactType.COLLECTION, _SCAN, "licences of the artifact and its components", fields=(
+        _fact("spdx", FactType.LICENCE, _SCAN, "SPDX expression"),
+        _fact("component", _S, _SCAN, "component that carries it"),
+    )),
+    _fact("dependencies", FactType.COLLECTION, "dependencies", "packages the model declares", fields=(
+        _fact("purl", FactType.PURL, "dependencies", "package URL"),
+        _fact("name", _S, "dependencies", "name, normalised for its ecosystem"),
+        _fact("version", FactType.VERSION, "dependencies", "pinned version"),
+        _fact("direct", _B, "dependencies", "whether the model names it itself"),
+    )),
+    _fact("operational_risk", FactType.SEVERITY, _SCAN, "worst operational risk of any component"),
+    _fact("content.verdict", _S, _CONTENTS, "what our own look inside the files says",
+          values=("clean", "suspicious", "malicious")),
+    _fact("content.files_scanned", _I, _CONTENTS, "files looked into"),
+    _fact("content.files_skipped", _I, _CONTENTS, "files that could not be looked into"),
+    _fact("content.files_total", _I, _CONTENTS, "files of the artifact"),
+    _fact("content.unsafe_imports", FactType.STRINGS, _CONTENTS, "imports in pickles that are on no allow list"),
+    _fact("signature.valid", _B, _SIGNATURE, "whether a trusted key signed exactly these bytes"),
+    _fact("signature.present", _B, _SIGNATURE, "whether there is a signature at all"),
+    _fact("signature.signer", _S, _SIGNATURE, "name of the trusted key's owner"),
+    _fact("signature.key_id", _S, _SIGNATURE, "key id"),
+    _fact("signature.reason", _S, _SIGNATURE, "why the signature is not valid"),
+    _fact("signature.age", _D, _SIGNATURE, "time since the signature was made", unit="seconds"),
+    _fact("manifest.unsigned_files", FactType.STRINGS, _SIGNATURE, "files present and not in the signature"),
+    _fact("manifest.missing_files", FactType.STRINGS, _SIGNATURE, "files in the signature and not present"),
+    _fact("manifest.changed_files", FactType.STRINGS, _SIGNATURE, "files whose bytes are not the signed ones"),
+    _fact("actor.name", _S, _REQUEST, "who asks"),
+    _fact("actor.authenticated", _B, _REQUEST, "whether somebody vouches for the name"),
+    _fact("actor.groups", FactType.STRINGS, _REQUEST, "groups of the actor"),
+    _fact("actor.kind", _S, _REQUEST, "sort of actor", values=("human", "service", "ci", "unknown")),
+    _fact("environment", _S, _REQUEST, "environment of the deciding side"),
+    _fact("mlflow.run_id", _S, _REQUEST, "MLflow run"),
+    _fact("mlflow.experiment_id", _S, _REQUEST, "MLflow experiment"),
+    _fact("mlflow.model_name", _S, _REQUEST, "registered model"),
+    _fact("mlflow.model_version", _S, _REQUEST, "version of the registered model"),
+    _fact("mlflow.alias", _S, _REQUEST, "alias by which the model was asked for"),
+    _fact("mlflow.flavors", FactType.STRINGS, _REQUEST, "flavors of the model"),
+)  # fmt: skip
+
+CATALOGUE: Mapping[str, FactSpec] = MappingProxyType({spec.name: spec for spec in _FACTS})
+
+
+def find_spec(name: str) -> FactSpec | None:
+    """The catalogue row of a fact, with any `property.<key>` under `property.*`. None for a name that is not there."""
+    if name.startswith("property.") and len(name) > len("property."):
+        return CATALOGUE["property.*"]
+    return CATALOGUE.get(name)

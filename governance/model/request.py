@@ -1,0 +1,102 @@
+"""Requests: who wants to do which action to which artifact, when and for what."""
+
+from __future__ import annotations
+
+import enum
+import os
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from governance.model.artifact import Artifact
+
+
+class Action(enum.StrEnum):
+    """What is to be done. `load` is a download whose bytes will be deserialised."""
+
+    DOWNLOAD = "download"
+    LOAD = "load"
+    UPLOAD = "upload"
+    DELETE = "delete"
+    PROMOTE = "promote"
+
+
+class ActorKind(enum.StrEnum):
+    """What sort of actor asks."""
+
+    HUMAN = "human"
+    SERVICE = "service"
+    CI = "ci"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actor:
+    """Who asks. `authentication` names the method that proved `name` (`basic-auth`, `token`), or is None: then the
+    name is only claimed, and every record says so."""
+
+    name: str
+    kind: ActorKind = ActorKind.UNKNOWN
+    groups: tuple[str, ...] = ()
+    authentication: str | None = None
+
+    @property
+    def is_authenticated(self) -> bool:
+        """True where somebody other than the caller vouches for the name."""
+        return self.authentication is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MlflowContext:
+    """What MLflow knows about the act. Every field may be absent; none is proof of anything."""
+
+    run_id: str | None = None
+    experiment_id: str | None = None
+    model_id: str | None = None
+    model_name: str | None = None
+    model_version: str | None = None
+    alias: str | None = None
+    source_commit: str | None = None
+    flavors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One question to the gate. `at` is UTC and the only time the policy sees. `selection` names the files that are
+    to be moved (None is all of them); the verdict is about the whole artifact all the same. `correlation` joins the
+    requests of one sequence, such as the files of one model fetched through the tracking server."""
+
+    action: Action
+    artifact: Artifact
+    actor: Actor
+    environment: str
+    at: datetime
+    correlation: str
+    mlflow: MlflowContext = field(default_factory=MlflowContext)
+    selection: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.at.tzinfo is None or self.at.utcoffset() != UTC.utcoffset(None):
+            raise ValueError("a request's time is given in UTC")
+
+
+def new_id(at: datetime) -> str:
+    """A UUID of version 7 (RFC 9562, section 5.7): 48 bits of Unix milliseconds, then random bits; sorts by time."""
+    milliseconds = int(at.timestamp() * 1000)
+    value = (milliseconds & ((1 << 48) - 1)) << 80 | int.from_bytes(os.urandom(10), "big")
+    value = value & ~(0xF << 76) | 0x7 << 76
+    value = value & ~(0x3 << 62) | 0x2 << 62
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def utc_text(at: datetime) -> str:
+    """RFC 3339 in UTC with six digits of a second and `Z`: the one form in which times are written."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def parse_utc(text: str) -> datetime:
+    """Read what `utc_text` writes. Raises `ValueError` on any other form."""
+    at = datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+    if utc_text(at) != text:
+        raise ValueError(f"`{text[:40]}` is not a time in canonical form")
+    return at

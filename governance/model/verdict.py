@@ -1,0 +1,174 @@
+"""Verdicts: what the policy says, with everything it rests on. Values only; no act follows from making one."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from governance.model.canonical import Json
+from governance.model.digest import Sha256
+
+
+class Effect(enum.IntEnum):
+    """What a rule asks for, ordered by strictness: the highest wins."""
+
+    ALLOW = 0
+    WARN = 1
+    QUARANTINE = 2
+    BLOCK = 3
+
+    @property
+    def word(self) -> str:
+        """The lower-case word used in policy files and records."""
+        return self.name.lower()
+
+
+class Severity(enum.IntEnum):
+    """How bad a finding is. `UNKNOWN` ranks above `NONE` and below `LOW`: it is not a claim of harmlessness."""
+
+    NONE = 0
+    UNKNOWN = 1
+    LOW = 2
+    MEDIUM = 3
+    HIGH = 4
+    CRITICAL = 5
+
+    @property
+    def word(self) -> str:
+        """The lower-case word used in policy files and records."""
+        return self.name.lower()
+
+
+class Mode(enum.StrEnum):
+    """What the gate does with a verdict. The verdict itself reads the same in every mode."""
+
+    OBSERVE = "observe"
+    WARN = "warn"
+    ENFORCE = "enforce"
+
+
+class Truth(enum.StrEnum):
+    """Kleene's three values."""
+
+    TRUE = "true"
+    FALSE = "false"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """One fact a rule rested on: its name, its value as text, where it came from and when (RFC 3339, UTC)."""
+
+    fact: str
+    value: str
+    source: str | None = None
+    observed_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleResult:
+    """How one rule came out. `matched` lists the items that satisfied a quantifier, each as a short text. `waiver` is
+    the name of the live waiver that covers the match, if any."""
+
+    rule: str
+    effect: Effect
+    truth: Truth
+    fired: bool
+    evidence: tuple[Evidence, ...] = ()
+    matched: tuple[str, ...] = ()
+    waiver: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One rule's objection. `rule` is `policy/rule`."""
+
+    rule: str
+    effect: Effect
+    severity: Severity
+    message: str
+    remediation: str | None = None
+    waivable: bool = True
+    evidence: tuple[Evidence, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The policy's answer. `decision` is as computed, whatever the mode. `policy_digest` and `facts_digest` are
+    SHA-256 over the canonical form of what was judged by and on. `findings` are the fired, unwaived rules of effect
+    warn or stricter, strictest first, then by rule name; `rules` are all that were evaluated, by name. `retry_after`
+    is in seconds and stands with a quarantine."""
+
+    decision: Effect
+    findings: tuple[Finding, ...] = ()
+    rules: tuple[RuleResult, ...] = ()
+    policies: tuple[str, ...] = ()
+    policy_digest: Sha256
+    policy_revision: int | None = None
+    facts_digest: Sha256
+    retry_after: int | None = None
+    degraded: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Everything a refused caller is told: the same content in the exception, in `application/problem+json` and in
+    the record. `actor_hint` is the command that asks for a waiver, where one may be asked for."""
+
+    decision_id: str
+    decision: Effect
+    action: str
+    artifact_kind: str
+    artifact_ref: str
+    artifact_digest: str | None
+    environment: str
+    policies: tuple[str, ...]
+    policy_digest: str
+    policy_revision: int | None
+    findings: tuple[Finding, ...]
+    retry_after: int | None = None
+    extra: Mapping[str, Json] = field(default_factory=dict)
+
+    @property
+    def is_retryable(self) -> bool:
+        """True for a quarantine: the same request may succeed later."""
+        return self.decision is Effect.QUARANTINE
+
+    @property
+    def is_waivable(self) -> bool:
+        """True where every objection may be waived, so that asking is of use."""
+        return bool(self.findings) and all(finding.waivable for finding in self.findings)
+
+    @property
+    def waiver_command(self) -> str | None:
+        """The command that asks for a waiver, or None where none may be asked for."""
+        return f"mlgov waiver request --decision {self.decision_id}" if self.is_waivable else None
+
+    def text(self) -> str:
+        """The message of the exception: one line of what, a line per objection, then what to do."""
+        word = "blocked" if self.decision is Effect.BLOCK else "quarantined"
+        revision = f" revision {self.policy_revision}" if self.policy_revision is not None else ""
+        named = ", ".join(self.policies) or "no policy"
+        lines = [
+            f"{self.action} of {self.artifact_kind} `{self.artifact_ref}` is {word} by policy ({named}{revision})",
+        ]
+        for finding in self.findings:
+            lines.append(f"  [{finding.severity.word}] {finding.rule}: {finding.message}")
+            if finding.remediation:
+                lines.append(f"      what to do: {finding.remediation}")
+        if not self.findings:
+            lines.append("  no rule allows it, and the policy's default is to refuse")
+        if self.retry_after is not None:
+            lines.append(f"  not final: try again in {self.retry_after} s")
+        if self.waiver_command:
+            lines.append(f"  ask for a waiver: {self.waiver_command}")
+        lines.append(f"  decision {self.decision_id}; environment {self.environment}")
+        return "\n".join(lines)
+
+    def next_step(self) -> str:
+        """The one thing to do first."""
+        if self.retry_after is not None:
+            return f"try again in {self.retry_after} s"
+        first = next((finding.remediation for finding in self.findings if finding.remediation), None)
+        return first or (self.waiver_command or "use another artifact")
