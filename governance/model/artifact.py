@@ -81,7 +81,8 @@ class Artifact:
 
     `host` is host and port of the Artifactory that holds it, `path` the root below the repository (`""` is the
     repository itself). `files` are sorted by path and do not hold the signature bundle, so that signing an artifact
-    does not change its identity. For `Kind.FILE` there is exactly one entry, and `path` is the folder that holds it.
+    does not change its identity; `signature` is the bundle as listed beside them, if there is one. For `Kind.FILE` there
+    is exactly one entry, and `path` is the folder that holds it.
     """
 
     kind: Kind
@@ -91,6 +92,7 @@ class Artifact:
     name: str
     version: str | None = None
     files: tuple[FileEntry, ...] = ()
+    signature: FileEntry | None = None
     _digest: Digest | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

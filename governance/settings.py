@@ -1,0 +1,185 @@
+"""The environment and the settings file, read once into one frozen value. The only module that reads either.
+
+Precedence: constructor arguments, then environment variables, then the TOML file named by `MLGOV_CONFIG` (default
+`mlgov.toml` in `MLGOV_HOME`). A settings file is never looked for in the working directory: a cloned repository must
+not be able to say where the token goes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from governance.errors import SettingsError
+
+
+class Settings(BaseSettings):
+    """Everything that is chosen outside the code. Paths left empty lie below `home`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="MLGOV_", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    environment: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")] = "development"
+    home: Path = Path("~/.mlgov")
+    policy_path: Path | None = None
+    audit_path: Path | None = None
+    key: str | None = None
+    key_passphrase: SecretStr | None = None
+    key_passphrase_file: Path | None = None
+    trust: Path | None = None
+    signing: Literal["required", "when-key"] | None = None
+    artifactory_url: str | None = None
+    artifactory_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    xray_url: str | None = None
+    gather_seconds: float = Field(default=30.0, gt=0, le=600)
+    reuse_seconds: float = Field(default=30.0, ge=0, le=300)
+    transfer_workers: int = Field(default=8, ge=1, le=64)
+    server_auth: Literal["none", "basic-auth"] = "none"
+    token: SecretStr | None = Field(
+        default=None,
+        validation_alias="ARTIFACTORY_AUTH_TOKEN",
+    )
+    no_ssl: bool = Field(default=False, validation_alias="ARTIFACTORY_NO_SSL")
+    debug: bool = Field(default=False, validation_alias="ARTIFACTORY_DEBUG")
+    delete_skip: bool = Field(default=False, validation_alias="ARTIFACTORY_ARTIFACTS_DELETE_SKIP")
+
+    @field_validator("home", "policy_path", "audit_path", "key_passphrase_file", "trust", mode="after")
+    @classmethod
+    def _expand(cls, path: Path | None) -> Path | None:
+        return None if path is None else path.expanduser()
+
+    @field_validator("artifactory_hosts", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return (
+            tuple(part.strip() for part in value.split(",") if part.strip())
+            if isinstance(value, str)
+            else value
+        )
+
+    @field_validator("artifactory_url", "xray_url", mode="after")
+    @classmethod
+    def _check_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in {"https", "http"} or not parts.hostname:
+            raise ValueError("expected a URL such as `https://acme.jfrog.io`")
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ValueError(
+                "expected a URL without credentials, query or fragment; the token has a variable of its own"
+            )
+        return value.rstrip("/")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the base class's signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the base class's signature
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Constructor, then environment, then the TOML file; no `.env` in the working directory."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=settings_file())
+
+    @property
+    def audit_file(self) -> Path:
+        """Where the embedded audit log lies."""
+        return self.audit_path or self.home / "audit.sqlite"
+
+    @property
+    def trust_file(self) -> Path:
+        """Where the trusted keys are listed."""
+        return self.trust or self.home / "trust.json"
+
+    @property
+    def key_location(self) -> str | None:
+        """Path or URI of the signing key; the one in `home` where there is one and nothing else is said."""
+        if self.key:
+            return self.key
+        own = self.home / "keys" / "signing.pem"
+        return str(own) if own.exists() else None
+
+    @property
+    def is_signing_required(self) -> bool:
+        """Whether an upload without a signing key is refused. Unless said otherwise: in production."""
+        return self.signing == "required" if self.signing else self.environment == "production"
+
+    @property
+    def allowed_hosts(self) -> frozenset[str]:
+        """`host[:port]` of every Artifactory that may be given the token."""
+        own = (urlsplit(self.artifactory_url).netloc,) if self.artifactory_url else ()
+        return frozenset(host.lower() for host in (*own, *self.artifactory_hosts))
+
+    def passphrase(self) -> bytes | None:
+        """The signing key's passphrase, from the environment or its file (one final newline is dropped).
+
+        Raises `SettingsError` when the file cannot be read.
+        """
+        if self.key_passphrase is not None:
+            return self.key_passphrase.get_secret_value().encode()
+        if self.key_passphrase_file is None:
+            return None
+        try:
+            return self.key_passphrase_file.read_bytes().removesuffix(b"\n")
+        except OSError as error:
+            raise SettingsError(
+                f"the passphrase file `{self.key_passphrase_file}` cannot be read: {error.strerror}",
+                hint="Mend `MLGOV_KEY_PASSPHRASE_FILE`, or set `MLGOV_KEY_PASSPHRASE`.",
+            ) from error
+
+
+def settings_file(environ: Mapping[str, str] = os.environ) -> Path:
+    """The TOML file that is read, whether or not it exists."""
+    named = environ.get("MLGOV_CONFIG")
+    home = environ.get("MLGOV_HOME") or "~/.mlgov"
+    return Path(named).expanduser() if named else Path(home).expanduser() / "mlgov.toml"
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read environment and file. Raises `SettingsError` with every mistake, and never a value that could be secret."""
+    path = settings_file()
+    if os.environ.get("MLGOV_CONFIG") and not path.is_file():
+        raise SettingsError(
+            f"the settings file `{path}` does not exist",
+            hint="Mend or unset the environment variable `MLGOV_CONFIG`.",
+        )
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        found = [
+            f"  {_variable(str(item['loc'][0]) if item['loc'] else '?')}: {item['msg']}"
+            for item in error.errors(include_input=False, include_url=False, include_context=False)
+        ]
+        message = f"{len(found)} setting(s) are wrong:\n" + "\n".join(found)
+        raise SettingsError(
+            message, hint="Mend the variables named above; `mlgov doctor` checks again."
+        ) from None
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            f"the settings file `{path}` cannot be read: {error}",
+            hint="It is TOML; mend the place named above.",
+        ) from None
+
+
+def _variable(location: str) -> str:
+    """The environment variable a user would set, from the place pydantic names."""
+    return (
+        location
+        if location.startswith("ARTIFACTORY_")
+        else f"MLGOV_{location.removeprefix('MLGOV_').upper()}"
+    )
