@@ -1,0 +1,1 @@
+"""Artifactory: addresses, and the client that speaks its REST interface. Judges nothing."""

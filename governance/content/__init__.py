@@ -1,0 +1,1 @@
+"""Looking inside files without running them. Pure: bytes in, observations out."""

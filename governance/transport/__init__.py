@@ -1,0 +1,11 @@
+"""The one way out of the process: HTTP to Artifactory and Xray.
+
+Promises: the token goes to its own origin only; every wait and every body is bounded; what fails is a
+`governance.errors.RemoteError` whose message holds no token, query string or user information. Does not: know any
+service's interface.
+"""
+
+from governance.transport.answer import Answer, StreamedResponse
+from governance.transport.session import Credentials, Transport
+
+__all__ = ["Answer", "Credentials", "StreamedResponse", "Transport"]

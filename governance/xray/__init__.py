@@ -1,0 +1,1 @@
+"""Xray: the client that speaks its REST interface. Judges nothing."""
