@@ -1,0 +1,336 @@
+"""The gate: gather, evaluate, record, permit, and record the outcome.
+
+Promises: nothing acts before its decision is durable in the audit log; every act that began under a permit leaves an
+outcome; the bytes moved are the bytes that were judged. Does not: move anything itself, or decide anything itself.
+
+`Gate.admit`, step by step:
+
+1. gather the facts, with the ones that could not be established as `Unknown`;
+2. evaluate the policy on request and facts (pure);
+3. append the decision to the audit log; if that fails, stop here;
+4. refuse with a typed error where the binding's mode is enforce and the verdict is block or quarantine;
+5. hand out a `Permit` and let the caller act;
+6. check that everything the permit was for was moved, with the digests that were judged;
+7. append the outcome, whether the act ended well, failed or was refused.
+
+What the caller must still do: report each file it moved with `Permit.moved`, and release nothing before that call
+returned.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Protocol
+
+from governance.audit.entry import EntryKind, Moved, OutcomeStatus, SignatureMade, decision_body, outcome_body
+from governance.audit.log import AuditLog
+from governance.collect.collector import Collector, gather
+from governance.collect.request import request_facts
+from governance.errors import (
+    AuditError,
+    BlockedError,
+    DigestMismatchError,
+    QuarantinedError,
+    RefusedError,
+    VerificationError,
+)
+from governance.model.canonical import canonical_bytes
+from governance.model.digest import Sha256
+from governance.model.facts import Facts, Origin
+from governance.model.request import Action, Request, new_id, utc_text
+from governance.model.verdict import Effect, Mode, Refusal, Verdict
+from governance.policy.compile import CompiledPolicy
+from governance.policy.evaluate import evaluate
+
+logger = logging.getLogger(__name__)
+
+_SEAL = object()
+_REUSABLE = frozenset({Action.DOWNLOAD, Action.LOAD})
+_MOVING = frozenset({Action.DOWNLOAD, Action.LOAD, Action.UPLOAD})
+_MAX_REMEMBERED = 4096
+
+
+class Policies(Protocol):
+    """Where the gate gets the policy that is in force now."""
+
+    def current(self) -> CompiledPolicy:
+        """The compiled policy. Raises `PolicyInvalidError` when there never was a good one."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """A verdict about a request, with the mode in which it is applied."""
+
+    id: str
+    request: Request
+    facts: Facts
+    policy: CompiledPolicy
+    verdict: Verdict
+    mode: Mode
+
+    @property
+    def is_objection(self) -> bool:
+        """True where the policy says no, whatever is then done about it."""
+        return self.verdict.decision >= Effect.QUARANTINE
+
+    @property
+    def is_refused(self) -> bool:
+        """True where the door stays shut."""
+        return self.is_objection and self.mode is Mode.ENFORCE
+
+    def refusal(self) -> Refusal:
+        """What the refused caller is told."""
+        request, verdict = self.request, self.verdict
+        return Refusal(
+            decision_id=self.id,
+            decision=verdict.decision,
+            action=request.action.value,
+            artifact_kind=request.artifact.kind.value,
+            artifact_ref=request.artifact.ref,
+            artifact_digest=request.artifact.digest,
+            environment=request.environment,
+            policies=verdict.policies,
+            policy_digest=verdict.policy_digest,
+            policy_revision=verdict.policy_revision,
+            findings=tuple(finding for finding in verdict.findings if finding.effect >= Effect.QUARANTINE),
+            retry_after=verdict.retry_after,
+        )
+
+    def error(self) -> RefusedError:
+        """The refusal as the exception to raise."""
+        refusal = self.refusal()
+        return QuarantinedError(refusal) if refusal.is_retryable else BlockedError(refusal)
+
+
+class Permit:
+    """Leave to act once, resting on a recorded decision. Made by `Gate.admit` alone; safe to share between threads."""
+
+    __slots__ = ("_judged", "_lock", "_moved", "_signed", "decision")
+
+    def __init__(self, seal: object, decision: Decision) -> None:
+        if seal is not _SEAL:
+            raise TypeError("a Permit comes from Gate.admit")
+        artifact = decision.request.artifact
+        self.decision = decision
+        self._judged = {str(entry.path): entry.sha256 for entry in artifact.files}
+        if artifact.signature is not None:
+            self._judged[str(artifact.signature.path)] = artifact.signature.sha256
+        self._moved: dict[str, Sha256] = {}
+        self._signed: SignatureMade | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def request(self) -> Request:
+        """What was asked for."""
+        return self.decision.request
+
+    def moved(self, path: str, sha256: Sha256) -> None:
+        """Report a file that was read or written, with the digest of the bytes as they passed.
+
+        Raises `DigestMismatchError` for other bytes than those judged, or for a file that was not part of the
+        artifact when it was judged. Release nothing before this returns.
+        """
+        if path not in self._judged:
+            raise DigestMismatchError(path, expected="no such file in what was judged", actual=sha256)
+        expected = self._judged[path]
+        if expected is not None and expected != sha256:
+            raise DigestMismatchError(path, expected=expected, actual=sha256)
+        with self._lock:
+            self._moved[path] = sha256
+
+    def signed(self, *, key_id: str, bundle: Sha256) -> None:
+        """Report the signature that was made over what was moved."""
+        self._signed = SignatureMade(key_id=key_id, bundle=bundle)
+
+    def missing(self) -> tuple[str, ...]:
+        """Files the permit was for that nobody reported as moved. The signature bundle may be left behind."""
+        request = self.request
+        if request.action not in _MOVING:
+            return ()
+        wanted = request.selection
+        if wanted is None:
+            wanted = tuple(str(entry.path) for entry in request.artifact.files)
+        with self._lock:
+            return tuple(path for path in wanted if path not in self._moved)
+
+    def account(self) -> tuple[tuple[Moved, ...], SignatureMade | None]:
+        """What was moved and signed so far, for the record."""
+        sizes = {str(entry.path): entry.size for entry in self.request.artifact.files}
+        with self._lock:
+            moved = tuple(
+                Moved(path=path, sha256=sha256, size=sizes.get(path))
+                for path, sha256 in sorted(self._moved.items())
+            )
+        return moved, self._signed
+
+
+class Gate:
+    """One gate per process. Safe to use from many threads at once."""
+
+    def __init__(
+        self,
+        *,
+        policies: Policies,
+        collectors: Sequence[Collector],
+        log: AuditLog,
+        now: Callable[[], datetime],
+        gather_seconds: float = 30.0,
+        reuse_seconds: float = 30.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`gather_seconds` bounds the wait for all facts together. For `reuse_seconds` a decision about the same bytes
+        for the same actor under the same policy stands for the next request too, as when the files of one model are
+        fetched one by one; a new finding takes effect at the latest after that time.
+        """
+        self._policies = policies
+        self._collectors = tuple(collectors)
+        self._log = log
+        self._now = now
+        self._gather_seconds = gather_seconds
+        self._reuse_seconds = reuse_seconds
+        self._clock = clock
+        self._recent: dict[tuple[object, ...], tuple[float, Decision]] = {}
+        self._lock = threading.Lock()
+
+    def decide(self, request: Request) -> Decision:
+        """What the gate would say, without recording it and without leave to act."""
+        return self._decide(request, self._policies.current())
+
+    @contextmanager
+    def admit(self, request: Request) -> Iterator[Permit]:
+        """Hold the door for one act.
+
+        Raises `BlockedError` or `QuarantinedError` when refused, `AuditUnavailableError` when the decision cannot be
+        recorded; in each case the body never runs. Raises `VerificationError` when the body ends without having
+        reported every file the permit was for.
+        """
+        policy = self._policies.current()
+        decision = self._recall(request, policy)
+        if decision is None:
+            decision = self._decide(request, policy)  # steps 1 and 2
+            self._record(decision)  # step 3
+            self._remember(decision)
+        if decision.is_refused:  # step 4
+            self._conclude(decision, OutcomeStatus.REFUSED, None, None)
+            raise decision.error()
+        if decision.is_objection:
+            logger.warning("would have been blocked (%s mode): %s", decision.mode, decision.refusal().text())
+        permit = Permit(_SEAL, decision)
+        try:
+            yield permit  # step 5
+            _check_complete(permit)  # step 6
+        except BaseException as error:
+            self._conclude(decision, OutcomeStatus.FAILED, permit, error)  # step 7
+            raise
+        self._conclude(decision, OutcomeStatus.DONE, permit, None)  # step 7
+
+    def _decide(self, request: Request, policy: CompiledPolicy) -> Decision:
+        gathered = gather(self._collectors, request, deadline=self._gather_seconds, now=self._now)
+        stated = request_facts(request)
+        said = Origin(source="request", observed_at=utc_text(request.at))
+        facts = Facts(
+            {**gathered.values, **stated},
+            {**gathered.origins, **dict.fromkeys(stated, said)},
+        )
+        verdict = evaluate(policy, request, facts)
+        return Decision(
+            id=new_id(request.at),
+            request=request,
+            facts=facts,
+            policy=policy,
+            verdict=verdict,
+            mode=policy.mode_for(request),
+        )
+
+    def _record(self, decision: Decision) -> None:
+        facts = canonical_bytes(decision.facts.to_json())
+        self._log.append(
+            EntryKind.DECISION,
+            decision_body(
+                request=decision.request,
+                verdict=decision.verdict,
+                mode=decision.mode,
+                refused=decision.is_refused,
+            ),
+            subject=decision.request.artifact.ref,
+            correlation=decision.request.correlation,
+            id=decision.id,
+            evidence=(facts, decision.policy.document),
+        )
+
+    def _conclude(
+        self, decision: Decision, status: OutcomeStatus, permit: Permit | None, error: BaseException | None
+    ) -> None:
+        moved, signed = permit.account() if permit is not None else ((), None)
+        body, evidence = outcome_body(
+            decision_id=decision.id,
+            action=decision.request.action,
+            status=status,
+            moved=moved,
+            signature=signed,
+            error=error,
+        )
+        try:
+            self._log.append(
+                EntryKind.OUTCOME,
+                body,
+                subject=decision.request.artifact.ref,
+                correlation=decision.request.correlation,
+                evidence=evidence,
+            )
+        except AuditError:
+            # A refusal stands whether or not its outcome could be written; the decision already is. An act that was
+            # done and not recorded must be loud.
+            if status is not OutcomeStatus.REFUSED:
+                raise
+            logger.exception("the outcome of refused decision %s could not be recorded", decision.id)
+
+    def _key(self, request: Request, policy: CompiledPolicy) -> tuple[object, ...] | None:
+        artifact = request.artifact
+        if artifact.digest is None or request.action not in _REUSABLE:
+            return None
+        # The digest alone would let a signature be swapped under a decision that rests on it.
+        signature = artifact.signature.sha256 if artifact.signature else None
+        where = (artifact.host, artifact.ref, artifact.digest, signature)
+        return (request.action, *where, request.actor, request.environment, policy.digest)
+
+    def _recall(self, request: Request, policy: CompiledPolicy) -> Decision | None:
+        key = self._key(request, policy)
+        if key is None:
+            return None
+        with self._lock:
+            expiry, decision = self._recent.get(key, (0.0, None))
+        if decision is None or expiry < self._clock():
+            return None
+        again = replace(request, correlation=decision.request.correlation, at=decision.request.at)
+        return replace(decision, request=again)
+
+    def _remember(self, decision: Decision) -> None:
+        key = self._key(decision.request, decision.policy)
+        if key is None or self._reuse_seconds <= 0:
+            return
+        # A quarantine may end at any moment, so it is never remembered.
+        if decision.verdict.decision is Effect.QUARANTINE:
+            return
+        with self._lock:
+            now = self._clock()
+            if len(self._recent) >= _MAX_REMEMBERED:
+                self._recent = {kept: row for kept, row in self._recent.items() if row[0] >= now}
+            if len(self._recent) < _MAX_REMEMBERED:
+                self._recent[key] = (now + self._reuse_seconds, decision)
+
+
+def _check_complete(permit: Permit) -> None:
+    missing = permit.missing()
+    if missing:
+        raise VerificationError(
+            f"{len(missing)} file(s) of `{permit.request.artifact.ref}` were not moved, the first is `{missing[0]}`",
+            hint="Nothing was released. Try again; if it stays, this is a mistake in the program.",
+        )

@@ -1,0 +1,200 @@
+"""The composition root: from settings to working parts. The only place that chooses implementations.
+
+Promises: the token goes to hosts on the allow-list and to no other; what is wrong with the settings is said when the
+part that needs them is first asked for. Does not: decide, move or record anything.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import policies
+from governance.artifactory.client import ArtifactoryClient
+from governance.audit.log import AuditLog
+from governance.audit.sqlite import SqliteStore
+from governance.collect.collector import Collector
+from governance.collect.contents import ContentsCollector
+from governance.collect.dependencies import DependenciesCollector, DependencyReader
+from governance.collect.scan import ScanCollector
+from governance.collect.signature import SignatureCollector
+from governance.collect.storage import StorageCollector
+from governance.errors import SettingsError
+from governance.gate import Gate
+from governance.policy.load import discover
+from governance.policy.source import PolicySource
+from governance.settings import Settings
+from governance.signing.keys import Signer, load_signer
+from governance.signing.trust import TrustStore
+from governance.transport import Credentials, Transport
+from governance.xray.client import XrayClient
+
+
+def utc_now() -> datetime:
+    """The real clock."""
+    return datetime.now(UTC)
+
+
+class Connections:
+    """Clients by host, made on first use and shared. Safe to use from many threads at once."""
+
+    def __init__(self, settings: Settings, *, extra_hosts: frozenset[str] = frozenset()) -> None:
+        """`extra_hosts` come from whoever started this process (a tracking server's artifact destination), never from
+        a request.
+        """
+        self._settings = settings
+        self._allowed = settings.allowed_hosts | {host.lower() for host in extra_hosts}
+        self._artifactory: dict[str, ArtifactoryClient] = {}
+        self._xray: dict[str, XrayClient] = {}
+        self._lock = threading.Lock()
+
+    def artifactory(self, host: str) -> ArtifactoryClient:
+        """The client of one Artifactory. Raises `SettingsError` for a host that is not on the allow-list.
+
+        Anyone who may create an experiment chooses its artifact location, so a location's host is not a reason to
+        send it a token.
+        """
+        host = self._check(host)
+        with self._lock:
+            if host not in self._artifactory:
+                self._artifactory[host] = ArtifactoryClient(self._transport(host, "artifactory"))
+            return self._artifactory[host]
+
+    def xray(self, host: str) -> XrayClient:
+        """The client of the Xray that belongs to an Artifactory. Raises `SettingsError` as `artifactory` does."""
+        host = self._check(host)
+        with self._lock:
+            if host not in self._xray:
+                self._xray[host] = XrayClient(self._transport(host, "xray"))
+            return self._xray[host]
+
+    def scheme(self, host: str) -> str:
+        """`https`, unless the settings name this very host with `http` or turn TLS off for all."""
+        url = urlsplit(self._settings.artifactory_url or "")
+        if self._settings.no_ssl:
+            return "http"
+        return url.scheme if url.netloc.lower() == host.lower() else "https"
+
+    def close(self) -> None:
+        """Close every connection."""
+        with self._lock:
+            for client in (*self._artifactory.values(), *self._xray.values()):
+                client.close()
+            self._artifactory.clear()
+            self._xray.clear()
+
+    def _check(self, host: str) -> str:
+        host = host.lower()
+        if host in self._allowed:
+            return host
+        raise SettingsError(
+            f"host `{host}` is not one of the Artifactory hosts that may be given the token",
+            hint=f"If it is yours, set `MLGOV_ARTIFACTORY_URL={self.scheme(host)}://{host}` or add it to "
+            "`MLGOV_ARTIFACTORY_HOSTS`. If you do not know it, an artifact location points somewhere it should not.",
+        )
+
+    def _transport(self, host: str, service: str) -> Transport:
+        settings = self._settings
+        base = f"{self.scheme(host)}://{host}/{service}"
+        if service == "xray" and settings.xray_url:
+            base = settings.xray_url
+        token = settings.token.get_secret_value() if settings.token else None
+        return Transport(
+            base_url=base,
+            service="Artifactory" if service == "artifactory" else "Xray",
+            credentials=Credentials(token=token) if token else None,
+            pool_size=max(16, settings.transfer_workers + 4),
+        )
+
+
+class Assembly:
+    """The working parts of one process, made from one `Settings`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        extra_hosts: frozenset[str] = frozenset(),
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self.settings = settings
+        self.now = now
+        self.connections = Connections(settings, extra_hosts=extra_hosts)
+
+    def artifactory(self, host: str) -> ArtifactoryClient:
+        """The client of one Artifactory; see `Connections.artifactory`."""
+        return self.connections.artifactory(host)
+
+    def xray(self, host: str) -> XrayClient:
+        """The client of the Xray beside it."""
+        return self.connections.xray(host)
+
+    @cached_property
+    def log(self) -> AuditLog:
+        """The audit log. Raises `AuditUnavailableError` when it cannot be opened."""
+        self.settings.audit_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return AuditLog(SqliteStore(self.settings.audit_file), now=self.now)
+
+    @cached_property
+    def policies(self) -> PolicySource:
+        """The policy in force: files named by the settings, else found upwards, else the shipped `baseline`."""
+        return PolicySource(policy_files(self.settings))
+
+    @cached_property
+    def signer(self) -> Signer | None:
+        """The signing key, or None where none is configured. Raises `KeyFileError`."""
+        location = self.settings.key_location
+        return load_signer(location, self.settings.passphrase()) if location else None
+
+    @cached_property
+    def trust(self) -> TrustStore:
+        """The trusted keys; none where there is no trust file. Raises `KeyFileError` for a file that is not good."""
+        path = self.settings.trust_file
+        return TrustStore.load(path) if path.exists() else TrustStore.empty()
+
+    @cached_property
+    def collectors(self) -> tuple[Collector, ...]:
+        """All sources of facts."""
+        reader = DependencyReader(self.artifactory)
+        return (
+            StorageCollector(self.artifactory, now=self.now),
+            ContentsCollector(self.artifactory),
+            DependenciesCollector(reader),
+            ScanCollector(self.xray, dependencies=reader, now=self.now),
+            SignatureCollector(self.artifactory, trust=lambda: self.trust, now=self.now),
+        )
+
+    @cached_property
+    def gate(self) -> Gate:
+        """The gate."""
+        return Gate(
+            policies=self.policies,
+            collectors=self.collectors,
+            log=self.log,
+            now=self.now,
+            gather_seconds=self.settings.gather_seconds,
+            reuse_seconds=self.settings.reuse_seconds,
+        )
+
+    def close(self) -> None:
+        """Close what was opened."""
+        self.connections.close()
+        if "log" in self.__dict__:
+            self.log.close()
+
+
+def build_assembly(settings: Settings, *, extra_hosts: frozenset[str] = frozenset()) -> Assembly:
+    """The parts for these settings; each is made when first asked for."""
+    return Assembly(settings, extra_hosts=extra_hosts)
+
+
+def policy_files(settings: Settings, *, start: Path | None = None) -> tuple[Path, ...]:
+    """The policy files in force, in the order of preference that `Assembly.policies` names."""
+    if settings.policy_path is not None:
+        return (settings.policy_path,)
+    found = discover(start or Path.cwd())
+    return (found,) if found is not None else (policies.path("baseline"),)

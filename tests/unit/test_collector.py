@@ -1,0 +1,112 @@
+"""`gather`: a source that fails, is late or says too much never reads as silence."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import pytest
+
+from governance.collect.collector import gather
+from governance.collect.request import request_facts
+from governance.errors import UnreachableError
+from governance.model.artifact import Artifact, FileEntry, Kind, parse_relative_path, parse_repository_key
+from governance.model.facts import CATALOGUE, FactValue, Unknown
+from governance.model.request import Action, Actor, Request
+
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+REQUEST = Request(
+    action=Action.LOAD,
+    artifact=Artifact(
+        kind=Kind.MODEL,
+        host="127.0.0.1",
+        repository=parse_repository_key("models"),
+        path="1/m",
+        name="m",
+        files=(FileEntry(path=parse_relative_path("MLmodel")),),
+    ),
+    actor=Actor(name="alice"),
+    environment="development",
+    at=NOON,
+    correlation="c",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scripted:
+    """A collector that does as it is told."""
+
+    answer: Callable[[], Mapping[str, FactValue]]
+    name: str = "scripted"
+    supplies: frozenset[str] = frozenset({"xray.malicious", "scan.complete"})
+
+    def collect(self, request: Request) -> Mapping[str, FactValue]:
+        return self.answer()
+
+
+def test_what_is_found_carries_source_and_time() -> None:
+    facts = gather(
+        [Scripted(answer=lambda: {"xray.malicious": False})], REQUEST, deadline=5, now=lambda: NOON
+    )
+    assert facts.get("xray.malicious") is False
+    assert facts.origins["xray.malicious"].source == "scripted"
+    assert facts.origins["xray.malicious"].observed_at == "2026-11-22T12:00:00.000000Z"
+
+
+def test_what_is_left_out_is_unknown() -> None:
+    facts = gather(
+        [Scripted(answer=lambda: {"xray.malicious": False})], REQUEST, deadline=5, now=lambda: NOON
+    )
+    assert facts.get("scan.complete") == Unknown("scripted did not say")
+
+
+def _raise(error: Exception) -> Mapping[str, FactValue]:
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (UnreachableError("no answer", service="Xray", method="GET", path="/x"), "Xray: no answer (GET /x)"),
+        (ZeroDivisionError("token=s3cret"), "ZeroDivisionError in scripted"),
+    ],
+)
+def test_a_failure_makes_everything_it_supplies_unknown(error: Exception, reason: str) -> None:
+    facts = gather([Scripted(answer=lambda: _raise(error))], REQUEST, deadline=5, now=lambda: NOON)
+    assert facts.get("xray.malicious") == facts.get("scan.complete") == Unknown(reason)
+
+
+def test_a_fact_that_was_not_announced_discredits_its_source() -> None:
+    collector = Scripted(answer=lambda: {"xray.malicious": False, "signature.valid": True})
+    facts = gather([collector], REQUEST, deadline=5, now=lambda: NOON)
+    assert isinstance(facts.get("xray.malicious"), Unknown)
+    assert isinstance(facts.get("signature.valid"), Unknown)
+
+
+def test_a_late_answer_is_unknown() -> None:
+    release = threading.Event()
+
+    def slow() -> Mapping[str, FactValue]:
+        release.wait(10)
+        return {"xray.malicious": False}
+
+    facts = gather([Scripted(answer=slow)], REQUEST, deadline=0.05, now=lambda: NOON)
+    release.set()
+    assert facts.get("xray.malicious") == Unknown("scripted gave no answer within 0.05 s")
+
+
+def test_two_sources_of_one_fact_are_a_mistake_in_wiring() -> None:
+    twice = [Scripted(answer=dict), Scripted(answer=dict, name="other")]
+    with pytest.raises(ValueError, match="supplied by both"):
+        gather(twice, REQUEST, deadline=5, now=lambda: NOON)
+
+
+def test_no_source_means_no_fact() -> None:
+    assert isinstance(gather([], REQUEST, deadline=5, now=lambda: NOON).get("xray.malicious"), Unknown)
+
+
+def test_the_request_states_only_facts_of_the_catalogue() -> None:
+    assert set(request_facts(REQUEST)) <= set(CATALOGUE)
+    assert isinstance(request_facts(REQUEST)["artifact.digest"], Unknown)

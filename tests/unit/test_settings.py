@@ -1,0 +1,111 @@
+"""Settings: precedence, spelling, and that no message shows a value."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from governance.errors import SettingsError
+from governance.settings import Settings, load_settings
+
+READ = """
+import json
+from governance.errors import SettingsError
+from governance.settings import load_settings
+try:
+    settings = load_settings()
+    print(json.dumps({"host": sorted(settings.allowed_hosts), "skip": settings.delete_skip, "env": settings.environment,
+        "token": settings.token.get_secret_value() if settings.token else None, "repr": repr(settings),
+        "home": str(settings.home), "debug": settings.debug}))
+except SettingsError as error:
+    print("SettingsError", error, error.hint)
+"""
+
+
+def read(tmp_path: Path, **environ: str) -> str:
+    """What a fresh process makes of this environment."""
+    clean = {key: os.environ[key] for key in ("PATH", "PYTHONPATH") if key in os.environ}
+    done = subprocess.run(
+        [sys.executable, "-c", READ],
+        env={**clean, "MLGOV_HOME": str(tmp_path), "HOME": str(tmp_path), **environ},
+        capture_output=True, text=True, check=True, cwd=Path(__file__).resolve().parents[2],
+    )  # fmt: skip
+    return done.stdout
+
+
+@pytest.mark.parametrize("word", ["true", "True", "TRUE", "1", "yes", "on"])
+def test_any_spelling_of_true(tmp_path: Path, word: str) -> None:
+    assert '"skip": true' in read(tmp_path, ARTIFACTORY_ARTIFACTS_DELETE_SKIP=word)
+
+
+@pytest.mark.parametrize("word", ["false", "False", "0", "no", "off", ""])
+def test_any_spelling_of_false(tmp_path: Path, word: str) -> None:
+    assert '"skip": false' in read(tmp_path, ARTIFACTORY_ARTIFACTS_DELETE_SKIP=word)
+
+
+def test_the_token_is_never_printed(tmp_path: Path) -> None:
+    out = read(tmp_path, ARTIFACTORY_AUTH_TOKEN="s3cret")
+    assert '"token": "s3cret"' in out
+    assert out.count("s3cret") == 1
+
+
+def test_all_mistakes_are_named_at_once_without_their_values(tmp_path: Path) -> None:
+    out = read(
+        tmp_path,
+        ARTIFACTORY_NO_SSL="s3cret-typo",
+        MLGOV_ENVIRONMENT="Prod!",
+        MLGOV_ARTIFACTORY_URL="https://user:s3cret@host",
+    )
+    assert "3 setting(s)" in out
+    for name in ("ARTIFACTORY_NO_SSL", "MLGOV_ENVIRONMENT", "MLGOV_ARTIFACTORY_URL"):
+        assert name in out
+    assert "s3cret" not in out
+
+
+def test_variables_of_other_programs_are_not_taken_for_ours(tmp_path: Path) -> None:
+    out = read(tmp_path, TOKEN="other", DEBUG="1", ENVIRONMENT="staging", KEY="x")
+    assert '"token": null' in out
+    assert '"debug": false' in out
+    assert '"env": "development"' in out
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
+    (tmp_path / "mlgov.toml").write_text(
+        'environment = "staging"\nartifactory_url = "https://a.example:8443"\n'
+    )
+    out = read(tmp_path, MLGOV_ENVIRONMENT="production")
+    assert '"env": "production"' in out
+    assert '"host": ["a.example:8443"]' in out
+
+
+def test_a_broken_settings_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "mlgov.toml").write_text("environment = \n")
+    assert "mlgov.toml" in read(tmp_path)
+    assert "SettingsError" in read(tmp_path)
+    assert "does not exist" in read(tmp_path, MLGOV_CONFIG=str(tmp_path / "none.toml"))
+
+
+def test_the_working_directory_is_not_asked(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("MLGOV_ARTIFACTORY_URL=https://evil.example\n")
+    (tmp_path / "mlgov.toml").write_text('artifactory_url = "https://evil.example"\n')
+    home = tmp_path / "home"
+    home.mkdir()
+    assert '"host": []' in read(tmp_path, MLGOV_HOME=str(home))
+
+
+def test_signing_is_required_in_production_unless_said_otherwise() -> None:
+    assert Settings(environment="production").is_signing_required
+    assert not Settings(environment="production", signing="when-key").is_signing_required
+    assert not Settings(environment="development").is_signing_required
+
+
+def test_the_passphrase_comes_from_its_file_without_the_newline(tmp_path: Path) -> None:
+    file = tmp_path / "passphrase"
+    file.write_bytes(b"open sesame\n")
+    assert load_settings(key_passphrase_file=file).passphrase() == b"open sesame"
+    with pytest.raises(SettingsError, match="cannot be read"):
+        load_settings(key_passphrase_file=tmp_path / "none").passphrase()
