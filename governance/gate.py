@@ -22,13 +22,20 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
-from governance.audit.entry import EntryKind, Moved, OutcomeStatus, SignatureMade, decision_body, outcome_body
+from governance.audit.entry import (
+    EntryKind,
+    OutcomeStatus,
+    decision_body,
+    moved_documents,
+    outcome_body,
+    signature_body,
+)
 from governance.audit.log import AuditLog
 from governance.collect.collector import Collector, gather
 from governance.collect.request import request_facts
@@ -40,8 +47,9 @@ from governance.errors import (
     RefusedError,
     VerificationError,
 )
-from governance.model.canonical import canonical_bytes
-from governance.model.digest import Sha256
+from governance.model.artifact import FileEntry, parse_relative_path
+from governance.model.canonical import Json, canonical_bytes
+from governance.model.digest import Digest, Sha256
 from governance.model.facts import Facts, Origin
 from governance.model.request import Action, Request, new_id, utc_text
 from governance.model.verdict import Effect, Mode, Refusal, Verdict
@@ -123,7 +131,7 @@ class Permit:
         if artifact.signature is not None:
             self._judged[str(artifact.signature.path)] = artifact.signature.sha256
         self._moved: dict[str, Sha256] = {}
-        self._signed: SignatureMade | None = None
+        self._signed: Mapping[str, Json] | None = None
         self._lock = threading.Lock()
 
     @property
@@ -145,9 +153,9 @@ class Permit:
         with self._lock:
             self._moved[path] = sha256
 
-    def signed(self, *, key_id: str, bundle: Sha256) -> None:
-        """Report the signature that was made over what was moved."""
-        self._signed = SignatureMade(key_id=key_id, bundle=bundle)
+    def signed(self, *, digest: Digest, key_id: str, bundle: Sha256) -> None:
+        """Report the signature bundle (by its SHA-256) that was made over `digest`."""
+        self._signed = signature_body(event="made", digest=digest, key_id=key_id, bundle=bundle)
 
     def missing(self) -> tuple[str, ...]:
         """Files the permit was for that nobody reported as moved. The signature bundle may be left behind."""
@@ -160,15 +168,20 @@ class Permit:
         with self._lock:
             return tuple(path for path in wanted if path not in self._moved)
 
-    def account(self) -> tuple[tuple[Moved, ...], SignatureMade | None]:
-        """What was moved and signed so far, for the record."""
+    def account(self) -> tuple[FileEntry, ...]:
+        """What was moved so far, sorted by path."""
         sizes = {str(entry.path): entry.size for entry in self.request.artifact.files}
         with self._lock:
-            moved = tuple(
-                Moved(path=path, sha256=sha256, size=sizes.get(path))
-                for path, sha256 in sorted(self._moved.items())
-            )
-        return moved, self._signed
+            moved = sorted(self._moved.items())
+        return tuple(
+            FileEntry(path=parse_relative_path(path), sha256=sha256, size=sizes.get(path))
+            for path, sha256 in moved
+        )
+
+    @property
+    def signature(self) -> Mapping[str, Json] | None:
+        """The signature that was reported, for the record."""
+        return self._signed
 
 
 class Gate:
@@ -268,14 +281,14 @@ class Gate:
     def _conclude(
         self, decision: Decision, status: OutcomeStatus, permit: Permit | None, error: BaseException | None
     ) -> None:
-        moved, signed = permit.account() if permit is not None else ((), None)
-        body, evidence = outcome_body(
-            decision_id=decision.id,
-            action=decision.request.action,
+        moved = permit.account() if permit is not None else ()
+        body = outcome_body(
+            decision=decision.id,
+            action=decision.request.action.value,
             status=status,
             moved=moved,
-            signature=signed,
             error=error,
+            signature=permit.signature if permit is not None else None,
         )
         try:
             self._log.append(
@@ -283,7 +296,7 @@ class Gate:
                 body,
                 subject=decision.request.artifact.ref,
                 correlation=decision.request.correlation,
-                evidence=evidence,
+                evidence=moved_documents(moved),
             )
         except AuditError:
             # A refusal stands whether or not its outcome could be written; the decision already is. An act that was
