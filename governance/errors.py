@@ -28,6 +28,7 @@
     │   └── StorageFullError       no space left
     └── AuditError                 stop: nothing may act
         ├── AuditUnavailableError  the log cannot be written
+        ├── AuditConflictError     an entry id was used for two different entries
         └── AuditBrokenError       the log does not prove itself
 
 The tree knows no exit codes and no HTTP; the CLI and the servers map it. No message holds a token, a passphrase or
@@ -206,7 +207,16 @@ class AuditError(GovernanceError):
 
 
 class AuditUnavailableError(AuditError):
-    """The decision could not be recorded, so it was not acted upon."""
+    """The decision could not be recorded, so it was not acted upon. It is unknown whether the entry reached the log:
+    `entry_id` is kept, and an entry with that id may be there."""
+
+    def __init__(self, message: str, *, entry_id: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.entry_id = entry_id
+
+
+class AuditConflictError(AuditError):
+    """An entry id is already used for an entry with other content. A mistake of the caller, not of the log."""
 
 
 class AuditBrokenError(AuditError):

@@ -1,0 +1,382 @@
+"""Entries of the audit log: their closed kinds, their one byte form, and the builders of their bodies.
+
+Promises: one entry has one byte string (canonical JSON, at most 65,535 bytes), and texts that came from outside are
+cut to a length and made valid Unicode before they get there, so that no name from a server can keep an act off the
+record. Does not: read a clock or a file. Documents without a bound (facts, lists of moved files, policies) are kept
+beside the log as evidence, and the body names their SHA-256.
+
+The bytes are `{"at", "body", "correlation", "id", "kind", "subject", "v", "writer"}` with sorted keys; see
+`docs/audit.md`.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from governance.errors import AuditBrokenError
+from governance.model.artifact import Artifact, FileEntry, parse_relative_path
+from governance.model.canonical import CanonicalError, Json, canonical_bytes, parse_canonical
+from governance.model.digest import Sha256, parse_sha256, tree_digest
+from governance.model.request import Actor, MlflowContext, Request, parse_utc, utc_text
+from governance.model.verdict import Effect, Finding, Mode, Verdict
+
+MAX_ENTRY = 65_535
+"""Largest entry in bytes, as in C2SP's tlog-tiles, whose bundles carry lengths of 16 bits."""
+
+_VERSION = 1
+_MAX_BODY = 56_000  # leaves room for the longest subject beside it
+_MAX_SUBJECT = 4_400
+_MAX_NAME = 300
+_MAX_TEXT = 1_000
+_FEWER = (50, 20, 8, 3, 0)
+
+
+class EntryKind(enum.StrEnum):
+    """What an entry records. Closed: an event that fits none of these needs a new member, a required form and docs."""
+
+    START = "start"  # a writer began; names its log and software
+    DECISION = "decision"  # the gate's verdict, before the act
+    OUTCOME = "outcome"  # how the act ended
+    SIGNATURE = "signature"  # a signature made, or found good or bad
+    POLICY = "policy"  # the policy in force changed
+    KEY = "key"  # a key was made, trusted or revoked
+    WAIVER = "waiver"  # asked for, granted, revoked
+    CHECKPOINT = "checkpoint"  # a signed tree head left the machine (also the heartbeat of quiet times)
+    EXPORT = "export"  # the log was handed out
+    RECOVERY = "recovery"  # entries whose append was not acknowledged were written after all
+    ERASURE = "erasure"  # evidence bodies were erased; their digests stand
+    HOLD = "hold"  # a legal hold was set or lifted
+
+
+class OutcomeStatus(enum.StrEnum):
+    """How an act ended."""
+
+    DONE = "done"
+    FAILED = "failed"
+    REFUSED = "refused"
+    INCOMPLETE = "incomplete"
+
+
+_REQUIRED: Mapping[EntryKind, frozenset[str]] = {
+    EntryKind.START: frozenset({"origin", "version"}),
+    EntryKind.DECISION: frozenset(
+        {"action", "artifact", "actor", "environment", "verdict", "policy", "facts"}
+    ),
+    EntryKind.OUTCOME: frozenset({"decision", "action", "status", "moved"}),
+    EntryKind.SIGNATURE: frozenset({"event", "digest", "key_id", "bundle"}),
+    EntryKind.POLICY: frozenset({"digest", "revision", "names"}),
+    EntryKind.KEY: frozenset({"event", "key_id"}),
+    EntryKind.WAIVER: frozenset({"event", "waiver"}),
+    EntryKind.CHECKPOINT: frozenset({"size", "root"}),
+    EntryKind.EXPORT: frozenset({"size", "root"}),
+    EntryKind.RECOVERY: frozenset({"ids"}),
+    EntryKind.ERASURE: frozenset({"digests", "reason"}),
+    EntryKind.HOLD: frozenset({"held", "reason"}),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writer:
+    """Who wrote: the instance, one run of its process, and the entry's number in that run, counted from 1 without
+    holes, so that an entry lost between writer and log shows."""
+
+    instance: str
+    boot: str
+    n: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One record. `id` is a UUIDv7 and the key of idempotence, `at` the writer's clock in UTC, `subject` the `ref` of
+    the whole artifact (or what else the entry is about), `correlation` joins the entries of one sequence."""
+
+    id: str
+    at: datetime
+    kind: EntryKind
+    writer: Writer
+    correlation: str
+    subject: str
+    body: Mapping[str, Json]
+
+    def to_bytes(self) -> bytes:
+        """The one byte form. Raises `ValueError` for a body that lacks what its kind requires, or is too large."""
+        missing = _REQUIRED[self.kind] - self.body.keys()
+        if missing:
+            raise ValueError(f"the body of a {self.kind} entry lacks {', '.join(sorted(missing))}")
+        if not self.subject or len(self.subject.encode("utf-8", "replace")) > _MAX_SUBJECT:
+            raise ValueError(f"an entry's subject has 1 to {_MAX_SUBJECT} bytes")
+        data = canonical_bytes({
+            "at": utc_text(self.at),
+            "body": self.body,
+            "correlation": self.correlation,
+            "id": self.id,
+            "kind": self.kind.value,
+            "subject": self.subject,
+            "v": _VERSION,
+            "writer": {"boot": self.writer.boot, "instance": self.writer.instance, "n": self.writer.n},
+        })  # fmt: skip
+        if len(data) > MAX_ENTRY:
+            raise ValueError(
+                f"an entry of {len(data)} bytes: at most {MAX_ENTRY} are allowed, keep the rest as evidence"
+            )
+        return data
+
+
+def parse_entry(data: bytes, *, strict: bool = False) -> Entry:
+    """Read what `Entry.to_bytes` wrote. Raises `AuditBrokenError` saying what is wrong.
+
+    `strict` also demands the canonical form, for bytes that did not come from a store of ours.
+    """
+    try:
+        document: Any = parse_canonical(data) if strict else orjson.loads(data)
+        if document["v"] != _VERSION:
+            raise AuditBrokenError(f"an entry of version {document['v']}, which this program does not know")
+        writer = document["writer"]
+        return Entry(
+            id=document["id"],
+            at=parse_utc(document["at"]),
+            kind=EntryKind(document["kind"]),
+            writer=Writer(instance=writer["instance"], boot=writer["boot"], n=int(writer["n"])),
+            correlation=document["correlation"],
+            subject=document["subject"],
+            body=document["body"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise AuditBrokenError(f"not an entry: {type(error).__name__}: {error}") from error
+
+
+def decision_body(
+    *, request: Request, verdict: Verdict, mode: Mode, refused: bool, facts_digest: Sha256 | None = None
+) -> dict[str, Json]:
+    """What the gate decided. `refused` says whether the door was shut; a verdict of quarantine or block with the door
+    left open is marked `would_block`. Findings are dropped from the end only where they would not fit, and counted."""
+    body: dict[str, Json] = {
+        "action": request.action.value,
+        "artifact": artifact_body(request.artifact),
+        "actor": _actor(request.actor),
+        "environment": text(request.environment),
+        "facts": facts_digest or verdict.facts_digest,
+        "mlflow": _mlflow(request.mlflow),
+        "policy": policy_body(
+            digest=verdict.policy_digest, revision=verdict.policy_revision, names=verdict.policies
+        ),
+    }
+    if request.selection is not None:
+        body["selection"] = len(request.selection)
+    return _fitting(lambda most: body | {"verdict": _verdict(verdict, mode, refused=refused, most=most)})
+
+
+def outcome_body(
+    *,
+    decision: str,
+    action: str,
+    status: OutcomeStatus,
+    moved: Sequence[FileEntry] = (),
+    error: BaseException | None = None,
+    signature: Mapping[str, Json] | None = None,
+) -> dict[str, Json]:
+    """How the act of `decision` ended, and which bytes were moved.
+
+    One file is named here; of more, `moved_documents(moved)` is the evidence to append along with this body. Of an
+    error, only its type is kept, since messages of third parties may hold what does not belong in a log.
+    """
+    body: dict[str, Json] = {
+        "decision": decision,
+        "action": action,
+        "status": status.value,
+        "moved": _moved(moved),
+        "error": None if error is None else text(type(error).__name__),
+    }
+    return body if signature is None else body | {"signature": dict(signature)}
+
+
+def moved_documents(moved: Sequence[FileEntry]) -> tuple[bytes, ...]:
+    """The evidence that goes with `outcome_body`: the list of moved files, where there is more than one."""
+    if len(moved) < 2:
+        return ()
+    rows: list[Json] = [_file(entry) for entry in sorted(moved, key=lambda entry: entry.path)]
+    return (canonical_bytes(rows),)
+
+
+def moved_files(body: Mapping[str, Json], evidence: Callable[[Sha256], bytes]) -> tuple[FileEntry, ...]:
+    """The files that an outcome names, read back from body or evidence. Raises `AuditBrokenError`."""
+    try:
+        moved: Json = body["moved"]
+        if not isinstance(moved, Mapping):
+            raise AuditBrokenError("an outcome whose `moved` is not an object")
+        rows = moved.get("files")
+        if rows is None:
+            rows = parse_canonical(evidence(parse_sha256(str(moved["manifest"]))))
+        return tuple(_parse_file(row) for row in rows)  # type: ignore[union-attr]  # TypeError is caught below
+    except (KeyError, TypeError, ValueError) as error:
+        raise AuditBrokenError(f"an outcome whose moved files cannot be read: {error}") from error
+
+
+def signature_body(
+    *,
+    event: str,
+    digest: str,
+    key_id: str | None,
+    bundle: Sha256 | None,
+    signer: str | None = None,
+    reason: str | None = None,
+    decision: str | None = None,
+    files: int | None = None,
+) -> dict[str, Json]:
+    """A signature `made`, `verified` or `rejected` over `digest`. `bundle` is the SHA-256 of the bundle's bytes, which
+    may be kept as evidence."""
+    body: dict[str, Json] = {"event": event, "digest": digest, "key_id": key_id, "bundle": bundle}
+    more: dict[str, Json] = {
+        "signer": _text_or_none(signer), "reason": _text_or_none(reason), "decision": decision, "files": files,
+    }  # fmt: skip
+    return body | {key: value for key, value in more.items() if value is not None}
+
+
+def policy_body(*, digest: str, revision: int | None, names: Iterable[str]) -> dict[str, Json]:
+    """The policy in force. Its canonical document belongs to the evidence under `digest`."""
+    return {"digest": digest, "revision": revision, "names": [text(name, _MAX_NAME) for name in names][:50]}
+
+
+def key_body(
+    *, event: str, key_id: str, name: str | None = None, reason: str | None = None
+) -> dict[str, Json]:
+    """A key `made`, `trusted` or `revoked`."""
+    body: dict[str, Json] = {"event": event, "key_id": key_id}
+    more = {"name": _text_or_none(name), "reason": _text_or_none(reason)}
+    return body | {key: value for key, value in more.items() if value is not None}
+
+
+def artifact_body(artifact: Artifact) -> dict[str, Json]:
+    """The artifact a record is about, with the number of its files in place of their list."""
+    return {
+        "host": text(artifact.host, _MAX_NAME),
+        "repository": artifact.repository,
+        "path": text(artifact.path, 4_096),
+        "kind": artifact.kind.value,
+        "name": text(artifact.name, _MAX_NAME),
+        "version": _text_or_none(artifact.version),
+        "digest": artifact.digest,
+        "size": artifact.size,
+        "files": len(artifact.files),
+    }
+
+
+def evidence_digest(document: bytes) -> Sha256:
+    """The name under which a piece of evidence is kept."""
+    return Sha256(hashlib.sha256(document).hexdigest())
+
+
+def text(value: str, most: int = _MAX_TEXT) -> str:
+    """Outside text made fit for the record: at most `most` characters, and no lone surrogates."""
+    cut = value if len(value) <= most else value[: most - 1] + "…"
+    return cut if cut.isascii() else cut.encode("utf-8", "backslashreplace").decode()
+
+
+def _text_or_none(value: str | None) -> str | None:
+    return None if value is None else text(value, _MAX_NAME)
+
+
+def _fitting(build: Callable[[int], dict[str, Json]]) -> dict[str, Json]:
+    """The first of ever shorter bodies that fits."""
+    for most in _FEWER:
+        body = build(most)
+        if len(canonical_bytes(body)) <= _MAX_BODY:
+            return body
+    raise ValueError("a body that is too large without any finding")
+
+
+def _actor(actor: Actor) -> dict[str, Json]:
+    return {
+        "name": text(actor.name, _MAX_NAME),
+        "kind": actor.kind.value,
+        "groups": [text(group, 100) for group in actor.groups[:30]],
+        "authentication": _text_or_none(actor.authentication),
+    }
+
+
+def _mlflow(context: MlflowContext) -> dict[str, Json]:
+    names = ("run_id", "experiment_id", "model_id", "model_name", "model_version", "alias", "source_commit")
+    known = {name: getattr(context, name) for name in names}
+    body: dict[str, Json] = {
+        name: text(value, _MAX_NAME) for name, value in known.items() if value is not None
+    }
+    if context.flavors:
+        body["flavors"] = [text(flavor, 100) for flavor in context.flavors[:20]]
+    return body
+
+
+def _verdict(verdict: Verdict, mode: Mode, *, refused: bool, most: int) -> dict[str, Json]:
+    rules = verdict.rules
+    return {
+        "decision": verdict.decision.word,
+        "mode": mode.value,
+        "refused": refused,
+        "would_block": verdict.decision >= Effect.QUARANTINE and not refused,
+        "findings": [_finding(finding) for finding in verdict.findings[:most]],
+        "findings_omitted": max(0, len(verdict.findings) - most),
+        "fired": [text(result.rule, _MAX_NAME) for result in rules if result.fired][: most * 2],
+        "waived": [
+            {"rule": text(result.rule, _MAX_NAME), "waiver": text(result.waiver, _MAX_NAME)}
+            for result in rules
+            if result.waiver is not None
+        ][: most * 2],
+        "rules": len(rules),
+        "retry_after": verdict.retry_after,
+        "degraded": _text_or_none(verdict.degraded),
+    }
+
+
+def _finding(finding: Finding) -> dict[str, Json]:
+    return {
+        "rule": text(finding.rule, _MAX_NAME),
+        "effect": finding.effect.word,
+        "severity": finding.severity.word,
+        "message": text(finding.message),
+        "remediation": None if finding.remediation is None else text(finding.remediation),
+        "waivable": finding.waivable,
+        "evidence": [
+            {
+                "fact": text(item.fact, _MAX_NAME),
+                "value": text(item.value, _MAX_NAME),
+                "source": _text_or_none(item.source),
+                "at": item.observed_at,
+            }
+            for item in finding.evidence[:10]
+        ],
+    }
+
+
+def _moved(moved: Sequence[FileEntry]) -> dict[str, Json]:
+    body: dict[str, Json] = {
+        "count": len(moved),
+        "bytes": sum(entry.size or 0 for entry in moved),
+    }
+    if len(moved) == 1:
+        return body | {"files": [_file(moved[0])]}
+    if not moved:
+        return body | {"files": []}
+    hashed = [(str(entry.path), entry.sha256) for entry in moved if entry.sha256 is not None]
+    whole = tree_digest(hashed) if len(hashed) == len(moved) else None
+    return body | {"digest": whole, "manifest": evidence_digest(moved_documents(moved)[0])}
+
+
+def _file(entry: FileEntry) -> dict[str, Json]:
+    return {"path": entry.path, "sha256": entry.sha256, "size": entry.size}
+
+
+def _parse_file(row: Json) -> FileEntry:
+    if not isinstance(row, Mapping):
+        raise CanonicalError("a moved file that is not an object")
+    sha256, size = row["sha256"], row["size"]
+    return FileEntry(
+        path=parse_relative_path(str(row["path"])),
+        sha256=None if sha256 is None else parse_sha256(str(sha256)),
+        size=None if size is None else int(str(size)),
+    )

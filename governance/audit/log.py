@@ -1,0 +1,257 @@
+"""The audit log: what the gate, the signer and the reports write to and read from.
+
+Promises, which everything above rests on:
+
+1. `append` returns when the entry is durable, and not before. Otherwise it raises `AuditUnavailableError`, and whoever
+   appended must not act. After that error it is unknown whether the entry is in the log.
+2. So an entry in doubt keeps its id and its bytes, and goes in front of the next append, together with a `recovery`
+   entry that names it. Stores know ids, hence it is there once. The log may hold a decision that was never acted upon;
+   it never lacks one that was.
+3. Nothing is dropped. When the store is behind, or too much is in doubt, `append` refuses.
+4. Each writer numbers its entries from 1 without holes.
+
+It does not decide anything, and does not keep a person who owns the file from rewriting it; `verify`, and checkpoints
+kept elsewhere, show that it was done.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from governance.audit.entry import Entry, EntryKind, Writer, evidence_digest, parse_entry
+from governance.audit.fork import call_after_fork
+from governance.audit.merkle import leaf_hash
+from governance.audit.store import AuditStore, Draft, Query, Row, draft_of
+from governance.audit.verify import Verification, verify_store
+from governance.errors import AuditBrokenError, AuditConflictError, AuditUnavailableError
+from governance.model.canonical import Json, canonical_bytes
+from governance.model.digest import Sha256
+from governance.model.request import new_id, utc_text
+
+MAX_EVIDENCE = 32 << 20
+"""Largest document kept as evidence, in bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """The entry `id` is durable. `index` is its place in the tree, or None while a store has yet to give it one."""
+
+    id: str
+    index: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """An entry as read back, with the bytes that were hashed."""
+
+    index: int | None
+    entry: Entry
+    data: bytes
+
+
+class AuditLog:
+    """Writes to one store. Safe to share between threads; a forked child counts as a new boot of the writer.
+
+    `instance` names the writer (host and role), `origin` the log in checkpoints, `software` what wrote it. At most
+    `doubt_bound` entries may be in doubt before `append` refuses without making a new one.
+    """
+
+    def __init__(
+        self,
+        store: AuditStore,
+        *,
+        now: Callable[[], datetime],
+        instance: str,
+        origin: str = "mlgov.local/audit",
+        software: str = "mlflow-governance",
+        doubt_bound: int = 1_024,
+    ) -> None:
+        self._store = store
+        self._now = now
+        self._instance = instance
+        self._software = software
+        self._doubt_bound = doubt_bound
+        self.origin = origin
+        self._begin()
+        call_after_fork(self._begin)
+
+    def _begin(self) -> None:
+        """A new boot: numbers start at 1, and nothing is in doubt (a forked child's parent sees to its own)."""
+        self._lock = threading.Lock()
+        self._boot = new_id(self._now())
+        self._count = 0
+        start = {"origin": self.origin, "version": self._software}
+        # Goes in front of the first append, so that a process which only reads writes nothing.
+        self._unconfirmed = [
+            self._draft(EntryKind.START, start, subject=self._instance, correlation=self._boot)
+        ]
+
+    @property
+    def store(self) -> AuditStore:
+        """What the entries are kept in, for proofs and exports."""
+        return self._store
+
+    def append(
+        self,
+        kind: EntryKind,
+        body: Mapping[str, Json],
+        *,
+        subject: str,
+        correlation: str,
+        id: str | None = None,  # noqa: A002 - the word of the record
+        evidence: Sequence[bytes] = (),
+    ) -> Receipt:
+        """Write one entry, and the documents it names. Durable on return, or `AuditUnavailableError`.
+
+        `id` may be given to repeat an append, of this process or an earlier one, that was not confirmed: an entry with
+        that id and the same content is found rather than written twice; other content raises `AuditConflictError`.
+        Raises `ValueError` for a body that does not fit its kind, before anything is written.
+        """
+        documents = tuple(_named(document) for document in evidence)
+        with self._lock:
+            if len(self._unconfirmed) >= self._doubt_bound:
+                raise AuditUnavailableError(
+                    f"the audit log has not confirmed {len(self._unconfirmed)} entries",
+                    hint="Mend the store under the audit log; nothing is let through until then.",
+                )
+            draft = self._draft(
+                kind, body, subject=subject, correlation=correlation, entry_id=id, evidence=documents
+            )
+            pending = [*self._take_unconfirmed(), draft]
+        try:
+            indexes = self._store.append(pending)
+        except AuditConflictError:
+            return self._resolve_conflict(pending, kind, body, subject)
+        except BaseException as error:
+            with self._lock:
+                self._unconfirmed = [*pending, *self._unconfirmed]
+            if isinstance(error, AuditUnavailableError):
+                raise AuditUnavailableError(error.message, entry_id=draft.id, hint=error.hint) from error
+            raise
+        return Receipt(id=draft.id, index=indexes[-1])
+
+    def find(
+        self,
+        *,
+        kind: EntryKind | None = None,
+        subject: str | None = None,
+        correlation: str | None = None,
+        since: datetime | None = None,
+    ) -> Iterator[Stored]:
+        """The entries that match, oldest first, each checked against its hash. `since` is about the writers' clocks."""
+        query = Query(
+            kind=kind,
+            subject=subject,
+            correlation=correlation,
+            since=None if since is None else utc_text(since),
+        )
+        return map(_checked, self._store.find(query))
+
+    def get(self, entry_id: str) -> Stored | None:
+        """One entry by its id."""
+        row = self._store.get(entry_id)
+        return None if row is None else _checked(row)
+
+    def evidence(self, sha256: Sha256) -> bytes | None:
+        """A document kept with the log. None where there is none, or its body was erased. Raises `AuditBrokenError`
+        when the body is not what its digest says."""
+        document = self._store.evidence(sha256)
+        if document is not None and evidence_digest(document) != sha256:
+            raise AuditBrokenError(f"the evidence {sha256} was changed")
+        return document
+
+    def verify(self, roots: Mapping[int, bytes] | None = None) -> Verification:
+        """Walk over the whole log; see `governance.audit.verify`. `roots` are remembered roots by tree size."""
+        return verify_store(self._store, roots)
+
+    def close(self) -> None:
+        """Give back what the store holds."""
+        self._store.close()
+
+    def _draft(
+        self,
+        kind: EntryKind,
+        body: Mapping[str, Json],
+        *,
+        subject: str,
+        correlation: str,
+        entry_id: str | None = None,
+        evidence: tuple[tuple[Sha256, bytes], ...] = (),
+    ) -> Draft:
+        """The next entry of this writer. The number is spent only once the entry is known to be well formed."""
+        at = self._now()
+        entry = Entry(
+            id=entry_id or new_id(at),
+            at=at,
+            kind=kind,
+            writer=Writer(instance=self._instance, boot=self._boot, n=self._count + 1),
+            correlation=correlation,
+            subject=subject,
+            body=body,
+        )
+        draft = draft_of(entry, evidence)
+        self._count = entry.writer.n
+        return draft
+
+    def _take_unconfirmed(self) -> list[Draft]:
+        """What has to go in front of the next entry, and the entry that names those in doubt."""
+        taken, self._unconfirmed = self._unconfirmed, []
+        unnamed: list[Json] = []
+        for draft in taken:
+            if draft.kind == EntryKind.RECOVERY:
+                unnamed = []
+            elif draft.kind != EntryKind.START:
+                unnamed.append(draft.id)
+        if unnamed:
+            taken.append(
+                self._draft(
+                    EntryKind.RECOVERY, {"ids": unnamed}, subject=self._instance, correlation=self._boot
+                )
+            )
+        return taken
+
+    def _resolve_conflict(
+        self, pending: Sequence[Draft], kind: EntryKind, body: Mapping[str, Json], subject: str
+    ) -> Receipt:
+        """The id of the last draft is in the log with other bytes: a repeat from an earlier process, or a mistake.
+
+        Its number is spent, so a recovery entry takes the number's place.
+        """
+        draft = pending[-1]
+        spent = parse_entry(draft.data)
+        filler = Entry(
+            id=new_id(spent.at), at=spent.at, kind=EntryKind.RECOVERY, writer=spent.writer,
+            correlation=self._boot, subject=self._instance, body={"ids": [draft.id]},
+        )  # fmt: skip
+        with self._lock:
+            self._unconfirmed = [*pending[:-1], draft_of(filler), *self._unconfirmed]
+        found = self.get(draft.id)
+        if found is None:
+            raise AuditUnavailableError("the audit log gave two answers about one entry", entry_id=draft.id)
+        known = found.entry
+        if (known.kind, known.subject) != (kind, subject) or canonical_bytes(known.body) != canonical_bytes(
+            body
+        ):
+            raise AuditConflictError(f"entry id {draft.id} is already used for another entry")
+        return Receipt(id=draft.id, index=found.index)
+
+
+def _named(document: bytes) -> tuple[Sha256, bytes]:
+    if len(document) > MAX_EVIDENCE:
+        raise ValueError(f"a document of {len(document)} bytes: at most {MAX_EVIDENCE} are kept as evidence")
+    return evidence_digest(document), document
+
+
+def _checked(row: Row) -> Stored:
+    """An entry as its bytes say, after a look that they are the bytes which were hashed and filed."""
+    entry = parse_entry(row.data)
+    if leaf_hash(row.data) != row.leaf or (entry.id, entry.kind, entry.subject) != (
+        row.id,
+        row.kind,
+        row.subject,
+    ):
+        raise AuditBrokenError("the entry was changed after it was recorded", index=row.seq)
+    return Stored(index=row.seq, entry=entry, data=row.data)

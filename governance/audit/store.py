@@ -1,0 +1,135 @@
+"""The contract of an audit store, and the values that cross it.
+
+Two promises that every store makes, and that the conformance suite checks:
+
+1. `append` returns only when the entries survive the loss of power, and otherwise raises `AuditUnavailableError`;
+   after an error it is unknown whether they are there. Appending the same bytes again changes nothing; other bytes
+   under a known id raise `AuditConflictError`, and nothing of that call is written.
+2. Nothing is ever changed or removed but the bodies of evidence, and these only by `erase`, which leaves their digests.
+
+A store does not decide what an entry says, signs nothing, and knows no other store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from governance.audit.entry import Entry, EntryKind
+from governance.audit.merkle import Frontier, leaf_hash
+from governance.model.digest import Sha256
+from governance.model.request import utc_text
+
+
+class Draft(NamedTuple):
+    """An entry on its way into a store: its columns, leaf hash and bytes, computed once by whoever appends, and the
+    documents to be kept with it."""
+
+    id: str
+    at: str
+    kind: str
+    subject: str
+    correlation: str
+    leaf: bytes
+    data: bytes
+    evidence: tuple[tuple[Sha256, bytes], ...] = ()
+
+
+class Row(NamedTuple):
+    """An entry as it is stored. `seq` is its leaf index, None while it is durable and not yet part of the tree."""
+
+    seq: int | None
+    id: str
+    at: str
+    kind: str
+    subject: str
+    correlation: str
+    leaf: bytes
+    data: bytes
+
+
+def draft_of(entry: Entry, evidence: tuple[tuple[Sha256, bytes], ...] = ()) -> Draft:
+    """Make an entry ready for a store. Raises `ValueError` as `Entry.to_bytes` does."""
+    data = entry.to_bytes()
+    at, kind = utc_text(entry.at), entry.kind.value
+    return Draft(entry.id, at, kind, entry.subject, entry.correlation, leaf_hash(data), data, evidence)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """What to look for; None leaves a field open. `since` is RFC 3339 in UTC and compares as text."""
+
+    kind: EntryKind | None = None
+    subject: str | None = None
+    correlation: str | None = None
+    since: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceInfo:
+    """What is known of a document kept beside the log. `category` is the kind of the entry that first brought it;
+    `is_erased` says that only the digest is left."""
+
+    sha256: Sha256
+    category: str
+    at: str
+    size: int
+    is_erased: bool
+
+
+class AuditStore(Protocol):
+    """Keeps entries and evidence. All methods may be called from any thread, and after a fork.
+
+    | method | meaning |
+    | --- | --- |
+    | `append(drafts)` | make all durable, in this order, or raise. Returns the leaf index of each, None if not yet known |
+    | `rows(start, stop)` | the entries from leaf `start` up to but without `stop`, in order |
+    | `find(query)` | the entries that match, in order; those not yet in the tree come last |
+    | `get(id)` | one entry |
+    | `frontier()` | size of the tree, and all that is needed for its root |
+    | `node(level, index)` | hash of a complete subtree, for proofs |
+    | `evidence(sha256)` | one document; None if there is none, or if it was erased |
+    | `evidence_list()` | everything that was ever kept as evidence, in order of digest |
+    | `erase(digests)` | remove the bodies of these documents and keep their digests |
+    """
+
+    def append(self, drafts: Sequence[Draft]) -> Sequence[int | None]:
+        """Make the drafts durable, all or none."""
+        ...
+
+    def rows(self, start: int, stop: int) -> Iterator[Row]:
+        """Entries by leaf index."""
+        ...
+
+    def find(self, query: Query) -> Iterator[Row]:
+        """Entries by what they are about."""
+        ...
+
+    def get(self, entry_id: str) -> Row | None:
+        """One entry by its id."""
+        ...
+
+    def frontier(self) -> Frontier:
+        """The tree as it is now."""
+        ...
+
+    def node(self, level: int, index: int) -> bytes:
+        """Root of the complete subtree `index` of height `level`."""
+        ...
+
+    def evidence(self, sha256: Sha256) -> bytes | None:
+        """One document."""
+        ...
+
+    def evidence_list(self) -> Iterator[EvidenceInfo]:
+        """All documents there ever were."""
+        ...
+
+    def erase(self, digests: Sequence[Sha256]) -> None:
+        """Remove bodies."""
+        ...
+
+    def close(self) -> None:
+        """Give back what is held. Later calls raise `AuditUnavailableError`."""
+        ...
