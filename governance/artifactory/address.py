@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from governance.errors import SettingsError
 from governance.model.artifact import RelativePath, RepositoryKey, parse_relative_path, parse_repository_key
@@ -19,7 +20,9 @@ from governance.model.artifact import RelativePath, RepositoryKey, parse_relativ
 SCHEME = "artifactory"
 _CONTEXT = "artifactory"
 _FORM = f"{SCHEME}://HOST[:PORT]/{_CONTEXT}/REPOSITORY/PATH"
-_HOST = re.compile(r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?")
+_HOST = re.compile(
+    r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +67,9 @@ def parse_uri(text: str) -> Address:
     context, _, place = below.strip("/").partition("/")
     repository, _, path = place.partition("/")
     if context != _CONTEXT or not repository:
-        raise SettingsError(f"the artifact URI names no repository below `/{_CONTEXT}/`", hint=f"Use {_FORM}.")
+        raise SettingsError(
+            f"the artifact URI names no repository below `/{_CONTEXT}/`", hint=f"Use {_FORM}."
+        )
     try:
         key = parse_repository_key(repository)
     except ValueError as error:
@@ -85,3 +90,12 @@ def parse_host(text: str) -> str:
     if match is None or int(match["port"] or 1) not in range(1, 65536):
         raise SettingsError(f"`{text[:120]}` is not a host or host:port", hint=f"Use {_FORM}.")
     return text.lower()
+
+
+def quoted(repository: str, path: str) -> str:
+    """`repository/path` for a URL, each part checked and percent-encoded by itself, so that no name can add a part, a
+    query or a matrix parameter (`;k=v`). Raises `UnsafePathError`, or `ValueError` for the key."""
+    parts = [str(parse_repository_key(repository))]
+    if path:
+        parts += parse_relative_path(path).split("/")
+    return "/".join(quote(part, safe="") for part in parts)

@@ -58,15 +58,14 @@ class Deployed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Download:
-    """An open download. `total` is the size of the whole file and `start` the offset of the first byte delivered
-    (0 where the server ignored the range). `sha256` is the server's claim about the whole file: the caller hashes."""
+    """An open download. `start` is the offset of the first byte delivered, `size` that of the whole file, where the
+    server says it. `sha256` is the server's claim about the whole file; the caller hashes and compares. `chunks(n)`
+    gives pieces of at most `n` bytes, and raises `ProtocolError` where the body ends early."""
 
     start: int
-    total: int
+    size: int | None
     sha256: Sha256 | None
-    chunks: Callable[[int], Iterator[memoryview]]
-    """Pieces of at most that many bytes. Each view is valid until the next is asked for: the buffer is used again.
-    Raises `ProtocolError` where the body ends early."""
+    chunks: Callable[[int], Iterator[bytes]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

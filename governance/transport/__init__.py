@@ -6,6 +6,8 @@ service's interface.
 """
 
 from governance.transport.answer import Answer, StreamedResponse
-from governance.transport.session import Credentials, Transport
+from governance.transport.body import Readable
+from governance.transport.credentials import Credentials
+from governance.transport.session import Transport
 
-__all__ = ["Answer", "Credentials", "StreamedResponse", "Transport"]
+__all__ = ["Answer", "Credentials", "Readable", "StreamedResponse", "Transport"]

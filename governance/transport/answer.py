@@ -1,9 +1,21 @@
-"""What comes back from a request. Skeleton."""
+"""What comes back from a request: an `Answer` with its whole body, or a `StreamedResponse` still on the wire.
+
+Promises: a body that is cut short is an error, never a shorter body. Does not: decode content codings. None are asked
+for, since a compressed body has neither the announced size nor the announced checksum.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import requests
+
+from governance.transport.failures import FAILURES, Exchange, failure_of
+
+_PIECE = 64 << 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,18 +25,100 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
+    exchange: Exchange
+
+    def json(self) -> Any:
+        """The body as JSON. Raises `ProtocolError` for anything else, such as a proxy's page."""
+        try:
+            return orjson.loads(self.body)
+        except orjson.JSONDecodeError as error:
+            raise self.exchange.broken("an answer that is not JSON", status=self.status) from error
+
+    def text(self) -> str:
+        """The body as UTF-8 text. Raises `ProtocolError`."""
+        try:
+            return self.body.decode()
+        except UnicodeDecodeError as error:
+            raise self.exchange.broken("an answer that is not text", status=self.status) from error
 
 
 class StreamedResponse:
-    """An answer whose body is still on the wire."""
+    """An answer whose body the caller reads, once. `length` is the announced number of bytes, where there is one."""
 
-    status: int
-    headers: Mapping[str, str]
+    def __init__(self, response: requests.Response, exchange: Exchange) -> None:
+        self._raw = response.raw
+        self.exchange = exchange
+        self.status: int = response.status_code
+        self.headers: Mapping[str, str] = response.headers
+        self.length = content_length(response, exchange)
 
-    def readinto(self, buffer: bytearray | memoryview) -> int:
-        """Fill `buffer`; the number of bytes, 0 at the end. Raises `ProtocolError` where the body ends early."""
-        raise NotImplementedError
+    def iter_chunks(self, size: int) -> Iterator[bytes]:
+        """Pieces of at most `size` bytes. Raises `ProtocolError` where the body ends before its announced length."""
+        received = 0
+        while chunk := self._read(size):
+            received += len(chunk)
+            yield chunk
+        if self.length is not None and received != self.length:
+            raise self.exchange.broken(f"a body of {received} bytes that was announced with {self.length}")
 
-    def iter_chunks(self, size: int) -> Iterator[memoryview]:
-        """Pieces of at most `size` bytes from one reused buffer."""
-        raise NotImplementedError
+    def read_all(self, limit: int) -> bytes:
+        """The whole body. Raises `ProtocolError` for more than `limit` bytes, before they are in memory."""
+        if self.length is not None and self.length > limit:
+            raise self.exchange.broken(f"a body of {self.length} bytes (the limit is {limit})")
+        pieces, received = [], 0
+        for piece in self.iter_chunks(_PIECE):
+            received += len(piece)
+            if received > limit:
+                raise self.exchange.broken(f"a body of more than {limit} bytes")
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    def _read(self, size: int) -> bytes:
+        try:
+            data: bytes = self._raw.read(size, decode_content=False)
+        except FAILURES as error:
+            failure, cause = failure_of(error, self.exchange)
+        else:
+            return data
+        raise failure from cause
+
+
+def read_capped(
+    response: requests.Response, exchange: Exchange, *, limit: int, seconds: float, clock: Callable[[], float]
+) -> bytes:
+    """The whole body of a small answer, bounded in bytes and in time, so that no server can hold a caller by sending
+    a byte a minute."""
+    length = content_length(response, exchange)
+    if length is not None and length > limit:
+        raise exchange.broken(
+            f"an answer of {length} bytes (the limit is {limit})", status=response.status_code
+        )
+    body, end = bytearray(), clock() + seconds
+    while piece := _next_piece(response, exchange):
+        body += piece
+        if len(body) > limit:
+            raise exchange.broken(f"an answer of more than {limit} bytes", status=response.status_code)
+        if clock() > end:
+            raise exchange.unreachable(f"the answer was not complete after {seconds:g} s")
+    if length is not None and len(body) != length and exchange.method != "HEAD":
+        raise exchange.broken(f"an answer of {len(body)} bytes that was announced with {length}")
+    return bytes(body)
+
+
+def content_length(response: requests.Response, exchange: Exchange) -> int | None:
+    """The announced length of a body sent as it is. Raises `ProtocolError` for a compressed one."""
+    if response.headers.get("Content-Encoding", "identity") not in {"identity", ""}:
+        raise exchange.broken("a compressed body, which was not asked for", status=response.status_code)
+    text = response.headers.get("Content-Length", "")
+    return int(text) if text.isascii() and text.isdigit() else None
+
+
+def _next_piece(response: requests.Response, exchange: Exchange) -> bytes:
+    try:
+        # `read1` gives what one receive brought, so that the caller's clock is looked at in between.
+        data: bytes = response.raw.read1(_PIECE, decode_content=False)
+    except FAILURES as error:
+        failure, cause = failure_of(error, exchange)
+    else:
+        return data
+    raise failure from cause

@@ -1,0 +1,164 @@
+"""The JSON that Artifactory sends, checked at the door.
+
+Promises: what passes has the documented types and is within limits; unknown fields are ignored, since each release of
+the server adds some. Does not: give values to the rest of the house (`items` does), or check names (`client` does).
+
+Known contradictions that are taken both ways: sizes as numbers and as strings; folders with size -1 or without one.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeVar
+
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from governance.transport import Answer
+
+_NAME = 4096
+_ROWS = 500_000
+
+
+def _whole_number(value: object) -> object:
+    if isinstance(value, str) and value.isascii() and value.removeprefix("-").isdigit() and len(value) < 20:
+        return int(value)
+    return value
+
+
+Size = Annotated[int, BeforeValidator(_whole_number), Field(ge=-1, lt=1 << 63)]
+Text = Annotated[str, Field(max_length=_NAME)]
+Hex = Annotated[str, Field(max_length=128)]
+
+
+class Wire(BaseModel):
+    """Base of all wire forms."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+
+
+class Checksums(Wire):
+    """`checksums` of a file. A server may leave out any of them."""
+
+    sha256: Hex | None = None
+
+
+class ListedItem(Wire):
+    """One row of `?list`. `uri` is relative to the root, with a `/` before it; `sha2` is the SHA-256."""
+
+    uri: Text
+    size: Size = -1
+    last_modified: AwareDatetime = Field(alias="lastModified")
+    folder: bool
+    sha2: Hex | None = None
+
+
+class FileList(Wire):
+    """Answer of `GET api/storage/...?list`."""
+
+    files: Annotated[tuple[ListedItem, ...], Field(max_length=_ROWS)]
+
+
+class Child(Wire):
+    """One row of a folder's `children`."""
+
+    uri: Text
+    folder: bool
+
+
+class Item(Wire):
+    """Answer of `GET api/storage/...`. A folder has `children` and no `size`; a repository's root has no creator."""
+
+    repo: Text
+    path: Text
+    created: AwareDatetime | None = None
+    created_by: Text | None = Field(None, alias="createdBy")
+    last_modified: AwareDatetime | None = Field(None, alias="lastModified")
+    modified_by: Text | None = Field(None, alias="modifiedBy")
+    mime_type: Text | None = Field(None, alias="mimeType")
+    size: Size | None = None
+    checksums: Checksums | None = None
+    children: Annotated[tuple[Child, ...], Field(max_length=_ROWS)] | None = None
+
+
+class Created(Wire):
+    """Answer of a deploy."""
+
+    size: Size | None = None
+    checksums: Checksums | None = None
+
+
+class Properties(Wire):
+    """Answer of `GET api/storage/...?properties`."""
+
+    properties: dict[Text, tuple[str, ...]]
+
+
+class Message(Wire):
+    """One line of what a copy or move reports."""
+
+    level: Text
+    message: str = ""
+
+
+class Messages(Wire):
+    """Answer of `POST api/copy` and `api/move`."""
+
+    messages: tuple[Message, ...] = ()
+
+
+class Repository(Wire):
+    """Answer of `GET api/repositories/{key}`."""
+
+    key: Text
+    rclass: Text
+    package_type: Text = Field("generic", alias="packageType")
+    xray_index: bool | None = Field(None, alias="xrayIndex")
+
+
+class ServerVersion(Wire):
+    """Answer of `GET api/system/version`."""
+
+    version: Text
+    addons: tuple[Text, ...] = ()
+
+
+class Principals(Wire):
+    """Rights by user and by group, as letters."""
+
+    users: dict[Text, tuple[Text, ...]] = Field(default_factory=dict)
+    groups: dict[Text, tuple[Text, ...]] = Field(default_factory=dict)
+
+
+class Permissions(Wire):
+    """Answer of `GET api/storage/...?permissions`."""
+
+    principals: Principals
+
+
+class AqlRange(Wire):
+    """`notification` is set where the server trimmed the result."""
+
+    notification: str | None = None
+
+
+class AqlResult(Wire):
+    """Answer of `POST api/search/aql`."""
+
+    results: Annotated[tuple[dict[str, object], ...], Field(max_length=_ROWS)]
+    range: AqlRange = AqlRange()
+
+
+Form = TypeVar("Form", bound=BaseModel)
+
+
+def read(form: type[Form], answer: Answer) -> Form:
+    """The answer as `form`. Raises `ProtocolError` that names the first field that does not fit."""
+    try:
+        return form.model_validate_json(answer.body)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the document"
+        problem = answer.exchange.broken(
+            f"an answer of an unknown form: {place}: {first['msg']}", status=answer.status
+        )
+    # Outside the handler: pydantic's error repeats what the server sent.
+    raise problem

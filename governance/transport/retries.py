@@ -1,0 +1,66 @@
+"""What is tried again, and after how long.
+
+Promises: at most `limit` further tries, each after a bounded pause; a 401 is never tried again (repeated failures lock
+the user out); what may have had an effect is tried again only where a second time does no harm. Does not: sleep.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import requests
+import urllib3.exceptions as pool
+
+_STATUSES: Final = frozenset({429, 502, 503, 504})
+_LONGEST_PAUSE: Final = 30.0
+_FIRST_PAUSE: Final = 0.5
+_LIMIT_AFTER_SILENCE: Final = (
+    1  # a stale connection hangs until the time-out; a second silence is the server's
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retries:
+    """The rule. `spread` gives a number between 0 and 1, so that many clients do not return at the same moment."""
+
+    limit: int
+    spread: Callable[[], float] = random.random
+
+    def after_status(
+        self, status: int, headers: Mapping[str, str], *, tried: int, idempotent: bool
+    ) -> float | None:
+        """Seconds to wait before the next try, or None to stay with this answer. `tried` counts from 1."""
+        if status not in _STATUSES or not idempotent or tried > self.limit:
+            return None
+        asked = headers.get("Retry-After", "")
+        if asked.isascii() and asked.isdigit():  # the form with a date is not used by the servers at hand
+            return min(float(asked), _LONGEST_PAUSE)
+        return self._pause(tried)
+
+    def after_failure(self, error: Exception, *, tried: int, idempotent: bool) -> float | None:
+        """As `after_status`, for a try without an answer."""
+        if not isinstance(error, requests.exceptions.ConnectionError | requests.exceptions.Timeout):
+            return None
+        if isinstance(error, requests.exceptions.SSLError | requests.exceptions.ProxyError):
+            return None
+        if not idempotent and not _is_unsent(error):
+            return None
+        limit = self.limit
+        if isinstance(error, requests.exceptions.ReadTimeout):
+            limit = min(limit, _LIMIT_AFTER_SILENCE)
+        return self._pause(tried) if tried <= limit else None
+
+    def _pause(self, tried: int) -> float:
+        longest: float = min(_FIRST_PAUSE * 2 ** (tried - 1), _LONGEST_PAUSE)
+        return longest * (0.5 + self.spread() / 2)
+
+
+def _is_unsent(error: Exception) -> bool:
+    """True where no connection was made, so that the server cannot have seen the request."""
+    if isinstance(error, requests.exceptions.ConnectTimeout):
+        return True
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    return isinstance(reason, pool.NewConnectionError)
