@@ -1,0 +1,100 @@
+"""Signing: from a manifest to the bytes of a signature file.
+
+Promises: with a local key the result depends on the manifest, name, annotations and key alone, so signing twice gives
+the same file. Does not: look at any file; whoever made the manifest vouches for having seen the bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from governance.model.artifact import RelativePath
+from governance.signing.bundle import CertificateMaterial, KeyMaterial, write_bundle
+from governance.signing.envelope import Envelope, EnvelopeSignature, pae
+from governance.signing.manifest import Manifest, ManifestEntry
+from governance.signing.statement import PAYLOAD_TYPE, build_statement
+
+if TYPE_CHECKING:
+    from governance.model.request import Actor, MlflowContext
+    from governance.signing.keys import Signer
+
+
+def sign_manifest(
+    manifest: Manifest,
+    *,
+    name: str,
+    signer: Signer,
+    annotations: Mapping[str, str] | None = None,
+    also: Sequence[Signer] = (),
+    certificates: Sequence[bytes] = (),
+) -> bytes:
+    """The signature file for a manifest, in OpenSSF Model Signing v1.0.
+
+    `name` is for people; nothing depends on it. `also` are further signers over the same bytes, for a change of keys
+    or where the trust file asks for several; the reference implementation looks at the first signature only.
+    `certificates` (DER, leaf first) belong to `signer` and replace the hint at its key. Raises `ValueError` for a
+    manifest without files, and what the signers raise.
+    """
+    payload = build_statement(manifest, name=name, annotations=annotations)
+    return sign_payload(payload, signers=(signer, *also), certificates=certificates)
+
+
+def sign_payload(
+    payload: bytes,
+    *,
+    signers: Sequence[Signer],
+    certificates: Sequence[bytes] = (),
+    payload_type: str = PAYLOAD_TYPE,
+) -> bytes:
+    """A signature file over any payload. `keyid` stays empty: nobody may rely on it."""
+    message = pae(payload_type, payload)
+    signatures = tuple(EnvelopeSignature(value=signer.sign(message)) for signer in signers)
+    envelope = Envelope(payload=payload, payload_type=payload_type, signatures=signatures)
+    if certificates:
+        return write_bundle(envelope, CertificateMaterial(certificates=tuple(certificates)))
+    return write_bundle(envelope, KeyMaterial(hint=signers[0].key_id))
+
+
+def attribution(actor: Actor, mlflow: MlflowContext, *, host: str | None = None) -> dict[str, str]:
+    """Annotations that say who uploaded. A name that nobody vouched for is marked as claimed; the run and the host are
+    always the uploader's own words.
+    """
+    rows = {
+        "mlgov.uploader": actor.name,
+        "mlgov.uploader.authentication": actor.authentication or "claimed",
+        "mlgov.claimed.run": mlflow.run_id,
+        "mlgov.claimed.experiment": mlflow.experiment_id,
+        "mlgov.claimed.commit": mlflow.source_commit,
+        "mlgov.claimed.host": host,
+    }
+    return {key: value for key, value in rows.items() if value}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resigning:
+    """What signing again needs: entries whose digests are carried over, and names whose bytes must be read."""
+
+    carried: tuple[ManifestEntry, ...]
+    to_hash: tuple[RelativePath, ...]
+
+    def manifest(self, hashed: Mapping[str, ManifestEntry]) -> Manifest:
+        """The whole manifest, once `to_hash` are hashed. Raises `KeyError` for one that is not there."""
+        return Manifest((*self.carried, *(hashed[name] for name in self.to_hash)))
+
+
+def plan_resigning(signed: Manifest, stored: Manifest) -> Resigning:
+    """Compare the last valid signature with what the server says it stores. A digest is carried over only where both
+    agree; every other file must be read again. `signed` must come from a report that is valid but for its files.
+    """
+    known = signed.digests()
+    carried = tuple(
+        ManifestEntry(name=entry.name, sha256=entry.sha256, size=entry.size, carried=True)
+        for entry in stored.entries
+        if known.get(entry.name) == entry.sha256
+    )
+    names = {entry.name for entry in carried}
+    return Resigning(
+        carried=carried, to_hash=tuple(entry.name for entry in stored.entries if entry.name not in names)
+    )
