@@ -18,12 +18,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 
+from governance.audit.checkpoint import Checkpoint, Proof
 from governance.audit.entry import Entry, EntryKind, Writer, evidence_digest, parse_entry
+from governance.audit.export import Export, export_log
 from governance.audit.fork import call_after_fork
-from governance.audit.merkle import leaf_hash
+from governance.audit.merkle import inclusion_proof, leaf_hash, verify_inclusion
+from governance.audit.note import NoteSigner, sign_note
 from governance.audit.store import AuditStore, Draft, Query, Row, draft_of
 from governance.audit.verify import Verification, verify_store
 from governance.errors import AuditBrokenError, AuditConflictError, AuditUnavailableError
@@ -55,8 +59,8 @@ class Stored:
 class AuditLog:
     """Writes to one store. Safe to share between threads; a forked child counts as a new boot of the writer.
 
-    `instance` names the writer (host and role), `origin` the log in checkpoints, `software` what wrote it. At most
-    `doubt_bound` entries may be in doubt before `append` refuses without making a new one.
+    `instance` names the writer (host and role), `origin` the log in checkpoints, `software` what wrote it; `signers`
+    sign checkpoints. At most `doubt_bound` entries may be in doubt before `append` refuses without making a new one.
     """
 
     def __init__(
@@ -67,12 +71,14 @@ class AuditLog:
         instance: str,
         origin: str = "mlgov.local/audit",
         software: str = "mlflow-governance",
+        signers: Sequence[NoteSigner] = (),
         doubt_bound: int = 1_024,
     ) -> None:
         self._store = store
         self._now = now
         self._instance = instance
         self._software = software
+        self._signers = tuple(signers)
         self._doubt_bound = doubt_bound
         self.origin = origin
         self._begin()
@@ -166,6 +172,30 @@ class AuditLog:
     def verify(self, roots: Mapping[int, bytes] | None = None) -> Verification:
         """Walk over the whole log; see `governance.audit.verify`. `roots` are remembered roots by tree size."""
         return verify_store(self._store, roots)
+
+    def checkpoint(self) -> Checkpoint:
+        """The tree as it is now, signed if the log has a key."""
+        head = self._store.frontier()
+        bare = Checkpoint(origin=self.origin, size=head.size, root=head.root())
+        return replace(bare, note=sign_note(bare.text, self._signers).encode()) if self._signers else bare
+
+    def prove(self, index: int, checkpoint: Checkpoint | None = None) -> Proof:
+        """A receipt for entry `index`, which anybody can check offline. It was checked here first: a store that lost a
+        hash shows now, and not in an auditor's hands. Raises `AuditBrokenError` or, without such an entry, `ValueError`."""
+        checkpoint = checkpoint or self.checkpoint()
+        hashes = inclusion_proof(self._store.node, index, checkpoint.size)
+        leaf = self._store.node(0, index)
+        verify_inclusion(index=index, size=checkpoint.size, leaf=leaf, proof=hashes, root=checkpoint.root)
+        return Proof(index=index, hashes=tuple(hashes), checkpoint=checkpoint.to_bytes())
+
+    def export(self, folder: Path, *, with_tiles: bool = False) -> Export:
+        """Hand out the whole log as a folder that proves itself; see `governance.audit.export`. The log's last exported
+        entry says that it was."""
+        head = self._store.frontier()
+        body: dict[str, Json] = {"size": head.size, "root": head.root().hex()}
+        self.append(EntryKind.EXPORT, body, subject=self.origin, correlation=self._boot)
+        key = self._signers[0].key if self._signers else None
+        return export_log(self._store, folder, checkpoint=self.checkpoint(), key=key, with_tiles=with_tiles)
 
     def close(self) -> None:
         """Give back what the store holds."""

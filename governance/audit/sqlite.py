@@ -29,6 +29,7 @@ _SCHEMA_VERSION = 1
 _TILE = 256
 _TILE_HEIGHT = 8
 _PAGE = 256
+_POOL = 8
 _SELECT = "SELECT seq, id, at, kind, subject, correlation, leaf, data FROM entry"
 
 _SCHEMA = """
@@ -226,12 +227,17 @@ class SqliteStore:
                     raise AuditUnavailableError("the audit log is closed")
                 connection = self._readers.pop() if self._readers else None
             connection = connection or _connect(self._path, may_write=False)
-            yield connection
-            with self._guard:
-                if not self._is_closed and len(self._readers) < 8:
-                    self._readers.append(connection)
-                    return
-            connection.close()
+            try:
+                yield connection
+            finally:
+                self._give_back(connection)
+
+    def _give_back(self, connection: sqlite3.Connection) -> None:
+        with self._guard:
+            if not self._is_closed and len(self._readers) < _POOL:
+                self._readers.append(connection)
+                return
+        connection.close()
 
 
 def _create(path: Path, *, may_create: bool) -> None:

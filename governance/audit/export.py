@@ -1,0 +1,145 @@
+"""Exports: a folder that holds the log, proves itself, and needs none of our software to be checked.
+
+Promises: the folder is complete or not there (it is filled under another name and renamed); a folder that exists is not
+written into. Does not: read more than one page of entries at a time, or leave out what is unpleasant.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from governance.audit.checkpoint import Checkpoint
+from governance.audit.merkle import Frontier
+from governance.audit.note import NoteKey
+from governance.audit.store import AuditStore
+from governance.errors import AuditBrokenError, AuditUnavailableError
+
+_TILE = 256
+_README = """\
+This folder is an exported audit log. To check it, without network and without the software that made it:
+
+    python verify_log.py . {key}
+
+`verify_log.py` is meant to be read first; its beginning says what is in this folder and what is checked. Best take the
+program and the key from where you trust them, and not from this folder.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Export:
+    """What was handed out."""
+
+    folder: Path
+    checkpoint: Checkpoint
+    documents: int
+    command: str
+    """The one command that checks the folder offline."""
+
+
+def export_log(
+    store: AuditStore, folder: Path, *, checkpoint: Checkpoint, key: NoteKey | None, with_tiles: bool = False
+) -> Export:
+    """Write the first `checkpoint.size` entries, all evidence and the verifier. `with_tiles` adds the files of
+    c2sp.org/tlog-tiles. Raises `AuditBrokenError` when the entries are not those of the checkpoint."""
+    with _new_folder(folder) as target:
+        _write_entries(store, target, checkpoint)
+        documents = _write_evidence(store, target)
+        (target / "checkpoint").write_bytes(checkpoint.to_bytes())
+        if key is not None:
+            (target / "log.vkey").write_text(key.vkey + "\n")
+        program = importlib.resources.files("governance.audit").joinpath("verify_log.py").read_bytes()
+        (target / "verify_log.py").write_bytes(program)
+        (target / "README.txt").write_text(
+            _README.format(key="--key KEY" if key else "").replace(" \n", "\n")
+        )
+        if with_tiles:
+            _write_tiles(store, target, checkpoint.size)
+    return Export(
+        folder=folder,
+        checkpoint=checkpoint,
+        documents=documents,
+        command=f"python {folder / 'verify_log.py'} {folder}",
+    )
+
+
+@contextmanager
+def _new_folder(folder: Path) -> Iterator[Path]:
+    if folder.exists():
+        raise AuditUnavailableError(f"`{folder}` exists already", hint="Name a folder that is not there yet.")
+    target = folder.with_name(f".{folder.name}.{os.getpid()}")
+    try:
+        target.mkdir(parents=True, mode=0o700)
+        yield target
+        target.rename(folder)
+    except OSError as error:
+        raise AuditUnavailableError(f"cannot export to `{folder}`: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(target, ignore_errors=True)
+
+
+def _write_entries(store: AuditStore, target: Path, checkpoint: Checkpoint) -> None:
+    tree = Frontier()
+    with (target / "entries.jsonl").open("wb") as entries, (target / "leaves.txt").open("wb") as leaves:
+        for start in range(0, checkpoint.size, _TILE):
+            rows = list(store.rows(start, min(start + _TILE, checkpoint.size)))
+            for row in rows:
+                entries.write(row.data + b"\n")
+                leaves.write(row.leaf.hex().encode() + b"\n")
+            tree = tree.extend([row.leaf for row in rows])
+    if (tree.size, tree.root()) != (checkpoint.size, checkpoint.root):
+        raise AuditBrokenError(
+            "the entries are not those of the checkpoint: verify the log before it is handed out"
+        )
+
+
+def _write_evidence(store: AuditStore, target: Path) -> int:
+    (target / "evidence").mkdir()
+    count = 0
+    with (target / "evidence.jsonl").open("w") as listing:
+        for info in store.evidence_list():
+            document = store.evidence(info.sha256)
+            row = {"sha256": info.sha256, "erased": document is None}
+            listing.write(json.dumps(row, sort_keys=True) + "\n")
+            if document is not None:
+                (target / "evidence" / info.sha256).write_bytes(document)
+                count += 1
+    return count
+
+
+def _write_tiles(store: AuditStore, target: Path, size: int) -> None:
+    """Hash tiles and entry bundles as c2sp.org/tlog-tiles has them, partial ones for the rest."""
+    for start in range(0, size, _TILE):
+        width = min(_TILE, size - start)
+        bundle = b"".join(
+            len(row.data).to_bytes(2, "big") + row.data for row in store.rows(start, start + width)
+        )
+        _put(target / "tile" / "entries" / tile_path(start // _TILE, width), bundle)
+    level = 0
+    while (count := size >> (8 * level)) > 0:
+        for start in range(0, count, _TILE):
+            width = min(_TILE, count - start)
+            hashes = b"".join(store.node(8 * level, index) for index in range(start, start + width))
+            _put(target / "tile" / str(level) / tile_path(start // _TILE, width), hashes)
+        level += 1
+
+
+def tile_path(number: int, width: int = _TILE) -> str:
+    """`x001/x234/067` for tile 1234067, with `.p/<width>` for one that is not full."""
+    parts = [f"{number % 1000:03d}"]
+    while number >= 1000:
+        number //= 1000
+        parts.append(f"x{number % 1000:03d}")
+    path = "/".join(reversed(parts))
+    return path if width == _TILE else f"{path}.p/{width}"
+
+
+def _put(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)

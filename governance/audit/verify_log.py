@@ -1,0 +1,315 @@
+"""Check an exported audit log. One file; needs Python 3.11 and, for signatures, the package `cryptography`.
+
+    python verify_log.py FOLDER [--key VKEY] [--earlier CHECKPOINT]
+
+What an export holds, and what is checked here:
+
+    entries.jsonl     one entry a line: canonical JSON, the bytes that were hashed (without the newline)
+    leaves.txt        the hash of each entry in hex, so that a bad entry can be named
+    checkpoint        the log's name, number of entries, root hash; signed, if the log has a key
+    log.vkey          the log's public key, if it has one. COMPARE IT with the one you were given otherwise (`--key`)
+    evidence.jsonl    the documents kept beside the log, by SHA-256, and whether they were erased
+    evidence/HASH     these documents
+
+1. Every line is one entry in canonical form, and its hash is the one in `leaves.txt`.
+2. The entries, put in a Merkle tree (RFC 6962: leaf = SHA-256(0x00 entry), node = SHA-256(0x01 left right)), give the
+   root hash in `checkpoint`, and there are as many as it says.
+3. The checkpoint is signed by the log's key.
+4. Each writer's entries are numbered 1, 2, 3, ... without a gap: nothing was lost before it reached the log.
+5. Every document is what its name says; a missing one is listed as erased, and an entry in the log says that it was.
+6. With `--earlier`: the log begins with all the entries that the earlier checkpoint stood for.
+
+What this cannot show: that the log you hold is the newest one, or the only one. For that, compare its checkpoint with
+one that somebody else kept (`--earlier`). Ends with 0 if all is well, 1 if not, 2 if it could not be checked.
+"""
+
+import argparse
+import base64
+import hashlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+class BadLogError(Exception):
+    """The log does not prove itself. The message says where and why."""
+
+
+def leaf_hash(entry: bytes) -> bytes:
+    """Hash of an entry, RFC 6962 section 2.1."""
+    return hashlib.sha256(b"\x00" + entry).digest()
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    """Hash of two subtrees, RFC 6962 section 2.1."""
+    return hashlib.sha256(b"\x01" + left + right).digest()
+
+
+class Tree:
+    """Grows leaf by leaf; keeps only the roots of its complete subtrees, as (number of leaves, hash)."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.parts: list[tuple[int, bytes]] = []
+
+    def add(self, leaf: bytes) -> None:
+        """Append a leaf hash."""
+        count, value = 1, leaf
+        while self.parts and self.parts[-1][0] == count:
+            count, value = count * 2, node_hash(self.parts.pop()[1], value)
+        self.parts.append((count, value))
+        self.size += 1
+
+    def root(self) -> bytes:
+        """Root hash of all leaves so far."""
+        if not self.parts:
+            return hashlib.sha256(b"").digest()
+        value = self.parts[-1][1]
+        for _, left in reversed(self.parts[:-1]):
+            value = node_hash(left, value)
+        return value
+
+
+def read_checkpoint(data: bytes) -> tuple[str, str, int, bytes]:
+    """Its text, origin, size and root. The text is what stands above the signatures."""
+    whole = data.decode()
+    text = whole.rpartition("\n\n")[0] + "\n" if "\n\n" in whole else whole
+    lines = text.split("\n")
+    if len(lines) < 4 or not lines[1].isdigit():
+        raise BadLogError("checkpoint: not of the form origin, size, root")
+    return text, lines[0], int(lines[1]), unbase64(lines[2])
+
+
+def unbase64(text: str) -> bytes:
+    """Base64, accepting only what an encoder prints, so that no character can be changed without notice."""
+    raw = base64.b64decode(text, validate=True)
+    if base64.b64encode(raw).decode() != text:
+        raise BadLogError("checkpoint: malformed base64")
+    return raw
+
+
+def signatures(below: str) -> Iterator[tuple[str, bytes]]:
+    """Name and blob (key id and signature) of each line under the text (c2sp.org/signed-note)."""
+    if not below.startswith("\n") or not below.endswith("\n"):
+        raise BadLogError("checkpoint: malformed signatures")
+    for line in below[1:-1].split("\n"):
+        mark, _, rest = line.partition(" ")
+        name, _, packed = rest.partition(" ")
+        if mark != "—":
+            raise BadLogError("checkpoint: stray text below the signature")
+        yield name, unbase64(packed)
+
+
+def check_signature(data: bytes, vkey: str) -> str:
+    """Demand the key's Ed25519 signature on the checkpoint. Returns the key's name."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    name, key_id, packed = vkey.strip().split("+", 2)
+    raw = unbase64(packed)
+    computed = hashlib.sha256(name.encode() + b"\n" + raw).digest()[:4]
+    if computed.hex() != key_id or raw[0] != 1 or len(raw) != 33:
+        raise BadLogError("log.vkey: not an Ed25519 verifier key")
+    text = read_checkpoint(data)[0]
+    mine = [
+        blob[4:]
+        for signer, blob in signatures(data.decode()[len(text) :])
+        if (signer, blob[:4]) == (name, computed)
+    ]
+    if not mine:
+        raise BadLogError(f"checkpoint: not signed by {name}")
+    for signature in mine:
+        try:
+            Ed25519PublicKey.from_public_bytes(raw[1:]).verify(signature, text.encode())
+        except InvalidSignature:
+            raise BadLogError(f"checkpoint: the signature by {name} is wrong") from None
+    return name
+
+
+def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object in which no key stands twice."""
+    if len(dict(pairs)) != len(pairs):
+        raise ValueError("a key stands twice")
+    return dict(pairs)
+
+
+def read_entry(number: int, line: bytes) -> dict[str, Any]:
+    """An entry, which must be in canonical form: sorted keys, no spaces, whole numbers, UTF-8."""
+    try:
+        entry: dict[str, Any] = json.loads(line.decode(), object_pairs_hook=unique)
+        again = json.dumps(entry, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+        writer = entry["writer"]
+        wanted = (
+            entry["id"],
+            entry["kind"],
+            entry["subject"],
+            writer["instance"],
+            writer["boot"],
+            int(writer["n"]),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadLogError(f"entry {number}: cannot be read: {error}") from None
+    if again != line or not all(wanted):
+        raise BadLogError(f"entry {number}: not in canonical form")
+    return entry
+
+
+def lines_of(path: Path) -> Iterator[bytes]:
+    """The lines of a file, the last of which must be ended too."""
+    with path.open("rb") as file:
+        for line in file:
+            if not line.endswith(b"\n"):
+                raise BadLogError(f"{path.name}: the last line is cut short")
+            yield line[:-1]
+
+
+class Checker:
+    """Walks over the entries once."""
+
+    def __init__(self, folder: Path, earlier: bytes | None) -> None:
+        self.folder = folder
+        self.tree = Tree()
+        self.numbers: dict[tuple[str, str], set[int]] = {}
+        self.ids: set[str] = set()
+        self.erased: set[str] = set()
+        self.origins: set[str] = set()
+        self.earlier = read_checkpoint(earlier) if earlier else None
+
+    def entries(self) -> None:
+        """Steps 1 and 6, and the numbers for step 4."""
+        leaves = lines_of(self.folder / "leaves.txt")
+        for number, line in enumerate(lines_of(self.folder / "entries.jsonl")):
+            recorded = next(leaves, None)
+            leaf = leaf_hash(line)
+            if recorded is None or leaf.hex().encode() != recorded:
+                why = self.blame(number, line)
+                raise BadLogError(f"entry {number}: {why}")
+            self.one(number, read_entry(number, line))
+            self.tree.add(leaf)
+            if self.earlier and self.tree.size == self.earlier[2] and self.tree.root() != self.earlier[3]:
+                raise BadLogError(f"entry {number}: up to here this is not the log of the earlier checkpoint")
+        if next(leaves, None) is not None:
+            raise BadLogError(f"entry {self.tree.size}: missing, as are all after it; leaves.txt goes on")
+        if self.earlier and self.earlier[2] > self.tree.size:
+            raise BadLogError(
+                f"entry {self.tree.size}: missing; the earlier checkpoint had {self.earlier[2]} entries"
+            )
+
+    def blame(self, number: int, line: bytes) -> str:
+        """What is wrong where entry and recorded hash differ: is the entry another one, or is the hash?"""
+        known = [
+            bytes.fromhex(text.decode()) for text in lines_of(self.folder / "leaves.txt") if len(text) == 64
+        ]
+        tree = Tree()
+        for leaf in known:
+            tree.add(leaf)
+        if tree.root() != read_checkpoint((self.folder / "checkpoint").read_bytes())[3]:
+            return "it is not the one recorded in leaves.txt, and leaves.txt does not give the checkpoint's root either"
+        leaf = leaf_hash(line)
+        if leaf in known[:number]:
+            return f"it is entry {known.index(leaf)} again"
+        if leaf in known:
+            return f"it is missing; entry {known.index(leaf)} stands in its place"
+        following = next(
+            (text for at, text in enumerate(lines_of(self.folder / "entries.jsonl")) if at == number + 1), b""
+        )
+        if number < len(known) and leaf_hash(following) == known[number]:
+            return "it was inserted; the recorded one follows it"
+        return "its bytes were changed after it was recorded, or it was added"
+
+    def one(self, number: int, entry: dict[str, Any]) -> None:
+        """Note an entry's id and its writer's number."""
+        if entry["id"] in self.ids:
+            raise BadLogError(f"entry {number}: its id was used before")
+        self.ids.add(entry["id"])
+        writer = entry["writer"]
+        seen = self.numbers.setdefault((writer["instance"], writer["boot"]), set())
+        if writer["n"] in seen:
+            raise BadLogError(f"entry {number}: its writer used the number {writer['n']} twice")
+        seen.add(writer["n"])
+        if entry["kind"] == "erasure":
+            self.erased.update(entry["body"]["digests"])
+        if entry["kind"] == "start":
+            self.origins.add(entry["body"]["origin"])
+
+    def writers(self) -> None:
+        """Step 4."""
+        for (instance, _), seen in self.numbers.items():
+            gap = next((n for n in range(1, len(seen) + 1) if n not in seen), None)
+            if gap is not None:
+                raise BadLogError(f"writer {instance}: its entry number {gap} is not in the log")
+
+    def documents(self) -> int:
+        """Step 5. Returns how many documents there are."""
+        listed: dict[str, bool] = {}
+        for line in lines_of(self.folder / "evidence.jsonl"):
+            row = json.loads(line, object_pairs_hook=unique)
+            listed[row["sha256"]] = row["erased"]
+            if json.dumps(row, sort_keys=True).encode() != line or set(row) != {"sha256", "erased"}:
+                raise BadLogError("evidence.jsonl: malformed")
+        present = {path.name: path for path in (self.folder / "evidence").glob("*")}
+        for name, path in present.items():
+            if listed.get(name) is not False or hashlib.sha256(path.read_bytes()).hexdigest() != name:
+                raise BadLogError(f"evidence/{name}: not the document that was recorded under this hash")
+        for name, is_erased in listed.items():
+            if name not in present and not is_erased:
+                raise BadLogError(f"evidence/{name}: missing")
+            if is_erased and name not in self.erased:
+                raise BadLogError(f"evidence/{name}: erased, and no entry in the log says so")
+        return len(present)
+
+
+def check(folder: Path, key: str | None = None, earlier: bytes | None = None) -> str:
+    """All steps. Returns the sentence to print. Raises `BadLogError`."""
+    checker = Checker(folder, earlier)
+    checker.entries()
+    data = (folder / "checkpoint").read_bytes()
+    text, origin, size, root = read_checkpoint(data)
+    if (checker.tree.size, checker.tree.root()) != (size, root):
+        raise BadLogError(
+            f"entry {min(size, checker.tree.size)}: the checkpoint speaks of {size} entries with root {root.hex()}; "
+            f"here are {checker.tree.size} with root {checker.tree.root().hex()}"
+        )
+    if checker.origins - {origin}:
+        raise BadLogError(
+            f"checkpoint: it is about the log `{origin}`, the entries about {sorted(checker.origins)}"
+        )
+    own = folder / "log.vkey"
+    signed = "The checkpoint is not signed: whoever holds the log could have rewritten it as a whole."
+    if key or own.exists():
+        name = check_signature(data, key or own.read_text())
+        signed = f"The checkpoint is signed by {name}."
+        if not key:
+            signed += f" Its key came with the export: compare {own.read_text().strip()}"
+    elif data.decode() != text:
+        raise BadLogError("log.vkey: missing, though the checkpoint is signed")
+    checker.writers()
+    documents = checker.documents()
+    return (
+        f"Good: {size} entries and {documents} documents of the log `{origin}`, root {root.hex()}.\n{signed}"
+    )
+
+
+def main() -> int:
+    """Parse arguments, print, return the exit code."""
+    parser = argparse.ArgumentParser(description="Check an exported audit log.")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--key", help="the log's public key (name+id+base64), as you were given it")
+    parser.add_argument("--earlier", type=Path, help="a checkpoint of this log that you kept from before")
+    options = parser.parse_args()
+    try:
+        earlier = options.earlier.read_bytes() if options.earlier else None
+        print(check(options.folder, options.key, earlier))  # noqa: T201 - a program's output
+    except (BadLogError, ValueError, KeyError, TypeError) as error:
+        print(f"BAD: {error}")  # noqa: T201
+        return 1
+    except (OSError, ImportError) as error:
+        print(f"Could not be checked: {type(error).__name__}: {error}")  # noqa: T201
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
