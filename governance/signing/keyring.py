@@ -22,7 +22,7 @@ from governance.signing.keys import Signer, generate_key
 from governance.signing.publickey import Algorithm, PublicKey, parse_public_key
 from governance.signing.roots import SignedTrust, accept_next, open_signed_trust, sign_trust
 from governance.signing.strict import parse_object
-from governance.signing.trust import Grant, Revocation, Role, TrustedKey, TrustStore
+from governance.signing.trust import Grant, Revocation, Role, TrustedKey, TrustStore, verifier_id
 from governance.signing.trustfile import MAX_TRUST_FILE, Roots, TrustDocument, parse_trust, render_trust
 
 
@@ -91,7 +91,9 @@ def init_key(
     if store.is_signed:
         raise KeyFileError(f"the trust file `{trust_path}` is signed; a key is added where its root keys are")
     public = generate_key(key_path, passphrase, algorithm=algorithm)
-    key = TrustedKey(name=name, public=public, grant=Grant(roles=roles, not_before=at))
+    key = TrustedKey(
+        name=name, public=public, grant=Grant(roles=roles, not_before=at, verifiers=(verifier_id(name),))
+    )
     save_trust(trust_path, add_key(store, key))
     replace_file(key_path.with_suffix(".pub"), public.pem.encode("ascii"))
     return key
@@ -121,7 +123,12 @@ def rotate_key(
     key = TrustedKey(
         name=before.name,
         public=public,
-        grant=Grant(roles=before.grant.roles, repositories=before.grant.repositories, not_before=at),
+        grant=Grant(
+            roles=before.grant.roles,
+            repositories=before.grant.repositories,
+            not_before=at,
+            verifiers=before.grant.verifiers,
+        ),
     )
     store = add_key(store, key)
     if supersede_at is not None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
+from urllib.parse import quote
 
 from governance.signing.publickey import PublicKey
 from governance.signing.report import Reason
@@ -27,6 +28,11 @@ class Role(enum.StrEnum):
     DECISION = "decision"
     CHECKPOINT = "checkpoint"
     WAIVER = "waiver"
+
+
+def verifier_id(name: str) -> str:
+    """The id under which the key of `name` attests, where nothing else is said."""
+    return f"urn:mlgov:verifier:{quote(name, safe='')}"
 
 
 class Revocation(enum.StrEnum):
@@ -42,7 +48,8 @@ class Revocation(enum.StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
     """What one signer may vouch for, and how long. `repositories` are shell patterns for repository keys; `*` alone is
-    every place, also one outside any repository. Both ends of the window are inclusive.
+    every place, also one outside any repository. Both ends of the window are inclusive. `verifiers` are the ids under
+    which it may attest decisions (see `vsa`).
     """
 
     roles: frozenset[Role]
@@ -51,6 +58,7 @@ class Grant:
     not_after: datetime | None = None
     revoked_at: datetime | None = None
     revocation: Revocation | None = None
+    verifiers: tuple[str, ...] = ()
 
     def objection(
         self, *, role: Role, repository: str | None, at: datetime, signed_at: datetime | None
@@ -119,6 +127,15 @@ class TrustedIdentity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Signed:
+    """One signature that is somebody's: the signer's name, a key id that tells signers apart, and their grant."""
+
+    name: str
+    key_id: str
+    grant: Grant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrustStore:
     """Everything a trust file says. `is_signed` is False for a file that nobody signed, which is as good as the disk
     it lies on. `thresholds` are how many distinct signers a role needs; one where it is not listed.
@@ -146,7 +163,9 @@ class TrustStore:
     @classmethod
     def of_key(cls, public: PublicKey, *, name: str = "the given key") -> TrustStore:
         """The store that trusts exactly one key, for everything: what `--public-key` means."""
-        return cls(keys=(TrustedKey(name=name, public=public, grant=Grant(roles=frozenset(Role))),))
+        return cls(
+            keys=(TrustedKey(name=name, public=public, grant=Grant(roles=frozenset(Role), verifiers=("*",))),)
+        )
 
     @classmethod
     def load(cls, path: Path) -> TrustStore:

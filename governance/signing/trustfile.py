@@ -35,7 +35,7 @@ _PATTERN = re.compile(r"[A-Za-z0-9._*?-]{1,64}")
 _MEMBERS = frozenset(
     {"format", "version", "expires", "unsigned", "roots", "thresholds", "keys", "authorities", "identities"}
 )
-_GRANT = frozenset({"name", "roles", "repositories", "not_before", "not_after", "revoked"})
+_GRANT = frozenset({"name", "roles", "repositories", "not_before", "not_after", "revoked", "verifiers"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,7 +195,14 @@ def _parse_grant(row: Mapping[str, Any], at: str) -> Grant:
         not_after=_time(row, "not_after", at),
         revoked_at=revoked_at,
         revocation=revocation,
+        verifiers=_parse_verifiers(row.get("verifiers", []), at),
     )
+
+
+def _parse_verifiers(listed: Any, at: str) -> tuple[str, ...]:
+    if not isinstance(listed, list):
+        raise _Wrong(f"{at}.verifiers is not a list of ids")
+    return tuple(_string(each, f"{at}.verifiers") for each in listed)
 
 
 def _parse_revocation(document: Any, at: str) -> tuple[datetime, Revocation]:
@@ -214,6 +221,8 @@ def _grant_json(name: str, grant: Grant) -> dict[str, Json]:
         "roles": sorted(grant.roles),
         "repositories": list(grant.repositories),
     }
+    if grant.verifiers:
+        row["verifiers"] = list(grant.verifiers)
     if grant.not_before is not None:
         row["not_before"] = utc_text(grant.not_before)
     if grant.not_after is not None:

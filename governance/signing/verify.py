@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -40,16 +40,7 @@ from governance.signing.bundle import (
 from governance.signing.manifest import Manifest
 from governance.signing.report import Reason, SignatureReport, refuse
 from governance.signing.statement import IGNORED_NAMES, PAYLOAD_TYPE, Statement, parse_statement
-from governance.signing.trust import Grant, Role, TrustStore
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signed:
-    """One signature that is somebody's: the signer's name, a key id that tells signers apart, and their grant."""
-
-    name: str
-    key_id: str
-    grant: Grant
+from governance.signing.trust import Role, Signed, TrustStore
 
 
 def verify_bundle(

@@ -1,0 +1,128 @@
+"""Keys that stay in a hardware token, by an RFC 7512 address (extra `pkcs11`).
+
+`pkcs11:token=TOKEN;object=LABEL?module-path=/usr/lib/softhsm/libsofthsm2.so`, with `id=%01` instead of or beside
+`object`. ECDSA keys only. The PIN is the passphrase; one written into the address is refused, since addresses end up
+in settings and logs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, unquote_to_bytes
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+
+from governance.errors import KeyFileError
+from governance.signing.publickey import DIGESTS, Algorithm, PublicKey, wrap_public_key
+
+if TYPE_CHECKING:
+    from governance.signing.keys import Signer
+
+
+class TokenSigner:
+    """One key of a token, behind the interface of `keys.Signer`. A session signs one message at a time."""
+
+    def __init__(self, private: Any, public: PublicKey, mechanism: Any, *, shown: str) -> None:
+        self._private, self._mechanism, self._shown = private, mechanism, shown
+        self.public = public
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"TokenSigner({self._shown})"
+
+    @property
+    def key_id(self) -> str:
+        """Hex SHA-256 of `public_pem`."""
+        return self.public.key_id
+
+    @property
+    def public_pem(self) -> str:
+        """The public half in PEM."""
+        return self.public.pem
+
+    @property
+    def algorithm(self) -> Algorithm:
+        """How it signs."""
+        return self.public.algorithm
+
+    def sign(self, message: bytes) -> bytes:
+        """The signature over `message`, in DER. Raises `KeyFileError`."""
+        digest = hashlib.new(DIGESTS[self.algorithm].name, message).digest()
+        try:
+            with self._lock:
+                raw = bytes(self._private.sign(digest, mechanism=self._mechanism))
+        except Exception as error:  # the module's errors have no common public base
+            raise KeyFileError(f"`{self._shown}` did not sign: {type(error).__name__}") from error
+        half = len(raw) // 2
+        signature = encode_dss_signature(int.from_bytes(raw[:half], "big"), int.from_bytes(raw[half:], "big"))
+        if not self.public.has_signed(message, signature):
+            raise KeyFileError(f"`{self._shown}`: the token's private and public key do not belong together")
+        return signature
+
+
+def load_pkcs11_signer(location: str, pin: bytes | str | None) -> Signer:
+    """The signer at an RFC 7512 address. Raises `KeyFileError`, each refusal with its own text."""
+    attributes, module = parse_address(location)
+    if pin is None:
+        raise KeyFileError(f"`{location}` needs its PIN as the passphrase")
+    try:
+        import pkcs11
+        from pkcs11.util.ec import encode_ec_public_key
+    except ImportError as error:
+        raise KeyFileError(
+            "`pkcs11:` needs the extra `pkcs11`", hint="`pip install 'mlflow-governance[pkcs11]'`."
+        ) from error
+    wanted: dict[str, Any] = {}
+    if "object" in attributes:
+        wanted["label"] = unquote(attributes["object"])
+    if "id" in attributes:
+        wanted["id"] = unquote_to_bytes(attributes["id"])
+    try:
+        token = pkcs11.lib(module).get_token(token_label=unquote(attributes["token"]))
+        session = token.open(user_pin=pin.decode("utf-8") if isinstance(pin, bytes) else pin)
+        private = session.get_key(object_class=pkcs11.ObjectClass.PRIVATE_KEY, **wanted)
+        shown: Any = session.get_key(object_class=pkcs11.ObjectClass.PUBLIC_KEY, **wanted)
+        public = wrap_public_key(serialization.load_der_public_key(encode_ec_public_key(shown)))
+    except KeyFileError:
+        raise
+    except Exception as error:  # the module's errors have no common public base
+        raise KeyFileError(
+            f"`{location}` cannot be opened: {type(error).__name__}", hint=_hint(error)
+        ) from error
+    if public.algorithm is Algorithm.ED25519:
+        raise KeyFileError(f"`{location}` is an Ed25519 key; of a token's keys only ECDSA is used")
+    return TokenSigner(private, public, pkcs11.Mechanism.ECDSA, shown=location)
+
+
+def parse_address(location: str) -> tuple[dict[str, str], str]:
+    """The attributes of an address, and the path of its module. Raises `KeyFileError`."""
+    path, _, query = location.removeprefix("pkcs11:").partition("?")
+    attributes = dict(_pair(part, location) for part in path.split(";") if part)
+    options = dict(_pair(part, location) for part in query.split("&") if part)
+    if "pin-value" in options or "pin-source" in options:
+        raise KeyFileError(
+            "a PIN does not belong into a key's address", hint="Give it as the key's passphrase."
+        )
+    if "token" not in attributes or not {"object", "id"} & set(attributes) or "module-path" not in options:
+        raise KeyFileError("a `pkcs11:` address needs `token`, `object` or `id`, and `?module-path=`")
+    return attributes, unquote(options["module-path"])
+
+
+def _pair(part: str, location: str) -> tuple[str, str]:
+    key, equals, value = part.partition("=")
+    if not equals:
+        # The part itself is not shown: it may be a PIN that lost its name.
+        raise KeyFileError(f"`{location.partition(':')[0]}:` address with a part that is not `name=value`")
+    return key, value
+
+
+def _hint(error: Exception) -> str | None:
+    return {
+        "PinIncorrect": "The PIN is wrong. A token locks itself after a few tries.",
+        "PinLocked": "The token has locked itself; its security officer can unlock it.",
+        "NoSuchToken": "No token with this label is there.",
+        "NoSuchKey": "The token holds no key with this label or id.",
+    }.get(type(error).__name__)
