@@ -6,6 +6,7 @@ part that needs them is first asked for. Does not: decide, move or record anythi
 
 from __future__ import annotations
 
+import platform
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -137,7 +138,7 @@ class Assembly:
     def log(self) -> AuditLog:
         """The audit log. Raises `AuditUnavailableError` when it cannot be opened."""
         self.settings.audit_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return AuditLog(SqliteStore(self.settings.audit_file), now=self.now)
+        return AuditLog(SqliteStore(self.settings.audit_file), now=self.now, instance=platform.node() or "unnamed")
 
     @cached_property
     def policies(self) -> PolicySource:
