@@ -1,0 +1,44 @@
+"""Fixtures for all tests: one embedded server per session, one fresh repository per test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+
+import pytest
+
+from governance.devserver import DevServer, DevServerConfig
+
+_NUMBERS = count(1)
+
+
+@pytest.fixture(scope="session")
+def devserver() -> Iterator[DevServer]:
+    """A running embedded server: users `admin`/`password`, `alice`/`alice` (all but manage) and `ci`/`ci` (no delete)."""
+    with DevServer.start(DevServerConfig()) as server:
+        yield server
+
+
+@pytest.fixture
+def repo(devserver: DevServer) -> Iterator[str]:
+    """Key of a fresh, empty generic repository. Faults and held scans of the test end with it."""
+    yield devserver.create_repository(f"test-{next(_NUMBERS)}-local")
+    devserver.faults.clear()
+    devserver.release_scans()
+
+
+@pytest.fixture(scope="session")
+def admin_token(devserver: DevServer) -> str:
+    return devserver.token("admin")
+
+
+@pytest.fixture(scope="session")
+def alice_token(devserver: DevServer) -> str:
+    """May read, deploy, annotate and delete everywhere."""
+    return devserver.token("alice")
+
+
+@pytest.fixture(scope="session")
+def ci_token(devserver: DevServer) -> str:
+    """May read, deploy and annotate everywhere, but neither delete nor overwrite."""
+    return devserver.token("ci")
