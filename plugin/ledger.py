@@ -1,0 +1,43 @@
+"""The digests that passed through us, read back from the audit log.
+
+Files sent through a tracking server arrive one request each, in any order, perhaps at several workers, perhaps before a
+restart; the signature over the whole is made when the model is complete. What it covers is what was seen at those
+requests, as the log recorded it then, and never what is found in storage later.
+
+Promises: the last upload of a path counts, and a deleted path is gone. Does not: look at storage.
+"""
+
+from __future__ import annotations
+
+from governance.audit.entry import EntryKind, moved_files
+from governance.audit.log import AuditLog
+from governance.errors import AuditBrokenError
+from governance.model.artifact import FOLDER_SIGNATURE, FileEntry
+from governance.model.digest import Sha256
+from governance.model.request import Action
+
+
+def uploaded(log: AuditLog, ref: str) -> tuple[FileEntry, ...]:
+    """The files of the artifact `ref` that were uploaded and not deleted since, as far as this log knows.
+
+    Files of an upload that failed later count too: they were stored, and hashed on the way. Raises `AuditBrokenError`.
+    """
+    known: dict[str, FileEntry] = {}
+    for stored in log.find(kind=EntryKind.OUTCOME, subject=ref):
+        body = stored.entry.body
+        if body["action"] == Action.UPLOAD:
+            known |= {
+                str(entry.path): entry for entry in moved_files(body, lambda digest: _evidence(log, digest))
+            }
+        elif body["action"] == Action.DELETE:
+            for entry in moved_files(body, lambda digest: _evidence(log, digest)):
+                known.pop(str(entry.path), None)
+    known.pop(FOLDER_SIGNATURE, None)
+    return tuple(known[path] for path in sorted(known))
+
+
+def _evidence(log: AuditLog, digest: Sha256) -> bytes:
+    document = log.evidence(digest)
+    if document is None:
+        raise AuditBrokenError(f"the list of moved files {digest} is not kept with the log any more")
+    return document

@@ -1,0 +1,97 @@
+"""The client side of the tracking server's artifact proxy.
+
+Promises: what the server refused, or could not do, is raised as the error that the server raised, with all that it
+holds; and of a download that fails in part, nothing is left in the destination. Does not: enforce anything. The server
+refuses with or without this class; an unmodified client gets the same reason as text inside an `MlflowException`.
+
+MLflow's base class turns every failed file of a download into one plain `MlflowException`, so the first error of a
+download is kept aside and raised in its place.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from mlflow.store.artifact.mlflow_artifacts_repo import MlflowArtifactsRepository
+from requests import HTTPError
+
+from plugin.errors import GovernedError, as_mlflow, from_json
+from plugin.staging import destination, release, staging
+
+
+class GovernedProxyRepository(MlflowArtifactsRepository):
+    """MLflow's own repository for `mlflow-artifacts:/`, with errors that keep their type."""
+
+    def __init__(self, artifact_uri: str, *args: Any, **kwargs: Any) -> None:
+        super().__init__(artifact_uri, *args, **kwargs)
+        self.seen: list[GovernedError] = []
+
+    def log_artifact(self, local_file: str, artifact_path: str | None = None) -> None:
+        """Upload one file through the server."""
+        with typed():
+            super().log_artifact(local_file, artifact_path)
+
+    def list_artifacts(self, path: str | None = None) -> list[Any]:
+        """List one level through the server."""
+        with typed():
+            listed: list[Any] = super().list_artifacts(path)
+            return listed
+
+    def delete_artifacts(self, artifact_path: str | None = None) -> None:
+        """Delete through the server."""
+        with typed():
+            super().delete_artifacts(artifact_path)
+
+    def download_artifacts(self, artifact_path: str, dst_path: str | None = None) -> str:
+        """Download through the server, all or nothing."""
+        target = destination(dst_path)
+        # What one download sees must not show in another: each works on a copy with a list of its own.
+        one = copy.copy(self)
+        one.seen = []
+        with as_mlflow(), staging(target) as staged:
+            try:
+                super(GovernedProxyRepository, one).download_artifacts(artifact_path, str(staged))
+            except GovernedError:
+                raise
+            except Exception as error:
+                if one.seen:
+                    raise one.seen[0] from error
+                raise
+            release(staged, target)
+        return os.path.normpath(target / (artifact_path or ""))
+
+    def _download_file(self, remote_file_path: str, local_path: str) -> None:
+        if self.seen:
+            # The model was refused already: the files still waiting in the queue need not ask again.
+            raise self.seen[0]
+        try:
+            with typed():
+                super()._download_file(remote_file_path, local_path)
+        except GovernedError as error:
+            self.seen.append(error)
+            raise
+
+
+@contextmanager
+def typed() -> Iterator[None]:
+    """Turn an HTTP error that carries one of our documents into the error it describes."""
+    try:
+        yield
+    except HTTPError as error:
+        governed = _rebuild(error)
+        if governed is None:
+            raise
+        raise governed from error
+
+
+def _rebuild(error: HTTPError) -> GovernedError | None:
+    if error.response is None:
+        return None
+    try:
+        return from_json(error.response.json())
+    except ValueError:
+        return None

@@ -1,0 +1,150 @@
+"""MLflow's verbs on `artifactory://` locations.
+
+Promises: every verb that moves, or removes, bytes passes the gate; the URI's host is on the allow-list before anything
+is sent; errors are `plugin.errors`, with their reasons. There is no way around: `get_local_path` is always None, and none
+of MLflow's mixins for presigned, multipart or streamed transfers is here, since they let bytes pass unhashed.
+
+One object serves all requests of a tracking server's worker, so nothing about a request is kept on it. Work is in
+`downloads`, `uploads` and `deletions`; this module speaks MLflow.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import posixpath
+from pathlib import Path
+from typing import Any
+
+from mlflow.entities import FileInfo
+from mlflow.store.artifact.artifact_repo import ArtifactRepository, verify_artifact_path
+
+from governance.artifactory.address import Address, parse_uri
+from governance.artifactory.client import ArtifactoryClient
+from governance.artifactory.items import Tree
+from governance.errors import NotFoundError
+from governance.wiring import Assembly
+from plugin.assembly import assembly_for, server_destination
+from plugin.deletions import Deletions
+from plugin.downloads import Downloads
+from plugin.errors import as_mlflow
+from plugin.listing import Listings
+from plugin.location import is_sidecar, resolve
+from plugin.sealing import Sealer
+from plugin.staging import destination
+from plugin.uploads import Uploads
+
+logger = logging.getLogger(__name__)
+
+
+class GovernedArtifactRepository(ArtifactRepository):
+    """The artifact repository for `artifactory://HOST[:PORT]/artifactory/REPOSITORY/PATH`."""
+
+    def __init__(
+        self,
+        artifact_uri: str,
+        tracking_uri: str | None = None,
+        registry_uri: str | None = None,
+        *,
+        assembly: Assembly | None = None,
+        **_later: Any,
+    ) -> None:
+        """MLflow passes the two URIs by keyword, and either may be None; later versions may pass more."""
+        super().__init__(artifact_uri, tracking_uri, registry_uri)
+        with as_mlflow():
+            parts = assembly or assembly_for()
+            self.root: Address = parse_uri(artifact_uri)
+            self._client: ArtifactoryClient = parts.artifactory(self.root.host)
+            self._listings = Listings(self._client, now=parts.now)
+            sealer = Sealer(assembly=parts, client=self._client)
+            self._downloads = Downloads(
+                assembly=parts, client=self._client, listings=self._listings, root=self.root
+            )
+            self._uploads = Uploads(assembly=parts, client=self._client, sealer=sealer)
+            self._deletions = Deletions(
+                assembly=parts,
+                client=self._client,
+                listings=self._listings,
+                sealer=sealer,
+                protected=server_destination(),
+            )
+
+    def log_artifact(self, local_file: str, artifact_path: str | None = None) -> None:
+        """Upload one file into the folder `artifact_path`."""
+        verify_artifact_path(artifact_path)
+        with as_mlflow():
+            folder = resolve(self.root, artifact_path)
+            self._listings.forget(folder)
+            self._uploads.file(Path(local_file), folder)
+            self._listings.forget(folder)
+
+    def log_artifacts(self, local_dir: str, artifact_path: str | None = None) -> None:
+        """Upload what lies in a local folder, with empty files and folders, into the folder `artifact_path`."""
+        verify_artifact_path(artifact_path)
+        with as_mlflow():
+            folder = resolve(self.root, artifact_path)
+            self._uploads.folder(Path(local_dir), folder)
+            self._listings.forget(folder)
+
+    def list_artifacts(self, path: str | None = None) -> list[Any]:
+        """What lies directly below `path`, by names relative to the repository's root. Nothing for a file, and nothing
+        where nothing was logged yet."""
+        with as_mlflow():
+            place = resolve(self.root, path)
+            try:
+                tree = self._client.children(place.repository, place.path)
+            except NotFoundError:
+                # Nothing there yet is the normal state of a new run; a repository that is not there is a mistake.
+                self._client.info(place.repository, "")
+                return []
+            return [] if tree.is_file else _infos(place.path.removeprefix(self.root.path).strip("/"), tree)
+
+    def download_artifacts(self, artifact_path: str, dst_path: str | None = None) -> str:
+        """Download a file or folder into `dst_path`, which must exist (or a new folder that the caller then owns).
+
+        All or nothing: the destination is touched only after every digest agreed with what the policy judged.
+        """
+        target = destination(dst_path)
+        with as_mlflow():
+            place = resolve(self.root, artifact_path)
+            try:
+                self._downloads.into(place, target)
+            except NotFoundError:
+                if place != self.root:
+                    raise
+                self._client.info(place.repository, "")
+                logger.info("no artifacts found to download at `%s`", self.root)
+        return os.path.normpath(target / (artifact_path or ""))
+
+    def _download_file(self, remote_file_path: str, local_path: str) -> None:
+        # MLflow calls this by itself for traces; our own downloads do not come here.
+        with as_mlflow():
+            self._downloads.file(resolve(self.root, remote_file_path), Path(local_path).absolute())
+
+    def delete_artifacts(self, artifact_path: str | None = None) -> None:
+        """Delete a file or folder; None is everything below this repository's root. What is not there is no error."""
+        with as_mlflow():
+            place = resolve(self.root, artifact_path)
+            self._deletions.remove(place)
+            self._listings.forget(place)
+
+    def get_local_path(self, artifact_path: str) -> str | None:  # noqa: ARG002 - MLflow's signature
+        """None, always: a tracking server would serve a local file without asking anybody."""
+        return None
+
+    def seal(self, artifact_path: str | None = None) -> bool:
+        """Sign the logged model at `artifact_path`, whose upload is complete. False where none of it came through here."""
+        with as_mlflow():
+            return self._uploads.ready(resolve(self.root, artifact_path))
+
+
+def _infos(below: str, tree: Tree) -> list[Any]:
+    rows = [
+        *(FileInfo(posixpath.join(below, name), True, None) for name in tree.folders),
+        *(
+            FileInfo(posixpath.join(below, file.path), False, file.size)
+            for file in tree.files
+            if not is_sidecar(str(file.path))
+        ),
+    ]
+    return sorted(rows, key=lambda row: str(row.path))

@@ -1,0 +1,175 @@
+"""Sealing: the signature and the properties that follow an upload.
+
+What is signed is what was seen passing:
+
+1. the files just moved, with the digests computed while they were sent;
+2. the files that the previous signature of the same root covers, if a trusted key made it, except those just replaced
+   or deleted. Storage is not asked whether they are still there or still the same: a file that was lost or changed
+   since must show in the next verification instead of being signed away;
+3. where there is no good previous signature, the files that this audit log saw being uploaded (`plugin.ledger`).
+
+Promises: a signature is on record with its decision before it can be relied upon; properties are read again. Does not:
+sign anything merely found in storage.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import threading
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+
+from governance.artifactory.address import Address
+from governance.artifactory.client import ArtifactoryClient
+from governance.audit.entry import EntryKind, signature_body
+from governance.errors import KeyFileError, NotFoundError
+from governance.gate import Permit
+from governance.model.artifact import FILE_SIGNATURE_SUFFIX, FOLDER_SIGNATURE, FileEntry
+from governance.model.digest import Digest, Sha256, file_digest
+from governance.signing.keys import Signer
+from governance.signing.manifest import Manifest, ManifestEntry
+from governance.signing.sign import attribution, sign_manifest
+from governance.signing.verify import open_bundle
+from governance.wiring import Assembly
+from plugin.ledger import uploaded
+from plugin.location import folder_name
+from plugin.properties import properties_of, write_properties
+
+logger = logging.getLogger(__name__)
+
+_MAX_BUNDLE = 16 << 20
+
+
+class Sealer:
+    """Signs and annotates uploads to one Artifactory. Safe to use from many threads."""
+
+    def __init__(self, *, assembly: Assembly, client: ArtifactoryClient) -> None:
+        self._assembly = assembly
+        self._client = client
+        self._lock = threading.Lock()
+
+    def require_signer(self) -> None:
+        """Raise `KeyFileError` before the first byte where uploads must be signed and there is no key."""
+        if self._assembly.settings.is_signing_required and self._assembly.signer is None:
+            raise KeyFileError(
+                "uploads must be signed in this environment, and there is no signing key",
+                hint="`mlgov keys init` makes one; or set `MLGOV_KEY`. `MLGOV_SIGNING=when-key` uploads unsigned.",
+            )
+
+    def is_sealed(self, root: Address) -> bool:
+        """Whether a folder holds a signature, good or bad."""
+        return self._bundle(root) is not None
+
+    def seal_file(self, permit: Permit, place: Address, entry: FileEntry) -> None:
+        """Sign one file that was logged alone, with the signature beside it."""
+        digest = file_digest(_known(entry))
+        signer = self._assembly.signer
+        signed: Signed | None = None
+        if signer is not None:
+            named = f"{place.path}{FILE_SIGNATURE_SUFFIX}"
+            beside = replace(place, path=named)
+            only = Manifest.of([entry])
+            signed = self._sign(permit, only, name=place.name, place=beside, digest=digest, signer=signer)
+        self._annotate(permit, place, digest, signed)
+
+    def seal_folder(
+        self, permit: Permit, root: Address, moved: Iterable[FileEntry], *, removed: Collection[str] = ()
+    ) -> None:
+        """Sign a folder after files below it were uploaded or deleted, together with what was signed or seen before."""
+        fresh = [_manifest_entry(entry) for entry in moved]
+        with self._lock:  # two edits at once would each sign without the other
+            entries = {str(entry.name): entry for entry in self._before(root)}
+            entries |= {str(entry.name): entry for entry in fresh}
+            left = [
+                entry for name, entry in entries.items() if name not in removed and name != FOLDER_SIGNATURE
+            ]
+            self._seal(permit, root, Manifest(tuple(left)))
+
+    def seal_whole(self, permit: Permit, root: Address, files: Iterable[FileEntry]) -> None:
+        """Sign a folder as exactly these files."""
+        with self._lock:
+            self._seal(permit, root, Manifest.of(files))
+
+    def annotate(self, permit: Permit, place: Address, digest: Digest | None) -> None:
+        """Set the properties without a signature."""
+        self._annotate(permit, place, digest, None)
+
+    def _seal(self, permit: Permit, root: Address, manifest: Manifest) -> None:
+        if not manifest.entries:
+            return
+        signer = self._assembly.signer
+        signed: Signed | None = None
+        if signer is not None:
+            place = root / FOLDER_SIGNATURE
+            name = folder_name(root)
+            signed = self._sign(
+                permit, manifest, name=name, place=place, digest=manifest.dirhash1, signer=signer
+            )
+        self._annotate(permit, root, manifest.dirhash1, signed)
+
+    def _sign(
+        self, permit: Permit, manifest: Manifest, *, name: str, place: Address, digest: Digest, signer: Signer
+    ) -> Signed:
+        request = permit.request
+        bundle = sign_manifest(
+            manifest, name=name, signer=signer, annotations=attribution(request.actor, request.mlflow)
+        )
+        sha256 = Sha256(hashlib.sha256(bundle).hexdigest())
+        self._assembly.log.append(
+            EntryKind.SIGNATURE,
+            signature_body(
+                event="made",
+                digest=digest,
+                key_id=signer.key_id,
+                bundle=sha256,
+                decision=permit.decision.id,
+                files=len(manifest.entries),
+            ),
+            subject=request.artifact.ref,
+            correlation=request.correlation,
+            evidence=(bundle,),
+        )
+        self._client.upload(place.repository, place.path, io.BytesIO(bundle), size=len(bundle), sha256=sha256)
+        permit.signed(digest=digest, key_id=signer.key_id, bundle=sha256)
+        return signer.key_id, sha256
+
+    def _before(self, root: Address) -> Iterable[ManifestEntry]:
+        """What the previous signature vouches for, or else what this log saw."""
+        bundle = self._bundle(root)
+        if bundle is not None:
+            report, _ = open_bundle(
+                bundle, self._assembly.trust, at=self._assembly.now(), repository=root.repository
+            )
+            if report.valid and report.manifest is not None:
+                return tuple(replace(entry, carried=True) for entry in report.manifest.entries)
+            logger.warning(
+                "the signature of `%s` is not good and nothing of it is kept: %s", root, report.detail
+            )
+        ref = f"{root.repository}/{root.path}".rstrip("/")
+        return tuple(_manifest_entry(entry) for entry in uploaded(self._assembly.log, ref))
+
+    def _bundle(self, root: Address) -> bytes | None:
+        try:
+            return self._client.read_small(root.repository, (root / FOLDER_SIGNATURE).path, limit=_MAX_BUNDLE)
+        except NotFoundError:
+            return None
+
+    def _annotate(self, permit: Permit, place: Address, digest: Digest | None, signed: Signed | None) -> None:
+        key_id, bundle = signed or (None, None)
+        values = properties_of(permit, digest=digest, key_id=key_id, bundle=bundle)
+        write_properties(self._client, place.repository, place.path, values)
+
+
+Signed = tuple[str, Sha256]
+
+
+def _known(entry: FileEntry) -> Sha256:
+    if entry.sha256 is None:
+        raise ValueError(f"the SHA-256 of `{entry.path}` is not known")
+    return entry.sha256
+
+
+def _manifest_entry(entry: FileEntry) -> ManifestEntry:
+    return ManifestEntry(name=entry.path, sha256=_known(entry), size=entry.size)

@@ -1,0 +1,206 @@
+"""The app of `mlflow server --app-name governance`.
+
+It adds to MLflow's own app (with basic-auth underneath where that is configured):
+
+1. the caller's identity, captured where only authenticated requests arrive, for the repository to find (`plugin.context`);
+2. the signature over a logged model, made when MLflow marks the model READY and before MLflow's client hears of it;
+3. `GET /gov/health`, which says that this app is in place.
+
+Promises: enforcement does not depend on this app; without it, proxied models stay unsigned, and policies that ask for a
+signature refuse them. When a signature cannot be made the client gets an error that it repeats, and a repeat does no
+harm. Does not: authenticate anybody.
+
+Under uvicorn MLflow wants an ASGI app, under gunicorn and waitress a WSGI app; both hold the same Flask app, which
+answers the request that marks a model READY, so that hook is Flask's in either case.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import fcntl
+import json
+import logging
+import os
+import re
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from governance.artifactory.address import SCHEME
+from governance.model.request import Actor
+from governance.settings import Settings, load_settings
+from plugin.assembly import server_destination
+from plugin.context import CALLER, web_user
+from plugin.errors import GovernedError
+from plugin.repository import GovernedArtifactRepository
+
+logger = logging.getLogger(__name__)
+
+Scope = MutableMapping[str, Any]
+AsgiApp = Callable[[Scope, Any, Any], Awaitable[None]]
+
+_FINALIZE = re.compile(r".*/(?:api|ajax-api)/[0-9.]+/mlflow/logged-models/(?P<id>m-[0-9a-f]{32})/?")
+_READY = "LOGGED_MODEL_READY"
+_SERVER = "uvicorn"
+_HEALTH = "/gov/health"
+_MAX_HEADER = 4096
+
+
+def create_app() -> Any:
+    """The app, for the server that MLflow says it starts (`_MLFLOW_SGI_NAME`)."""
+    from mlflow.server import app as flask_app
+
+    flask_app.after_request(seal_when_ready)
+    flask_app.add_url_rule(_HEALTH, view_func=health, methods=["GET"])
+    settings = load_settings()
+    under_uvicorn = os.environ.get("_MLFLOW_SGI_NAME", _SERVER) == _SERVER
+    app = _with_basic_auth(settings) if _wants_basic_auth(settings) else _plain(flask_app, asgi=under_uvicorn)
+    if under_uvicorn:
+        from starlette.middleware import Middleware
+
+        # Appended is innermost: what arrives here has passed the login, and what it says is no longer only a claim.
+        app.user_middleware.append(Middleware(CaptureCaller))
+    return app
+
+
+class CaptureCaller:
+    """ASGI middleware that tells `plugin.context` who is calling."""
+
+    def __init__(self, app: AsgiApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        """Set the caller for one HTTP request; everything else passes untouched."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        token = CALLER.set(caller_of(scope))
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            CALLER.reset(token)
+
+
+def caller_of(scope: Mapping[str, Any]) -> Actor:
+    """Who calls, by what the login left in the request's state, or else by what the `Authorization` header claims."""
+    known = (scope.get("state") or {}).get("username")
+    return web_user(known if isinstance(known, str) else None, _claimed(scope))
+
+
+def seal_when_ready(response: Any) -> Any:
+    """Sign a logged model that has just become READY. The response itself, or an error in its place."""
+    from flask import request
+
+    match = _FINALIZE.fullmatch(request.path)
+    if match is None or request.method != "PATCH" or not 200 <= response.status_code < 300:
+        return response
+    uri = _ready_location(response.get_json(silent=True))
+    if uri is None:
+        return response
+    try:
+        sealed = _seal(uri)
+    except GovernedError as error:
+        return _refused(error, match["id"])
+    except Exception:
+        logger.exception("logged model %s could not be signed", match["id"])
+        return _again(match["id"])
+    if not sealed:
+        logger.warning(
+            "logged model %s: no file of it came through this server, so it stays unsigned", match["id"]
+        )
+    return response
+
+
+def health() -> Any:
+    """That the app is in place, for load balancers and `mlgov doctor`. Says nothing that needs a login."""
+    from flask import jsonify
+
+    return jsonify({"app": "governance", "status": "ok"})
+
+
+def proxied_path(uri: str) -> str | None:
+    """The path below the server's destination that a proxied artifact location means, or None for other locations."""
+    parts = urlsplit(uri)
+    return parts.path.strip("/") if parts.scheme == "mlflow-artifacts" else None
+
+
+def _seal(uri: str) -> bool:
+    root = server_destination()
+    path = proxied_path(uri)
+    if root is None or path is None:
+        # Files that went straight to Artifactory were signed by whoever sent them.
+        return uri.startswith(f"{SCHEME}:")
+    return GovernedArtifactRepository(root.uri).seal(path)
+
+
+def _ready_location(document: Any) -> str | None:
+    """The artifact location of a model that a response says is READY."""
+    info = (document or {}).get("model", {}).get("info", {}) if isinstance(document, dict) else {}
+    if not isinstance(info, dict) or info.get("status") != _READY:
+        return None
+    uri = info.get("artifact_uri")
+    return uri if isinstance(uri, str) else None
+
+
+def _refused(error: GovernedError, model: str) -> Any:
+    logger.error("logged model %s was not signed: %s", model, error.message)
+    return _answer(error.get_http_status_code(), error.serialize_as_json())
+
+
+def _again(model: str) -> Any:
+    document = {
+        "error_code": "TEMPORARILY_UNAVAILABLE",
+        "error_class": "GOVERNANCE_UNAVAILABLE",
+        "message": f"model {model} is stored and could not be signed; the server's log says why. Try again.",
+    }
+    return _answer(503, json.dumps(document))
+
+
+def _answer(status: int, document: str) -> Any:
+    from flask import Response
+
+    return Response(document, status=status, mimetype="application/json")
+
+
+def _plain(flask_app: Any, *, asgi: bool) -> Any:
+    if not asgi:
+        return flask_app
+    from mlflow.server.fastapi_app import create_fastapi_app
+
+    return create_fastapi_app(flask_app)
+
+
+def _wants_basic_auth(settings: Settings) -> bool:
+    return settings.server_auth == "basic-auth" or bool(os.environ.get("MLFLOW_AUTH_CONFIG_PATH"))
+
+
+def _with_basic_auth(settings: Settings) -> Any:
+    with _one_at_a_time(settings.home):
+        # Makes the administrator on first use, which several workers must not try at once.
+        from mlflow.server import auth
+
+        return auth.create_app()
+
+
+@contextmanager
+def _one_at_a_time(home: Path) -> Iterator[None]:
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (home / "server-auth.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _claimed(scope: Mapping[str, Any]) -> str | None:
+    headers = dict(scope.get("headers") or ())
+    value: bytes = headers.get(b"authorization", b"")
+    scheme, _, coded = value[:_MAX_HEADER].partition(b" ")
+    if scheme.lower() != b"basic":
+        return None
+    try:
+        name, colon, _ = base64.b64decode(coded, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    return name if colon and name else None

@@ -1,0 +1,102 @@
+"""Private folders in which downloads wait until all of them have been found good.
+
+Promises: nothing is seen at the destination before `release`; on any error the folder is gone and the destination as
+before. A release is a rename per file on one file system, and never goes through a symbolic link below the destination.
+Does not: judge, or hash.
+"""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST
+from mlflow.utils.file_utils import create_tmp_dir
+
+from governance.errors import StorageFullError, UnsafePathError
+
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+def destination(dst_path: str | None) -> Path:
+    """The folder to download into: the caller's, which must exist, or a new one that the caller owns from then on."""
+    if not dst_path:
+        return Path(create_tmp_dir())
+    folder = Path(dst_path).absolute()
+    if not folder.exists():
+        raise MlflowException(
+            f"The destination path for downloaded artifacts does not exist! Destination path: {folder}",
+            error_code=RESOURCE_DOES_NOT_EXIST,
+        )
+    if not folder.is_dir():
+        raise MlflowException(
+            f"The destination path for downloaded artifacts must be a directory! Destination path: {folder}",
+            error_code=INVALID_PARAMETER_VALUE,
+        )
+    return folder
+
+
+@contextmanager
+def staging(beside: Path) -> Iterator[Path]:
+    """A folder that only this user can read, on the file system of `beside`, removed at the end whatever happens."""
+    with space_errors(beside):
+        folder = Path(tempfile.mkdtemp(prefix=".mlgov-", dir=beside))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def release(staged: Path, target: Path) -> None:
+    """Move everything below `staged` to the same places below `target`.
+
+    Raises `UnsafePathError`, before anything is moved, where a folder on the way is a symbolic link: it could lead
+    anywhere, and the name came from a server.
+    """
+    found = sorted(staged.rglob("*"))
+    for item in found:
+        _check_place(item.relative_to(staged), target)
+    with space_errors(target):
+        for item in found:
+            place = target / item.relative_to(staged)
+            if item.is_dir():
+                place.mkdir(exist_ok=True)
+            else:
+                item.replace(place)
+
+
+@contextmanager
+def space_errors(place: Path) -> Iterator[None]:
+    """Say `StorageFullError` for every way in which an operating system says that there is no room."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_SPACE:
+            raise
+        raise StorageFullError(
+            f"no space left at `{place}`",
+            hint="Nothing was released. Free some space, or set `TMPDIR` to a larger file system.",
+        ) from error
+
+
+def check_room(place: Path, wanted: int) -> None:
+    """Raise `StorageFullError` before the first byte where `wanted` bytes cannot fit."""
+    free = shutil.disk_usage(place).free
+    if wanted > free:
+        raise StorageFullError(
+            f"{wanted} bytes are to be downloaded and {free} are free at `{place}`",
+            hint="Nothing was downloaded. Free some space, or choose another destination.",
+        )
+
+
+def _check_place(relative: Path, target: Path) -> None:
+    place = target
+    for part in relative.parts[:-1]:
+        place = place / part
+        if place.is_symlink():
+            raise UnsafePathError(f"`{place}` is a symbolic link: nothing is written through it")

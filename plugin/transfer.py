@@ -1,0 +1,206 @@
+"""Moving bytes, in parallel, hashed as they pass.
+
+Promises: every function that moves bytes takes the `Permit` that covers them and reports each digest to it; a download
+is written to a staging folder only; memory stays bounded whatever the sizes; symbolic links are not followed. Does not:
+decide, sign, or release.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from governance.artifactory.client import ArtifactoryClient
+from governance.errors import DigestMismatchError, TransferError, UnsafePathError
+from governance.gate import Permit
+from governance.model.artifact import RelativePath, RepositoryKey, parse_relative_path
+from governance.model.digest import Sha256
+from plugin.staging import space_errors
+
+CHUNK = 1 << 20
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
+
+OpenNew = Callable[[Path], BinaryIO]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incoming:
+    """A file to fetch: where it lies, its name in the judged artifact, its size as listed, and its place below the
+    staging folder."""
+
+    repository: RepositoryKey
+    path: str
+    name: str
+    size: int | None
+    place: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outgoing:
+    """A file to send: where it lies locally, where it goes, its name in the judged artifact, its size when judged."""
+
+    source: Path
+    repository: RepositoryKey
+    path: str
+    name: str
+    size: int
+
+
+def open_new(place: Path) -> BinaryIO:
+    """Create a file that must not exist, readable as the user's umask says."""
+    return place.open("xb", buffering=0)
+
+
+def fetch(
+    client: ArtifactoryClient,
+    items: Sequence[tuple[Permit, Incoming]],
+    *,
+    workers: int,
+    opener: OpenNew = open_new,
+    done: Callable[[], object] = lambda: None,
+) -> None:
+    """Download all items, several at a time. Raises the first error; what was staged until then is of no use."""
+    for folder in {item.place.parent for _, item in items}:
+        folder.mkdir(parents=True, exist_ok=True)
+    _all([lambda pair=pair: fetch_file(client, *pair, opener=opener) for pair in items], workers, done)  # type: ignore[misc]
+
+
+def fetch_file(
+    client: ArtifactoryClient, permit: Permit, item: Incoming, *, opener: OpenNew = open_new
+) -> None:
+    """Download one file into its place, hash what is written, and hold it against what was judged."""
+    hasher = hashlib.sha256()
+    left = item.size
+    with (
+        space_errors(item.place.parent),
+        client.download(item.repository, item.path) as body,
+        opener(item.place) as file,
+    ):
+        for chunk in body.chunks(CHUNK):
+            left = None if left is None else left - len(chunk)
+            if left is not None and left < 0:
+                # A file swapped for a larger one must not fill the disk before its digest is found to differ.
+                raise DigestMismatchError(item.name, expected=f"{item.size} bytes", actual="more")
+            hasher.update(chunk)
+            file.write(chunk)
+    permit.moved(item.name, Sha256(hasher.hexdigest()))
+
+
+def send(
+    client: ArtifactoryClient,
+    permit: Permit,
+    items: Sequence[Outgoing],
+    *,
+    workers: int,
+    done: Callable[[], object] = lambda: None,
+) -> dict[str, Sha256]:
+    """Upload all items, several at a time. The digests of what was sent, by name. Raises the first error."""
+    digests: dict[str, Sha256] = {}
+
+    def one(item: Outgoing) -> None:
+        digests[item.name] = send_file(client, permit, item)
+
+    _all([lambda item=item: one(item) for item in items], workers, done)  # type: ignore[misc]
+    return digests
+
+
+def send_file(client: ArtifactoryClient, permit: Permit, item: Outgoing) -> Sha256:
+    """Upload one file, hashed while it is read; the server's own digest must agree. The digest of what was sent."""
+    with open_local(item.source) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size != item.size:
+            raise TransferError(
+                f"`{item.source}` changed while it was about to be uploaded ({item.size} bytes, now {size})",
+                hint="Log it again when nothing writes to it any more.",
+            )
+        sent = client.upload(item.repository, item.path, file, size=size)
+    permit.moved(item.name, sent.sha256)
+    return sent.sha256
+
+
+def open_local(path: Path) -> BinaryIO:
+    """Open a regular file for reading. Raises `UnsafePathError` for a symbolic link, also one put there just now."""
+    try:
+        file = open(os.open(path, os.O_RDONLY | _NO_FOLLOW), "rb")  # noqa: PTH123, SIM115 - no pathlib form knows O_NOFOLLOW; the caller closes it
+    except OSError as error:
+        if path.is_symlink():
+            raise UnsafePathError(
+                f"`{path}` is a symbolic link, which is not followed", hint="Log the file it points to."
+            ) from error
+        raise TransferError(f"`{path}` cannot be read: {error.strerror}") from error
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise UnsafePathError(f"`{path}` is not a regular file")
+    return file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalTree:
+    """The regular files of a local folder with their sizes, and its empty folders, by relative name."""
+
+    files: tuple[tuple[RelativePath, int], ...]
+    empty_folders: tuple[RelativePath, ...]
+
+
+def scan(folder: Path) -> LocalTree:
+    """List a local folder. Raises `UnsafePathError` for symbolic links and special files, before anything is sent."""
+    if not folder.is_dir():
+        raise TransferError(f"`{folder}` is not a folder")
+    files: list[tuple[RelativePath, int]] = []
+    empty: list[RelativePath] = []
+    for relative, entry in _walk(folder, ""):
+        if entry is None:
+            empty.append(parse_relative_path(relative))
+        elif entry.is_symlink():
+            raise UnsafePathError(
+                f"`{entry.path}` is a symbolic link, which is not followed",
+                hint="Replace it by a copy of the file.",
+            )
+        elif not entry.is_file():
+            raise UnsafePathError(f"`{entry.path}` is neither a file nor a folder")
+        else:
+            files.append((parse_relative_path(relative), entry.stat(follow_symlinks=False).st_size))
+    return LocalTree(files=tuple(files), empty_folders=tuple(empty))
+
+
+def _walk(folder: Path, prefix: str) -> Iterator[tuple[str, os.DirEntry[str] | None]]:
+    """Entries below a folder by relative name, `None` for an empty folder; links to folders are not entered."""
+    try:
+        with os.scandir(folder) as listed:
+            entries = sorted(listed, key=lambda entry: entry.name)
+    except OSError as error:
+        raise TransferError(f"`{folder}` cannot be read: {error.strerror}") from error
+    if not entries and prefix:
+        yield prefix, None
+    for entry in entries:
+        name = f"{prefix}/{entry.name}" if prefix else entry.name
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk(Path(entry.path), name)
+        else:
+            yield name, entry
+
+
+def _all(tasks: Sequence[Callable[[], None]], workers: int, done: Callable[[], object]) -> None:
+    if len(tasks) <= 1 or workers <= 1:
+        for task in tasks:
+            task()
+            done()
+        return
+    with ThreadPoolExecutor(
+        max_workers=min(workers, len(tasks)), thread_name_prefix="mlgov-transfer"
+    ) as pool:
+        running = [pool.submit(task) for task in tasks]
+        for future in running:
+            future.add_done_callback(lambda _: done())
+        finished, waiting = wait_for(running, return_when=FIRST_EXCEPTION)
+        for future in waiting:
+            future.cancel()
+        for future in finished:
+            future.result()
