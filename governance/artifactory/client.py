@@ -46,7 +46,7 @@ class ArtifactoryClient(ServerClient):
     def info(self, repository: str, path: str) -> ItemInfo:
         """What the server knows of one file or folder. Raises `NotFoundError`."""
         answer = self._transport.call("GET", f"api/storage/{quoted(repository, path)}", limit=_LISTING_LIMIT)
-        item = wire.read(wire.Item, answer)
+        item = answer.read(wire.Item)
         names = [
             f"{parse_relative_path(child.uri.removeprefix('/'))}{'/' if child.folder else ''}"
             for child in item.children or ()
@@ -140,7 +140,7 @@ class ArtifactoryClient(ServerClient):
             if b"No properties" in answer.body:
                 return {}
             raise answer.exchange.not_found("no such file or folder")
-        found = wire.read(wire.Properties, answer).properties
+        found = answer.read(wire.Properties).properties
         return {key: tuple(sorted(values)) for key, values in found.items()}
 
     def set_properties(
@@ -191,7 +191,7 @@ class ArtifactoryClient(ServerClient):
             params={"to": f"/{quoted(*target)}", "failFast": "1"},
             idempotent=idempotent,
         )
-        for message in wire.read(wire.Messages, answer).messages:
+        for message in answer.read(wire.Messages).messages:
             if message.level.upper() == "ERROR":
                 raise answer.exchange.refused(message.message, status=answer.status)
 
@@ -200,7 +200,7 @@ class ArtifactoryClient(ServerClient):
         answer = self._transport.call("GET", place, params=params, ok=(200, 400), limit=_LISTING_LIMIT)
         if answer.status == 400:  # the server's way of saying that it is a file
             return self._single(repository, path, answer)
-        rows = wire.read(wire.FileList, answer).files
+        rows = answer.read(wire.FileList).files
         files = [_stored(row, answer) for row in rows if not row.folder]
         folders = [_checked(row) for row in rows if row.folder]
         return Tree(files=tuple(sorted(files, key=_by_path)), folders=tuple(sorted(folders)))
@@ -219,7 +219,7 @@ class ArtifactoryClient(ServerClient):
 
     def _confirmed(self, repository: str, path: str, answer: Answer, sha256: Sha256, size: int) -> Deployed:
         """What the server says that it stored, compared with what we know. A server that does not say is asked."""
-        created = wire.read(wire.Created, answer)
+        created = answer.read(wire.Created)
         stored = _digest(created.checksums.sha256 if created.checksums else None, answer)
         if stored is None:
             stored = self.info(repository, path).sha256

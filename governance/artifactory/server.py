@@ -30,6 +30,10 @@ class ServerClient:
         """Host and port, as they stand in an `artifactory://` URI."""
         return self._transport.host
 
+    def close(self) -> None:
+        """Close all connections."""
+        self._transport.close()
+
     def ping(self) -> None:
         """Ask whether the server is up. Raises `RemoteError` where it is not."""
         answer = self._transport.call("GET", "api/system/ping")
@@ -38,7 +42,7 @@ class ServerClient:
 
     def version(self) -> Version:
         """The server's version."""
-        found = wire.read(wire.ServerVersion, self._transport.call("GET", "api/system/version"))
+        found = self._transport.call("GET", "api/system/version").read(wire.ServerVersion)
         return Version(version=found.version, addons=found.addons)
 
     def current_user(self) -> User:
@@ -66,7 +70,7 @@ class ServerClient:
         answer = self._transport.call(
             "GET", f"api/storage/{quoted(repository, path)}", params={"permissions": None}
         )
-        found = wire.read(wire.Permissions, answer).principals
+        found = answer.read(wire.Permissions).principals
         return frozenset(found.users.get(user.name or "", ())) & _LETTERS
 
     def repository_info(self, key: str) -> RepositoryInfo:
@@ -77,7 +81,7 @@ class ServerClient:
         )
         if answer.status == 400:
             raise answer.exchange.not_found(f"there is no repository `{key}`")
-        found = wire.read(wire.Repository, answer)
+        found = answer.read(wire.Repository)
         return RepositoryInfo(
             key=parse_repository_key(key),
             origin=found.rclass.lower(),
@@ -96,7 +100,7 @@ class ServerClient:
             idempotent=True,
             limit=_RESULT_LIMIT,
         )
-        found = wire.read(wire.AqlResult, answer)
+        found = answer.read(wire.AqlResult)
         if found.range.notification:
             raise answer.exchange.broken(
                 "the server trimmed the result of a search", hint="Narrow the search."

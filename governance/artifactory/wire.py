@@ -8,11 +8,9 @@ Known contradictions that are taken both ways: sizes as numbers and as strings; 
 
 from __future__ import annotations
 
-from typing import Annotated, TypeVar
+from typing import Annotated
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-
-from governance.transport import Answer
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 _NAME = 4096
 _ROWS = 500_000
@@ -145,20 +143,3 @@ class AqlResult(Wire):
 
     results: Annotated[tuple[dict[str, object], ...], Field(max_length=_ROWS)]
     range: AqlRange = AqlRange()
-
-
-Form = TypeVar("Form", bound=BaseModel)
-
-
-def read(form: type[Form], answer: Answer) -> Form:
-    """The answer as `form`. Raises `ProtocolError` that names the first field that does not fit."""
-    try:
-        return form.model_validate_json(answer.body)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the document"
-        problem = answer.exchange.broken(
-            f"an answer of an unknown form: {place}: {first['msg']}", status=answer.status
-        )
-    # Outside the handler: pydantic's error repeats what the server sent.
-    raise problem

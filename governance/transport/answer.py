@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 import requests
+from pydantic import BaseModel, ValidationError
 
 from governance.transport.failures import FAILURES, Exchange, failure_of
 
 _PIECE = 64 << 10
+
+Form = TypeVar("Form", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +36,18 @@ class Answer:
             return orjson.loads(self.body)
         except orjson.JSONDecodeError as error:
             raise self.exchange.broken("an answer that is not JSON", status=self.status) from error
+
+    def read(self, form: type[Form]) -> Form:
+        """The body as one of the wire forms. Raises `ProtocolError` that names the first field that does not fit."""
+        try:
+            return form.model_validate_json(self.body)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        # Raised outside the handler: pydantic's error repeats what the server sent.
+        place = ".".join(str(part) for part in first["loc"]) or "the document"
+        raise self.exchange.broken(
+            f"an answer of an unknown form: {place}: {first['msg']}", status=self.status
+        )
 
     def text(self) -> str:
         """The body as UTF-8 text. Raises `ProtocolError`."""

@@ -49,7 +49,7 @@ class Retries:
         if not idempotent and not _is_unsent(error):
             return None
         limit = self.limit
-        if isinstance(error, requests.exceptions.ReadTimeout):
+        if isinstance(error, requests.exceptions.Timeout):
             limit = min(limit, _LIMIT_AFTER_SILENCE)
         return self._pause(tried) if tried <= limit else None
 

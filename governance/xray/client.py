@@ -1,20 +1,119 @@
-"""The client of Xray's REST interface. Signatures first; the bodies follow."""
+"""The client of Xray's REST interface.
+
+Promises: a thing that Xray does not know is missing from the answer or `ABSENT`, and never looks clean. Does not:
+decide what an issue means for the request, or wait for a scan to end.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterator, Sequence
+from typing import Final
 
+from governance.errors import NotFoundError
+from governance.model.canonical import Json
 from governance.transport import Transport
+from governance.xray import meaning, wire
+from governance.xray.items import ScanState, ScanStatus, Summaries, Violation
+
+_BATCH: Final = 50
+_PAGE: Final = 100
+_MAX_PAGES: Final = 50
+_LIMIT: Final = 64 << 20
+_SERVER: Final = "default"
 
 
 class XrayClient:
-    """One Xray. `transport` has the base URL `{scheme}://host/xray`."""
+    """One Xray. `transport` has the base URL `{scheme}://host/xray`. Thread-safe. Every call may raise `RemoteError`."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
+    def __repr__(self) -> str:
+        return f"XrayClient({self._transport.host})"
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._transport.close()
+
     def version(self) -> str:
         """The server's version."""
-        raise NotImplementedError
+        answer = self._transport.call("GET", "api/v1/system/version")
+        return answer.read(wire.VersionAnswer).xray_version
+
+    def status(self, repository: str, path: str) -> ScanStatus:
+        """How far the scan of one file is."""
+        body: Json = {"repo": repository, "path": path}
+        try:
+            answer = self._transport.call("POST", "api/v1/artifact/status", body=body, idempotent=True)
+        except NotFoundError:
+            return ScanStatus(state=ScanState.ABSENT)
+        return meaning.status(answer.read(wire.StatusAnswer))
+
+    def summary(self, paths: Sequence[str]) -> Summaries:
+        """What is known of the files `repository/path`, in as few requests as the size of an answer allows."""
+        return self._summaries(
+            "api/v2/summary/artifact",
+            [{"paths": [f"{_SERVER}/{path}" for path in some]} for some in _batches(paths)],
+        )
+
+    def components(self, component_ids: Sequence[str]) -> Summaries:
+        """What is known of components such as `pypi://requests:2.31.0`, whether stored or not."""
+        return self._summaries(
+            "api/v1/summary/component",  # there is no v2 of this one
+            [
+                {"component_details": [{"component_id": each} for each in some]}
+                for some in _batches(component_ids)
+            ],
+        )
+
+    def violations(self, repository: str, paths: Sequence[str]) -> tuple[Violation, ...]:
+        """Violations of Xray's own policies by any of the files. Raises `ProtocolError` for more than can be listed."""
+        found: dict[tuple[str, ...], Violation] = {}
+        for some in _batches(paths):
+            for row in self._violations([{"repo": repository, "path": path} for path in some]):
+                key = (row.violation_id,) if row.violation_id else (row.watch_name, row.type, row.issue_id)
+                found[key] = Violation(
+                    id=row.violation_id or None,
+                    watch=row.watch_name,
+                    type=row.type,
+                    severity=meaning.severity(row.severity),
+                    issue_id=row.issue_id or None,
+                )
+        return tuple(found.values())
+
+    def request_scan(self, component_id: str) -> None:
+        """Ask for a scan of a component (again). It is queued; `status` tells when it is done."""
+        body: Json = {"componentID": component_id}
+        self._transport.call("POST", "api/v1/scanArtifact", body=body, ok=(200, 201, 202), idempotent=True)
+
+    def _summaries(self, path: str, bodies: Sequence[Json]) -> Summaries:
+        found, errors = [], []
+        for body in bodies:
+            answer = self._transport.call("POST", path, body=body, idempotent=True, limit=_LIMIT)
+            rows = answer.read(wire.SummaryAnswer)
+            found += [meaning.summary(row) for row in rows.artifacts]
+            errors += [f"{row.identifier}: {row.error}" for row in rows.errors]
+        return Summaries(found=tuple(found), errors=tuple(errors))
+
+    def _violations(self, artifacts: list[Json]) -> Iterator[wire.ViolationRow]:
+        seen = 0
+        for page in range(1, _MAX_PAGES + 1):  # `offset` is the number of the page, from 1
+            body: Json = {
+                "filters": {"include_details": True, "resources": {"artifacts": artifacts}},
+                "pagination": {"order_by": "created", "direction": "asc", "limit": _PAGE, "offset": page},
+            }
+            answer = self._transport.call(
+                "POST", "api/v1/violations", body=body, idempotent=True, limit=_LIMIT
+            )
+            rows = answer.read(wire.ViolationsAnswer)
+            yield from rows.violations
+            seen += len(rows.violations)
+            if not rows.violations or seen >= rows.total_violations:
+                break
+        if seen < rows.total_violations:
+            raise answer.exchange.broken(f"{rows.total_violations} violations announced, {seen} listed")
+
+
+def _batches(items: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(items), _BATCH):
+        yield items[start : start + _BATCH]

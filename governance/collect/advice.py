@@ -1,0 +1,114 @@
+"""From what Xray says to the facts of the catalogue. Pure.
+
+Promises: a number or a word that is not known stays unknown, and so does everything that depends on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from governance.model.facts import Collection, FactValue, Item, ItemValue, Unknown
+from governance.model.request import utc_text
+from governance.model.verdict import Severity
+from governance.xray.items import Affected, Cve, Issue, Summary
+
+_NO_LICENCE: Final = frozenset({"", "unknown", "none", "n/a"})
+_SILENT: Final = Unknown("Xray does not say")
+
+
+def vulnerabilities(summaries: Iterable[Summary], missing: str | None) -> Collection:
+    """Every advisory, once for each component and CVE. `missing` says why there may be more."""
+    rows: dict[tuple[str, str | None, str | None, str | None], Item] = {}
+    for issue in _security(summaries):
+        for component in issue.components or (None,):
+            for cve in issue.cves or (None,):
+                row = _row(issue, component, cve)
+                key = (
+                    issue.id,
+                    cve.id if cve else None,
+                    component.name if component else None,
+                    component.version if component else None,
+                )
+                rows[key] = row
+    return Collection(tuple(rows[key] for key in sorted(rows, key=repr)), missing)
+
+
+def malicious(summaries: Iterable[Summary], missing: str | None) -> FactValue:
+    """True as soon as anything is reported malicious; false only where nothing can be missing."""
+    if any(issue.is_malicious for summary in summaries for issue in summary.issues):
+        return True
+    return False if missing is None else Unknown(missing)
+
+
+def max_severity(summaries: Iterable[Summary], missing: str | None) -> FactValue:
+    """The highest severity of any issue. Unknown where a higher one may be missing."""
+    severities = [issue.severity for summary in summaries for issue in summary.issues]
+    highest = max(severities, default=Severity.NONE)
+    if highest is Severity.CRITICAL:
+        return highest.word
+    if missing is not None:
+        return Unknown(missing)
+    if Severity.UNKNOWN in severities:
+        return Unknown("an issue has no severity")
+    return highest.word
+
+
+def max_cvss(summaries: Iterable[Summary], missing: str | None) -> FactValue:
+    """The highest CVSS v3 base score. Unknown where a higher one may be missing."""
+    issues = list(_security(summaries))
+    scores = [cve.cvss for issue in issues for cve in issue.cves]
+    known = [score for score in scores if score is not None]
+    highest = max(known, default=0.0)
+    if highest >= 10.0:
+        return highest
+    if missing is not None:
+        return Unknown(missing)
+    unscored = [issue.id for issue in issues if not any(cve.cvss is not None for cve in issue.cves)]
+    return Unknown(f"{unscored[0]} has no CVSS v3 score") if unscored else highest
+
+
+def licences(summaries: Sequence[Summary], missing: str | None) -> Collection:
+    """Every licence with each component that carries it."""
+    rows: dict[tuple[str, str], Item] = {}
+    for summary in summaries:
+        for licence in summary.licences:
+            for component in licence.components or (summary.component_id,):
+                named = licence.name.strip()
+                spdx: ItemValue = Unknown("Xray found no licence") if named.lower() in _NO_LICENCE else named
+                rows[named, component] = {"spdx": spdx, "component": component}
+    return Collection(tuple(rows[key] for key in sorted(rows)), missing)
+
+
+def operational_risk(summaries: Sequence[Summary], missing: str | None) -> FactValue:
+    """The worst risk of any component."""
+    if missing is not None:
+        return Unknown(missing)
+    risks = [summary.operational_risk for summary in summaries if summary.operational_risk is not None]
+    if not risks:
+        return Unknown("Xray reports no operational risks here")
+    worst = max(risks)
+    return Unknown("a risk without a grade") if Severity.UNKNOWN in risks else worst.word
+
+
+def _security(summaries: Iterable[Summary]) -> Iterable[Issue]:
+    return (issue for summary in summaries for issue in summary.issues if issue.is_security)
+
+
+def _row(issue: Issue, component: Affected | None, cve: Cve | None) -> Item:
+    score = cve.cvss if cve is not None else None
+    fixed_in = component.fixed_in if component is not None else ()
+    return {
+        "id": issue.id,
+        "cve": cve.id if cve is not None else None,
+        "severity": issue.severity.word,
+        "cvss": score if score is not None else Unknown("no CVSS v3 score"),
+        "epss": _SILENT,
+        "component": component.name if component is not None else _SILENT,
+        "component_version": (component.version if component is not None else None) or _SILENT,
+        "fix_available": bool(fixed_in) if component is not None else _SILENT,
+        "fixed_in": fixed_in,
+        "applicable": issue.applicable if issue.applicable is not None else Unknown("no contextual analysis"),
+        "published": utc_text(issue.created) if issue.created is not None else _SILENT,
+        "first_seen": Unknown("no history of advisories is kept"),
+    }

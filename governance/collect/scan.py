@@ -1,0 +1,172 @@
+"""What Xray says about an artifact and about the packages it declares.
+
+Promises:
+
+1. A file counts as scanned only where Xray says that its scan is done, has a summary of it, and that summary is about
+   the bytes that are there now (`general.sha256`).
+2. Bad news counts from an incomplete scan too; good news never does. So `xray.malicious` may be true of a half-scanned
+   model, and is unknown, not false, until the last file is done.
+3. A declared package without a version, or one that Xray does not know, leaves the list of advisories incomplete. It
+   leaves `xray.malicious` alone, which speaks of the artifact's bytes and of packages that Xray does know.
+
+Xray does not look into some plain text files and says so (`NOT_SUPPORTED`); these count as scanned where their names
+are those of text. Anything else that it does not support stays unscanned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Final
+
+from governance.collect import advice
+from governance.collect.dependencies import NOT_STORED
+from governance.collect.scanned import Scanned, join
+from governance.content.dependencies import Declared
+from governance.errors import GovernanceError, RemoteError
+from governance.model.artifact import Artifact
+from governance.model.facts import FactValue, Unknown
+from governance.model.request import Action, Request
+from governance.xray.client import XrayClient
+from governance.xray.items import Summaries, Violation
+
+_MAX_FILES: Final = 2_000
+_WORKERS: Final = 8
+
+
+class ScanCollector:
+    """`xray.*`, `scan.*`, `vulnerabilities`, `licences` and `operational_risk`."""
+
+    name = "xray"
+    supplies = frozenset(
+        {
+            "xray.malicious",
+            "xray.max_cvss",
+            "xray.max_severity",
+            "xray.indexed",
+            "xray.watches",
+            "xray.violations",
+            "scan.complete",
+            "scan.age",
+            "scan.engines",
+            "scan.database_age",
+            "vulnerabilities",
+            "licences",
+            "operational_risk",
+        }
+    )
+
+    def __init__(
+        self,
+        clients: Callable[[str], XrayClient],
+        *,
+        dependencies: Callable[[Request], Declared],
+        now: Callable[[], datetime],
+    ) -> None:
+        self._clients = clients
+        self._dependencies = dependencies
+        self._now = now
+
+    def collect(self, request: Request) -> Mapping[str, FactValue]:
+        """The facts about a stored artifact. Raises `RemoteError` where Xray answers nothing at all."""
+        if request.action is Action.UPLOAD:
+            return dict.fromkeys(self.supplies, Unknown(NOT_STORED))
+        artifact = request.artifact
+        if len(artifact.files) > _MAX_FILES:
+            return dict.fromkeys(self.supplies, Unknown(f"more than {_MAX_FILES} files"))
+        client = self._clients(artifact.host)
+        with ThreadPoolExecutor(max_workers=_WORKERS, thread_name_prefix="scan") as executor:
+            packages = executor.submit(self._packages, client, request)
+            repository, scanned = self._files(client, artifact, executor)
+            violations = executor.submit(_violations, client, repository, artifact)
+            return self._facts(scanned, *packages.result(), violations.result())
+
+    def _files(
+        self, client: XrayClient, artifact: Artifact, executor: ThreadPoolExecutor
+    ) -> tuple[str, Scanned]:
+        """What is known of the files, and under which key Xray knows the repository: what a remote repository holds
+        lies in its cache."""
+        repository = str(artifact.repository)
+        paths = [_below(artifact, str(entry.path)) for entry in artifact.files]
+        found = client.summary([f"{repository}/{path}" for path in paths]).found
+        if paths and not found:
+            cache = f"{repository}-cache"
+            found = client.summary([f"{cache}/{path}" for path in paths]).found
+            repository = cache if found else repository
+        statuses = executor.map(lambda path: client.status(repository, path), paths)
+        places = [f"{repository}/{path}" for path in paths]
+        return repository, join(
+            zip(artifact.files, places, strict=True), dict(zip(places, statuses, strict=True)), found
+        )
+
+    def _packages(self, client: XrayClient, request: Request) -> tuple[Summaries, str | None]:
+        """What is known of the declared packages, and why there may be more to know."""
+        try:
+            declared = self._dependencies(request)
+            wanted = sorted({each.component_id for each in declared.packages if each.component_id})
+            found = client.components(wanted) if wanted else Summaries()
+        except GovernanceError as error:
+            return Summaries(), f"the declared packages are not known: {error.message}"
+        return found, _gap(declared, found)
+
+    def _facts(
+        self,
+        scanned: Scanned,
+        packages: Summaries,
+        gap: str | None,
+        violations: tuple[Violation, ...] | Unknown,
+    ) -> dict[str, FactValue]:
+        missing = scanned.problem or gap
+        summaries = (*scanned.summaries, *packages.found)
+        return {
+            "xray.malicious": advice.malicious(summaries, scanned.problem),
+            "xray.max_cvss": advice.max_cvss(summaries, missing),
+            "xray.max_severity": advice.max_severity(summaries, missing),
+            "xray.indexed": bool(scanned.files) and all(file.is_indexed for file in scanned.files),
+            "xray.watches": violations
+            if isinstance(violations, Unknown)
+            else tuple(sorted({each.watch for each in violations})),
+            "xray.violations": violations if isinstance(violations, Unknown) else len(violations),
+            "scan.complete": scanned.problem is None,
+            "scan.age": self._age(scanned),
+            "scan.engines": scanned.engines or Unknown("Xray does not say"),
+            "scan.database_age": Unknown("Xray does not say"),
+            "vulnerabilities": advice.vulnerabilities(summaries, missing),
+            "licences": advice.licences(summaries, missing),
+            "operational_risk": advice.operational_risk(summaries, missing),
+        }
+
+    def _age(self, scanned: Scanned) -> FactValue:
+        if scanned.problem is not None:
+            return Unknown(scanned.problem)
+        if scanned.oldest is None:
+            return Unknown("Xray does not say when it scanned")
+        return max(0, int((self._now() - scanned.oldest).total_seconds()))
+
+
+def _violations(client: XrayClient, repository: str, artifact: Artifact) -> tuple[Violation, ...] | Unknown:
+    """Violations, which need a right of their own: without it the other facts stand all the same."""
+    try:
+        return client.violations(repository, [_below(artifact, str(entry.path)) for entry in artifact.files])
+    except RemoteError as error:
+        return Unknown(error.message)
+
+
+def _below(artifact: Artifact, path: str) -> str:
+    return f"{artifact.path}/{path}".lstrip("/")
+
+
+def _gap(declared: Declared, found: Summaries) -> str | None:
+    if declared.problems:
+        return f"not every declared package is known: {declared.problems[0]}"
+    loose = [each.name for each in declared.packages if each.component_id is None]
+    if loose:
+        return f"{_and_more(loose)} declared without a version"
+    known = {summary.component_id.lower() for summary in found.found}
+    strange = [each for each in declared.packages if (each.component_id or "").lower() not in known]
+    return f"{_and_more([each.name for each in strange])} unknown to Xray" if strange else None
+
+
+def _and_more(names: Sequence[str]) -> str:
+    return f"`{names[0]}`" if len(names) == 1 else f"`{names[0]}` and {len(names) - 1} more"

@@ -1,0 +1,113 @@
+"""Which files of an artifact were scanned to the end, as the bytes they are now. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from governance.content.formats import format_of_name
+from governance.model.artifact import FileEntry
+from governance.xray.items import ScanState, ScanStatus, Summary
+
+_PLAIN: Final = frozenset({"text", "json", "yaml"})
+_KNOWN: Final = frozenset(ScanState) - {ScanState.ABSENT, ScanState.NOT_SCANNED}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileScan:
+    """One file with what Xray says about it. `summary` is None where it says nothing."""
+
+    entry: FileEntry
+    status: ScanStatus
+    summary: Summary | None
+
+    @property
+    def problem(self) -> str | None:
+        """Why the file does not count as scanned, or None where it does."""
+        if self.status.state is ScanState.NOT_SUPPORTED and format_of_name(self.entry.path) in _PLAIN:
+            return None
+        if self.status.state is not ScanState.DONE:
+            return f"`{self.entry.path}` is {_WORDS[self.status.state]}"
+        if self.summary is None:
+            return f"`{self.entry.path}` has no scan result"
+        if not self.is_current:
+            return f"`{self.entry.path}` was scanned with other bytes than it has now"
+        return None
+
+    @property
+    def is_current(self) -> bool:
+        """True where the summary is about the bytes that are there now."""
+        return (
+            self.summary is not None
+            and self.entry.sha256 is not None
+            and self.summary.sha256 == self.entry.sha256
+        )
+
+    @property
+    def is_indexed(self) -> bool:
+        """True where Xray knows the file."""
+        return self.summary is not None or self.status.state in _KNOWN
+
+
+_WORDS: Final[Mapping[ScanState, str]] = {
+    ScanState.NOT_SUPPORTED: "of a type that Xray does not scan",
+    ScanState.NOT_SCANNED: "not scanned",
+    ScanState.PENDING: "still waiting to be scanned",
+    ScanState.SCANNING: "being scanned",
+    ScanState.DONE: "scanned",
+    ScanState.PARTIAL: "scanned in part only",
+    ScanState.FAILED: "not scanned: the scan failed",
+    ScanState.ABSENT: "unknown to Xray",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scanned:
+    """The files of one artifact, and what stands in the way of calling it scanned."""
+
+    files: tuple[FileScan, ...]
+
+    @property
+    def problem(self) -> str | None:
+        """Why the artifact is not scanned to the end: the first file's reason and how many more, or None."""
+        if not self.files:
+            return "there is no file"
+        problems = [problem for file in self.files if (problem := file.problem) is not None]
+        if not problems:
+            return None
+        return problems[0] if len(problems) == 1 else f"{problems[0]}, and {len(problems) - 1} more"
+
+    @property
+    def summaries(self) -> tuple[Summary, ...]:
+        """What is known of the bytes that are there now. A summary of other bytes is no news about these."""
+        return tuple(file.summary for file in self.files if file.summary is not None and file.is_current)
+
+    @property
+    def oldest(self) -> datetime | None:
+        """When the oldest scan ended; None where one of them does not say."""
+        times = [file.status.at for file in self.files if file.status.state is ScanState.DONE]
+        known = [at for at in times if at is not None]
+        return min(known) if known and len(known) == len(times) else None
+
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """Every engine that took part in the scan of any file."""
+        return tuple(sorted({engine for file in self.files for engine in file.status.engines}))
+
+
+def join(
+    places: Iterable[tuple[FileEntry, str]],
+    statuses: Mapping[str, ScanStatus],
+    summaries: Iterable[Summary],
+) -> Scanned:
+    """Bring together files with their `repository/path`, statuses by that place, and summaries."""
+    by_place = {summary.path: summary for summary in summaries}
+    absent = ScanStatus(state=ScanState.ABSENT)
+    return Scanned(
+        files=tuple(
+            FileScan(entry=entry, status=statuses.get(place, absent), summary=by_place.get(place))
+            for entry, place in places
+        )
+    )

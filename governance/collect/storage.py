@@ -1,0 +1,161 @@
+"""What Artifactory itself knows: properties, age, creator, the repository, and the Hugging Face layout.
+
+Does not: believe a property (anyone with the annotate right sets them), or take a publisher from a path outside a
+Hugging Face repository, where anyone who may deploy can make a folder of any name. In a *local* Hugging Face
+repository the publisher is whoever the uploader said it is; in a remote one it is the hub's.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, TypeVar
+
+from governance.artifactory.client import ArtifactoryClient
+from governance.artifactory.items import ItemInfo, RepositoryInfo, Tree
+from governance.collect.dependencies import NOT_STORED
+from governance.errors import GovernanceError
+from governance.model.artifact import Artifact
+from governance.model.facts import FactValue, Unknown
+from governance.model.request import Action, Request
+
+_HUB: Final = "huggingfaceml"
+_LAYOUT: Final = re.compile(
+    r"(?:models|datasets)/(?P<org>[^/]+)/[^/]+/(?P<revision>[^/]+)_[0-9TZ:.+-]{8,40}(?:/files)?"
+)
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}")
+_COMMIT_PROPERTY: Final = "huggingfaceml.generated.revision.sha1"
+_KEPT: Final = timedelta(minutes=5)
+_NOT_HUB: Final[Mapping[str, FactValue]] = {
+    "publisher": None,
+    "revision.ref": None,
+    "revision.pinned": None,
+    "revision.resolved": None,
+}
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """The answers of Artifactory, each of which may have failed by itself."""
+
+    tree: Tree | Unknown
+    info: ItemInfo | Unknown
+    repository: RepositoryInfo | Unknown
+    properties: dict[str, tuple[str, ...]] | Unknown
+
+
+class StorageCollector:
+    """`artifact.{age,created_by,origin}`, `publisher`, `revision.*` and `property.*`."""
+
+    name = "storage"
+    supplies = frozenset({"artifact.age", "artifact.created_by", "artifact.origin", "property.*", *_NOT_HUB})
+
+    def __init__(self, clients: Callable[[str], ArtifactoryClient], *, now: Callable[[], datetime]) -> None:
+        self._clients = clients
+        self._now = now
+        self._repositories: dict[tuple[str, str], tuple[datetime, RepositoryInfo]] = {}
+        self._lock = threading.Lock()
+
+    def collect(self, request: Request) -> Mapping[str, FactValue]:
+        """The facts about a stored artifact. Nothing is known of one that is still to be uploaded."""
+        if request.action is Action.UPLOAD:
+            return dict.fromkeys(self.supplies, Unknown(NOT_STORED))
+        artifact = request.artifact
+        found = self._ask(artifact)
+        return {
+            "artifact.age": self._age(found.tree),
+            "artifact.created_by": found.info if isinstance(found.info, Unknown) else found.info.created_by,
+            "artifact.origin": _origin(found.repository),
+            **_hub(artifact, found),
+            **_properties(found.properties),
+        }
+
+    def _ask(self, artifact: Artifact) -> _Found:
+        client = self._clients(artifact.host)
+        repository, root = artifact.repository, artifact.ref.partition("/")[2]
+        with ThreadPoolExecutor(max_workers=4, thread_name_prefix="storage") as executor:
+            tree = executor.submit(_attempt, lambda: client.tree(repository, root))
+            info = executor.submit(_attempt, lambda: client.info(repository, root))
+            properties = executor.submit(_attempt, lambda: client.properties(repository, root))
+            settings = executor.submit(_attempt, lambda: self._repository(client, repository))
+            return _Found(
+                tree=tree.result(),
+                info=info.result(),
+                repository=settings.result(),
+                properties=properties.result(),
+            )
+
+    def _repository(self, client: ArtifactoryClient, key: str) -> RepositoryInfo:
+        """The repository's configuration, asked for once in a while: it hardly ever changes."""
+        place = (client.host, key)
+        with self._lock:
+            kept = self._repositories.get(place)
+        if kept is not None and self._now() - kept[0] < _KEPT:
+            return kept[1]
+        info = client.repository_info(key)
+        with self._lock:
+            self._repositories[place] = (self._now(), info)
+        return info
+
+    def _age(self, tree: Tree | Unknown) -> FactValue:
+        if isinstance(tree, Unknown):
+            return tree
+        newest = max((file.modified for file in tree.files), default=None)
+        if newest is None:
+            return Unknown("there is no file")
+        # A server whose clock runs ahead makes nothing younger than new.
+        return max(0, int((self._now() - newest).total_seconds()))
+
+
+def _attempt(ask: Callable[[], T]) -> T | Unknown:
+    try:
+        return ask()
+    except GovernanceError as error:
+        return Unknown(error.message)
+
+
+def _origin(repository: RepositoryInfo | Unknown) -> FactValue:
+    if isinstance(repository, Unknown):
+        return repository
+    known = {"local", "remote", "virtual", "federated"}
+    return (
+        repository.origin if repository.origin in known else Unknown("a class of repository not known here")
+    )
+
+
+def _properties(found: dict[str, tuple[str, ...]] | Unknown) -> dict[str, FactValue]:
+    if isinstance(found, Unknown):
+        return {"property.*": found}
+    values: dict[str, FactValue] = {"property.*": True}
+    for key, texts in found.items():
+        values[f"property.{key}"] = texts[0] if len(texts) == 1 else texts
+    return values
+
+
+def _hub(artifact: Artifact, found: _Found) -> Mapping[str, FactValue]:
+    if isinstance(found.repository, Unknown):
+        return dict.fromkeys(_NOT_HUB, found.repository)
+    match = _LAYOUT.match(artifact.path)
+    if found.repository.package_type != _HUB or match is None:
+        return _NOT_HUB
+    revision = match["revision"]
+    is_commit = _COMMIT.fullmatch(revision) is not None
+    return {
+        "publisher": match["org"].lower(),
+        "revision.ref": revision,
+        "revision.pinned": is_commit,
+        "revision.resolved": revision if is_commit else _resolved(found.properties),
+    }
+
+
+def _resolved(properties: dict[str, tuple[str, ...]] | Unknown) -> FactValue:
+    if isinstance(properties, Unknown):
+        return properties
+    commits = [text for text in properties.get(_COMMIT_PROPERTY, ()) if _COMMIT.fullmatch(text)]
+    return commits[0] if len(commits) == 1 else Unknown("Artifactory does not say which commit this is")

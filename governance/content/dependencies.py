@@ -1,0 +1,211 @@
+"""What a model's files declare that it needs: requirements files, conda and virtualenv environments, `MLmodel`.
+
+Promises: nothing is run, resolved or fetched; whatever could not be read as a named package is listed in `problems`,
+so that an empty list of packages is never mistaken for a model without any. Does not: evaluate environment markers
+(the environment of the one who decides is not that of the one who loads), or know what a package needs in turn.
+
+Left out: `python`, `pip`, `setuptools` and `wheel`, which make the environment and differ on every machine.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import quote
+
+import yaml
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+REQUIREMENTS: Final = "requirements.txt"
+CONDA: Final = "conda.yaml"
+VIRTUALENV: Final = "python_env.yaml"
+MODEL: Final = "MLmodel"
+
+_TOOLS: Final = frozenset({"python", "pip", "setuptools", "wheel"})
+_MAX_ROWS: Final = 5_000
+_OPTION: Final = re.compile(r"\s--?[a-z-]+[= ].*")
+_COMMENT: Final = re.compile(r"(?:^|\s)#.*")
+_REFERENCE: Final = re.compile(r"(?:-r|--requirement)[ =]?\s*(?P<file>\S+)")
+_SOURCES: Final = re.compile(
+    r"(?:-i|--index-url|--extra-index-url|-f|--find-links|--trusted-host|--no-index|--pre)\b"
+)
+_CONDA: Final = re.compile(
+    r"(?:[\w./-]+::)?(?P<name>[A-Za-z0-9_.-]+)\s*(?:(?P<op>==?)\s*(?P<version>[\w.!+]+)(?:=\S+)?)?(?P<rest>.*)"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Package:
+    """A package by its normal name. `version` is None unless exactly one version can be meant. `asked` is what the
+    file says about the version."""
+
+    ecosystem: str
+    name: str
+    version: str | None
+    asked: str = ""
+
+    @property
+    def purl(self) -> str:
+        """Package URL (purl-spec), with the version where it is pinned."""
+        version = f"@{quote(self.version, safe='.-_~')}" if self.version else ""
+        return f"pkg:{self.ecosystem}/{self.name}{version}"
+
+    @property
+    def component_id(self) -> str | None:
+        """Xray's name of it, or None without a version."""
+        return f"{self.ecosystem}://{self.name}:{self.version}" if self.version else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declared:
+    """What one file declares. `files` are further files that it refers to, as written there."""
+
+    packages: tuple[Package, ...] = ()
+    problems: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+
+
+def read_declared(name: str, data: bytes) -> Declared:
+    """Read a file by its name. A file that cannot be read is all problem."""
+    try:
+        text = data.decode("utf-8-sig")
+        base = name.rpartition("/")[2]
+        if base == MODEL:
+            return _model(_document(text))
+        if base.endswith((".yaml", ".yml")):
+            return _environment(_document(text))
+        return read_requirements(text.splitlines())
+    except (UnicodeDecodeError, yaml.YAMLError, ValueError, RecursionError) as error:
+        return Declared(problems=(f"{name} cannot be read: {type(error).__name__}",))
+
+
+def merge(parts: Iterable[Declared]) -> Declared:
+    """All that the parts declare, without repetition. One package with two versions stays two."""
+    packages: dict[tuple[str, str, str | None], Package] = {}
+    problems: dict[str, None] = {}
+    files: dict[str, None] = {}
+    for part in parts:
+        packages |= {(each.ecosystem, each.name, each.version): each for each in part.packages}
+        problems |= dict.fromkeys(part.problems)
+        files |= dict.fromkeys(part.files)
+    pinned = {key[:2] for key in packages if key[2] is not None}
+    kept = [each for key, each in packages.items() if key[2] is not None or key[:2] not in pinned]
+    kept.sort(key=lambda each: (each.ecosystem, each.name, each.version or ""))
+    return Declared(packages=tuple(kept), problems=tuple(problems), files=tuple(files))
+
+
+def read_requirements(lines: Iterable[str]) -> Declared:
+    """Read the lines of a requirements file (the format of pip's documentation)."""
+    packages, problems, files = [], [], []
+    for number, line in _logical(lines):
+        if number > _MAX_ROWS:
+            problems.append(f"more than {_MAX_ROWS} requirements")
+            break
+        reference = _REFERENCE.fullmatch(line)
+        if reference is not None:
+            files.append(reference["file"])
+        elif _SOURCES.match(line):
+            problems.append("packages may come from another index")
+        elif (found := _requirement(_OPTION.sub("", line))) is not None:
+            packages.append(found)
+        else:
+            problems.append(f"`{line[:80]}` is not a named package")
+    return _without_tools(packages, problems, files)
+
+
+def _logical(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
+    pending, number = "", 0
+    for line in lines:
+        text = pending + line
+        if text.endswith("\\"):
+            pending = text[:-1]
+            continue
+        pending, text = "", _COMMENT.sub("", text).strip()
+        if text:
+            number += 1
+            yield number, text
+    if pending.strip():
+        yield number + 1, pending.strip()
+
+
+def _requirement(text: str) -> Package | None:
+    try:
+        found = Requirement(text)
+    except InvalidRequirement:
+        return None
+    pins = [
+        each.version for each in found.specifier if each.operator in {"==", "==="} and "*" not in each.version
+    ]
+    asked = f" @ {found.url.partition('?')[0]}" if found.url else str(found.specifier)
+    return Package(
+        ecosystem="pypi",
+        name=canonicalize_name(found.name),
+        version=pins[0] if pins and not found.url else None,
+        asked=asked,
+    )
+
+
+def _document(text: str) -> Mapping[str, Any]:
+    document = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe loaders
+    if not isinstance(document, Mapping):
+        raise ValueError("not a mapping")  # noqa: TRY004 - malformed data, not a caller's type
+    return document
+
+
+def _environment(document: Mapping[str, Any]) -> Declared:
+    """conda.yaml, or python_env.yaml, whose `dependencies` are pip's and not conda's."""
+    if "build_dependencies" in document or "python" in document:
+        lines = [*_strings(document.get("build_dependencies")), *_strings(document.get("dependencies"))]
+        return read_requirements(lines)
+    parts, own = [], []
+    for row in _rows(document.get("dependencies")):
+        if isinstance(row, str):
+            own.append(row)
+        elif isinstance(row, Mapping):
+            parts.append(read_requirements(_strings(row.get("pip"))))
+    return merge([*parts, _conda(own)])
+
+
+def _conda(rows: Iterable[str]) -> Declared:
+    packages, problems = [], []
+    for row in rows:
+        match = _CONDA.fullmatch(row.strip())
+        if match is None:
+            problems.append(f"`{row[:80]}` is not a conda package")
+            continue
+        version = match["version"] if not match["rest"] else None
+        packages.append(
+            Package(ecosystem="conda", name=match["name"].lower(), version=version, asked=match["rest"] or "")
+        )
+    return _without_tools(packages, problems, [])
+
+
+def _model(document: Mapping[str, Any]) -> Declared:
+    """`MLmodel` names the files that hold the environments, which need not have the usual names."""
+    files: list[str] = []
+    flavors = document.get("flavors")
+    for flavor in flavors.values() if isinstance(flavors, Mapping) else ():
+        env = flavor.get("env") if isinstance(flavor, Mapping) else None
+        files += [env] if isinstance(env, str) else []
+        files += [each for each in env.values() if isinstance(each, str)] if isinstance(env, Mapping) else []
+    return Declared(files=tuple(dict.fromkeys(files)))
+
+
+def _without_tools(packages: list[Package], problems: list[str], files: list[str]) -> Declared:
+    kept = tuple(each for each in packages if each.name not in _TOOLS)
+    return Declared(packages=kept, problems=tuple(dict.fromkeys(problems)), files=tuple(files))
+
+
+def _rows(value: object) -> list[object]:
+    if value is None:
+        return []
+    if not isinstance(value, list) or len(value) > _MAX_ROWS:
+        raise ValueError("not a list, or too long a one")
+    return value
+
+
+def _strings(value: object) -> list[str]:
+    return [row if isinstance(row, str) else repr(row)[:80] for row in _rows(value)]

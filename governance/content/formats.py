@@ -1,0 +1,138 @@
+"""What sort of file something is, from its first bytes and, where these leave it open, its name.
+
+Promises: nothing is executed or decompressed; a file that could be a pickle is called one, whatever its name says. Does
+not: prove that a file is well formed.
+
+The bytes come first: loaders look at them too, and a name is chosen by whoever uploads. The name decides between
+formats that share a container (zip, pickle, text), and for a few that have no mark of their own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+HEAD: Final = 4096
+"""As many first bytes as `detect` wants to see; fewer do where the file is shorter."""
+
+LOADS_CODE: Final = frozenset(
+    {"pickle", "torch-zip", "joblib", "keras-h5", "keras-v3", "npy-object", "skops"}
+)
+"""Formats whose loading can run code that the file brings along."""
+
+_BY_NAME: Final[Mapping[str, str]] = {
+    ".pkl": "pickle", ".pickle": "pickle", ".pck": "pickle", ".pcl": "pickle", ".dill": "pickle", ".joblib": "joblib",
+    ".pt": "torch-zip", ".pth": "torch-zip", ".ckpt": "torch-zip", ".mar": "torch-zip",
+    ".h5": "keras-h5", ".hdf5": "keras-h5", ".keras": "keras-v3", ".skops": "skops",
+    ".npy": "npy", ".safetensors": "safetensors", ".onnx": "onnx", ".gguf": "gguf", ".pb": "tensorflow",
+    ".json": "json", ".jsonl": "json", ".ipynb": "json", ".yaml": "yaml", ".yml": "yaml", ".py": "python",
+    ".txt": "text", ".md": "text", ".rst": "text", ".csv": "text", ".tsv": "text", ".cfg": "text", ".ini": "text",
+    ".toml": "text", ".html": "text", ".xml": "text", ".log": "text",
+    ".zip": "archive", ".tar": "archive", ".gz": "archive", ".tgz": "archive", ".bz2": "archive", ".xz": "archive",
+    ".7z": "archive", ".npz": "archive", ".whl": "archive", ".zst": "archive", ".lz4": "archive",
+}  # fmt: skip
+_WHOLE_NAMES: Final[Mapping[str, str]] = {
+    "MLmodel": "yaml",
+    "LICENSE": "text",
+    "LICENCE": "text",
+    "README": "text",
+}
+
+_ZIP: Final = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
+_COMPRESSED: Final = (
+    b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x5d\x00\x00", b"\x04\x22\x4d\x18", b"\x28\xb5\x2f\xfd", b"7z\xbc\xaf\x27\x1c",
+    b"Rar!", b"ZF\x00", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda",
+)  # fmt: skip
+_OBJECT_ARRAY: Final = re.compile(rb"'descr'\s*:\s*(?:'[|<>=]?O|\[.*?'[|<>=]?O)")
+_GLOBAL: Final = re.compile(rb"(?:^|[^\w.])[ci][A-Za-z_][\w.]*\n[A-Za-z_][\w.]*\n")
+_PICKLE_STARTS: Final = b"(]}ciIlLFSVNK)U\x80\x8a\x8cXTBCGJM."
+
+
+def format_of_name(name: str) -> str:
+    """What the name alone promises: one of the catalogue's formats."""
+    base = name.rpartition("/")[2]
+    if base in _WHOLE_NAMES:
+        return _WHOLE_NAMES[base]
+    dot = base.rfind(".")
+    return _BY_NAME.get(base[dot:].lower(), "other") if dot >= 0 else "other"
+
+
+def detect(name: str, head: bytes) -> str:
+    """The format of a file that starts with `head`."""
+    named = format_of_name(name)
+    for is_it, name_it in _TESTS:
+        if is_it(head):
+            return name_it(named, head)
+    return _by_name(named, head)
+
+
+def _zip(named: str, head: bytes) -> str:
+    if named in {"keras-v3", "skops"}:
+        return named
+    # A torch file holds `<folder>/data.pkl`, normally as its first member.
+    if named in {"torch-zip", "pickle"} or b"/data.pkl" in head[:256]:
+        return "torch-zip"
+    return "archive"
+
+
+def _is_safetensors(head: bytes) -> bool:
+    """An eight-byte length, then that much JSON."""
+    return len(head) > 9 and 2 <= int.from_bytes(head[:8], "little") <= 100 << 20 and head[8:9] == b"{"
+
+
+def _array(_named: str, head: bytes) -> str:
+    return "npy-object" if _OBJECT_ARRAY.search(head) else "npy"
+
+
+def _pickle(named: str, head: bytes) -> str:
+    return "joblib" if named == "joblib" or b"joblib.numpy_pickle" in head else "pickle"
+
+
+def _compressed(named: str, _head: bytes) -> str:
+    # joblib reads compressed pickles by their first bytes, under any name.
+    return "joblib" if named in {"joblib", "pickle"} else "archive"
+
+
+def _is_compressed(head: bytes) -> bool:
+    return head.startswith(_COMPRESSED) or head[257:262] == b"ustar"
+
+
+def _is_pickle(head: bytes) -> bool:
+    """A protocol mark (2 to 5), or text of protocol 0 or 1 that names something to import early on."""
+    if head[:1] == b"\x80" and head[1:2] in {b"\x02", b"\x03", b"\x04", b"\x05"}:
+        return True
+    return head[:1] in {bytes([each]) for each in _PICKLE_STARTS} and _GLOBAL.search(head) is not None
+
+
+def _by_name(named: str, head: bytes) -> str:
+    # A name that promises a pickle is believed: without a mark it may be one of protocol 0, or a broken one.
+    if named in {"pickle", "joblib", "torch-zip"}:
+        return "pickle" if named == "torch-zip" else named
+    if named in {"onnx", "tensorflow"}:
+        return named
+    if named in {"text", "json", "yaml", "python"}:
+        return named if _is_text(head) else "other"
+    return "text" if head and _is_text(head) else "other"
+
+
+def _is_text(head: bytes) -> bool:
+    if b"\x00" in head:
+        return False
+    try:
+        head[:-4].decode("utf-8") if len(head) >= HEAD else head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return error.start >= len(head) - 8 and len(head) >= HEAD
+    return True
+
+
+_TESTS: Final[Sequence[tuple[Callable[[bytes], bool], Callable[[str, bytes], str]]]] = (
+    (lambda head: head.startswith(_ZIP), _zip),
+    (lambda head: head.startswith(b"\x89HDF\r\n\x1a\n"), lambda _named, _head: "keras-h5"),
+    (lambda head: head.startswith(b"\x93NUMPY"), _array),
+    (lambda head: head.startswith(b"GGUF"), lambda _named, _head: "gguf"),
+    (_is_safetensors, lambda _named, _head: "safetensors"),
+    (_is_pickle, _pickle),
+    (_is_compressed, _compressed),
+)
+"""In this order: marks that nothing else begins with, then those that might be something else as well."""
