@@ -34,6 +34,7 @@ from governance.audit.entry import (
     decision_body,
     moved_documents,
     outcome_body,
+    policy_body,
     signature_body,
 )
 from governance.audit.log import AuditLog
@@ -209,6 +210,7 @@ class Gate:
         self._gather_seconds = gather_seconds
         self._reuse_seconds = reuse_seconds
         self._clock = clock
+        self._noted: set[Sha256] = set()
         self._recent: dict[tuple[object, ...], tuple[float, Decision]] = {}
         self._lock = threading.Lock()
 
@@ -263,6 +265,7 @@ class Gate:
         )
 
     def _record(self, decision: Decision) -> None:
+        self._note(decision.policy, decision.request.correlation)
         facts = canonical_bytes(decision.facts.to_json())
         self._log.append(
             EntryKind.DECISION,
@@ -275,8 +278,18 @@ class Gate:
             subject=decision.request.artifact.ref,
             correlation=decision.request.correlation,
             id=decision.id,
-            evidence=(facts, decision.policy.document),
+            evidence=(facts,),
         )
+
+    def _note(self, policy: CompiledPolicy, correlation: str) -> None:
+        """Put a policy on record, with its whole document, before the first decision of this process under it."""
+        if policy.digest in self._noted:
+            return
+        body = policy_body(digest=policy.digest, revision=policy.revision, names=policy.names)
+        self._log.append(
+            EntryKind.POLICY, body, subject="policy", correlation=correlation, evidence=(policy.document,)
+        )
+        self._noted.add(policy.digest)
 
     def _conclude(
         self, decision: Decision, status: OutcomeStatus, permit: Permit | None, error: BaseException | None
