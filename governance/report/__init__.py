@@ -1,0 +1,1 @@
+"""Reports: what the audit log says, for people and for machines."""
