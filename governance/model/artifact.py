@@ -59,11 +59,22 @@ def parse_relative_path(text: str) -> RelativePath:
         raise UnsafePathError(f"a file name of {len(text)} characters (1 to {_MAX_PATH} are allowed)")
     if _CONTROL.search(text) or "\\" in text:
         raise UnsafePathError(f"file name {shown!r} holds a control character or a backslash")
+    if not _is_utf8(text):
+        raise UnsafePathError(f"file name {shown!r} is not UTF-8")
     if text.startswith("/") or _DRIVE.match(text):
         raise UnsafePathError(f"file name {shown!r} is absolute")
     if any(part in {"", ".", ".."} for part in text.split("/")):
         raise UnsafePathError(f"file name {shown!r} holds an empty, `.` or `..` part")
     return RelativePath(text)
+
+
+def _is_utf8(text: str) -> bool:
+    # Lone surrogates stand for bytes that a file system could not decode; no digest and no JSON can carry them.
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

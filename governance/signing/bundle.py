@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from governance.signing.envelope import Envelope, decode_base64, parse_envelope
-from governance.signing.report import Reason, refuse
+from governance.signing.report import Reason, refuse, shown
 from governance.signing.statement import PAYLOAD_TYPE
 from governance.signing.strict import member, only, parse_object
 
@@ -88,7 +88,7 @@ def parse_bundle(data: bytes, *, payload_type: str = PAYLOAD_TYPE) -> Bundle:
     document = parse_object(data, what=what)
     media_type = member(document, "mediaType", str, reason=reason, what=what)
     if media_type not in _MEDIA_TYPES:
-        raise refuse(Reason.MEDIA_TYPE, f"media type `{media_type[:80]}` is not a Sigstore bundle we know")
+        raise refuse(Reason.MEDIA_TYPE, f"media type `{shown(media_type)}` is not a Sigstore bundle we know")
     only(document, frozenset({"mediaType", "verificationMaterial", "dsseEnvelope"}), reason=reason, what=what)
     material = member(document, "verificationMaterial", dict, reason=Reason.MATERIAL, what=what)
     envelope = member(document, "dsseEnvelope", dict, reason=Reason.ENVELOPE, what=what)

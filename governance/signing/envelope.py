@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from governance.signing.report import Reason, refuse
+from governance.signing.report import Reason, refuse, shown
 from governance.signing.strict import member, only
 
 MAX_SIGNATURES = 16
@@ -68,7 +68,7 @@ def parse_envelope(document: Mapping[str, Any], *, payload_type: str) -> Envelop
     only(document, _MEMBERS, reason=reason, what=what)
     kind = member(document, "payloadType", str, reason=reason, what=what)
     if kind != payload_type:
-        raise refuse(Reason.PAYLOAD_TYPE, f"the envelope carries `{kind[:80]}`, not `{payload_type}`")
+        raise refuse(Reason.PAYLOAD_TYPE, f"the envelope carries `{shown(kind)}`, not `{payload_type}`")
     payload = decode_base64(member(document, "payload", str, reason=reason, what=what), what="the payload")
     listed = member(document, "signatures", list, reason=reason, what=what)
     if not payload or not listed:

@@ -107,6 +107,11 @@ def refuse(reason: Reason, detail: str) -> SignatureError:
     return SignatureError(detail, reason=reason.value)
 
 
+def shown(value: object, limit: int = 80) -> str:
+    """Text from outside as it may stand in a message: short, on one line, without control characters."""
+    return str(value)[:limit].encode("unicode_escape").decode("ascii")
+
+
 def require_valid(report: SignatureReport) -> None:
     """Raise `SignatureError` unless the report is good."""
     if report.valid:

@@ -79,7 +79,7 @@ class Resigning:
     carried: tuple[ManifestEntry, ...]
     to_hash: tuple[RelativePath, ...]
 
-    def manifest(self, hashed: Mapping[str, ManifestEntry]) -> Manifest:
+    def manifest(self, hashed: Mapping[RelativePath, ManifestEntry]) -> Manifest:
         """The whole manifest, once `to_hash` are hashed. Raises `KeyError` for one that is not there."""
         return Manifest((*self.carried, *(hashed[name] for name in self.to_hash)))
 

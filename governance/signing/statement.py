@@ -21,7 +21,7 @@ from governance.model.artifact import FOLDER_SIGNATURE, RelativePath, parse_rela
 from governance.model.canonical import Json, canonical_bytes
 from governance.model.digest import parse_sha256, tree_digest
 from governance.signing.manifest import Manifest, ManifestEntry
-from governance.signing.report import Reason, refuse
+from governance.signing.report import Reason, refuse, shown
 from governance.signing.strict import member, only, parse_object
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
@@ -131,10 +131,10 @@ def parse_statement(payload: bytes) -> Statement:
     only(document, frozenset({"_type", "subject", "predicateType", "predicate"}), reason=reason, what=what)
     if document.get("_type") != STATEMENT_TYPE:
         raise refuse(
-            reason, f"the statement is not an in-toto Statement v1 (`{str(document.get('_type'))[:80]}`)"
+            reason, f"the statement is not an in-toto Statement v1 (`{shown(document.get('_type'))}`)"
         )
     if document.get("predicateType") != PREDICATE_TYPE:
-        raise refuse(Reason.PREDICATE_TYPE, f"predicate type `{str(document.get('predicateType'))[:80]}`")
+        raise refuse(Reason.PREDICATE_TYPE, f"predicate type `{shown(document.get('predicateType'))}`")
     subjects = member(document, "subject", list, reason=reason, what=what)
     if len(subjects) != 1 or not isinstance(subjects[0], dict):
         raise refuse(reason, "the statement does not have exactly one subject")
@@ -188,10 +188,10 @@ def _parse_serialization(document: Mapping[str, Any]) -> tuple[str, int | None, 
         )
     hash_type = member(document, "hash_type", str, reason=reason, what=what)
     if hash_type not in _DIGEST_LENGTH:
-        raise refuse(Reason.HASH, f"hash `{hash_type[:40]}` is not one of {', '.join(_DIGEST_LENGTH)}")
+        raise refuse(Reason.HASH, f"hash `{shown(hash_type)}` is not one of {', '.join(_DIGEST_LENGTH)}")
     method = document.get("method")
     if method not in ("files", "shards"):
-        raise refuse(reason, f"method `{str(method)[:40]}` is neither files nor shards")
+        raise refuse(reason, f"method `{shown(method)}` is neither files nor shards")
     ignored = document.get("ignore_paths", [])
     if not isinstance(ignored, list) or not all(isinstance(path, str) and path for path in ignored):
         raise refuse(reason, "`ignore_paths` is not a list of names")
@@ -219,14 +219,14 @@ def _parse_resource(row: Any, hash_type: str, shard_size: int | None) -> Resourc
     label = member(row, "name", str, reason=reason, what=what)
     # `model_signing` 1.1.1 writes `sha256-sharded-1000000000` where the specification has `sha256`.
     allowed = {hash_type} if shard_size is None else {hash_type, f"{hash_type}-sharded-{shard_size}"}
-    if row.get("algorithm") not in allowed:
-        raise refuse(Reason.HASH, f"`{label[:80]}` is hashed with `{str(row.get('algorithm'))[:40]}`")
+    if row.get("algorithm") not in tuple(allowed):
+        raise refuse(Reason.HASH, f"`{shown(label)}` is hashed with `{shown(row.get('algorithm'))}`")
     digest = member(row, "digest", str, reason=reason, what=what)
     if len(digest) != _DIGEST_LENGTH[hash_type] or not _HEX.fullmatch(digest):
-        raise refuse(reason, f"`{label[:80]}` has a digest that is not {hash_type} in lower-case hex")
+        raise refuse(reason, f"`{shown(label)}` has a digest that is not {hash_type} in lower-case hex")
     size = row.get("size")
     if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 0):
-        raise refuse(reason, f"`{label[:80]}` has a size that is not a number of bytes")
+        raise refuse(reason, f"`{shown(label)}` has a size that is not a number of bytes")
     path, start, end = _split_shard(label) if shard_size is not None else (label, None, None)
     notes = row.get("annotations")
     return Resource(
@@ -255,7 +255,7 @@ _SHARD = re.compile(r"(?P<path>.+):(?P<start>0|[1-9][0-9]{0,18}):(?P<end>[1-9][0
 def _split_shard(label: str) -> tuple[str, int, int]:
     match = _SHARD.fullmatch(label)
     if not match:
-        raise refuse(Reason.SHARDS, f"{label[:80]!r} is not `path:start:end`")
+        raise refuse(Reason.SHARDS, f"`{shown(label)}` is not `path:start:end`")
     return match["path"], int(match["start"]), int(match["end"])
 
 
@@ -266,7 +266,7 @@ def _check_shards(resources: Sequence[Resource], shard_size: int) -> None:
         start, end = each.start or 0, each.end or 0
         if start != reached.get(each.path, 0) or start % shard_size or not start < end <= start + shard_size:
             raise refuse(
-                Reason.SHARDS, f"the shards of `{each.path[:80]}` leave a gap, overlap or are too long"
+                Reason.SHARDS, f"the shards of `{shown(each.path)}` leave a gap, overlap or are too long"
             )
         reached[each.path] = end
 

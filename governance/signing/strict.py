@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from governance.signing.report import Reason, refuse
+from governance.signing.report import Reason, refuse, shown
 
 
 def parse_object(data: bytes, *, what: str) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def only(document: Mapping[str, Any], allowed: frozenset[str], *, reason: Reason
     """Refuse members that the schema does not have."""
     stray = sorted(set(document) - allowed)
     if stray:
-        raise refuse(reason, f"{what} has a member `{stray[0][:80]}` that its schema does not know")
+        raise refuse(reason, f"{what} has a member `{shown(stray[0])}` that its schema does not know")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from governance.errors import GovernanceError, KeyFileError
 from governance.model.canonical import Json, canonical_bytes
 from governance.model.request import parse_utc, utc_text
 from governance.signing.publickey import PublicKey, parse_public_key
+from governance.signing.report import shown
 from governance.signing.strict import parse_object
 from governance.signing.trust import (
     Grant,
@@ -125,7 +126,7 @@ def _parse_document(document: Mapping[str, Any]) -> TrustDocument:
         expires=expires,
         keys=keys,
         authorities=tuple(
-            TrustedAuthority(name=name, certificate=_text(row, "pem", at), grant=grant)
+            TrustedAuthority(name=name, certificate=_certificate(row, at), grant=grant)
             for name, grant, row, at in _rows(document, "authorities", {"pem"})
         ),
         identities=tuple(
@@ -183,7 +184,7 @@ def _parse_grant(row: Mapping[str, Any], at: str) -> Grant:
         raise _Wrong(f"{at}.repositories is not a list of patterns (`*` for every place)")
     for pattern in repositories:
         if not isinstance(pattern, str) or not _PATTERN.fullmatch(pattern):
-            raise _Wrong(f"{at}.repositories: `{str(pattern)[:80]}` is not a pattern")
+            raise _Wrong(f"{at}.repositories: `{shown(pattern)}` is not a pattern")
     revoked = row.get("revoked")
     revoked_at, revocation = (
         _parse_revocation(revoked, f"{at}.revoked") if revoked is not None else (None, None)
@@ -210,7 +211,7 @@ def _parse_revocation(document: Any, at: str) -> tuple[datetime, Revocation]:
         raise _Wrong(f"{at} is not an object")
     _no_strays(document, frozenset({"at", "why"}), at)
     time = _time(document, "at", at)
-    if time is None or document.get("why") not in set(Revocation):
+    if time is None or document.get("why") not in list(Revocation):
         raise _Wrong(f"{at} needs `at` and `why` (superseded or compromised)")
     return time, Revocation(document["why"])
 
@@ -235,12 +236,21 @@ def _grant_json(name: str, grant: Grant) -> dict[str, Json]:
 def _no_strays(document: Mapping[str, Any], allowed: frozenset[str], at: str) -> None:
     stray = sorted(set(document) - allowed)
     if stray:
-        raise _Wrong(f"{at} has a member `{stray[0][:80]}` that is not known")
+        raise _Wrong(f"{at} has a member `{shown(stray[0])}` that is not known")
+
+
+def _certificate(row: Mapping[str, Any], at: str) -> str:
+    # Here and not above: X.509 doubles the time that importing `cryptography` takes, and few files need it.
+    from governance.signing.certificate import read_certificate
+
+    pem = _text(row, "pem", at)
+    read_certificate(pem)
+    return pem
 
 
 def _role(value: Any, at: str) -> Role:
-    if value not in set(Role):
-        raise _Wrong(f"{at}: `{str(value)[:40]}` is not one of {', '.join(Role)}")
+    if not isinstance(value, str) or value not in set(Role):
+        raise _Wrong(f"{at}: `{shown(value)}` is not one of {', '.join(Role)}")
     return Role(value)
 
 

@@ -38,7 +38,7 @@ from governance.signing.bundle import (
     parse_bundle,
 )
 from governance.signing.manifest import Manifest
-from governance.signing.report import Reason, SignatureReport, refuse
+from governance.signing.report import Reason, SignatureReport, refuse, shown
 from governance.signing.statement import IGNORED_NAMES, PAYLOAD_TYPE, Statement, parse_statement
 from governance.signing.trust import Role, Signed, TrustStore
 
@@ -148,7 +148,9 @@ def open_bundle(
         statement = parse_statement(payload)  # 8
         stray = sorted(set(statement.ignored) - may_ignore)  # 9
         if stray:
-            raise refuse(Reason.IGNORE_LIST, f"the signer leaves out `{stray[0][:80]}`, which must be signed")
+            raise refuse(
+                Reason.IGNORE_LIST, f"the signer leaves out `{shown(stray[0])}`, which must be signed"
+            )
     except SignatureError as error:
         return replace(report, reason=Reason(error.reason), detail=error.message), None
     return (
@@ -231,7 +233,9 @@ def _find_key_signers(bundle: Bundle, material: KeyMaterial, trust: TrustStore) 
         raise refuse(
             Reason.BAD_SIGNATURE, f"the signature names the key of `{named.name}` and was not made with it"
         )
-    raise refuse(Reason.UNKNOWN_KEY, f"no trusted key made this signature (it names `{material.hint[:64]}`)")
+    raise refuse(
+        Reason.UNKNOWN_KEY, f"no trusted key made this signature (it names `{shown(material.hint)}`)"
+    )
 
 
 _OBJECTIONS: Mapping[Reason, str] = {
@@ -279,7 +283,7 @@ def _compare(report: SignatureReport, statement: Statement, actual: dict[str, st
         report,
         valid=False,
         reason=Reason.FILES,
-        detail=f"the files are not the signed ones: {counts} (first `{first}`)",
+        detail=f"the files are not the signed ones: {counts} (first `{shown(first)}`)",
     )
 
 

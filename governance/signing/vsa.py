@@ -35,7 +35,7 @@ from governance.model.request import Request, utc_text
 from governance.model.verdict import Effect, Verdict
 from governance.signing.bundle import parse_bundle
 from governance.signing.keys import Signer
-from governance.signing.report import Reason, refuse
+from governance.signing.report import Reason, refuse, shown
 from governance.signing.sign import sign_payload
 from governance.signing.statement import PAYLOAD_TYPE, STATEMENT_TYPE
 from governance.signing.strict import member, parse_object
@@ -196,7 +196,7 @@ def parse_summary(payload: bytes, *, digest: Digest) -> Summary:
         raise refuse(reason, "the summary is not an in-toto Statement v1")
     digests = _find_subject(member(document, "subject", list, reason=reason, what=what), digest)  # 2
     if document.get("predicateType") != PREDICATE_TYPE:  # 3
-        raise refuse(Reason.PREDICATE_TYPE, f"predicate type `{str(document.get('predicateType'))[:80]}`")
+        raise refuse(Reason.PREDICATE_TYPE, f"predicate type `{shown(document.get('predicateType'))}`")
     predicate = member(document, "predicate", dict, reason=reason, what=what)
     verifier = member(predicate, "verifier", dict, reason=reason, what=what)
     policy = member(predicate, "policy", dict, reason=reason, what=what)
@@ -239,14 +239,14 @@ def _check_verifier(summary: Summary, signers: Sequence[Signed]) -> None:
     for signed in signers:
         if summary.verifier in signed.grant.verifiers or "*" in signed.grant.verifiers:
             return
-    raise refuse(Reason.VERIFIER, f"`{signers[0].name}` may not attest as `{summary.verifier[:120]}`")
+    raise refuse(Reason.VERIFIER, f"`{signers[0].name}` may not attest as `{shown(summary.verifier)}`")
 
 
 def _check_summary(
     summary: Summary, resource: str, levels: Sequence[str], policy_digest: Sha256 | None
 ) -> None:
     if summary.resource_uri != resource:  # 5
-        raise refuse(Reason.RESOURCE, f"the summary is about `{summary.resource_uri[:160]}`")
+        raise refuse(Reason.RESOURCE, f"the summary is about `{shown(summary.resource_uri, 160)}`")
     if not summary.passed:  # 6
         raise refuse(Reason.FAILED, "the verifier refused the artifact")
     missing = sorted(level for level in levels if not _implied(level, summary.levels))  # 7
