@@ -132,6 +132,9 @@ class Report:
     timeline: tuple[tuple[str, dict[str, int]], ...]
     """Decisions by result in equal steps of time, each with the time it begins."""
     unfinished: tuple[DecisionRow, ...]
+    signed_later: dict[str, str]
+    """Key id of the last signature made over an artifact apart from its uploads, by the artifact's `ref`: files that
+    arrive one by one are signed together afterwards."""
     events: tuple[EventRow, ...]
     entries: Entries
 
@@ -143,7 +146,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """The entries of the period, read anew each time. `is_end` tells a time after the period."""
+    """The entries of the period, read anew each time. `until` is exclusive."""
 
     log: AuditLog
     since: datetime | None
@@ -175,6 +178,7 @@ def build_report(
     entries = Entries(log, since, None if until is None else utc_text(until), subject)
     decisions: dict[str, DecisionRow] = {}
     events: list[EventRow] = []
+    signed_later: dict[str, str] = {}
     for stored in entries:
         kind, body = stored.entry.kind, Fields(stored.entry.body)
         if kind is EntryKind.DECISION:
@@ -184,6 +188,8 @@ def build_report(
             if row is not None:
                 row.outcomes.append(_outcome(stored, body))
         elif kind is not EntryKind.START:
+            if kind is EntryKind.SIGNATURE and body.text("event") == "made":
+                signed_later[stored.entry.subject] = body.word("key_id")
             events.append(_event(stored, body))
     rows = list(decisions.values())
     return Report(
@@ -197,9 +203,10 @@ def build_report(
         vkey=vkey,
         command=command,
         decisions=tuple(reversed(rows[-most:])),
-        counts=_counts(rows),
+        counts=_counts(rows, signed_later),
         timeline=_timeline(rows),
         unfinished=tuple(row for row in reversed(rows) if not row.outcomes),
+        signed_later=signed_later,
         events=tuple(reversed(events)),
         entries=entries,
     )
@@ -305,7 +312,7 @@ def _plain(value: Json) -> str:
     return str(value)
 
 
-def _counts(rows: list[DecisionRow]) -> dict[str, int]:
+def _counts(rows: list[DecisionRow], signed_later: dict[str, str]) -> dict[str, int]:
     counts = dict.fromkeys(RESULTS, 0)
     for row in rows:
         counts[row.result] += 1
@@ -316,17 +323,14 @@ def _counts(rows: list[DecisionRow]) -> dict[str, int]:
         "decisions": len(rows),
         "unfinished": sum(not row.outcomes for row in rows),
         "uploads": len(done),
-        "signed": sum(row.signature is not None for row in done),
+        "signed": sum(row.signature is not None or row.ref in signed_later for row in done),
         "failed": sum(any(out.status == "failed" for out in row.outcomes) for row in rows),
     }
 
 
-_STEPS = (
-    timedelta(minutes=1),
-    timedelta(minutes=15),
-    timedelta(hours=1),
-    timedelta(hours=6),
-    timedelta(days=1),
+_STEPS = tuple(
+    timedelta(minutes=minutes)
+    for minutes in (1 / 60, 1 / 12, 1 / 4, 1, 2, 5, 15, 30, 60, 180, 360, 720, 1440)
 )
 _MOST_SLOTS = 96
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -347,5 +351,5 @@ def _timeline(rows: list[DecisionRow]) -> tuple[tuple[str, dict[str, int]], ...]
     for row, at in zip(rows, times, strict=True):
         slots[int((at - start) / step)][row.result] += 1
     return tuple(
-        (utc_text(start + place * step)[:16].replace("T", " "), slot) for place, slot in enumerate(slots)
+        (utc_text(start + place * step)[:19].replace("T", " "), slot) for place, slot in enumerate(slots)
     )
