@@ -9,7 +9,7 @@ The catalogue below is the one table from which validation, JSON Schema, lint an
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TypeAlias
@@ -58,6 +58,7 @@ class FactType(enum.StrEnum):
     """The types of the policy language."""
 
     STRING = "string"
+    NAME = "name"  # a string that its ecosystem spells in several ways
     INTEGER = "integer"
     SCORE = "score"  # a number with one decimal, such as CVSS
     BOOLEAN = "boolean"
@@ -73,7 +74,8 @@ class FactType(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FactSpec:
-    """One row of the catalogue. `fields` are the members of a collection's items."""
+    """One row of the catalogue. `fields` are the members of a collection's items. `ecosystem` fixes how a name or a
+    version is compared; where it is None, the fact `artifact.ecosystem` or the item's `ecosystem` or `purl` says."""
 
     name: str
     type: FactType
@@ -82,6 +84,7 @@ class FactSpec:
     unit: str | None = None
     values: tuple[str, ...] = ()
     fields: tuple[FactSpec, ...] = ()
+    ecosystem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,7 @@ class Facts:
 
     values: Mapping[str, FactValue]
     origins: Mapping[str, Origin] = field(default_factory=dict)
+    _digest: Sha256 | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "values", MappingProxyType(dict(self.values)))
@@ -118,8 +122,10 @@ class Facts:
         return document
 
     def digest(self) -> Sha256:
-        """SHA-256 over the canonical record."""
-        return canonical_digest(self.to_json())
+        """SHA-256 over the canonical record. Computed once."""
+        if self._digest is None:
+            object.__setattr__(self, "_digest", canonical_digest(self.to_json()))
+        return self._digest  # type: ignore[return-value]  # set in the line above
 
 
 _NO_COLLECTOR = Unknown("no collector supplies it")
@@ -201,6 +207,10 @@ def _fact(name: str, type_: FactType, source: str, meaning: str, **more: object)
 _STORAGE, _SCAN, _CONTENTS, _SIGNATURE, _REQUEST = "storage", "xray", "contents", "signature", "request"
 _S, _I, _B, _D = FactType.STRING, FactType.INTEGER, FactType.BOOLEAN, FactType.DURATION
 
+ECOSYSTEMS = (
+    "pypi", "huggingface", "npm", "cargo", "golang", "maven", "nuget", "conda", "deb", "rpm", "oci", "mlflow", "generic",
+)  # fmt: skip
+
 FORMATS = (
     "pickle", "torch-zip", "joblib", "keras-h5", "keras-v3", "npy", "npy-object", "safetensors", "onnx", "gguf", "skops",
     "tensorflow", "text", "json", "yaml", "python", "archive", "other",
@@ -210,7 +220,8 @@ _FACTS = (
     _fact("artifact.ref", _S, _REQUEST, "repository and path"),
     _fact("artifact.repository", _S, _REQUEST, "repository key"),
     _fact("artifact.path", _S, _REQUEST, "path of the root below the repository"),
-    _fact("artifact.name", _S, _REQUEST, "name of the model, package or file"),
+    _fact("artifact.name", FactType.NAME, _REQUEST, "name of the model, package or file"),
+    _fact("artifact.ecosystem", _S, _STORAGE, "whose rules spell the artifact's name and version", values=ECOSYSTEMS),
     _fact("artifact.version", FactType.VERSION, _REQUEST, "version, where the artifact has one"),
     _fact("artifact.kind", _S, _REQUEST, "sort of artifact",
           values=("model", "file", "folder", "dataset", "package", "image")),
@@ -219,7 +230,8 @@ _FACTS = (
     _fact("artifact.age", _D, _STORAGE, "time since the newest file was last modified", unit="seconds"),
     _fact("artifact.created_by", _S, _STORAGE, "Artifactory user who created the root"),
     _fact("artifact.origin", _S, _STORAGE, "class of the repository", values=("local", "remote", "virtual", "federated")),
-    _fact("publisher", _S, _STORAGE, "organisation part of a hub name such as `google` in `google/bert`, lower case"),
+    _fact("publisher", FactType.NAME, _STORAGE,
+          "organisation part of a hub name such as `google` in `google/bert`, lower case", ecosystem="huggingface"),
     _fact("revision.ref", _S, _STORAGE, "revision asked for"),
     _fact("revision.pinned", _B, _STORAGE, "whether the revision asked for is a full commit"),
     _fact("revision.resolved", _S, _STORAGE, "full commit that the revision stands for"),
@@ -247,7 +259,8 @@ _FACTS = (
         _fact("severity", FactType.SEVERITY, _SCAN, "severity"),
         _fact("cvss", FactType.SCORE, _SCAN, "CVSS v3 base score"),
         _fact("epss", FactType.SCORE, _SCAN, "EPSS probability"),
-        _fact("component", _S, _SCAN, "name of the component, normalised for its ecosystem"),
+        _fact("component", FactType.NAME, _SCAN, "name of the component"),
+        _fact("ecosystem", _S, _SCAN, "whose rules spell the component's name and version", values=ECOSYSTEMS),
         _fact("component_version", FactType.VERSION, _SCAN, "version of the component"),
         _fact("fix_available", _B, _SCAN, "whether a fixed version exists"),
         _fact("fixed_in", FactType.STRINGS, _SCAN, "versions that hold the fix"),
@@ -261,7 +274,9 @@ _FACTS = (
     )),
     _fact("dependencies", FactType.COLLECTION, "dependencies", "packages the model declares", fields=(
         _fact("purl", FactType.PURL, "dependencies", "package URL"),
-        _fact("name", _S, "dependencies", "name, normalised for its ecosystem"),
+        _fact("name", FactType.NAME, "dependencies", "name"),
+        _fact("ecosystem", _S, "dependencies", "whose rules spell name and version; else the purl's type says",
+              values=ECOSYSTEMS),
         _fact("version", FactType.VERSION, "dependencies", "pinned version"),
         _fact("direct", _B, "dependencies", "whether the model names it itself"),
     )),
@@ -297,8 +312,25 @@ _FACTS = (
 CATALOGUE: Mapping[str, FactSpec] = MappingProxyType({spec.name: spec for spec in _FACTS})
 
 
-def find_spec(name: str) -> FactSpec | None:
+def find_spec(name: str, catalogue: Mapping[str, FactSpec] = CATALOGUE) -> FactSpec | None:
     """The catalogue row of a fact, with any `property.<key>` under `property.*`. None for a name that is not there."""
     if name.startswith("property.") and len(name) > len("property."):
-        return CATALOGUE["property.*"]
-    return CATALOGUE.get(name)
+        return catalogue["property.*"]
+    return catalogue.get(name)
+
+
+def extended(specs: Iterable[FactSpec], base: Mapping[str, FactSpec] = CATALOGUE) -> Mapping[str, FactSpec]:
+    """The catalogue with the facts of collectors from outside (entry point `governance.facts`) added.
+
+    Raises `ValueError` for a name that is taken, or that has no dot: names without a namespace are ours, and the
+    fields of items are looked up before them.
+    """
+    rows = dict(base)
+    for spec in specs:
+        namespace, dot, _ = spec.name.partition(".")
+        if not dot or namespace == "property":
+            raise ValueError(f"fact `{spec.name}` needs a namespace of its own, such as `acme.{spec.name}`")
+        if spec.name in rows:
+            raise ValueError(f"fact `{spec.name}` is in the catalogue already")
+        rows[spec.name] = spec
+    return MappingProxyType(rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from governance.model.canonical import Json
@@ -68,8 +68,9 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleResult:
-    """How one rule came out. `matched` lists the items that satisfied a quantifier, each as a short text. `waiver` is
-    the name of the live waiver that covers the match, if any."""
+    """How one rule came out. `effect` is the rule's own; `matched` lists the items that satisfied a quantifier, each as
+    a short text. `waiver` is the name of the live waiver that covers the match, if any. `grace` is the time (RFC 3339)
+    until which the match only warns, if it does."""
 
     rule: str
     effect: Effect
@@ -78,6 +79,7 @@ class RuleResult:
     evidence: tuple[Evidence, ...] = ()
     matched: tuple[str, ...] = ()
     waiver: str | None = None
+    grace: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,13 +99,14 @@ class Finding:
 class Verdict:
     """The policy's answer. `decision` is as computed, whatever the mode. `policy_digest` and `facts_digest` are
     SHA-256 over the canonical form of what was judged by and on. `findings` are the fired, unwaived rules of effect
-    warn or stricter, strictest first, then by rule name; `rules` are all that were evaluated, by name. `retry_after`
-    is in seconds and stands with a quarantine."""
+    warn or stricter, strictest first, then by rule name; `rules` are all rules of the policies bound, by name.
+    `by_policy` is what each policy says by itself. `retry_after` is in seconds and stands with a quarantine."""
 
     decision: Effect
     findings: tuple[Finding, ...] = ()
-    rules: tuple[RuleResult, ...] = ()
+    rules: Sequence[RuleResult] = ()
     policies: tuple[str, ...] = ()
+    by_policy: tuple[tuple[str, Effect], ...] = ()
     policy_digest: Sha256
     policy_revision: int | None = None
     facts_digest: Sha256
