@@ -1,0 +1,174 @@
+"""A look inside one file, held in memory, without running or unpacking anything to disk.
+
+Promises: bounded in members, depth and bytes; what could not be looked into says so. Does not: look into HDF5, tar,
+7z, Keras and TensorFlow graphs (they are `skipped`), or fetch anything.
+"""
+
+from __future__ import annotations
+
+import bz2
+import io
+import lzma
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from governance.content.formats import HEAD, LOADS_CODE, detect
+from governance.content.pickles import Walk, walk
+
+MAX_UNPACKED: Final = 64 << 20
+
+_MAX_MEMBERS: Final = 5_000
+_MAX_DEPTH: Final = 3
+_LOOKED_INTO: Final = LOADS_CODE | {"archive", "tensorflow"}
+_WRAPPER: Final = "joblib.numpy_pickle."
+_ENCRYPTED: Final = 0x1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """What was seen. `skipped` says why (a part of) the file could not be looked into; `broken` why it cannot be what
+    it claims to be."""
+
+    format: str
+    imports: tuple[str, ...] = ()
+    skipped: str | None = None
+    broken: str | None = None
+
+
+def needs_look(format_: str) -> bool:
+    """True for formats that may hide code: those must be read whole."""
+    return format_ in _LOOKED_INTO
+
+
+def inspect(name: str, data: bytes) -> Inspection:
+    """Look into a file."""
+    return _inspect(name, data, _Budget(MAX_UNPACKED), depth=0)
+
+
+class _Budget:
+    """How many bytes may still be unpacked, over all levels together."""
+
+    def __init__(self, size: int) -> None:
+        self.left = size
+
+    def take(self, size: int) -> None:
+        """Raises `_TooMuchError`."""
+        self.left -= size
+        if self.left < 0:
+            raise _TooMuchError
+
+
+class _TooMuchError(Exception):
+    """More bytes than may be unpacked."""
+
+
+def _inspect(name: str, data: bytes, budget: _Budget, *, depth: int) -> Inspection:
+    format_ = detect(name, data[:HEAD])
+    if data.startswith(b"PK"):
+        return _zip(format_, data, budget, depth=depth)
+    if format_ == "npy-object":
+        return _of_walk(format_, walk(data[_array_start(data) :]))
+    if format_ in {"pickle", "joblib"}:
+        return _pickle(format_, name, data, budget, depth=depth)
+    if needs_look(format_):
+        return Inspection(format=format_, skipped=f"files of the format {format_} are not looked into")
+    return Inspection(format=format_)
+
+
+def _pickle(format_: str, name: str, data: bytes, budget: _Budget, *, depth: int) -> Inspection:
+    unpack = next((unpack for mark, unpack in _UNPACKERS if data.startswith(mark)), None)
+    if unpack is None:
+        return _of_walk(format_, walk(data))
+    if depth >= _MAX_DEPTH:
+        return Inspection(format=format_, skipped=f"nested deeper than {_MAX_DEPTH}")
+    try:
+        inner = unpack(data, budget.left + 1)
+        budget.take(len(inner))
+    except _TooMuchError:
+        return Inspection(format=format_, skipped="it unpacks to more than is looked into")
+    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError):
+        return Inspection(format=format_, broken="it cannot be unpacked")
+    found = _inspect(name, inner, budget, depth=depth + 1)
+    return Inspection(format=format_, imports=found.imports, skipped=found.skipped, broken=found.broken)
+
+
+def _of_walk(format_: str, found: Walk) -> Inspection:
+    if found.problem is not None and any(each.startswith(_WRAPPER) for each in found.imports):
+        # joblib writes the bytes of arrays between the operations, where the walk cannot follow.
+        return Inspection(format=format_, imports=found.imports, skipped="arrays lie between its operations")
+    return Inspection(format=format_, imports=found.imports, broken=found.problem)
+
+
+def _zip(format_: str, data: bytes, budget: _Budget, *, depth: int) -> Inspection:
+    if depth >= _MAX_DEPTH:
+        return Inspection(format=format_, skipped=f"nested deeper than {_MAX_DEPTH}")
+    parts: list[Inspection] = []
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            members = archive.infolist()
+            if len(members) > _MAX_MEMBERS:
+                return Inspection(format=format_, skipped=f"more than {_MAX_MEMBERS} members")
+            if len({member.filename for member in members}) != len(members):
+                parts.append(Inspection(format=format_, broken="two members of one name"))
+            parts += [_member(archive, member, budget, depth=depth) for member in members]
+    except _TooMuchError:
+        parts.append(Inspection(format=format_, skipped="it unpacks to more than is looked into"))
+    except (zipfile.BadZipFile, NotImplementedError, OSError, EOFError, ValueError, zlib.error, struct.error):
+        parts.append(Inspection(format=format_, broken="a zip that does not fit together"))
+    return _joined(format_, parts)
+
+
+def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, budget: _Budget, *, depth: int) -> Inspection:
+    if member.is_dir():
+        return Inspection(format="other")
+    if member.flag_bits & _ENCRYPTED:
+        return Inspection(format="archive", skipped="a member is encrypted")
+    with archive.open(member) as file:
+        head = file.read(HEAD)
+        budget.take(len(head))
+        if not needs_look(detect(member.filename, head)):
+            return Inspection(format="other")
+        rest = file.read(budget.left + 1)  # the size that the zip states proves nothing
+    budget.take(len(rest))
+    return _inspect(member.filename, head + rest, budget, depth=depth + 1)
+
+
+def _joined(format_: str, parts: Iterable[Inspection]) -> Inspection:
+    found = list(parts)
+    return Inspection(
+        format=format_,
+        imports=tuple(sorted({name for part in found for name in part.imports})),
+        skipped=next((part.skipped for part in found if part.skipped), None),
+        broken=next((part.broken for part in found if part.broken), None),
+    )
+
+
+def _array_start(data: bytes) -> int:
+    """Where the array begins behind the header of an `.npy` file (NEP 1)."""
+    width = 2 if data[6:7] == b"\x01" else 4
+    return 8 + width + int.from_bytes(data[8 : 8 + width], "little")
+
+
+class _Unpacker(Protocol):
+    def decompress(self, data: bytes, max_length: int) -> bytes: ...
+
+
+def _bounded(make: Callable[[], _Unpacker]) -> Callable[[bytes, int], bytes]:
+    def unpack(data: bytes, limit: int) -> bytes:
+        return make().decompress(data, limit)
+
+    return unpack
+
+
+_zlib: Final = _bounded(lambda: zlib.decompressobj(wbits=47))  # zlib or gzip, by the first bytes
+_UNPACKERS: Final = (
+    (b"\x1f\x8b", _zlib),
+    (b"\x78", _zlib),
+    (b"BZh", _bounded(bz2.BZ2Decompressor)),
+    (b"\xfd7zXZ", _bounded(lzma.LZMADecompressor)),
+    (b"\x5d\x00\x00", _bounded(lzma.LZMADecompressor)),
+)
