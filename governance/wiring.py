@@ -83,8 +83,10 @@ class Connections:
     def close(self) -> None:
         """Close every connection."""
         with self._lock:
-            for client in (*self._artifactory.values(), *self._xray.values()):
-                client.close()
+            for artifactory in self._artifactory.values():
+                artifactory.close()
+            for xray in self._xray.values():
+                xray.close()
             self._artifactory.clear()
             self._xray.clear()
 
