@@ -1,0 +1,1 @@
+"""The command line: parse arguments, print, exit. Nothing is decided here, and nothing here imports MLflow."""

@@ -1,0 +1,1 @@
+"""What `mlgov doctor` looks at: this installation, the files of this machine, the services it speaks to."""

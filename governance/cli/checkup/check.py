@@ -1,0 +1,55 @@
+"""How a check is written: a generator of lines, whose error of the tree becomes one more line.
+
+Promises: a check that fails does not keep the next one from running. Does not: print.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from governance.cli.exits import exit_code
+from governance.cli.output import Line, Mark
+from governance.errors import GovernanceError
+
+DEFAULT_CODE = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One check. `subject` names it where it raises; `code` is what its `fail` lines count for."""
+
+    subject: str
+    look: Callable[[], Iterable[Line]]
+    code: int = DEFAULT_CODE
+
+
+def run_checks(checks: Iterable[Check]) -> Iterator[tuple[Line, int]]:
+    """Every line of every check, with the exit code it stands for (0 where it is in order)."""
+    for check in checks:
+        try:
+            for line in check.look():
+                yield line, check.code if line.mark is Mark.FAIL else 0
+        except GovernanceError as error:
+            first = error.message.partition("\n")[0]
+            yield Line(mark=Mark.FAIL, subject=check.subject, seen=first, remedy=error.hint), exit_code(error)
+
+
+def ok(subject: str, seen: str) -> Line:
+    """In order."""
+    return Line(mark=Mark.OK, subject=subject, seen=seen)
+
+
+def warn(subject: str, seen: str, remedy: str) -> Line:
+    """Works, and is not as it should be."""
+    return Line(mark=Mark.WARN, subject=subject, seen=seen, remedy=remedy)
+
+
+def fail(subject: str, seen: str, remedy: str) -> Line:
+    """Does not work."""
+    return Line(mark=Mark.FAIL, subject=subject, seen=seen, remedy=remedy)
+
+
+def skip(subject: str, seen: str) -> Line:
+    """Was not looked at, and why."""
+    return Line(mark=Mark.SKIP, subject=subject, seen=seen)

@@ -1,0 +1,90 @@
+"""This installation: versions, rivals, and which classes MLflow really uses.
+
+MLflow is asked in a process of its own: an entry point that failed to load is a mere warning there, after which the
+built-in classes stay in place without a gate.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from importlib import metadata
+
+from governance import __version__
+from governance.cli.checkup.check import Check, fail, ok, warn
+from governance.cli.output import Line
+from plugin.entry import RIVAL, rival_installed
+
+_SECONDS = 60
+Diagnose = Callable[[], dict[str, str]]
+
+
+def install_checks(diagnose: Diagnose | None = None) -> tuple[Check, ...]:
+    """All checks of this module. `diagnose` returns MLflow's registry: scheme to class or factory."""
+    return (
+        Check(subject="versions", look=_versions),
+        Check(subject="rival plugin", look=_rival),
+        Check(subject="MLflow schemes", look=lambda: _schemes(diagnose or ask_mlflow)),
+    )
+
+
+def ask_mlflow() -> dict[str, str]:
+    """What MLflow has registered for our schemes in this environment, by asking it. Empty where it cannot be asked."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "plugin.diagnose"],
+            capture_output=True,
+            timeout=_SECONDS,
+            check=True,
+            text=True,
+        )
+        found: dict[str, str] = json.loads(done.stdout)
+    except (subprocess.SubprocessError, OSError, ValueError):
+        return {}
+    return found
+
+
+def _versions() -> Iterator[Line]:
+    try:
+        yield ok(
+            "versions",
+            f"mlgov {__version__}, MLflow {metadata.version('mlflow')}, Python {sys.version.split()[0]}",
+        )
+    except metadata.PackageNotFoundError:
+        yield fail("versions", "MLflow is not installed in this environment", "`pip install mlflow`")
+
+
+def _rival() -> Iterator[Line]:
+    if rival_installed():
+        yield fail(
+            "rival plugin",
+            f"`{RIVAL}` is installed: it claims the scheme `artifactory` too, and MLflow lets the last one win",
+            f"`pip uninstall {RIVAL}`; then reinstall `mlflow-governance`, whose package `plugin` it may have overwritten.",
+        )
+    else:
+        yield ok("rival plugin", f"`{RIVAL}` is not installed")
+
+
+def _schemes(diagnose: Diagnose) -> Iterator[Line]:
+    registered = diagnose()
+    if not registered:
+        yield fail("MLflow schemes", "MLflow could not be asked", "`python -m plugin.diagnose` shows why.")
+        return
+    for scheme, needed in (("artifactory", True), ("mlflow-artifacts", False), ("runs", False)):
+        owner = registered.get(scheme, "nobody")
+        if owner.startswith("plugin."):
+            yield ok("MLflow schemes", f"`{scheme}:` is handled by `{owner}`")
+        elif needed:
+            yield fail(
+                "MLflow schemes",
+                f"`{scheme}:` is handled by `{owner}`: no policy is applied",
+                "Reinstall `mlflow-governance`; `python -m plugin.diagnose` shows what MLflow says.",
+            )
+        else:
+            yield warn(
+                "MLflow schemes",
+                f"`{scheme}:` is handled by `{owner}`: refusals reach this client without their type",
+                "Remove the package that claims the scheme.",
+            )

@@ -1,0 +1,165 @@
+"""The files of this machine: settings, policy, key, trust file, audit log, and who may read and write them."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from governance.cli.checkup.check import Check, fail, ok, skip, warn
+from governance.cli.output import Line
+from governance.model.request import Action
+from governance.settings import Settings, settings_file
+from governance.wiring import Assembly, policy_files
+
+_LONG_LOG = 200_000
+"""Entries above which a whole walk takes too long for a quick look."""
+
+
+def local_checks(assembly: Assembly) -> tuple[Check, ...]:
+    """All checks of this module."""
+    settings = assembly.settings
+    return (
+        Check(subject="settings", look=lambda: _settings(settings)),
+        Check(subject="policy", look=lambda: _policy(assembly)),
+        Check(subject="signing key", look=lambda: _key(assembly)),
+        Check(subject="trust file", look=lambda: _trust(assembly)),
+        Check(subject="audit log", look=lambda: _audit(assembly), code=4),
+        Check(subject="file rights", look=lambda: _rights(settings)),
+    )
+
+
+def _settings(settings: Settings) -> Iterator[Line]:
+    file = settings_file()
+    source = f"`{file}` and the environment" if file.is_file() else "the environment"
+    yield ok("settings", f"environment `{settings.environment}`, read from {source}")
+    if settings.token is None:
+        yield warn(
+            "settings",
+            "no token",
+            "Set `ARTIFACTORY_AUTH_TOKEN` to an access token with read, annotate and deploy.",
+        )
+    if not settings.allowed_hosts:
+        yield warn(
+            "settings",
+            "no Artifactory is named, so none gets the token",
+            "Set `MLGOV_ARTIFACTORY_URL=https://HOST`.",
+        )
+    if settings.no_ssl:
+        yield warn(
+            "settings",
+            "TLS is off for every host",
+            "Unset `ARTIFACTORY_NO_SSL`, but for servers on loopback.",
+        )
+
+
+def _policy(assembly: Assembly) -> Iterator[Line]:
+    from governance.cli.checkup.probe import mode_of
+
+    settings = assembly.settings
+    policy = assembly.policies.current()
+    files = ", ".join(f"`{path}`" for path in policy_files(settings))
+    modes = {action: mode_of(policy, action, settings.environment) for action in (Action.LOAD, Action.UPLOAD)}
+    shown = ", ".join(f"{action.value} {mode.value}" for action, mode in modes.items())
+    seen = f"{policy.digest[:12]} from {files}; {shown}"
+    if settings.environment == "production" and any(mode.value != "enforce" for mode in modes.values()):
+        yield warn(
+            "policy",
+            f"{seen}: in production and not enforced",
+            "Bind the policies to `production` with `mode: enforce` once the reports of observe mode are clean.",
+        )
+    else:
+        yield ok("policy", seen)
+    if settings.policy_path is None and Path.cwd() not in (path.parent for path in policy_files(settings)):
+        yield skip(
+            "policy",
+            "`MLGOV_POLICY_PATH` is not set; files found upwards from here, else the shipped ones, count",
+        )
+
+
+def _key(assembly: Assembly) -> Iterator[Line]:
+    settings = assembly.settings
+    signer = assembly.signer
+    if signer is None:
+        remedy = "`mlgov keys init` makes one."
+        if settings.is_signing_required:
+            yield fail("signing key", "there is none, and uploads must be signed", remedy)
+        else:
+            yield warn("signing key", "there is none: uploads are not signed", remedy)
+        return
+    trusted = assembly.trust.find(signer.key_id)
+    seen = f"{signer.key_id[:16]} ({signer.algorithm.value})"
+    if trusted is None:
+        yield fail(
+            "signing key",
+            f"{seen} is not in the trust file, so what it signs is refused",
+            "`mlgov keys list` shows whom it names; add this key where the trust file is kept.",
+        )
+    else:
+        yield ok("signing key", f"{seen}, trusted as `{trusted.name}`")
+
+
+def _trust(assembly: Assembly) -> Iterator[Line]:
+    path, store = assembly.settings.trust_file, assembly.trust
+    if not path.exists():
+        yield warn(
+            "trust file", f"there is no `{path}`: no signature is trusted", "`mlgov keys init` makes one."
+        )
+        return
+    if store.is_expired(assembly.now()):
+        yield fail(
+            "trust file", f"`{path}` has expired", "Ask whoever holds the root keys for its successor."
+        )
+        return
+    count = len(store.keys) + len(store.authorities) + len(store.identities)
+    signed = "signed" if store.is_signed else "not signed: as good as the disk it lies on"
+    yield ok("trust file", f"`{path}`, version {store.version}, {count} signer(s), {signed}")
+
+
+def _audit(assembly: Assembly) -> Iterator[Line]:
+    path = assembly.settings.audit_file
+    if not path.exists():
+        folder = next(parent for parent in path.absolute().parents if parent.exists())
+        if os.access(folder, os.W_OK):
+            yield ok("audit log", f"none yet; the first decision makes `{path}`")
+        else:
+            yield fail(
+                "audit log",
+                f"`{path}` does not exist and cannot be made",
+                f"Give this user write access to `{folder}`.",
+            )
+        return
+    size = assembly.log.store.frontier().size
+    if size > _LONG_LOG:
+        yield skip("audit log", f"{size} entries, too many for a quick look: `mlgov audit verify`")
+    else:
+        result = assembly.log.verify()
+        result.require_good()
+        yield ok("audit log", f"`{path}` proves itself: {result.size} entries")
+    if not os.access(path, os.W_OK):
+        yield fail(
+            "audit log", f"`{path}` cannot be written, so nothing would be let through", "Mend its rights."
+        )
+
+
+def _rights(settings: Settings) -> Iterator[Line]:
+    """Files that others may change decide for them; a key that others may read is not one's own."""
+    found = False
+    for path, forbidden, word in (
+        (settings.home, 0o022, "written"),
+        (settings.trust_file, 0o022, "written"),
+        (settings.policy_path, 0o022, "written"),
+        (settings.audit_file, 0o022, "written"),
+        (settings.key_passphrase_file, 0o077, "read"),
+    ):
+        if path is None or not path.exists():
+            continue
+        found = True
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & forbidden:
+            remedy = f"`chmod {'go-w' if forbidden == 0o022 else 'go-rwx'} {path}`"
+            yield fail("file rights", f"`{path}` may be {word} by others (mode {mode:04o})", remedy)
+            return
+    if found:
+        yield ok("file rights", "no other user may change the policy, trust file or audit log")

@@ -1,0 +1,50 @@
+"""The tracking server: whether it answers, and whether our app is in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from governance.cli.checkup.check import Check, ok, skip, warn
+from governance.cli.output import Line
+from governance.errors import NotFoundError, ProtocolError
+from governance.transport import Transport
+
+
+def tracking_checks(uri: str | None) -> tuple[Check, ...]:
+    """All checks of this module."""
+    return (Check(subject="tracking server", look=lambda: _server(uri), code=3),)
+
+
+def _server(uri: str | None) -> Iterator[Line]:
+    if not uri:
+        yield skip("tracking server", "`MLFLOW_TRACKING_URI` is not set")
+        return
+    if not uri.startswith(("http://", "https://")):
+        yield warn(
+            "tracking server",
+            "MLflow keeps its records locally, so this machine's own policy decides",
+            "For a policy that users cannot edit, run `mlflow server --app-name governance`.",
+        )
+        return
+    # No credentials: both questions are answered without, and the token is not meant for this server.
+    transport = Transport(base_url=uri, service="MLflow", credentials=None, retries=0)
+    try:
+        transport.call("GET", "health")
+        yield ok("tracking server", f"`{uri}` answers")
+        yield _app(transport)
+    finally:
+        transport.close()
+
+
+def _app(transport: Transport) -> Line:
+    try:
+        found = transport.json("GET", "gov/health")
+    except (NotFoundError, ProtocolError):
+        found = None
+    if isinstance(found, dict) and found.get("app") == "governance":
+        return ok("tracking server", "runs the governance app: callers are known, logged models are signed")
+    return warn(
+        "tracking server",
+        "does not run the governance app: models logged through it stay unsigned, callers are anonymous",
+        "Start it with `mlflow server --app-name governance`.",
+    )

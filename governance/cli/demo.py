@@ -1,0 +1,96 @@
+"""`mlgov demo`: the whole story on this machine, without an account or a network."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from governance.cli.output import out, styled
+
+if TYPE_CHECKING:
+    from governance.cli.stage.stage import Stage
+    from governance.cli.stage.telling import Narrator
+
+
+def demo(
+    folder: Annotated[
+        Path, typer.Option(help="Where everything goes. An earlier demo's folder is made anew.")
+    ] = Path("mlgov-demo"),
+    keep_running: Annotated[
+        bool, typer.Option("--keep-running", help="Leave both servers up at the end, until Ctrl-C.")
+    ] = False,
+) -> None:
+    """See it work: an Artifactory, a tracking server, a good model, four refusals, and the record of it all.
+
+    Starts an embedded Artifactory and a real MLflow server on loopback, and stops both at the end, also on Ctrl-C.
+    """
+    from governance.cli.stage import scenes
+    from governance.cli.stage.policies import write_policies
+    from governance.cli.stage.stage import (
+        artifactory_server,
+        open_stage,
+        prepare_folder,
+        tracking_server,
+        write_passphrase,
+    )
+    from governance.cli.stage.telling import Narrator
+
+    # A terminal that closes, or a supervisor, ends this as Ctrl-C does: with its servers.
+    signal.signal(signal.SIGTERM, _interrupt)
+    tell = Narrator(out())
+    place = prepare_folder(folder)
+    tell.say("Policy-gated MLflow on Artifactory, from end to end.")
+    tell.note(f"everything goes into {place}")
+    with ExitStack() as running:
+        tell.heading("Two servers")
+        with tell.working("an Artifactory with Xray (embedded, for trial)"):
+            stage = open_stage(place, running.enter_context(artifactory_server(place)))
+            write_passphrase(place)
+            write_policies(place / "policies")
+        with tell.working("a real MLflow tracking server with the plugin"):
+            running.enter_context(tracking_server(stage))
+        tell.pairs({"Artifactory": stage.artifactory.artifactory_url, "MLflow": stage.tracking_url})
+        scenes.keys(tell, stage)
+        scenes.train(tell, stage)
+        scenes.stored(tell, stage)
+        logged = scenes.suspects(tell, stage)
+        scenes.refusals(tell, stage, logged)
+        scenes.later(tell, stage, logged)
+        scenes.observe(tell, stage, logged)
+        scenes.evidence(tell, stage)
+        _end(tell, stage)
+        if keep_running:
+            _wait(tell, stage)
+
+
+def _end(tell: Narrator, stage: Stage) -> None:
+    tell.heading(f"Done in {tell.seconds():.0f} s")
+    tell.pairs({
+        "report for people": str(stage.folder / "report" / "report.html"),
+        "report for machines": str(stage.folder / "report" / "report.jsonl"),
+        "audit log": str(stage.folder / "home" / "audit.sqlite"),
+        "policies": str(stage.folder / "policies"),
+        "logs of servers and scripts": str(stage.logs),
+    })  # fmt: skip
+
+
+def _wait(tell: Narrator, stage: Stage) -> None:
+    """Stay until interrupted, with what a user needs to try their own script."""
+    tell.heading("Both servers stay up until Ctrl-C")
+    tell.say("In another terminal, set these and run your own script:")
+    lines = "\n".join(f"export {name}='{value}'" for name, value in stage.settings.items())
+    path = stage.folder / "env.sh"
+    path.touch(mode=0o600)
+    path.write_text(f"{lines}\n", encoding="utf-8")
+    tell.note(f"{lines}\n\n(or: source '{path}')")
+    tell.console.print(styled(f"MLflow's pages: {stage.tracking_url}"))
+    signal.pause()
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt

@@ -1,0 +1,43 @@
+"""What `mlgov` exits with, so that a pipeline can tell "no" from "could not tell".
+
+| code | meaning |
+| ---: | --- |
+| 0 | allowed; in order |
+| 1 | blocked; not verified |
+| 2 | usage, settings, policy file or key file |
+| 3 | could not decide: a service or the local disk failed |
+| 4 | the audit log is broken or cannot be written |
+"""
+
+from __future__ import annotations
+
+from governance.errors import (
+    AuditError,
+    ConfigurationError,
+    GovernanceError,
+    RefusedError,
+    RemoteError,
+    TransferError,
+    VerificationError,
+)
+
+EXIT_CODES: tuple[tuple[type[GovernanceError], int], ...] = (
+    (RefusedError, 1),
+    (VerificationError, 1),
+    (ConfigurationError, 2),
+    (RemoteError, 3),
+    (TransferError, 3),
+    (AuditError, 4),
+)
+"""Branches of the error tree and their codes. The first that fits counts."""
+
+INTERRUPTED = 130
+"""128 + SIGINT, as shells have it."""
+
+OUR_MISTAKE = 70
+"""`EX_SOFTWARE` of sysexits.h: no answer of ours, so none of the codes above."""
+
+
+def exit_code(error: GovernanceError) -> int:
+    """The code for an error."""
+    return next((code for kind, code in EXIT_CODES if isinstance(error, kind)), OUR_MISTAKE)

@@ -1,0 +1,233 @@
+"""`mlgov keys`: the signing key and the keys that are trusted."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from governance.cli.output import Mark, err, out, plain, print_json, print_pairs, print_rows, sign, styled
+from governance.errors import KeyFileError
+
+if TYPE_CHECKING:
+    from governance.settings import Settings
+    from governance.signing.trust import TrustedKey
+    from governance.wiring import Assembly
+
+app = typer.Typer(no_args_is_help=True, help="Make, list, export, rotate and revoke keys.")
+
+PassphraseFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--passphrase-file", help="File with the passphrase, instead of `MLGOV_KEY_PASSPHRASE_FILE`."
+    ),
+]
+
+
+@app.command("init")
+def init(
+    name: Annotated[
+        str | None, typer.Option(help="Whose key it is, as reports will say. Default: you.")
+    ] = None,
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Make an encrypted ECDSA P-256 signing key, and trust it."""
+    from governance.signing.keyring import init_key
+    from plugin.context import local_user
+
+    with closing(_assembly(passphrase_file)) as assembly:
+        settings = assembly.settings
+        path = key_path(settings)
+        trusted = init_key(
+            path,
+            settings.trust_file,
+            _passphrase(settings, confirm=True),
+            name=name or local_user().name,
+            at=assembly.now(),
+        )
+        _record(assembly, "made", trusted)
+        out().print(sign(Mark.OK), styled(f"made a signing key for `{trusted.name}`", "bold"))
+        print_pairs({
+            "  key id": trusted.key_id,
+            "  private": f"{path} (encrypted; keep a copy and the passphrase apart)",
+            "  public": str(path.with_suffix(".pub")),
+            "  trusted in": str(settings.trust_file),
+        })  # fmt: skip
+
+
+@app.command("list")
+def list_keys(as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False) -> None:
+    """Show the keys that are trusted, and for what."""
+    from governance.settings import load_settings
+    from governance.signing.trust import TrustStore
+
+    settings = load_settings()
+    path = settings.trust_file
+    keys = TrustStore.load(path).keys if path.exists() else ()
+    if as_json:
+        print_json([
+            {
+                "key_id": key.key_id,
+                "name": key.name,
+                "algorithm": key.public.algorithm.value,
+                "roles": sorted(key.grant.roles),
+                "repositories": list(key.grant.repositories),
+                "standing": _standing(key),
+            }
+            for key in keys
+        ])  # fmt: skip
+        return
+    if not keys:
+        err().print(styled(f"no key is trusted; `mlgov keys init` makes one (trust file `{path}`)"))
+        return
+    rows = (
+        (
+            key.key_id[:16],
+            key.name,
+            key.public.algorithm.value,
+            ", ".join(sorted(key.grant.roles)),
+            ", ".join(key.grant.repositories),
+            _standing(key),
+        )
+        for key in keys
+    )
+    print_rows(("key id", "name", "algorithm", "roles", "repositories", "standing"), rows)
+
+
+@app.command("export")
+def export(
+    key_id: Annotated[
+        str | None, typer.Argument(help="The first digits of its id. Default: the configured signing key.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="File to write. Default: standard output.")] = None,
+) -> None:
+    """Print a public key as PEM, for those who verify elsewhere."""
+    from governance.settings import load_settings
+    from governance.signing.keyring import get_key, load_trust
+
+    settings = load_settings()
+    pem = get_key(load_trust(settings.trust_file), key_id).public.pem if key_id else _own_public(settings)
+    if output is None:
+        out().print(styled(pem), end="", soft_wrap=True)
+        return
+    try:
+        output.write_text(pem, encoding="ascii")
+    except OSError as error:
+        raise KeyFileError(f"`{output}` cannot be written: {error.strerror}") from error
+    out().print(sign(Mark.OK), styled(f"wrote `{output}`"))
+
+
+@app.command("rotate")
+def rotate(
+    supersede: Annotated[
+        datetime | None,
+        typer.Option(help="UTC time from which the old key vouches no more. Default: it stays trusted."),
+    ] = None,
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Make the next signing key, trust it, and set the old one aside."""
+    from governance.signing.keyring import rotate_key
+    from governance.signing.publickey import parse_public_key
+
+    with closing(_assembly(passphrase_file)) as assembly:
+        settings = assembly.settings
+        path = key_path(settings)
+        old = parse_public_key(_own_public(settings))
+        new = rotate_key(
+            path,
+            settings.trust_file,
+            _passphrase(settings, confirm=False),
+            old=old,
+            at=assembly.now(),
+            supersede_at=supersede.replace(tzinfo=UTC) if supersede else None,
+        )
+        _record(assembly, "rotated", new)
+    out().print(sign(Mark.OK), styled(f"signing with {new.key_id[:16]} from now on", "bold"))
+    out().print(
+        styled(f"  {old.key_id[:16]} {'vouches until ' + str(supersede) if supersede else 'stays trusted'}")
+    )
+
+
+@app.command("revoke")
+def revoke_key(
+    key_id: Annotated[str, typer.Argument(help="The first digits of its id, eight at least.")],
+    compromised: Annotated[
+        bool, typer.Option("--compromised", help="Somebody else may hold it: distrust what it signed.")
+    ] = False,
+) -> None:
+    """Trust a key no more, from now on or at all."""
+    from governance.signing.keyring import get_key, load_trust, revoke, save_trust
+    from governance.signing.trust import Revocation
+
+    with closing(_assembly(None)) as assembly:
+        path = assembly.settings.trust_file
+        store = load_trust(path)
+        key = get_key(store, key_id)
+        why = Revocation.COMPROMISED if compromised else Revocation.SUPERSEDED
+        save_trust(path, revoke(store, key.key_id, why=why, at=assembly.now()))
+        _record(assembly, "revoked", key, reason=why.value)
+    out().print(sign(Mark.OK), styled(f"revoked {key.key_id[:16]} of `{key.name}` as {why.value}"))
+
+
+def key_path(settings: Settings) -> Path:
+    """Where the signing key lies, or is to be made. Raises `KeyFileError` for one that is not a file of ours."""
+    if settings.key is None:
+        return settings.home / "keys" / "signing.pem"
+    scheme, found, rest = settings.key.partition(":")
+    if found and scheme != "file":
+        raise KeyFileError(f"`{settings.key}` is not a file; such a key is made and rotated where it lives")
+    return Path(rest.removeprefix("//") if found else settings.key).expanduser()
+
+
+def _own_public(settings: Settings) -> str:
+    """The configured key's public half: the file beside it, which needs no passphrase."""
+    path = key_path(settings).with_suffix(".pub")
+    try:
+        return path.read_text(encoding="ascii")
+    except FileNotFoundError as error:
+        raise KeyFileError(f"there is no public key `{path}`", hint="`mlgov keys init` makes one.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise KeyFileError(f"`{path}` cannot be read: {error}") from error
+
+
+def _assembly(passphrase_file: Path | None) -> Assembly:
+    from governance.settings import load_settings
+    from governance.wiring import build_assembly
+
+    overrides = {} if passphrase_file is None else {"key_passphrase_file": passphrase_file}
+    return build_assembly(load_settings(**overrides))
+
+
+def _passphrase(settings: Settings, *, confirm: bool) -> bytes:
+    """From the settings, else asked for on a terminal. Raises `KeyFileError` where there is neither."""
+    known = settings.passphrase()
+    if known:
+        return known
+    if not sys.stdin.isatty():
+        raise KeyFileError(
+            "a signing key is encrypted, and no passphrase is given",
+            hint="Set `MLGOV_KEY_PASSPHRASE_FILE`, give `--passphrase-file`, or run this on a terminal.",
+        )
+    typed: str = typer.prompt("passphrase", hide_input=True, confirmation_prompt=confirm, err=True)
+    return typed.encode()
+
+
+def _record(assembly: Assembly, event: str, key: TrustedKey, *, reason: str | None = None) -> None:
+    from governance.audit.entry import EntryKind, key_body
+    from governance.model.request import new_id
+
+    body = key_body(event=event, key_id=key.key_id, name=key.name, reason=reason)
+    assembly.log.append(EntryKind.KEY, body, subject=f"key {key.key_id}", correlation=new_id(assembly.now()))
+
+
+def _standing(key: TrustedKey) -> str:
+    grant = key.grant
+    if grant.revoked_at is not None:
+        return plain(f"{grant.revocation} from {grant.revoked_at:%Y-%m-%d %H:%M}")
+    if grant.not_after is not None:
+        return f"until {grant.not_after:%Y-%m-%d}"
+    return "trusted"

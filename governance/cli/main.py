@@ -1,0 +1,123 @@
+"""The command `mlgov`: its verbs, by what one does with them, and the one place where errors end.
+
+Promises: every error of the tree becomes what, why and what to do on standard error, and an exit code (see `exits`); a
+traceback is shown where `MLGOV_DEBUG` is set, and nowhere else. Does not: import MLflow, or any room before the verb
+that needs it runs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Annotated, NoReturn
+
+import typer
+
+from governance import __version__
+from governance.cli import audit, check, demo, doctor, keys, policy, report, serve, sign, verify, waiver
+from governance.cli.exits import INTERRUPTED, OUR_MISTAKE, exit_code
+from governance.cli.output import err, out, print_error, print_problem, styled
+from governance.errors import GovernanceError
+
+_USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
+"""The base of all usage errors. Typer took click into itself in 0.25, so it is named through a subclass that both have."""
+
+_TRY, _DECIDE, _TRUST, _EVIDENCE, _OPERATE = (
+    "Try it out",
+    "Decide",
+    "Keys and signatures",
+    "Evidence",
+    "Operate",
+)
+
+app = typer.Typer(
+    name="mlgov",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Policy gate, signatures and tamper-evident audit trail for MLflow models in Artifactory.",
+    epilog="Exit codes: 0 allowed, 1 blocked, 2 usage or settings, 3 could not decide, 4 audit log broken.",
+)
+app.command("demo", rich_help_panel=_TRY)(demo.demo)
+app.add_typer(serve.app, name="serve", rich_help_panel=_TRY)
+app.command("check", rich_help_panel=_DECIDE)(check.check)
+app.add_typer(policy.app, name="policy", rich_help_panel=_DECIDE)
+app.add_typer(waiver.app, name="waiver", rich_help_panel=_DECIDE)
+app.add_typer(keys.app, name="keys", rich_help_panel=_TRUST)
+app.command("sign", rich_help_panel=_TRUST)(sign.sign)
+app.command("verify", rich_help_panel=_TRUST)(verify.verify)
+app.add_typer(audit.app, name="audit", rich_help_panel=_EVIDENCE)
+app.command("report", rich_help_panel=_EVIDENCE)(report.report)
+app.command("doctor", rich_help_panel=_OPERATE)(doctor.doctor)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        out().print(f"mlgov {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main(arguments: Sequence[str], *, environ: Mapping[str, str] = os.environ) -> int:
+    """Run one command line and return its exit code. Raises nothing of the error tree."""
+    try:
+        code = app(args=list(arguments), standalone_mode=False, prog_name="mlgov")
+    except GovernanceError as error:
+        print_error(error)
+        _explain(error, environ)
+        return exit_code(error)
+    except (KeyboardInterrupt, typer.Abort):
+        err().print("\ninterrupted")
+        return INTERRUPTED
+    except _USAGE_ERROR as error:
+        return _usage(error)
+    except BrokenPipeError:
+        # The reader of a pipe went away, as `head` does; Python would complain again when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # noqa: BLE001 - the outermost handler: what arrives here is a mistake of ours
+        print_problem(
+            f"unexpected {type(error).__name__}",  # its text may hold anything, so only a debugger sees it
+            hint="This is a mistake in the program. `MLGOV_DEBUG=1` shows where; please report it.",
+        )
+        _explain(error, environ)
+        return OUR_MISTAKE
+    return code if isinstance(code, int) else 0
+
+
+def _explain(error: BaseException, environ: Mapping[str, str]) -> None:
+    if environ.get("MLGOV_DEBUG"):
+        import traceback
+
+        err().print(styled("".join(traceback.format_exception(error))))
+
+
+def _usage(error: Exception) -> int:
+    """Print a wrong command line the way all errors are printed."""
+    message = str(getattr(error, "format_message", lambda: error)())
+    context = getattr(error, "ctx", None)
+    if message:  # a bare `mlgov` has printed its help already and says nothing more
+        named = f"{context.command_path} --help" if context is not None else "mlgov --help"
+        text = message[:1].lower() + message[1:].rstrip(".").replace("'", "`")
+        print_problem(text, hint=f"`{named}` lists what is possible.")
+    return 2
+
+
+def run() -> NoReturn:
+    """The console script."""
+    sys.exit(main(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    run()

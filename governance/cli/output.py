@@ -1,0 +1,146 @@
+"""What the command line prints, and how: one look for all verbs.
+
+Promises: nothing that came from outside reaches the terminal as markup or as an escape sequence; results go to standard
+output, everything else to standard error; a user's own input stands in backticks. Does not: decide what to print.
+
+Rules for messages (after cedar's and age's): an error is what went wrong, why, and what to do, in that order, the last
+on a line of its own; lower case, no exclamation mark.
+"""
+
+from __future__ import annotations
+
+import enum
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from governance.errors import GovernanceError
+from governance.model.canonical import Json
+
+_KEPT = frozenset("\n\t")
+_ENCODED_AS_IS = frozenset({"utf-8", "utf8"})
+
+
+class Mark(enum.StrEnum):
+    """How something came out."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+    SKIP = "skip"
+
+
+_STYLES = {Mark.OK: "green", Mark.WARN: "yellow", Mark.FAIL: "bold red", Mark.SKIP: "dim"}
+_SIGNS = {Mark.OK: "✓", Mark.WARN: "!", Mark.FAIL: "✗", Mark.SKIP: "-"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One row of a check list: how it came out, what was looked at, what was seen, what to do about it."""
+
+    mark: Mark
+    subject: str
+    seen: str
+    remedy: str | None = None
+
+
+def out() -> Console:
+    """Where results go. Made anew each time, so that it follows a redirected `sys.stdout`."""
+    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def err() -> Console:
+    """Where errors, warnings and progress go."""
+    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+
+
+def plain(text: str) -> str:
+    r"""`text` with every control character but newline and tab shown as `\x1b` and the like.
+
+    Names of files, users and findings come from outside, and a terminal obeys what it is sent.
+    """
+    return "".join(
+        char if char in _KEPT or char.isprintable() else char.encode("unicode_escape").decode()
+        for char in text
+    )
+
+
+def styled(text: str, style: str = "") -> Text:
+    """Text from outside, safe to print."""
+    return Text(plain(text), style=style)
+
+
+def sign(mark: Mark, *, encoding: str | None = None) -> Text:
+    """The coloured sign of a mark, or its word where the terminal cannot show the sign."""
+    known = (encoding or sys.stdout.encoding or "ascii").lower() in _ENCODED_AS_IS
+    return Text(_SIGNS[mark] if known else mark.value, style=_STYLES[mark])
+
+
+def print_error(error: GovernanceError) -> None:
+    """What, why, what to do."""
+    console = err()
+    first, _, rest = error.message.partition("\n")
+    console.print(Text.assemble(("error: ", "bold red"), styled(first)))
+    if rest:
+        console.print(styled(rest))
+    if error.hint and error.hint not in error.message:
+        console.print(Text.assemble(("what to do: ", "bold"), styled(error.hint)))
+
+
+def print_problem(what: str, *, hint: str | None = None) -> None:
+    """An error that is not of the tree, such as a wrong option."""
+    print_error(GovernanceError(what, hint=hint))
+
+
+def print_json(document: Json) -> None:
+    """One JSON document, indented, keys in order."""
+    import orjson
+
+    options = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS
+    out().print(Text(orjson.dumps(_plain_json(document), option=options).decode()), soft_wrap=True)
+
+
+def _plain_json(value: Json) -> Json:
+    if isinstance(value, Mapping):
+        return {key: _plain_json(member) for key, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain_json(member) for member in value]
+    return value
+
+
+def print_pairs(pairs: Mapping[str, str | None]) -> None:
+    """Names and values in two columns; a pair without a value is left out."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in pairs.items():
+        if value is not None:
+            grid.add_row(name, styled(value))
+    out().print(grid)
+
+
+def print_rows(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table with a heading row."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*(styled(cell) for cell in row))
+    out().print(table)
+
+
+def print_checklist(lines: Iterable[Line]) -> None:
+    """Marks, subjects and what was seen; below each that is not in order, what to do."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for line in lines:
+        grid.add_row(sign(line.mark), styled(line.subject), styled(line.seen))
+        if line.remedy and line.mark in {Mark.WARN, Mark.FAIL}:
+            grid.add_row("", "", Text.assemble(("what to do: ", "bold"), styled(line.remedy)))
+    out().print(grid)

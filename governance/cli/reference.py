@@ -1,0 +1,83 @@
+"""What a user names on the command line, and the artifact that it stands for.
+
+Promises: `artifactory://host/artifactory/repository/path` and `repository/path` mean the same place, where the settings
+name the host; what is found there is cut into wholes as the plugin cuts it, so that a dry verdict is about the same
+bytes as the real one. Does not: speak to MLflow, hence no `models:/` or `runs:/`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from governance.artifactory.address import Address, parse_uri
+from governance.artifactory.client import ArtifactoryClient
+from governance.errors import NotFoundError, SettingsError
+from governance.model.artifact import (
+    FILE_SIGNATURE_SUFFIX,
+    FileEntry,
+    parse_relative_path,
+    parse_repository_key,
+)
+from governance.settings import Settings
+from plugin.location import Part, find_root, lone_file, select, split, whole
+
+_MLFLOW_SCHEMES = ("models:", "runs:", "mlflow-artifacts:")
+
+
+def local_folder(text: str) -> Path | None:
+    """The local file or folder that `text` names, or None where it names a place in Artifactory."""
+    path = Path(text)
+    return path if "://" not in text and path.exists() else None
+
+
+def parse_reference(text: str, settings: Settings) -> Address:
+    """The place that `text` names. Raises `SettingsError` where it names none, or the host is not known."""
+    if text.startswith(_MLFLOW_SCHEMES):
+        raise SettingsError(
+            f"`{text}` is a location of MLflow's, which only its tracking server can resolve",
+            hint="Name the place in Artifactory: `artifactory://HOST/artifactory/REPOSITORY/PATH`. "
+            "MLflow tells it: `mlflow.models.get_model_info(URI).artifact_path`.",
+        )
+    if "://" in text:
+        return parse_uri(text)
+    if not settings.artifactory_url:
+        raise SettingsError(
+            f"`{text}` names no host, and `MLGOV_ARTIFACTORY_URL` is not set",
+            hint="Set it, or give the whole address: `artifactory://HOST/artifactory/REPOSITORY/PATH`.",
+        )
+    key, _, path = text.strip("/").partition("/")
+    try:
+        repository = parse_repository_key(key)
+    except ValueError as error:
+        raise SettingsError(
+            f"`{text}` is neither a local folder nor `REPOSITORY/PATH`: {error}",
+            hint="Give `REPOSITORY/PATH` or `artifactory://HOST/artifactory/REPOSITORY/PATH`.",
+        ) from error
+    host = urlsplit(settings.artifactory_url).netloc.lower()
+    return Address(host=host, repository=repository, path=parse_relative_path(path) if path else "")
+
+
+def locate(client: ArtifactoryClient, place: Address) -> tuple[Part, ...]:
+    """The wholes that asking for `place` means, each with the files asked for. Raises `NotFoundError`."""
+    root = find_root(client, place)
+    if root is not None:
+        tree = client.tree(root.repository, root.path)
+        return (Part(root=root, artifact=whole(root, tree), selection=select(place, root, tree)),)
+    tree = client.tree(place.repository, place.path)
+    if not tree.is_file:
+        return split(place, tree)
+    file = tree.files[0]
+    entry = FileEntry(path=file.path, size=file.size, sha256=file.sha256)
+    return (Part(root=place.parent, artifact=lone_file(place, entry, _sidecar(client, place))),)
+
+
+def _sidecar(client: ArtifactoryClient, place: Address) -> FileEntry | None:
+    """The signature beside a file that was logged alone."""
+    beside = replace(place, path=f"{place.path}{FILE_SIGNATURE_SUFFIX}")
+    try:
+        item = client.info(beside.repository, beside.path)
+    except NotFoundError:
+        return None
+    return FileEntry(path=parse_relative_path(beside.name), size=item.size, sha256=item.sha256)

@@ -1,0 +1,36 @@
+"""Hashing what a server holds by reading it, for commands that do not take the server's word."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from governance.errors import DigestMismatchError
+from governance.model.digest import parse_sha256
+from governance.signing.manifest import Manifest, ManifestEntry
+
+if TYPE_CHECKING:
+    from governance.artifactory.client import ArtifactoryClient
+    from plugin.location import Part
+
+_PIECE = 1 << 20
+
+
+def hash_stored(client: ArtifactoryClient, part: Part) -> Manifest:
+    """The manifest of an artifact, from its bytes. Nothing is kept.
+
+    Raises `DigestMismatchError` where the bytes are not what the server's own checksum says.
+    """
+    entries = []
+    for file in part.artifact.files:
+        hasher, size = hashlib.sha256(), 0
+        place = part.root / file.path
+        with client.download(place.repository, place.path) as download:
+            for piece in download.chunks(_PIECE):
+                hasher.update(piece)
+                size += len(piece)
+        sha256 = parse_sha256(hasher.hexdigest())
+        if file.sha256 is not None and sha256 != file.sha256:
+            raise DigestMismatchError(place.path, expected=file.sha256, actual=sha256)
+        entries.append(ManifestEntry(name=file.path, sha256=sha256, size=size))
+    return Manifest(tuple(entries))

@@ -1,0 +1,158 @@
+"""`mlgov verify`: whether a trusted key signed exactly the bytes that are there."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from governance.cli.output import Mark, err, out, print_json, print_pairs, sign, styled
+from governance.errors import KeyFileError, TransferError
+
+if TYPE_CHECKING:
+    from governance.model.canonical import Json
+    from governance.signing.report import SignatureReport
+    from governance.signing.trust import TrustStore
+    from governance.wiring import Assembly
+
+_MOST_FILES = 10
+
+
+def verify(
+    reference: Annotated[
+        str, typer.Argument(metavar="REF|FOLDER", help="A local folder or file, or a place in Artifactory.")
+    ],
+    signature: Annotated[
+        Path | None, typer.Option(help="The signature file, instead of the one beside what is verified.")
+    ] = None,
+    public_key: Annotated[
+        Path | None, typer.Option(help="Trust this key (PEM) alone, instead of the trust file.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Check a signature against the bytes: every file is read and hashed, here or from Artifactory.
+
+    Exits with 0 where a trusted key signed exactly these files, 1 where not.
+    """
+    from governance.cli.reference import local_folder
+    from governance.settings import load_settings
+    from governance.wiring import build_assembly
+
+    settings = load_settings()
+    with closing(build_assembly(settings)) as assembly:
+        trust = _trust(public_key) if public_key else assembly.trust
+        local = local_folder(reference)
+        if local is not None:
+            reports = {str(local): _verify_local(local, trust, signature, assembly)}
+        else:
+            reports = _verify_stored(reference, trust, signature, assembly)
+    if as_json:
+        documents = [_document(what, report) for what, report in reports.items()]
+        print_json(documents[0] if len(documents) == 1 else documents)
+    else:
+        for what, report in reports.items():
+            _show(what, report)
+    raise typer.Exit(0 if reports and all(report.valid for report in reports.values()) else 1)
+
+
+def _trust(path: Path) -> TrustStore:
+    from governance.signing.publickey import parse_public_key
+    from governance.signing.trust import TrustStore
+
+    data = _read(path, limit=64 << 10)
+    if data is None:
+        raise KeyFileError(f"there is no public key file `{path}`", hint="`mlgov keys export` writes one.")
+    return TrustStore.of_key(parse_public_key(data), name=path.name)
+
+
+def _verify_local(
+    path: Path, trust: TrustStore, signature: Path | None, assembly: Assembly
+) -> SignatureReport:
+    from governance.model.artifact import FILE_SIGNATURE_SUFFIX, FOLDER_SIGNATURE
+    from governance.signing.bundle import MAX_BUNDLE
+    from governance.signing.verify import verify_folder
+
+    beside = (
+        path / FOLDER_SIGNATURE if path.is_dir() else path.with_name(f"{path.name}{FILE_SIGNATURE_SUFFIX}")
+    )
+    bundle = _read(signature or beside, limit=MAX_BUNDLE)
+    if bundle is None and signature is not None:
+        raise TransferError(f"there is no signature file `{signature}`")
+    with err().status("hashing"):
+        return verify_folder(bundle, path, trust, at=assembly.now())
+
+
+def _verify_stored(
+    reference: str, trust: TrustStore, signature: Path | None, assembly: Assembly
+) -> dict[str, SignatureReport]:
+    from governance.cli.reference import locate, parse_reference
+    from governance.cli.stored import hash_stored
+    from governance.signing.bundle import MAX_BUNDLE
+    from governance.signing.verify import verify_bundle
+
+    place = parse_reference(reference, assembly.settings)
+    client = assembly.artifactory(place.host)
+    reports = {}
+    for part in locate(client, place):
+        bundle = _read(signature, limit=MAX_BUNDLE) if signature else None
+        if signature is None and part.artifact.signature is not None:
+            beside = part.root / part.artifact.signature.path
+            bundle = client.read_small(beside.repository, beside.path, limit=MAX_BUNDLE)
+        with err().status(f"hashing `{part.artifact.ref}`"):
+            manifest = hash_stored(client, part)
+        reports[part.artifact.ref] = verify_bundle(
+            bundle, manifest, trust, at=assembly.now(), repository=place.repository
+        )
+    return reports
+
+
+def _read(path: Path, *, limit: int) -> bytes | None:
+    """A small file, or None where there is none. Raises `TransferError` for one that is too large or unreadable."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise TransferError(f"`{path}` cannot be read: {error.strerror}") from error
+    if len(data) > limit:
+        raise TransferError(f"`{path}` has more than {limit} bytes")
+    return data
+
+
+def _document(what: str, report: SignatureReport) -> dict[str, Json]:
+    return {
+        "artifact": what,
+        "valid": report.valid,
+        "reason": report.reason.value if report.reason else None,
+        "detail": report.detail or None,
+        "signers": list(report.signers),
+        "key_id": report.key_id,
+        "changed": list(report.changed),
+        "missing": list(report.missing),
+        "unsigned": list(report.unsigned),
+    }
+
+
+def _show(what: str, report: SignatureReport) -> None:
+    console = out()
+    if report.valid:
+        count = len(report.manifest.entries) if report.manifest else 0
+        console.print(sign(Mark.OK), styled(f"`{what}` is what was signed", "bold"))
+        print_pairs({
+            "  signed by": ", ".join(report.signers),
+            "  key": report.key_id,
+            "  files": str(count) if count else None,
+            "  digest": report.manifest.dirhash1 if report.manifest else None,
+        })  # fmt: skip
+        return
+    console.print(sign(Mark.FAIL), styled(f"`{what}` is not verified", "bold"))
+    console.print(styled(f"  {report.detail or report.reason or 'no reason given'}"))
+    for word in ("changed", "missing", "unsigned"):
+        names = getattr(report, word)
+        for name in names[:_MOST_FILES]:
+            console.print(styled(f"    {word}: {name}"))
+        if len(names) > _MOST_FILES:
+            console.print(f"    and {len(names) - _MOST_FILES} more {word}")

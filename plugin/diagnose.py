@@ -1,0 +1,28 @@
+"""What MLflow has registered for the schemes that the plugin serves: `python -m plugin.diagnose` prints it as JSON.
+
+For `mlgov doctor`, which does not import MLflow. Does not judge: a scheme that somebody else serves is just named.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+SCHEMES = ("artifactory", "mlflow-artifacts", "runs")
+
+
+def registered() -> dict[str, str]:
+    """Module and name of the class or factory for each scheme, as MLflow would use it."""
+    from mlflow.store.artifact import artifact_repository_registry as registry
+
+    # The private name is the only door: the public function constructs a repository, which needs settings.
+    known = registry._artifact_repository_registry._registry  # noqa: SLF001 - see above
+    return {
+        scheme: f"{known[scheme].__module__}.{known[scheme].__qualname__}"
+        for scheme in SCHEMES
+        if scheme in known
+    }
+
+
+if __name__ == "__main__":
+    json.dump(registered(), sys.stdout)
