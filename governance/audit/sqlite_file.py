@@ -1,0 +1,168 @@
+"""The file under the SQLite store: its schema, how it is opened, and what its errors mean.
+
+Promises: the file is made readable by its owner alone; one that is not ours, or of a newer version, is refused; every
+error of SQLite and of the file system becomes one of ours, here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from governance.errors import AuditBrokenError, AuditUnavailableError
+
+_APPLICATION_ID = 0x6D6C676C  # "mlgl" in the file's header, so that `file` and we know it
+_SCHEMA_VERSION = 1
+
+_SCHEMA = """
+CREATE TABLE entry (
+    seq INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    at TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    correlation TEXT NOT NULL,
+    leaf BLOB NOT NULL,
+    data BLOB NOT NULL
+) STRICT;
+CREATE INDEX entry_subject ON entry (subject, kind);
+CREATE INDEX entry_correlation ON entry (correlation);
+CREATE INDEX entry_kind ON entry (kind);
+-- The hashes of every 256 neighbouring nodes of one level and of the 7 levels above them; `root` is the level above that.
+CREATE TABLE tile (
+    level INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    root BLOB NOT NULL,
+    nodes BLOB NOT NULL,
+    PRIMARY KEY (level, number)
+) STRICT;
+CREATE TABLE head (one INTEGER PRIMARY KEY CHECK (one = 1), size INTEGER NOT NULL, frontier BLOB NOT NULL) STRICT;
+INSERT INTO head VALUES (1, 0, x'');
+CREATE TABLE evidence (
+    sha256 TEXT PRIMARY KEY, category TEXT NOT NULL, at TEXT NOT NULL, size INTEGER NOT NULL, body BLOB
+) STRICT;
+CREATE TRIGGER entry_update BEFORE UPDATE ON entry BEGIN SELECT RAISE(ABORT, 'entries are never changed'); END;
+CREATE TRIGGER entry_delete BEFORE DELETE ON entry BEGIN SELECT RAISE(ABORT, 'entries are never removed'); END;
+CREATE TRIGGER tile_update BEFORE UPDATE ON tile BEGIN SELECT RAISE(ABORT, 'tiles are never changed'); END;
+CREATE TRIGGER tile_delete BEFORE DELETE ON tile BEGIN SELECT RAISE(ABORT, 'tiles are never removed'); END;
+CREATE TRIGGER head_update BEFORE UPDATE ON head WHEN NEW.size < OLD.size
+    BEGIN SELECT RAISE(ABORT, 'the log never shrinks'); END;
+CREATE TRIGGER head_delete BEFORE DELETE ON head BEGIN SELECT RAISE(ABORT, 'the head is never removed'); END;
+CREATE TRIGGER evidence_update BEFORE UPDATE ON evidence
+    WHEN NEW.sha256 <> OLD.sha256 OR (OLD.body IS NOT NULL AND NEW.body IS NOT NULL)
+    BEGIN SELECT RAISE(ABORT, 'evidence is only erased'); END;
+CREATE TRIGGER evidence_delete BEFORE DELETE ON evidence
+    BEGIN SELECT RAISE(ABORT, 'digests of evidence are never removed'); END;
+"""
+
+
+def make_file(path: Path, *, may_create: bool) -> None:
+    """Make the file with the right mode before SQLite would make it with the wrong one."""
+    if path.exists():
+        return
+    if not may_create:
+        raise AuditUnavailableError(f"there is no audit log at `{path}`", hint="Check `MLGOV_AUDIT_PATH`.")
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+
+def connect(path: Path, *, may_write: bool = True) -> sqlite3.Connection:
+    """A connection that may be used from any thread, by one at a time. Commits are flushed to disk."""
+    # Mode `rw` and not `rwc`: a log that vanished must not come back empty.
+    uri = f"{path.absolute().as_uri()}?mode=rw"
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=5.0)
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA trusted_schema = OFF")
+    if not may_write:
+        connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+def migrate(path: Path) -> None:
+    """Make the schema in an empty file, and refuse a file that is not ours."""
+    with contextlib.closing(connect(path)) as connection:
+        application, version, tables = (
+            int(connection.execute(sql).fetchone()[0])
+            for sql in ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_master")
+        )
+        if application == 0 and tables == 0:
+            connection.execute("PRAGMA journal_mode = WAL")
+            with transaction(connection):
+                for statement in _statements(_SCHEMA):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+                connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+        elif application != _APPLICATION_ID:
+            raise AuditBrokenError(f"`{path}` is a SQLite file, but not an audit log")
+        elif version > _SCHEMA_VERSION:
+            raise AuditBrokenError(
+                f"`{path}` is an audit log of version {version}; this program knows up to {_SCHEMA_VERSION}",
+                hint="Use the newer version of this program that wrote it.",
+            )
+
+
+def _statements(script: str) -> Iterator[str]:
+    """The statements of a script one by one, since `executescript` would commit before it begins."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+@contextlib.contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All of it or nothing, with the write lock from the start."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+_BROKEN = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_SCHEMA})
+_REASONS = {
+    sqlite3.SQLITE_FULL: (
+        "no space is left on its disk",
+        "Free space on that disk; nothing was let through meanwhile.",
+    ),
+    sqlite3.SQLITE_READONLY: (
+        "it is read-only",
+        "Give this user the right to write the file and its folder.",
+    ),
+    sqlite3.SQLITE_CANTOPEN: (
+        "it cannot be opened",
+        "Check the path and this user's rights on file and folder.",
+    ),
+    sqlite3.SQLITE_IOERR: ("its disk reports an error", "Look at the disk, or free space on it."),
+    sqlite3.SQLITE_BUSY: (
+        "another program holds it locked",
+        "Close the other program that has the file open.",
+    ),
+}
+
+
+@contextlib.contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Where errors of SQLite and of the file system become errors of ours."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        # Extended codes carry the primary one in their low byte.
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in _BROKEN:
+            raise AuditBrokenError(f"the audit log `{path}` is damaged: {error}") from error
+        reason, hint = _REASONS.get(code, (str(error), None))
+        raise AuditUnavailableError(f"the audit log `{path}` cannot be used: {reason}", hint=hint) from error
+    except OSError as error:
+        raise AuditUnavailableError(
+            f"the audit log `{path}` cannot be used: {error.strerror or error}",
+            hint="Check the path, the disk and this user's rights.",
+        ) from error
