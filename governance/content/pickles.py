@@ -121,7 +121,7 @@ class _Machine:
         self.imports: set[str] = set()
         self._stack: list[_Value] = []
         self._memo: dict[int, _Value] = {}
-self._special = {
+        self._special = {
             "MARK": self._mark,
             "POP": self._pop,
             "DUP": self._dup,
