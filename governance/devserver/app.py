@@ -12,11 +12,17 @@ from urllib.parse import unquote
 from aiohttp import web
 
 from governance.devserver import (
+    accounts,
     administration,
+    aql,
     content,
     moving,
+    permissions,
+    platform_api,
     storage,
     xray,
+    xray_graph,
+    xray_policies,
 )
 from governance.devserver.delivery import FileResponse
 from governance.devserver.faults import Fault
@@ -28,8 +34,20 @@ from governance.devserver.routing import Call, Router
 def build_router() -> Router:
     """All routes. Contents come last, since they match nearly everything."""
     router = Router()
-    for room in (administration, storage, moving, xray, content):
-        room.add_routes(router)
+    for add_routes in (
+        administration.add_routes,
+        storage.add_routes,
+        moving.add_routes,
+        aql.add_routes,
+        accounts.add_routes,
+        permissions.add_routes,
+        platform_api.add_routes,
+        xray.add_routes,
+        xray_graph.add_routes,
+        xray_policies.add_routes,
+        content.add_routes,
+    ):
+        add_routes(router)
     return router
 
 
@@ -65,7 +83,7 @@ async def _answer(platform: Platform, router: Router, request: web.Request, path
         return render(Problem(400, "The path is not UTF-8"), path)
     except (ConnectionError, asyncio.CancelledError):
         raise  # the client has gone
-    except Exception:
+    except Exception:  # noqa: BLE001 - whatever a handler did not foresee becomes 500, and is logged whole
         LOGGER.exception("%s %s failed", request.method, path)
         return render(Problem(500, "Internal Server Error"), path)
 

@@ -272,7 +272,7 @@ def _checksum_text(call: Call, target: Target) -> web.Response:
 
 
 def _listing(call: Call, item: Item, raw: str) -> web.Response:
-    if not raw.split(";")[0].endswith("/"):
+    if not raw.split(";", maxsplit=1)[0].endswith("/"):
         raise Problem(302, "Found", headers={"Location": f"/artifactory/{raw}/"})
     rows = []
     for child in call.platform.store.children(item):

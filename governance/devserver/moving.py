@@ -97,8 +97,10 @@ def _pairs(store: Store, transfer: _Transfer) -> list[tuple[Item, str]]:
     source = transfer.source
     pairs = [(source, transfer.path)]
     if source.folder:
-        for item in store.walk(source):
-            pairs.append((item, join(transfer.path, item.path.removeprefix(source.path).lstrip("/"))))
+        pairs += [
+            (item, join(transfer.path, item.path.removeprefix(source.path).lstrip("/")))
+            for item in store.walk(source)
+        ]
     return pairs
 
 

@@ -16,7 +16,7 @@ from governance.devserver.problems import Problem
 Properties = dict[str, tuple[str, ...]]
 
 _FORBIDDEN = frozenset('\\|*?"')
-_KEY = re.compile(r"[^\W\d_][^\s)(}{\]\[*+^$\\/~`!@#%&<>;=,±§]*")  # noqa: RUF001 - Artifactory's own list
+_KEY = re.compile(r"[^\W\d_][^\s)(}{\]\[*+^$\\/~`!@#%&<>;=,±§]*")
 _CHECKSUM_HEX = {32: "md5", 40: "sha1", 64: "sha256"}
 CHECKSUM_SUFFIXES = {".sha1": "sha1", ".md5": "md5", ".sha256": "sha256"}
 
@@ -86,7 +86,7 @@ def parse_matrix(pieces: Iterable[str]) -> Properties:
 
 
 def parse_property_list(text: str) -> Properties:
-    """The grammar of `?properties=`: entries split at `;` or `|`, values at `,`, each with `\\` escapes. An entry with
+    r"""The grammar of `?properties=`: entries split at `;` or `|`, values at `,`, each with backslash escapes. An entry with
     a second bare `=` is dropped without a word, as real servers do; nothing left at all is 400."""
     found: Properties = {}
     for entry in _split(text, ";|"):

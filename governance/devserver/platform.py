@@ -43,6 +43,8 @@ class Platform:
         self.scans = Scans(self.store, config.now, delay=config.scan_delay)
         self.watching = Watching(self.documents, config.now)
         self.graphs: dict[str, dict[str, Any]] = {}
+        self.projects: dict[str, dict[str, Any]] = {}
+        self.builds: dict[str, dict[str, dict[str, Any]]] = {}
         for spec in config.repositories:
             self._seed_repository(spec)
         for user in config.users:
@@ -65,7 +67,7 @@ class Platform:
     def grant(self, user: str, repo: str, letters: str) -> None:
         """Give a user rights on a repository, and only those."""
         name = f"{user}-{'all' if repo == '*' else repo}"
-        self.security.save_target(Target(name=name, repositories=[repo], users={user: letters}))
+        self.security.save_target(Target(name=name, repositories=[repo], users={user: list(letters)}))
 
     def close(self) -> None:
         """Close files and remove the temporary folder."""

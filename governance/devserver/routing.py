@@ -12,7 +12,7 @@ import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
+from urllib.parse import parse_qs, unquote
 
 from aiohttp import web
 
@@ -53,19 +53,17 @@ class Call:
             raise unauthorized("Unauthorized")
         return self.caller
 
-    async def json(self) -> Any:
-        """The body as JSON, whatever its content type. Refuses with 400 what cannot be read."""
-        try:
-            return json.loads(await self.body() or b"null")
-        except ValueError as error:
-            raise Problem(400, "Failed to parse json.") from error
-
     async def json_object(self) -> dict[str, Any]:
-        """The body as a JSON object."""
-        body = await self.json()
-        if not isinstance(body, dict):
-            raise Problem(400, "Failed to parse json: an object is expected.")
-        return body
+        """The body as a JSON object, whatever its content type. Refuses with 400 what cannot be read."""
+        return _parse_object(await self.body())
+
+    async def fields(self) -> dict[str, Any]:
+        """The body as named values, whatever its form: JSON without a content type, a web form, or nothing."""
+        body = await self.body()
+        if body.lstrip().startswith(b"{"):
+            return _parse_object(body)
+        form = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True)
+        return {key: values[-1] for key, values in form.items()}
 
     async def body(self, limit: int = MAX_JSON) -> bytes:
         """A small body whole."""
@@ -75,6 +73,16 @@ class Call:
             if len(found) > limit:
                 raise Problem(413, f"The body is larger than {limit} bytes")
         return bytes(found)
+
+
+def _parse_object(body: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(body)
+    except ValueError as error:
+        raise Problem(400, "Failed to parse json.") from error
+    if not isinstance(found, dict):
+        raise Problem(400, "Failed to parse json: an object is expected.")
+    return found
 
 
 Handler = Callable[[Call], Awaitable[web.StreamResponse]]

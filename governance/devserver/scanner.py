@@ -21,9 +21,24 @@ from picklescan import scanner as picklescan
 from governance.devserver.advisories import Advisories, Advisory, Package
 
 _PICKLE_NAMES = frozenset(
-    ".bin .ckpt .dat .data .dill .joblib .npy .npz .pickle .pkl .pt .pt2 .pth .skops .zip .keras".split()
+    {
+        ".bin",
+        ".ckpt",
+        ".dat",
+        ".data",
+        ".dill",
+        ".joblib",
+        ".keras",
+        ".npy",
+        ".npz",
+        ".pickle",
+        ".pkl",
+        ".pt",
+        ".pt2",
+    }
+    | {".pth", ".skops", ".zip"}
 )
-_PICKLE_STARTS = tuple(bytes([0x80, protocol]) for protocol in range(6)) + (b"PK\x03\x04", b"\x93NUMPY")
+_PICKLE_STARTS = (*(bytes([0x80, protocol]) for protocol in range(6)), b"PK\x03\x04", b"\x93NUMPY")
 _PIN = re.compile(r"===?\s*([^\s,;*]+)\s*$")
 _MAX_TEXT = 1 << 20
 MAX_SCAN = 1 << 30

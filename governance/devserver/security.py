@@ -50,8 +50,8 @@ class Target:
     repositories: list[str]
     includes: list[str] = field(default_factory=lambda: ["**"])
     excludes: list[str] = field(default_factory=list)
-    users: dict[str, str] = field(default_factory=dict)
-    groups: dict[str, str] = field(default_factory=dict)
+    users: dict[str, list[str]] = field(default_factory=dict)
+    groups: dict[str, list[str]] = field(default_factory=dict)
 
     def covers(self, repo: str, path: str) -> bool:
         """Whether it speaks of that path."""
@@ -241,9 +241,9 @@ class Security:
         letters: set[str] = set()
         for target in self.targets.values():
             if target.covers(repo, path):
-                letters.update(target.users.get(user, ""))
+                letters.update(target.users.get(user, ()))
                 for group in groups:
-                    letters.update(target.groups.get(group, ""))
+                    letters.update(target.groups.get(group, ()))
         return frozenset(letters)
 
     @staticmethod

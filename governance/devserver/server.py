@@ -13,6 +13,7 @@ import signal
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from typing import Self
 
 from aiohttp import web
 
@@ -68,7 +69,7 @@ class DevServer:
             thread.join(timeout=_START_TIMEOUT)
             self._platform.close()
 
-    def __enter__(self) -> DevServer:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -231,7 +232,11 @@ async def _until_halted(
         return
     if not is_loopback(config.host):
         LOGGER.warning(WARNING.format(host=config.host))
-    ready.set_result((port, lambda: loop.call_soon_threadsafe(stop.set) and None))
+
+    def halt() -> None:
+        loop.call_soon_threadsafe(stop.set)
+
+    ready.set_result((port, halt))
     try:
         await stop.wait()
     finally:

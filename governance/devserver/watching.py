@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -21,7 +21,7 @@ from governance.devserver.problems import Problem
 from governance.devserver.scans import Scan
 from governance.devserver.security import ant_match
 
-_RANK = {"unknown": 0, "information": 1, "low": 2, "medium": 3, "high": 4, "critical": 5}
+RANK = {"unknown": 0, "information": 1, "low": 2, "medium": 3, "high": 4, "critical": 5}
 
 Issue = Mapping[str, Any]
 
@@ -86,8 +86,12 @@ class Watching:
         """Whether any rule could block the file; asked before a scan is paid for."""
         return any(_blocking(rule).get("active") for _, _, rule in self._rules(item))
 
+    def is_watched(self, item: Item) -> bool:
+        """Whether any rule of an active watch applies to the file."""
+        return next(self._rules(item), None) is not None
+
     def violations(
-        self, item: Item, scan: Scan, issues: list[Issue], *, ignored: bool = False
+        self, item: Item, scan: Scan, issues: Sequence[Issue], *, ignored: bool = False
     ) -> Iterator[Violation]:
         """Violations of one file. `ignored` gives those that an ignore rule covers instead."""
         for watch, policy, rule in self._rules(item):
@@ -149,10 +153,10 @@ def _passes(filters: list[dict[str, Any]], item: Item) -> bool:
 def _meets(criteria: Mapping[str, Any], issue: Issue) -> bool:
     """Whether an issue meets a rule. All that a rule names must hold; a rule that names nothing holds never."""
     checks: list[bool] = []
-    score, severity = issue["score"], _RANK.get(str(issue["severity"]).lower(), 0)
+    score, severity = issue["score"], RANK.get(str(issue["severity"]).lower(), 0)
     if criteria.get("min_severity"):
         wanted = str(criteria["min_severity"]).lower()
-        checks.append(severity >= (0 if wanted == "all severities" else _RANK.get(wanted, 0)))
+        checks.append(severity >= (0 if wanted == "all severities" else RANK.get(wanted, 0)))
     if isinstance(criteria.get("cvss_range"), dict):
         span = criteria["cvss_range"]
         checks.append(score is not None and float(span.get("from", 0)) <= score <= float(span.get("to", 10)))
