@@ -36,9 +36,10 @@ Rows = Annotated[tuple[Row, ...], BeforeValidator(_list_of_none), Field(max_leng
 
 
 class Wire(BaseModel):
-    """Base of all wire forms."""
+    """Base of all wire forms. Not strict: a validator that runs before a field's own (for null) hands Python values on,
+    and a list is no strict tuple."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
 
 class CveRow(Wire):
