@@ -74,27 +74,26 @@ def hash_parts(
     shard_size: int | None,
     workers: int = 2,
     left_out: frozenset[str] = IGNORED_NAMES,
-) -> dict[str, str]:
-    """Digests by the names that OMS v1.0 gives them: a path, or `path:start:end` with `shard_size`.
+) -> dict[str, dict[str, str]]:
+    """By path, the digests of each file's parts by the names that OMS v1.0 gives them: the path itself, or
+    `path:start:end` with `shard_size`.
 
-    A sharded folder's empty files have no shard; they appear under their bare path, so that they are seen. Raises
+    A sharded folder's empty files have no parts and appear all the same, so that they are seen. Raises
     `SignatureError` (reason `unsupported-hash`) where `algorithm` needs a package that is not here, and what
     `hash_folder` raises.
     """
     make = _hasher_maker(algorithm)
 
-    def parts(file: LocalFile, buffer: bytearray) -> list[tuple[str, str]]:
+    def parts(file: LocalFile, buffer: bytearray) -> tuple[str, dict[str, str]]:
         if shard_size is None:
             hasher = make()
             read_into(file, buffer, hasher.update)
-            return [(file.name, hasher.hexdigest())]
+            return file.name, {file.name: hasher.hexdigest()}
         shards = _Shards(file.name, make, shard_size)
         read_into(file, buffer, shards.update)
-        return shards.finish()
+        return file.name, shards.finish()
 
-    return dict(
-        row for rows in _in_parallel(list_files(path, left_out=left_out), workers, parts) for row in rows
-    )
+    return dict(_in_parallel(list_files(path, left_out=left_out), workers, parts))
 
 
 def list_files(path: Path, *, left_out: frozenset[str] = IGNORED_NAMES) -> list[LocalFile]:
@@ -173,7 +172,7 @@ class _Shards:
         self._name, self._make, self._size = name, make, size
         self._start = self._end = 0
         self._hasher = make()
-        self._found: list[tuple[str, str]] = []
+        self._found: dict[str, str] = {}
 
     def update(self, data: memoryview) -> None:
         while data:
@@ -184,13 +183,13 @@ class _Shards:
             if self._end == self._start + self._size:
                 self._close()
 
-    def finish(self) -> list[tuple[str, str]]:
+    def finish(self) -> dict[str, str]:
         if self._end > self._start:
             self._close()
-        return self._found or [(self._name, "")]
+        return self._found
 
     def _close(self) -> None:
-        self._found.append((f"{self._name}:{self._start}:{self._end}", self._hasher.hexdigest()))
+        self._found[f"{self._name}:{self._start}:{self._end}"] = self._hasher.hexdigest()
         self._start = self._end
         self._hasher = self._make()
 

@@ -72,7 +72,9 @@ def verify_bundle(
             reason=Reason.NOT_COMPARABLE,
             detail=f"signed as {kind}, which can be compared with the bytes only, not with SHA-256 checksums",
         )
-    return _compare(report, statement, dict(actual.digests()))  # 10
+    return _compare(
+        report, statement, {entry.name: {entry.name: entry.sha256} for entry in actual.entries}
+    )  # 10
 
 
 def verify_folder(
@@ -256,38 +258,33 @@ def _objected(reason: Reason, signed: Signed, *, role: Role, repository: str | N
     )
 
 
-def _compare(report: SignatureReport, statement: Statement, actual: dict[str, str]) -> SignatureReport:
-    signed = {each.label: each.digest for each in statement.resources}
+def _compare(
+    report: SignatureReport, statement: Statement, actual: Mapping[str, Mapping[str, str]]
+) -> SignatureReport:
+    """Step 10, file by file; each maps the names of its parts (one, or one per shard) to their digests."""
+    signed: dict[str, dict[str, str]] = {}
+    for each in statement.resources:
+        signed.setdefault(each.path, {})[each.label] = each.digest
     if statement.is_lone and len(actual) == 1:
         # The reference implementation signs a single file under the name `.`, whatever it is called.
-        actual = {".": next(iter(actual.values()))}
-    missing = _files(set(signed) - set(actual), statement)
-    unsigned = _files(set(actual) - set(signed), statement)
-    changed = _files({name for name in signed if name in actual and actual[name] != signed[name]}, statement)
-    # A file whose length changed has other shards: that is a change, not a loss and a find.
-    both = set(missing) & set(unsigned)
+        (parts,) = actual.values()
+        actual = {".": {".": next(iter(parts.values()), "")}}
     report = replace(
         report,
         compared=True,
-        missing=tuple(sorted(set(missing) - both)),
-        unsigned=tuple(sorted(set(unsigned) - both)),
-        changed=tuple(sorted(set(changed) | both)),
+        missing=tuple(sorted(signed.keys() - actual.keys())),
+        unsigned=tuple(sorted(actual.keys() - signed.keys())),
+        changed=tuple(sorted(path for path in signed.keys() & actual.keys() if signed[path] != actual[path])),
     )
-    if not (missing or unsigned or changed):
+    different = (*report.changed, *report.missing, *report.unsigned)
+    if not different:
         return report
     counts = (
         f"{len(report.missing)} missing, {len(report.unsigned)} not signed, {len(report.changed)} changed"
     )
-    first = next(iter((*report.changed, *report.missing, *report.unsigned)))
     return replace(
         report,
         valid=False,
         reason=Reason.FILES,
-        detail=f"the files are not the signed ones: {counts} (first `{shown(first)}`)",
+        detail=f"the files are not the signed ones: {counts} (first `{shown(different[0])}`)",
     )
-
-
-def _files(labels: set[str], statement: Statement) -> tuple[str, ...]:
-    if statement.shard_size is None:
-        return tuple(sorted(labels))
-    return tuple(sorted({label.rsplit(":", 2)[0] if label.count(":") >= 2 else label for label in labels}))
