@@ -221,11 +221,11 @@ def _write_new(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-    except FileExistsError as error:
-        raise KeyFileError(
-            f"`{path}` exists; a key is never written over", hint="`mlgov keys rotate` makes the next one."
-        ) from error
     except OSError as error:
+        if path.exists():
+            raise KeyFileError(
+                f"`{path}` exists; a key is never written over", hint="`mlgov keys rotate` makes the next one."
+            ) from error
         raise KeyFileError(f"the key file `{path}` cannot be written: {error.strerror}") from error
 
 
