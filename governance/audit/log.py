@@ -123,10 +123,15 @@ class AuditLog:
                     f"the audit log has not confirmed {len(self._unconfirmed)} entries",
                     hint="Mend the store under the audit log; nothing is let through until then.",
                 )
-            draft = self._draft(
-                kind, body, subject=subject, correlation=correlation, entry_id=id, evidence=documents
-            )
-            pending = [*self._take_unconfirmed(), draft]
+            before = self._take_unconfirmed()
+            try:
+                draft = self._draft(
+                    kind, body, subject=subject, correlation=correlation, entry_id=id, evidence=documents
+                )
+            except ValueError:
+                self._unconfirmed = before
+                raise
+            pending = [*before, draft]
         try:
             indexes = self._store.append(pending)
         except AuditConflictError:

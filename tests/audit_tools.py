@@ -1,0 +1,96 @@
+"""Shared by the audit tests: a clock that obeys, entries to append, and a store that fails on command."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from governance.audit.entry import Entry, EntryKind, OutcomeStatus, Writer, outcome_body
+from governance.audit.log import AuditLog
+from governance.audit.memory import MemoryStore
+from governance.audit.note import NoteSigner, make_signer
+from governance.audit.store import AuditStore, Draft, draft_of
+from governance.errors import AuditUnavailableError
+from governance.model.artifact import FileEntry, parse_relative_path
+from governance.model.canonical import Json
+from governance.model.digest import Sha256
+from governance.model.request import new_id
+
+VECTORS = Path(__file__).resolve().parents[1].parent / "shared/vectors"
+START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+ORIGIN = "acme.example/audit"
+
+
+class Clock:
+    """Advances by a second each time it is asked, unless told otherwise."""
+
+    def __init__(self, at: datetime = START) -> None:
+        self.at = at
+
+    def __call__(self) -> datetime:
+        self.at += timedelta(seconds=1)
+        return self.at
+
+
+class FailingStore(MemoryStore):
+    """A store whose appends fail on command: before writing, after writing, or by never coming back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fail_after: str | None = None
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def append(self, drafts: Sequence[Draft]) -> Sequence[int | None]:
+        self.gate.wait()
+        indexes = super().append(drafts)
+        if self.fail_after is not None:
+            raise AuditUnavailableError(self.fail_after)
+        return indexes
+
+
+def sha(number: int) -> Sha256:
+    return Sha256(f"{number:064x}")
+
+
+def file_entry(path: str, number: int, size: int = 10) -> FileEntry:
+    return FileEntry(path=parse_relative_path(path), sha256=sha(number), size=size)
+
+
+def body(decision: str = "d-1", **more: Json) -> dict[str, Json]:
+    return outcome_body(decision=decision, action="upload", status=OutcomeStatus.DONE) | more
+
+
+def signer(seed: int = 1, name: str = ORIGIN) -> NoteSigner:
+    return make_signer(Ed25519PrivateKey.from_private_bytes(bytes([seed]) * 32), name=name)
+
+
+def make_log(store: AuditStore | None = None, **more: object) -> AuditLog:
+    settings: dict[str, object] = {"now": Clock(), "instance": "test", "origin": ORIGIN} | more
+    return AuditLog(store or MemoryStore(), **settings)  # type: ignore[arg-type]
+
+
+def fill(log: AuditLog, count: int, *, subject: str = "models/a") -> list[str]:
+    return [
+        log.append(EntryKind.OUTCOME, body(f"d-{n}"), subject=subject, correlation=f"c-{n}").id
+        for n in range(count)
+    ]
+
+
+def draft(number: int, **more: object) -> Draft:
+    """A draft as a writer would make it, straight for a store."""
+    at = START + timedelta(milliseconds=number)
+    fields: dict[str, object] = {
+        "id": new_id(at),
+        "at": at,
+        "kind": EntryKind.OUTCOME,
+        "writer": Writer(instance="w", boot="b", n=number),
+        "correlation": f"c-{number % 7}",
+        "subject": f"models/{number % 3}",
+        "body": body(f"d-{number}"),
+    }
+    return draft_of(Entry(**(fields | more)))  # type: ignore[arg-type]

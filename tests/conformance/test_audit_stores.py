@@ -1,0 +1,194 @@
+"""What every audit store promises, asked of each of them."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from governance.audit import merkle
+from governance.audit.entry import EntryKind
+from governance.audit.memory import MemoryStore
+from governance.audit.sqlite import SqliteStore
+from governance.audit.store import AuditStore, Draft, Query
+from governance.audit.verify import verify_store
+from governance.errors import AuditConflictError, AuditUnavailableError
+from governance.model.request import utc_text
+from tests.audit_tools import START, body, draft, sha
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[AuditStore]:
+    made: AuditStore = (
+        MemoryStore() if request.param == "memory" else SqliteStore(tmp_path / "a" / "audit.sqlite")
+    )
+    with contextlib.closing(made):
+        yield made
+
+
+def settle(store: AuditStore) -> None:
+    """Wait until every durable entry has its place, where a store does that later."""
+    wait = getattr(store, "settle", None)
+    if wait is not None:
+        wait(timeout=20)
+
+
+def append(store: AuditStore, drafts: list[Draft]) -> None:
+    store.append(drafts)
+    settle(store)
+
+
+def test_a_new_store_is_the_empty_tree(store: AuditStore) -> None:
+    assert store.frontier() == merkle.Frontier()
+    assert list(store.rows(0, 10)) == []
+    assert list(store.find(Query())) == []
+    assert store.get("nobody") is None
+
+
+def test_entries_come_back_byte_for_byte_in_order(store: AuditStore) -> None:
+    drafts = [draft(n) for n in range(1, 11)]
+    append(store, drafts[:4])
+    for one in drafts[4:]:
+        append(store, [one])
+    rows = list(store.rows(0, 100))
+    assert [row.seq for row in rows] == list(range(10))
+    assert [tuple(row[1:]) for row in rows] == [tuple(one[:7]) for one in drafts]
+    assert list(store.rows(3, 5)) == rows[3:5]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 255, 256, 257, 600])
+def test_the_tree_is_the_one_of_rfc_6962(store: AuditStore, count: int) -> None:
+    drafts = [draft(n) for n in range(1, count + 1)]
+    append(store, drafts)
+    leaves = [one.leaf for one in drafts]
+    frontier = store.frontier()
+    assert frontier == merkle.Frontier().extend(leaves)
+    assert merkle.root_of(store.node, count) == frontier.root()
+    for index in {0, count // 2, count - 1}:
+        proof = merkle.inclusion_proof(store.node, index, count)
+        merkle.verify_inclusion(
+            index=index, size=count, leaf=leaves[index], proof=proof, root=frontier.root()
+        )
+
+
+def test_every_older_tree_can_be_proven_against_the_newest(store: AuditStore) -> None:
+    drafts = [draft(n) for n in range(1, 531)]
+    append(store, drafts[:300])
+    append(store, drafts[300:])
+    new_root = store.frontier().root()
+    for old in (1, 2, 255, 256, 257, 300, 511, 512, 529):
+        old_root = merkle.root_of(store.node, old)
+        assert old_root == merkle.Frontier().extend([one.leaf for one in drafts[:old]]).root()
+        proof = merkle.consistency_proof(store.node, old, 530)
+        merkle.verify_consistency(old=old, new=530, old_root=old_root, new_root=new_root, proof=proof)
+
+
+def test_appending_the_same_bytes_again_changes_nothing(store: AuditStore) -> None:
+    first, second, third = draft(1), draft(2), draft(3)
+    append(store, [first, second])
+    append(store, [first])
+    append(store, [second, third, third])
+    assert [row.id for row in store.rows(0, 9)] == [first.id, second.id, third.id]
+    assert verify_store(store).is_good
+
+
+def test_other_bytes_under_a_known_id_are_refused_and_nothing_of_the_call_is_written(
+    store: AuditStore,
+) -> None:
+    known = draft(1)
+    append(store, [known])
+    with pytest.raises(AuditConflictError, match="already used"):
+        store.append([draft(2), draft(3, id=known.id)])
+    settle(store)
+    assert [row.id for row in store.rows(0, 9)] == [known.id]
+
+
+def test_entries_are_found_by_what_they_are_about(store: AuditStore) -> None:
+    drafts = [draft(n) for n in range(1, 601)]
+    drafts += [draft(700, kind=EntryKind.RECOVERY, body={"ids": []}, subject="models/1")]
+    append(store, drafts)
+
+    def found(**query: object) -> list[str]:
+        return [row.id for row in store.find(Query(**query))]  # type: ignore[arg-type]
+
+    assert found() == [one.id for one in drafts]
+    assert found(subject="models/1") == [one.id for one in drafts if one.subject == "models/1"]
+    assert found(correlation="c-5") == [one.id for one in drafts if one.correlation == "c-5"]
+    assert found(kind=EntryKind.RECOVERY) == [drafts[-1].id]
+    assert found(kind=EntryKind.OUTCOME, subject="models/1", correlation="c-3") == [
+        one.id for one in drafts[:-1] if one.subject == "models/1" and one.correlation == "c-3"
+    ]
+    assert found(since=utc_text(START.replace(microsecond=600_000))) == [drafts[599].id, drafts[600].id]
+    assert found(subject="models/1' OR 1=1 --") == []
+    one = store.get(drafts[7].id)
+    assert one is not None
+    assert one.data == drafts[7].data
+
+
+def test_evidence_is_kept_once_under_its_digest(store: AuditStore) -> None:
+    first = draft(1)._replace(evidence=((sha(1), b"one"), (sha(2), b"two")))
+    second = draft(2)._replace(evidence=((sha(1), b"one"),))
+    append(store, [first])
+    append(store, [second])
+    assert store.evidence(sha(1)) == b"one"
+    assert store.evidence(sha(3)) is None
+    infos = list(store.evidence_list())
+    assert [(info.sha256, info.size, info.is_erased) for info in infos] == [
+        (sha(1), 3, False),
+        (sha(2), 3, False),
+    ]
+    assert infos[0].category == "outcome"
+
+
+def test_erasing_evidence_leaves_its_digest(store: AuditStore) -> None:
+    append(store, [draft(1)._replace(evidence=((sha(1), b"one"), (sha(2), b"two")))])
+    before = store.frontier()
+    store.erase([sha(1), sha(9)])
+    assert store.evidence(sha(1)) is None
+    assert store.evidence(sha(2)) == b"two"
+    assert [(info.sha256, info.is_erased) for info in store.evidence_list()] == [
+        (sha(1), True),
+        (sha(2), False),
+    ]
+    assert store.frontier() == before
+    append(store, [draft(2)._replace(evidence=((sha(1), b"one"),))])
+    assert store.evidence(sha(1)) == b"one"
+
+
+def test_text_that_is_not_ascii_survives(store: AuditStore) -> None:
+    odd = draft(1, subject="models/ünï/\U0001f980 ' \" \\", correlation="c\n\x00é", body=body("\u202e\x00"))
+    append(store, [odd])
+    row = next(store.rows(0, 1))
+    assert tuple(row[1:]) == tuple(odd[:7])
+    assert verify_store(store).problems == ()
+    assert [found.id for found in store.find(Query(subject=odd.subject))] == [odd.id]
+
+
+def test_many_threads_lose_nothing(store: AuditStore) -> None:
+    drafts = [[draft(thread * 100 + n) for n in range(1, 26)] for thread in range(16)]
+
+    def work(mine: list[Draft]) -> None:
+        for one in mine:
+            store.append([one])
+
+    threads = [threading.Thread(target=work, args=(mine,)) for mine in drafts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    settle(store)
+    stored = [row.id for row in store.rows(0, 1000)]
+    assert sorted(stored) == sorted(one.id for mine in drafts for one in mine)
+    for mine in drafts:
+        places = [stored.index(one.id) for one in mine]
+        assert places == sorted(places), "each thread's own order stands"
+
+
+def test_a_closed_store_says_so(store: AuditStore) -> None:
+    append(store, [draft(1)])
+    store.close()
+    with pytest.raises(AuditUnavailableError, match="closed"):
+        store.append([draft(2)])
