@@ -15,7 +15,11 @@ from governance.devserver import (
     accounts,
     administration,
     aql,
+    builds,
     content,
+    huggingface,
+    huggingface_upload,
+    machinelearning,
     moving,
     permissions,
     platform_api,
@@ -23,6 +27,7 @@ from governance.devserver import (
     xray,
     xray_graph,
     xray_policies,
+    xray_search,
 )
 from governance.devserver.delivery import FileResponse
 from governance.devserver.faults import Fault
@@ -45,6 +50,11 @@ def build_router() -> Router:
         xray.add_routes,
         xray_graph.add_routes,
         xray_policies.add_routes,
+        xray_search.add_routes,
+        builds.add_routes,
+        machinelearning.add_routes,
+        huggingface_upload.add_routes,
+        huggingface.add_routes,
         content.add_routes,
     ):
         add_routes(router)
