@@ -51,6 +51,15 @@ class _Adapter(requests.adapters.HTTPAdapter):
         super().init_poolmanager(connections, maxsize, block, blocksize=_SEND_PIECE, **more)
 
 
+class _Session(requests.Session):
+    """Never looks at redirects by itself. Even when told not to follow one, `requests` reads its whole body, without a
+    limit, to prepare the next request.
+    """
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002 - the signature of `requests`
+        return None
+
+
 class _WithoutQueries(logging.Filter):
     """Cuts queries from the lines that urllib3 logs: a redirect to a signed URL carries its key there."""
 
@@ -68,7 +77,7 @@ _WITHOUT_QUERIES = _WithoutQueries()
 def open_session(pool_size: int) -> requests.Session:
     """A session that takes nothing from its surroundings and keeps `pool_size` connections to a host."""
     logging.getLogger("urllib3.connectionpool").addFilter(_WITHOUT_QUERIES)
-    session = requests.Session()
+    session = _Session()
     session.trust_env = False
     # One session serves many threads: a cookie of one answer has no business in the next request.
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))

@@ -42,7 +42,7 @@ FAILURES: Final = (requests.RequestException, pool.HTTPError, http.client.HTTPEx
 
 _TROUBLE = "The server or a proxy before it is in trouble. Try again; if it lasts, look at its status."
 _SIGN_IN = (
-    "No token was sent, or it is wrong or expired: set ARTIFACTORY_AUTH_SIGN_IN to a good one (`mlgov doctor` shows whose "
+    "No token was sent, or it is wrong or expired: set ARTIFACTORY_AUTH_TOKEN to a good one (`mlgov doctor` shows whose "
     "it is and until when). It is not tried again, because repeated failures lock the user out."
 )
 _RIGHTS = (
@@ -174,11 +174,9 @@ def failure_of(error: Exception, exchange: Exchange) -> tuple[RemoteError, BaseE
 
 def _tls(exchange: Exchange, cause: BaseException) -> RemoteError:
     text = clean(str(cause))
-    hint = (
-        "Give the CA certificate that signed the server's (REQUESTS_CA_BUNDLE); do not switch checking off."
-    )
-    if "WRONG_VERSION_NUMBER" in text or "RECORD_LAYER" in text:
-        hint = "The server speaks plain HTTP on this port. For a trial server on this machine set ARTIFACTORY_NO_SSL=true."
+    hint = "Give the certificate of the authority that signed the server's (MLGOV_CA_BUNDLE); never switch checking off."
+    if any(word in text for word in ("WRONG_VERSION_NUMBER", "RECORD_LAYER", "EOF")):
+        hint = "Perhaps the server speaks plain HTTP on this port: for a trial on this machine set ARTIFACTORY_NO_SSL=true."
     return exchange.error(TlsError, f"no trusted TLS connection: {text}", hint=hint)
 
 
@@ -209,6 +207,7 @@ def _connection(exchange: Exchange, cause: BaseException) -> RemoteError:
 _BY_EXCEPTION = (
     ((requests.exceptions.SSLError, pool.SSLError), _tls),
     ((requests.exceptions.ProxyError, pool.ProxyError), _proxy),
+    ((pool.NewConnectionError,), _connection),
     ((pool.IncompleteRead, http.client.IncompleteRead, requests.exceptions.ChunkedEncodingError), _cut_short),
     ((requests.exceptions.Timeout, pool.TimeoutError, TimeoutError), _timeout),
     ((http.client.RemoteDisconnected,), _connection),
