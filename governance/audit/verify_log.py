@@ -107,7 +107,7 @@ def check_signature(data: bytes, vkey: str) -> str:
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-    name, key_id, packed = vkey.strip().split("+", 2)
+    name, key_id, packed = vkey.removesuffix("\n").split("+", 2)
     raw = unbase64(packed)
     computed = hashlib.sha256(name.encode() + b"\n" + raw).digest()[:4]
     if computed.hex() != key_id or raw[0] != 1 or len(raw) != 33:

@@ -78,7 +78,7 @@ def test_repeated_failures_leave_no_gap_in_the_numbers() -> None:
     store.refuse = None
     fill(log, 1)
     assert numbers(store) == list(range(1, len(numbers(store)) + 1))
-    named = [name for found in log.find(kind=EntryKind.RECOVERY) for name in found.entry.body["ids"]]  # type: ignore[union-attr]
+    named = [str(name) for found in log.find(kind=EntryKind.RECOVERY) for name in found.entry.body["ids"]]  # type: ignore[union-attr]
     assert sorted(named) == sorted(row.id for row in store.find(Query(correlation="c")))
 
 

@@ -1,0 +1,192 @@
+"""A SQLite log against somebody who edits its file."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from governance.audit.log import AuditLog
+from governance.audit.merkle import leaf_hash
+from governance.audit.sqlite import SqliteStore
+from governance.errors import AuditBrokenError, AuditError, AuditUnavailableError
+from tests.audit_tools import fill, make_log
+
+TRIGGERS = (
+    "entry_update", "entry_delete", "tile_update", "tile_delete", "head_update", "head_delete", "evidence_update",
+)  # fmt: skip
+
+
+def open_log(path: Path) -> AuditLog:
+    return make_log(SqliteStore(path))
+
+
+@pytest.fixture(name="path")
+def filled(tmp_path: Path) -> Path:
+    log = open_log(tmp_path / "audit.sqlite")
+    fill(log, 9)
+    log.close()
+    return tmp_path / "audit.sqlite"
+
+
+def tamper(path: Path, *statements: str, values: tuple[object, ...] = ()) -> None:
+    """Edit the file as somebody would who knows about the triggers."""
+    connection = sqlite3.connect(path)
+    for trigger in TRIGGERS:
+        connection.execute(f"DROP TRIGGER {trigger}")
+    for statement in statements:
+        connection.execute(statement, values)
+    connection.commit()
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE entry SET data = x'00' WHERE seq = 3", "DELETE FROM entry WHERE seq = 9", "DELETE FROM head",
+        "UPDATE head SET size = 2", "DELETE FROM evidence", "INSERT OR REPLACE INTO head VALUES (1, 0, x'')",
+        "UPDATE entry SET subject = 'elsewhere'",
+    ],
+)  # fmt: skip
+def test_triggers_stop_mistakes(path: Path, statement: str) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute("INSERT INTO evidence VALUES ('a', 'b', 'c', 1, x'00')")
+    connection.execute("PRAGMA recursive_triggers = ON")
+    with pytest.raises(sqlite3.IntegrityError):
+        connection.execute(statement)
+    connection.close()
+
+
+def changed(data: bytes) -> bytes:
+    return data.replace(b'"done"', b'"nope"')
+
+
+@pytest.mark.parametrize(
+    ("statements", "index", "said"),
+    [
+        (("UPDATE entry SET data = CAST(replace(data, 'done', 'nope') AS BLOB) WHERE seq = 4",), 4, "the leaf hash differs"),
+        (("UPDATE entry SET subject = 'models/b' WHERE seq = 4",), 4, "filed under another subject"),
+        (("UPDATE entry SET kind = 'start' WHERE seq = 4",), 4, "filed under another kind"),
+        (("UPDATE entry SET at = '2020' WHERE seq = 4",), 4, "filed under another time"),
+        (("UPDATE entry SET correlation = 'x' WHERE seq = 4",), 4, "filed under another correlation"),
+        (("DELETE FROM entry WHERE seq = 4",), 4, "entries were removed or added"),
+        (("DELETE FROM entry WHERE seq = 9",), None, "the log's head speaks of 10 entries"),
+        (("UPDATE head SET frontier = zeroblob(64)",), None, "another root"),
+    ],
+)  # fmt: skip
+def test_the_first_bad_entry_is_named(
+    path: Path, statements: tuple[str, ...], index: int | None, said: str
+) -> None:
+    tamper(path, *statements)
+    log = open_log(path)
+    verification = log.verify()
+    assert said in str(verification.problems[0])
+    assert verification.problems[0].index == index
+    with pytest.raises(AuditBrokenError) as caught:
+        verification.require_good()
+    assert caught.value.index == index
+    log.close()
+
+
+def test_an_entry_and_its_hash_changed_together_show_in_the_root(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    data = changed(connection.execute("SELECT data FROM entry WHERE seq = 4").fetchone()[0])
+    connection.close()
+    tamper(path, "UPDATE entry SET data = ?, leaf = ? WHERE seq = 4", values=(data, leaf_hash(data)))
+    log = open_log(path)
+    assert "another root" in str(log.verify().problems[0])
+    log.close()
+
+
+def test_a_log_rewritten_as_a_whole_shows_against_a_remembered_root(tmp_path: Path) -> None:
+    honest = open_log(tmp_path / "a.sqlite")
+    fill(honest, 9)
+    remembered = {honest.checkpoint().size: honest.checkpoint().root}
+    honest.close()
+    forged = open_log(tmp_path / "b.sqlite")
+    fill(forged, 12, subject="models/b")
+    assert forged.verify().is_good
+    verification = forged.verify(remembered)
+    assert "it was rewritten" in str(verification.problems[0])
+    assert verification.problems[0].index == 9
+    forged.close()
+
+
+def test_a_rolled_back_log_shows_against_a_remembered_root(tmp_path: Path) -> None:
+    log = open_log(tmp_path / "a.sqlite")
+    fill(log, 3)
+    verification = log.verify({100: b"\x00" * 32})
+    assert "a remembered tree had 100 entries; the log now ends at 4" in str(verification.problems[0])
+    log.close()
+
+
+@pytest.mark.parametrize(
+    "statement", ["DELETE FROM entry WHERE seq = 9", "INSERT INTO entry SELECT 10, 'x', at, kind, '', '', leaf, data FROM entry WHERE seq = 1"]
+)  # fmt: skip
+def test_nothing_is_appended_to_a_log_whose_head_disagrees(path: Path, statement: str) -> None:
+    tamper(path, statement)
+    log = open_log(path)
+    with pytest.raises(AuditBrokenError, match="entries were removed or added"):
+        fill(log, 1)
+    log.close()
+
+
+@pytest.mark.parametrize(
+    ("wreck", "said"),
+    [
+        (lambda path: path.write_bytes(b"not a database, but long enough to look" * 30), "damaged"),
+        (lambda path: path.write_bytes(path.read_bytes()[:3000]), "damaged"),
+        (lambda path: path.write_bytes(path.read_bytes()[:4096] + b"\xff" * 8192 + path.read_bytes()[12288:]), "damaged"),
+    ],
+)  # fmt: skip
+def test_a_wrecked_file_is_refused(path: Path, wreck: Callable[[Path], object], said: str) -> None:
+    wreck(path)
+    with pytest.raises(AuditError, match=said):  # noqa: PT012 - any of the steps may see it first
+        log = open_log(path)
+        try:
+            fill(log, 1)
+            log.verify().require_good()
+        finally:
+            log.close()
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / "other.sqlite")
+    connection.execute("CREATE TABLE mine (a)")
+    connection.commit()
+    connection.close()
+    with pytest.raises(AuditBrokenError, match="not an audit log"):
+        SqliteStore(tmp_path / "other.sqlite")
+
+
+def test_a_newer_version_is_refused(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(AuditBrokenError, match="version 99"):
+        SqliteStore(path)
+
+
+def test_a_file_replaced_while_in_use_is_noticed_before_anything_is_lost(path: Path) -> None:
+    log = open_log(path)
+    fill(log, 1)
+    path.unlink()
+    with pytest.raises(AuditError, match=r"replaced|No such file"):
+        fill(log, 1)
+    path.write_bytes(b"")
+    with pytest.raises(AuditError, match="replaced"):
+        fill(log, 1)
+    log.close()
+
+
+def test_a_missing_log_is_not_made_when_only_reading(tmp_path: Path) -> None:
+    with pytest.raises(AuditUnavailableError, match="no audit log"):
+        SqliteStore(tmp_path / "none.sqlite", may_create=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_new_log_is_private(path: Path) -> None:
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.with_name("audit.sqlite.lock").stat().st_mode & 0o777 == 0o600

@@ -1,0 +1,189 @@
+"""The SQLite log where things break: killed processes, full disks, a crowd of writers, a clock set back."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from governance.audit.entry import EntryKind, parse_entry
+from governance.audit.log import AuditLog
+from governance.audit.sqlite import SqliteStore
+from governance.errors import AuditUnavailableError
+from tests.audit_tools import Clock, body, fill, make_log
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def start_worker(where: Path, name: str, count: int) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tests.audit_worker", str(where), name, str(count)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+
+def stored_ids(path: Path) -> set[str]:
+    log = make_log(SqliteStore(path, may_create=False))
+    verification = log.verify()
+    assert verification.problems == ()
+    found = {stored.entry.id for stored in log.find()}
+    log.close()
+    return found
+
+
+def kill_loop(path: Path, wanted: int) -> tuple[int, int]:
+    """Kill writers at random moments until `wanted` entries were confirmed. Returns how many were, and the kills."""
+    confirmed: set[str] = set()
+    rounds = 0
+    chance = random.Random(rounds)
+    while len(confirmed) < wanted:
+        workers = [start_worker(path, f"k{rounds}-{n}", 10_000) for n in range(2)]
+        lines: list[str] = []
+        target = chance.randint(1, max(2, wanted // 4))
+        for line in workers[0].stdout or ():
+            lines.append(line)
+            if len(lines) >= target:
+                break
+        for worker in workers:
+            worker.send_signal(signal.SIGKILL)
+        for worker in workers:
+            rest, _ = worker.communicate()
+            lines += rest.splitlines(keepends=True)
+        confirmed |= {line.strip() for line in lines if line.endswith("\n")}
+        rounds += 1
+        assert confirmed <= stored_ids(path), "confirmed entries are missing"
+    return len(confirmed), rounds * 2
+
+
+def test_entries_confirmed_before_a_kill_are_there_after_it(tmp_path: Path) -> None:
+    kill_loop(tmp_path / "audit.sqlite", 300)
+
+
+@pytest.mark.long
+def test_ten_thousand_confirmed_entries_survive_kills(tmp_path: Path) -> None:
+    confirmed, kills = kill_loop(tmp_path / "audit.sqlite", 10_000)
+    print(f"{confirmed} confirmed, {kills} kills, 0 missing")
+
+
+def test_eight_processes_take_turns(tmp_path: Path) -> None:
+    path = tmp_path / "audit.sqlite"
+    workers = [start_worker(path, f"p{n}", 60) for n in range(8)]
+    confirmed = [worker.communicate(timeout=120)[0].split() for worker in workers]
+    assert [worker.returncode for worker in workers] == [0] * 8
+    assert [len(ids) for ids in confirmed] == [60] * 8
+    assert {one for ids in confirmed for one in ids} <= stored_ids(path)
+    log = make_log(SqliteStore(path))
+    assert log.verify().size == 8 * 61
+    log.close()
+
+
+def test_sixty_four_producers_leave_no_gap_in_their_numbers(tmp_path: Path) -> None:
+    log = AuditLog(SqliteStore(tmp_path / "audit.sqlite"), now=lambda: datetime.now(UTC), instance="hammer")
+    wanted = 64 * 20
+
+    def work(name: int) -> None:
+        for n in range(20):
+            log.append(EntryKind.OUTCOME, body(f"{name}-{n}"), subject=f"models/{name}", correlation="c")
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in range(64)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    counts = Counter(stored.entry.subject for stored in log.find(kind=EntryKind.OUTCOME))
+    assert set(counts.values()) == {20}
+    numbers = sorted(parse_entry(row.data).writer.n for row in log.store.rows(0, 10_000))
+    assert numbers == list(range(1, wanted + 2))
+    assert log.verify().problems == ()
+    log.close()
+
+
+def test_a_clock_set_back_is_noted_and_breaks_nothing(tmp_path: Path) -> None:
+    clock = Clock()
+    log = make_log(SqliteStore(tmp_path / "audit.sqlite"), now=clock)
+    fill(log, 3)
+    clock.at -= timedelta(days=400)
+    fill(log, 3)
+    verification = log.verify()
+    assert verification.is_good
+    assert len(verification.notes) == 3
+    assert "is behind an earlier entry" in str(verification.notes[0])
+    log.close()
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("mount") is None, reason="mounting a small disk needs root"
+)
+def test_a_full_disk_refuses_and_recovers(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(disk)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if mounted.returncode:
+        pytest.skip(f"no tmpfs can be mounted here: {mounted.stderr.strip()}")
+    try:
+        log = make_log(SqliteStore(disk / "audit.sqlite"))
+        confirmed = fill(log, 20)
+        (disk / "ballast").write_bytes(b"x" * (200 << 10))
+        with pytest.raises(AuditUnavailableError, match="no space is left on its disk"):  # noqa: PT012 - at which append is open
+            for _ in range(2_000):
+                confirmed += fill(log, 1)
+        with pytest.raises(AuditUnavailableError):
+            fill(log, 1)
+        (disk / "ballast").unlink()
+        confirmed += fill(log, 3)
+        assert log.verify().problems == ()
+        assert set(confirmed) <= {stored.entry.id for stored in log.find()}
+        assert list(log.find(kind=EntryKind.RECOVERY))
+        log.close()
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_file_that_may_not_grow_refuses(tmp_path: Path) -> None:
+    """As with a quota: writing beyond the limit fails with EFBIG. In a child, since the limit is the process's."""
+    path = tmp_path / "audit.sqlite"
+    log = make_log(SqliteStore(path))
+    fill(log, 5)
+    log.close()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000))
+            log = make_log(SqliteStore(path))
+            try:
+                fill(log, 500)
+            except AuditUnavailableError:
+                code = 0
+        finally:
+            os._exit(code)
+    assert os.waitpid(child, 0)[1] == 0
+    log = make_log(SqliteStore(path))
+    assert log.verify().problems == ()
+    fill(log, 1)
+    log.close()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write read-only files")
+def test_a_read_only_log_refuses(tmp_path: Path) -> None:
+    path = tmp_path / "audit.sqlite"
+    log = make_log(SqliteStore(path))
+    fill(log, 1)
+    log.close()
+    path.chmod(0o400)
+    with pytest.raises(AuditUnavailableError):
+        fill(make_log(SqliteStore(path)), 1)
