@@ -196,11 +196,12 @@ class ArtifactoryClient(ServerClient):
     def _relocate(
         self, verb: str, source: tuple[str, str], target: tuple[str, str], *, idempotent: bool
     ) -> None:
-        # The server decodes `to` once as a query and once more as a path.
+        quoted(*target)  # checked by this, and decoded only once by the server, as a query
+        to = "/".join(part for part in target if part)
         answer = self._transport.call(
             "POST",
             f"api/{verb}/{quoted(*source)}",
-            params={"to": f"/{quoted(*target)}", "failFast": "1"},
+            params={"to": f"/{to}", "failFast": "1"},
             idempotent=idempotent,
         )
         for message in answer.read(wire.Messages).messages:
