@@ -1,0 +1,249 @@
+"""From documents to one bundle: what concerns several documents is checked here, each mistake at its own place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import Any, Generic, Protocol, TypeVar
+
+from governance.model.facts import FactSpec
+from governance.policy.casereading import read_suite
+from governance.policy.condition import AllOf, AnyOf, Compare, Condition, ListName, Not, Scope
+from governance.policy.documents import Policy, PolicyBundle, PolicySet, Rule, Suite, Waiver
+from governance.policy.layers import cycle_in, merge_sets
+from governance.policy.literals import LiteralError
+from governance.policy.mistakes import Located, Mistakes, Path
+from governance.policy.parsing import ListResolver
+from governance.policy.patterns import compile_glob
+from governance.policy.reading import Reader
+from governance.policy.schema import (
+    API_VERSION,
+    KINDS,
+    PolicyShape,
+    SetShape,
+    TestShape,
+    WaiverShape,
+    read_shape,
+)
+from governance.policy.waiver import check_waiver
+
+T = TypeVar("T")
+
+
+class Source(Located, Protocol):
+    """A document with its data."""
+
+    @property
+    def data(self) -> Any:
+        """The tree."""
+        ...
+
+
+@dataclass(slots=True)
+class _Entity(Generic[T]):
+    """A value with the document it came from, so that later mistakes find their place."""
+
+    value: T
+    document: Source
+    mistakes: Mistakes
+
+
+@dataclass(slots=True)
+class Assembler:
+    """Takes documents one by one, then checks them against each other."""
+
+    catalogue: Mapping[str, FactSpec]
+    _policies: dict[str, _Entity[Policy]] = field(default_factory=dict)
+    _sets: dict[str, _Entity[PolicySet]] = field(default_factory=dict)
+    _waivers: dict[str, _Entity[Waiver]] = field(default_factory=dict)
+    _suites: dict[str, _Entity[Suite]] = field(default_factory=dict)
+    _noted: list[tuple[Source, Mistakes]] = field(default_factory=list)
+
+    def add(self, document: Source) -> None:
+        """Read one document."""
+        mistakes = Mistakes()
+        self._noted.append((document, mistakes))
+        tree = document.data
+        if not isinstance(tree, dict):
+            mistakes.add((), "a document: a mapping with `apiVersion` and `kind`", got=tree)
+            return
+        if tree.get("apiVersion") != API_VERSION:
+            at: Path = ("apiVersion",) if "apiVersion" in tree else ()
+            mistakes.add(at, f"`apiVersion: {API_VERSION}`", got=tree.get("apiVersion"), among=[API_VERSION])
+            return
+        kind = tree.get("kind")
+        if not isinstance(kind, str) or kind not in KINDS:
+            at = ("kind",) if "kind" in tree else ()
+            mistakes.add(at, f"a kind: one of {', '.join(KINDS)}", got=kind, among=KINDS)
+            return
+        self._read(kind, document, mistakes)
+
+    def finish(self) -> PolicyBundle:
+        """Check the documents against each other. What comes out is sound only if `problems` is empty."""
+        policies = {name: entity.value for name, entity in self._policies.items()}
+        merged = self._merged_set()
+        self._check_lists(merged)
+        for entity in self._sets.values():
+            _check_references(entity.value, policies, entity.mistakes)
+        self._check_waivers(merged, policies)
+        for suite in self._suites.values():
+            _check_suite(suite.value, policies, suite.mistakes)
+        return PolicyBundle(
+            policies=tuple(policies[name] for name in sorted(policies)),
+            set=merged,
+            waivers=tuple(self._waivers[name].value for name in sorted(self._waivers)),
+            suites=tuple(self._suites[name].value for name in sorted(self._suites)),
+            catalogue=self.catalogue,
+        )
+
+    def problems(self) -> list[str]:
+        """All mistakes, in the order of documents and lines."""
+        return [line for document, mistakes in self._noted for line in mistakes.lines(document)]
+
+    def _read(self, kind: str, document: Source, mistakes: Mistakes) -> None:
+        shape = read_shape(KINDS[kind], document.data, mistakes)
+        reader = Reader(mistakes, self.catalogue)
+        if isinstance(shape, PolicyShape):
+            self._keep(self._policies, shape.metadata.name, reader.policy(shape), document, mistakes)
+        elif isinstance(shape, SetShape):
+            self._keep(self._sets, shape.metadata.name, reader.policy_set(shape), document, mistakes)
+        elif isinstance(shape, WaiverShape):
+            waiver = reader.waiver(shape)
+            if waiver is not None:
+                self._keep(self._waivers, waiver.name, waiver, document, mistakes)
+        elif isinstance(shape, TestShape):
+            suite = read_suite(shape, document.source, self.catalogue, mistakes)
+            self._keep(self._suites, suite.name, suite, document, mistakes)
+
+    def _keep(
+        self, kept: dict[str, _Entity[T]], name: str, value: T, document: Source, mistakes: Mistakes
+    ) -> None:
+        if name in kept:
+            first = kept[name].document
+            line, _ = first.place(("metadata", "name"))
+            expected = f"a name that is not taken; `{name}` stands in {first.source}:{line} already"
+            mistakes.add(("metadata", "name"), expected, got=name)
+            return
+        kept[name] = _Entity(value, document, mistakes)
+
+    def _merged_set(self) -> PolicySet | None:
+        if not self._sets:
+            return None
+        parents = {name: entity.value.extends for name, entity in self._sets.items()}
+        at: Path = ("spec", "extends")
+        for name, parent in parents.items():
+            if parent is not None and parent not in parents:
+                self._sets[name].mistakes.add(at, "the name of a set", got=parent, among=parents)
+        circle = cycle_in(parents)
+        if circle is not None:
+            self._sets[circle[0]].mistakes.add(at, f"no circle of sets; here {' extends '.join(circle)}")
+            return next(iter(self._sets.values())).value
+        roots = sorted(name for name, parent in parents.items() if parent is None)
+        for name in roots[1:]:
+            expected = f"one set, or `extends` in all but one; `{roots[0]}` stands beside this one"
+            self._sets[name].mistakes.add(("metadata", "name"), expected, got=name)
+        ordered = sorted(parents, key=lambda name: (_depth(name, parents), name))
+        return reduce(self._merge, (self._sets[name] for name in ordered[1:]), self._sets[ordered[0]].value)
+
+    def _merge(self, parent: PolicySet, child: _Entity[PolicySet]) -> PolicySet:
+        known = dict(parent.lists)
+        for name, values in child.value.lists:
+            if name in known and known[name] != values:
+                expected = f"a list that no other set has; a child may not change `{name}`"
+                child.mistakes.add(("spec", "lists", name), expected, key=True)
+        return merge_sets(parent, child.value)
+
+    def _check_lists(self, merged: PolicySet | None) -> None:
+        """Each named list is there, and suits each fact it is compared with."""
+        lists = dict(merged.lists) if merged else {}
+        scope = Scope(self.catalogue)
+        for entity in self._policies.values():
+            for rule in entity.value.rules:
+                if rule.when is not None and _names_list(rule.when):
+                    at = _rule_path(entity.document.data, rule)
+                    ListResolver(lists, _list_note(entity.mistakes, at, lists)).resolve(rule.when, scope)
+
+    def _check_waivers(self, merged: PolicySet | None, policies: Mapping[str, Policy]) -> None:
+        from governance.policy.documents import WaiverRules
+
+        rules = {
+            f"{policy.name}/{rule.id}": (policy, rule)
+            for policy in policies.values()
+            for rule in policy.rules
+        }
+        for entity in self._waivers.values():
+            waiver = entity.value
+            policy, rule = rules.get(waiver.rule, (None, None))
+            if rule is None and waiver.revoked_at is None:
+                expected = "the full name of a rule; revoke a waiver whose rule is gone"
+                entity.mistakes.add(("spec", "rule"), expected, got=waiver.rule, among=rules)
+            owner = policy.owner if policy else None
+            check_waiver(waiver, rule, owner, merged.waivers if merged else WaiverRules(), entity.mistakes)
+
+
+def _check_references(one: PolicySet, policies: Mapping[str, Policy], mistakes: Mistakes) -> None:
+    names: dict[str, str | None] = {}
+    for layer in one.layers or ():
+        if layer.name in names:
+            mistakes.add(("spec", "layers"), "each layer once", got=layer.name)
+        names[layer.name] = layer.extends
+    for layer in one.layers or ():
+        if layer.extends is not None and layer.extends not in names:
+            mistakes.add(
+                ("spec", "layers"), f"a layer that `{layer.name}` extends", got=layer.extends, among=names
+            )
+        _check_globs(layer.policies, policies, ("spec", "layers"), mistakes)
+    circle = cycle_in(names)
+    if circle is not None:
+        mistakes.add(("spec", "layers"), f"no circle of layers; here {' extends '.join(circle)}")
+    for binding in one.bindings or ():
+        _check_globs(binding.policies, policies, ("spec", "bindings"), mistakes)
+
+
+def _check_suite(suite: Suite, policies: Mapping[str, Policy], mistakes: Mistakes) -> None:
+    _check_globs(suite.policies or (), policies, ("spec", "policies"), mistakes)
+
+
+def _check_globs(
+    globs: tuple[str, ...], policies: Mapping[str, Policy], path: Path, mistakes: Mistakes
+) -> None:
+    """A name without a wildcard must be there; a glob may be ahead of its policies."""
+    for glob in globs:
+        if "*" not in glob and "?" not in glob and not any(compile_glob(glob)(name) for name in policies):
+            mistakes.add(path, "the name of a policy", got=glob, among=policies)
+
+
+def _names_list(condition: Condition) -> bool:
+    if isinstance(condition, AllOf | AnyOf):
+        return any(map(_names_list, condition.parts))
+    if isinstance(condition, Compare):
+        return isinstance(condition.operand, ListName)
+    return _names_list(condition.part if isinstance(condition, Not) else condition.where)
+
+
+def _list_note(
+    mistakes: Mistakes, path: Path, lists: Mapping[str, object]
+) -> Callable[[str, LiteralError | None], None]:
+    def note(name: str, error: LiteralError | None) -> None:
+        if error is None:
+            mistakes.add(path, "the name of a list of the policy set", got=name, among=lists)
+        else:
+            mistakes.add(path, f"a list whose values are each {error.expected}", got=name)
+
+    return note
+
+
+def _rule_path(tree: Any, rule: Rule) -> Path:
+    """Where the rule's condition stands in the file. Rules of the shorthand stand nowhere."""
+    for place, one in enumerate(tree["spec"].get("rules", ())):
+        if one.get("id") == rule.id:
+            return ("spec", "rules", place, "when")
+    return ("spec",)
+
+
+def _depth(name: str, parents: Mapping[str, str | None]) -> int:
+    depth, parent = 0, parents[name]
+    while parent is not None and parent in parents:
+        depth, parent = depth + 1, parents[parent]
+    return depth

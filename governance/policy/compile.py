@@ -1,0 +1,267 @@
+"""From a bundle to a compiled policy: closures behind an index, the canonical document, and its digest.
+
+A compiled policy is immutable and safe to share between threads. Its `document` holds everything that a verdict
+depends on; `from_document` makes the same compiled policy of it years later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from governance.errors import PolicyInvalidError
+from governance.model.canonical import CanonicalError, canonical_bytes, canonical_digest, parse_canonical
+from governance.model.digest import Sha256
+from governance.model.facts import FactSpec
+from governance.model.request import Actor, Request
+from governance.model.verdict import Effect, Mode, Verdict
+from governance.policy.cel import compile_expression
+from governance.policy.compiled import CompiledRule, compile_rule
+from governance.policy.condition import Condition, Scope, Test
+from governance.policy.documents import Binding, OutageRule, Policy, PolicyBundle, PolicySet, Waiver
+from governance.policy.environments import is_production, normal_environment
+from governance.policy.index import Index, build_index
+from governance.policy.layers import policies_in_force
+from governance.policy.load import bundle_from_trees
+from governance.policy.parsing import ListResolver
+from governance.policy.patterns import TextTest, compile_glob
+from governance.policy.printing import bundle_tree, spec_from_tree, with_floats
+from governance.policy.waiver import fits_actor
+
+_MAX_PLANS = 512
+_STRICTNESS = {Mode.OBSERVE: 0, Mode.WARN: 1, Mode.ENFORCE: 2}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompiledPolicyPart:
+    """One policy, ready to be bound."""
+
+    policy: Policy
+    number: int
+    repositories: tuple[TextTest, ...] | None
+    environments: tuple[TextTest, ...] | None
+    rules: tuple[int, ...]
+
+    def binds(self, action: str, environment: str, repository: str, kind: str) -> bool:
+        """Whether the policy binds such a request, the actor aside."""
+        match = self.policy.match
+        return (
+            (match.actions is None or action in match.actions)
+            and (match.kinds is None or kind in match.kinds)
+            and (self.repositories is None or any(test(repository) for test in self.repositories))
+            and (self.environments is None or any(test(environment) for test in self.environments))
+        )
+
+    def binds_actor(self, actor: Actor) -> bool:
+        """Whether the policy binds requests of the actor."""
+        actors = self.policy.match.actors
+        return actors is None or any(fits_actor(pattern, actor) for pattern in actors)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What binds one sort of request: the policies by name, their modes, and the rules that no index serves."""
+
+    parts: tuple[CompiledPolicyPart, ...]
+    modes: Mapping[str, Mode]
+    always: tuple[int, ...]
+    numbers: frozenset[int]
+    whole: bool
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the policies."""
+        return tuple(part.policy.name for part in self.parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompiledPolicy:
+    """All policies in force, ready to judge. Made by `compile_bundle` and `from_document`."""
+
+    digest: Sha256
+    document: bytes = field(repr=False)
+    bundle: PolicyBundle = field(repr=False)
+    rules: tuple[CompiledRule, ...] = field(repr=False)
+    parts: tuple[CompiledPolicyPart, ...] = field(repr=False)
+    index: Index = field(repr=False)
+    waivers: Mapping[str, tuple[Waiver, ...]] = field(repr=False)
+    _plans: dict[tuple[str, str, str, str], Plan] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def revision(self) -> int | None:
+        """Revision of the policy set; None where there is no set."""
+        return self.bundle.set.revision if self.bundle.set else None
+
+    @property
+    def catalogue(self) -> Mapping[str, FactSpec]:
+        """The facts the policy was checked against."""
+        return self.bundle.catalogue
+
+    def plan_for(self, request: Request) -> Plan:
+        """What binds the request. Remembered for each sort of request, up to a bound."""
+        artifact = request.artifact
+        key = (request.action.value, request.environment, artifact.repository, artifact.kind.value)
+        plan = self._plans.get(key)
+        if plan is None:
+            plan = self._plan(*key)
+            if len(self._plans) < _MAX_PLANS:
+                self._plans[key] = plan
+        if any(part.policy.match.actors is not None for part in plan.parts):
+            return self._for_actor(plan, request.actor)
+        return plan
+
+    def mode_for(self, request: Request, verdict: Verdict | None = None) -> Mode:
+        """What is to be done with a verdict on this request.
+
+        Policies may be bound in different modes. With the verdict given, the mode is that of the strictest-bound
+        policy that objects, so that a policy on trial does not shut the door that another one holds. Without it, the
+        strictest mode of all. A request that no policy binds is enforced: its verdict says block or warn by itself.
+        """
+        modes = self.plan_for(request).modes
+        if verdict is not None:
+            objecting = [name for name, decision in verdict.by_policy if decision >= Effect.QUARANTINE]
+            modes = {name: modes[name] for name in objecting if name in modes} or modes
+        return max(modes.values(), key=_STRICTNESS.__getitem__, default=Mode.ENFORCE)
+
+    def outage_rule(self, environment: str) -> OutageRule:
+        """What is done in this environment when a source of facts cannot be reached. Refuse, unless the set says."""
+        rules = dict(self.bundle.set.outage) if self.bundle.set else {}
+        return rules.get(normal_environment(environment), OutageRule())
+
+    def with_waivers(self, waivers: Iterable[Waiver]) -> CompiledPolicy:
+        """The same policy with the waivers of a register beside its own. A name known already keeps its waiver."""
+        own = {waiver.name for waiver in self.bundle.waivers}
+        added = tuple(waiver for waiver in waivers if waiver.name not in own)
+        if not added:
+            return self
+        bundle = replace(self.bundle, waivers=(*self.bundle.waivers, *added))
+        document, digest = _document(bundle)
+        return replace(
+            self, bundle=bundle, document=document, digest=digest, waivers=_by_rule(bundle.waivers), _plans={}
+        )
+
+    def _plan(self, action: str, environment: str, repository: str, kind: str) -> Plan:
+        normal = normal_environment(environment)
+        modes: dict[str, Mode] = {}
+        parts = []
+        for part in self.parts:
+            mode = mode_of(part.policy.name, normal, self.bundle.set)
+            if mode is not None and part.binds(action, normal, repository, kind):
+                parts.append(part)
+                modes[part.policy.name] = mode
+        return self._planned(parts, modes)
+
+    def _planned(self, parts: Sequence[CompiledPolicyPart], modes: Mapping[str, Mode]) -> Plan:
+        numbers = frozenset(part.number for part in parts)
+        whole = len(numbers) == len(self.parts)
+        always = self.index.always
+        if not whole:
+            always = tuple(rule for rule in always if self.rules[rule].policy in numbers)
+        return Plan(parts=tuple(parts), modes=dict(modes), always=always, numbers=numbers, whole=whole)
+
+    def _for_actor(self, plan: Plan, actor: Actor) -> Plan:
+        parts = [part for part in plan.parts if part.binds_actor(actor)]
+        if len(parts) == len(plan.parts):
+            return plan
+        return self._planned(parts, {part.policy.name: plan.modes[part.policy.name] for part in parts})
+
+
+def mode_of(policy: str, environment: str, policies: PolicySet | None) -> Mode | None:
+    """The mode in which a policy is bound in an environment (in normal form), or None where it is not bound.
+
+    Without bindings: observe, and enforce in production. Where several bindings meet, the strictest counts, so that
+    their order does not matter and a child set cannot loosen its parent's.
+    """
+    if policies is None or policies.bindings is None:
+        return Mode.ENFORCE if is_production(environment) else Mode.OBSERVE
+    modes = [one.mode for one in policies.bindings if _binds(one, policy, environment)]
+    return max(modes, key=_STRICTNESS.__getitem__, default=None)
+
+
+def _binds(binding: Binding, policy: str, environment: str) -> bool:
+    return any(compile_glob(one)(policy) for one in binding.policies) and any(
+        compile_glob(one)(environment) for one in binding.environments
+    )
+
+
+def compile_bundle(bundle: PolicyBundle) -> CompiledPolicy:
+    """Compile what the loader checked."""
+    scope = Scope(bundle.catalogue)
+    lists = dict(bundle.set.lists) if bundle.set else {}
+    resolver = ListResolver(lists, _unresolved)
+    rules: list[CompiledRule] = []
+    conditions: list[Condition | None] = []
+    parts: list[CompiledPolicyPart] = []
+    for number, policy in enumerate(policies_in_force(bundle)):
+        first = len(rules)
+        for rule in policy.rules:
+            when = resolver.resolve(rule.when, scope) if rule.when is not None else None
+            conditions.append(when)
+            rules.append(
+                compile_rule(
+                    policy,
+                    rule,
+                    number=number,
+                    when=when,
+                    scope=scope,
+                    cel=_expression(rule.expression, bundle),
+                )
+            )
+        parts.append(_part(number, policy, tuple(range(first, len(rules)))))
+    document, digest = _document(bundle)
+    return CompiledPolicy(
+        digest=digest,
+        document=document,
+        bundle=bundle,
+        rules=tuple(rules),
+        parts=tuple(parts),
+        index=build_index(conditions, scope),
+        waivers=_by_rule(bundle.waivers),
+    )
+
+
+def from_document(document: bytes) -> CompiledPolicy:
+    """The compiled policy behind a recorded document. Raises `PolicyInvalidError`."""
+    try:
+        tree: Any = parse_canonical(document)
+        facts = [spec_from_tree(one) for one in tree["facts"]]
+        trees = [with_floats(one) for one in tree["documents"]]
+    except (CanonicalError, KeyError, TypeError, ValueError) as error:
+        raise PolicyInvalidError(
+            [f"(document):1:1: expected a compiled policy's document, got {error}"]
+        ) from error
+    return compile_bundle(bundle_from_trees(trees, facts=facts))
+
+
+def _part(number: int, policy: Policy, rules: tuple[int, ...]) -> CompiledPolicyPart:
+    match = policy.match
+    return CompiledPolicyPart(
+        policy=policy,
+        number=number,
+        repositories=None if match.repositories is None else tuple(map(compile_glob, match.repositories)),
+        environments=None if match.environments is None else tuple(map(compile_glob, match.environments)),
+        rules=rules,
+    )
+
+
+def _expression(text: str | None, bundle: PolicyBundle) -> Test | None:
+    if text is None:
+        return None
+    return compile_expression(text, bundle.catalogue)
+
+
+def _document(bundle: PolicyBundle) -> tuple[bytes, Sha256]:
+    tree = bundle_tree(bundle)
+    return canonical_bytes(tree), canonical_digest(tree)
+
+
+def _by_rule(waivers: Sequence[Waiver]) -> dict[str, tuple[Waiver, ...]]:
+    found: dict[str, list[Waiver]] = {}
+    for waiver in sorted(waivers, key=lambda one: one.name):
+        found.setdefault(waiver.rule, []).append(waiver)
+    return {rule: tuple(ones) for rule, ones in found.items()}
+
+
+def _unresolved(name: str, _error: object) -> None:
+    raise LookupError(f"list `{name}` passed the loader and is not there")

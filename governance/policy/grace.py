@@ -1,0 +1,62 @@
+"""Grace: for how long a match only warns, counted from the day each finding reached us, never from its publication."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from governance.model.request import Request, utc_text
+from governance.policy.closures import items_of
+from governance.policy.compiled import CompiledRule
+from governance.policy.condition import Record
+from governance.policy.environments import normal_environment
+from governance.policy.literals import time_key
+from governance.policy.quantifying import FIRST_SEEN
+
+
+def grace_until(rule: CompiledRule, request: Request, facts: Record) -> str | None:
+    """When the grace of the first of the matching items ends; None where the match is not, or no longer, in grace.
+
+    Every ground of the match must be in grace: with the items in grace left out, the rule must be false. An item
+    whose `first_seen` is not known, or lies in the future, has no grace.
+    """
+    span = rule.grace.get(normal_environment(request.environment))
+    if span is None:
+        return None
+    ends: list[datetime] = []
+    left: dict[str, object] = {}
+    for witness in rule.witnesses:
+        items = items_of(facts, witness.collection)
+        if not witness.has_first_seen or items is None:
+            continue
+        kept = []
+        for item in items:
+            end = _end(item, span, request.at)
+            if end is not None and witness.where(item, facts) is not False:
+                ends.append(end)
+            else:
+                kept.append(item)
+        left[witness.collection] = kept
+    if not ends:
+        return None
+    remaining = _without(facts, left)
+    return None if rule.test(remaining, remaining) is not False else utc_text(min(ends))
+
+
+def _end(item: Record, span: int, at: datetime) -> datetime | None:
+    seen = item.get(FIRST_SEEN)
+    first = time_key(seen) if isinstance(seen, str) else None
+    if first is None or first > at:
+        return None
+    end = first + timedelta(seconds=span)
+    return end if at < end else None
+
+
+def _without(facts: Record, left: dict[str, object]) -> Record:
+    from governance.model.facts import Collection
+
+    remaining = dict(facts)
+    for name, items in left.items():
+        value = facts.get(name)
+        if isinstance(value, Collection) and isinstance(items, list):
+            remaining[name] = Collection(tuple(items), value.missing)
+    return remaining

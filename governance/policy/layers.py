@@ -1,0 +1,73 @@
+"""Layers and sets: which policies are in force, and how a child set meets its parent. A child can only tighten.
+
+Since the strictest policy wins, a policy added by a child can only tighten; what could loosen is refused or ignored: a
+child's list of a name that the parent has (refused), its milder bindings, longer outages and laxer waiver rules (the
+stricter of the two counts).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from governance.policy.documents import Layer, OutageRule, Policy, PolicyBundle, PolicySet, WaiverRules
+from governance.policy.patterns import compile_glob
+
+
+def policies_in_force(bundle: PolicyBundle) -> tuple[Policy, ...]:
+    """The policies that some layer names, by name; all of them where the set has no layers."""
+    ordered = sorted(bundle.policies, key=lambda policy: policy.name)
+    if bundle.set is None or bundle.set.layers is None:
+        return tuple(ordered)
+    globs = [compile_glob(glob) for layer in bundle.set.layers for glob in layer.policies]
+    return tuple(policy for policy in ordered if any(fits(policy.name) for fits in globs))
+
+
+def cycle_in(parents: Mapping[str, str | None]) -> tuple[str, ...] | None:
+    """The names on a circle of `extends`, or None."""
+    for start in sorted(parents):
+        seen: list[str] = []
+        name: str | None = start
+        while name is not None and name in parents:
+            if name in seen:
+                return (*seen[seen.index(name) :], name)
+            seen.append(name)
+            name = parents[name]
+    return None
+
+
+def merge_sets(parent: PolicySet, child: PolicySet) -> PolicySet:
+    """One set that says what both say, the stricter of the two wherever they differ."""
+    return replace(
+        child,
+        extends=parent.extends,
+        revision=max(parent.revision, child.revision),
+        layers=_layers(parent.layers, child.layers),
+        bindings=None if parent.bindings is None else (*parent.bindings, *(child.bindings or ())),
+        outage=tuple(sorted(_outage(dict(parent.outage), dict(child.outage)).items())),
+        waivers=WaiverRules(
+            max_days=min(parent.waivers.max_days, child.waivers.max_days),
+            approvals=max(parent.waivers.approvals, child.waivers.approvals),
+            self_approval=parent.waivers.self_approval and child.waivers.self_approval,
+        ),
+        lists=tuple(sorted({**dict(child.lists), **dict(parent.lists)}.items())),
+    )
+
+
+def _layers(parent: tuple[Layer, ...] | None, child: tuple[Layer, ...] | None) -> tuple[Layer, ...] | None:
+    """A parent without layers has every policy in force already."""
+    return None if parent is None or child is None else (*parent, *child)
+
+
+def _outage(parent: Mapping[str, OutageRule], child: Mapping[str, OutageRule]) -> dict[str, OutageRule]:
+    """Where the parent says nothing, it refuses: a child may not open what it left shut."""
+    merged: dict[str, OutageRule] = {}
+    for environment, rule in parent.items():
+        other = child.get(environment)
+        merged[environment] = rule if other is None else _stricter((rule, other))
+    return merged
+
+
+def _stricter(rules: Iterable[OutageRule]) -> OutageRule:
+    ages = [rule.max_age for rule in rules]
+    return OutageRule(max_age=None if None in ages else min(age for age in ages if age is not None))

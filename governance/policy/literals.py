@@ -1,0 +1,136 @@
+"""The values written in policy files, read by the type of the fact they are compared with.
+
+Each literal has one normal form (a duration is whole seconds, a time is RFC 3339 in UTC with six digits, a licence its
+SPDX id in lower case), so that two spellings of one policy have one digest.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TypeAlias
+
+from governance.model.facts import FactSpec, FactType
+from governance.model.request import parse_utc, utc_text
+from governance.model.verdict import Severity
+from governance.policy.licences import known_licences, parse_licence
+from governance.policy.names import parse_purl
+
+Literal: TypeAlias = "str | int | float | bool"
+
+_DURATION = re.compile(r"(\d{1,9})(s|m|h|d|w)")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z")
+_MAX_TEXT = 1000
+SEVERITIES = tuple(severity.word for severity in Severity)
+
+
+class LiteralError(ValueError):
+    """A value that does not suit the fact. `expected` says what does; `among` are the valid names, if they are few."""
+
+    def __init__(self, expected: str, among: Sequence[str] = ()) -> None:
+        super().__init__(expected)
+        self.expected = expected
+        self.among = among
+
+
+def parse_literal(spec: FactSpec, value: object) -> Literal:
+    """`value` in the normal form of the fact's type. Raises `LiteralError`."""
+    kind = spec.type
+    if kind is FactType.BOOLEAN:
+        if isinstance(value, bool):
+            return value
+        raise LiteralError("`true` or `false`")
+    if kind in {FactType.INTEGER, FactType.SCORE}:
+        return _number(kind, value)
+    if not isinstance(value, str) or not value or len(value) > _MAX_TEXT:
+        raise LiteralError(_TEXT_FORMS.get(kind, "a text in quotes"))
+    if spec.values and value not in spec.values:
+        raise LiteralError(f"one of {', '.join(spec.values)}", spec.values)
+    return _from_text(kind, value)
+
+
+def parse_duration(value: object) -> int:
+    """Whole seconds of `90s`, `15m`, `12h`, `7d`, `2w`. Raises `LiteralError`."""
+    found = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if not found:
+        raise LiteralError("a duration such as `12h` or `7d`")
+    return int(found[1]) * _UNITS[found[2]]
+
+
+def duration_text(seconds: int) -> str:
+    """The shortest text that `parse_duration` reads as `seconds`."""
+    for unit in ("w", "d", "h", "m"):
+        if seconds and seconds % _UNITS[unit] == 0:
+            # Weeks are read and not written: people count in days.
+            return f"{seconds // _UNITS['d']}d" if unit == "w" else f"{seconds // _UNITS[unit]}{unit}"
+    return f"{seconds}s"
+
+
+def parse_time(value: object) -> datetime:
+    """`2026-11-20T00:00:00Z`. Raises `LiteralError`."""
+    if isinstance(value, str) and _TIME.fullmatch(value):
+        whole, _, fraction = value[:-1].partition(".")
+        try:
+            return parse_utc(f"{whole}.{fraction.ljust(6, '0')}Z")
+        except ValueError:
+            pass
+    raise LiteralError("a time in UTC such as `2026-11-20T00:00:00Z`")
+
+
+def time_key(value: str) -> datetime | None:
+    """A fact's time, or None where it is not RFC 3339."""
+    try:
+        at = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return at.astimezone(UTC) if at.tzinfo is not None else None
+
+
+def severity_key(value: object) -> int | None:
+    """The rank of a fact's severity, or None where it is no severity or itself says `unknown`."""
+    rank = _RANKS.get(value) if isinstance(value, str) else None
+    return None if rank == Severity.UNKNOWN else rank
+
+
+_RANKS = {severity.word: int(severity) for severity in Severity}
+
+_TEXT_FORMS = {
+    FactType.DURATION: "a duration such as `12h` or `7d`",
+    FactType.SEVERITY: f"one of {', '.join(SEVERITIES)}",
+    FactType.VERSION: "a version in quotes, such as `'3.10'` (a number would lose its last zero)",
+    FactType.LICENCE: "an SPDX licence id such as `Apache-2.0`",
+    FactType.PURL: "a package URL such as `pkg:pypi/name`",
+    FactType.TIME: "a time in UTC such as `2026-11-20T00:00:00Z`",
+}
+
+
+def _number(kind: FactType, value: object) -> int | float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise LiteralError("a whole number" if kind is FactType.INTEGER else "a number")
+    if kind is FactType.INTEGER:
+        if not isinstance(value, int):
+            raise LiteralError("a whole number")
+        return value
+    return float(value)
+
+
+def _from_text(kind: FactType, value: str) -> Literal:
+    if kind is FactType.DURATION:
+        return parse_duration(value)
+    if kind is FactType.TIME:
+        return utc_text(parse_time(value))
+    if kind is FactType.SEVERITY and value not in SEVERITIES:
+        raise LiteralError(_TEXT_FORMS[kind], SEVERITIES)
+    if kind is FactType.LICENCE:
+        licence = parse_licence(value)
+        if licence is None:
+            raise LiteralError("an SPDX licence id or `LicenseRef-...`", known_licences())
+        return licence
+    if kind is FactType.PURL:
+        purl = parse_purl(value)
+        if purl is None:
+            raise LiteralError(_TEXT_FORMS[kind])
+        return purl.text
+    return value

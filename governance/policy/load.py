@@ -1,0 +1,145 @@
+"""From files to a checked `PolicyBundle`. The only module of the policy room, with `source`, that reads files.
+
+Promises: every mistake of every file in one `PolicyInvalidError`, each with file, line and column; a bundle that came
+out of here compiles. Does not: read the environment or a clock; where policies lie is an argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from governance.errors import PolicyInvalidError
+from governance.model.facts import CATALOGUE, FactSpec, extended
+from governance.policy.assembling import Assembler
+from governance.policy.documents import PolicyBundle
+from governance.policy.strict_yaml import DEFAULT_LIMITS, Limits, YamlRefusedError, parse_yaml
+
+FOLDERS = (".governance", "policies")
+"""Where a repository keeps its policies."""
+
+_SUFFIXES = frozenset({".yaml", ".yml"})
+_MAX_FILES = 2000
+_MARK = b"mlgov/"
+
+
+def load_policies(
+    paths: Sequence[Path], *, catalogue: Mapping[str, FactSpec] = CATALOGUE, limits: Limits = DEFAULT_LIMITS
+) -> PolicyBundle:
+    """Everything in the files, and in the YAML files below the folders. Raises `PolicyInvalidError`."""
+    problems: list[str] = []
+    files: dict[str, bytes] = {}
+    for path in policy_paths(paths, problems):
+        try:
+            with path.open("rb") as stream:
+                files[str(path)] = stream.read(limits.size + 1)
+        except OSError as error:
+            problems.append(f"{path}:1:1: expected a file that can be read, got {error.strerror}")
+    return load_files(files, catalogue=catalogue, limits=limits, problems=problems)
+
+
+def load_files(
+    files: Mapping[str, bytes],
+    *,
+    catalogue: Mapping[str, FactSpec] = CATALOGUE,
+    limits: Limits = DEFAULT_LIMITS,
+    problems: Iterable[str] = (),
+) -> PolicyBundle:
+    """The same for files already read, such as those of a signed bundle. `problems` are mistakes found before."""
+    assembler = Assembler(catalogue)
+    found = list(problems)
+    for name in sorted(files):
+        try:
+            for document in parse_yaml(files[name], name, limits):
+                assembler.add(document)
+        except YamlRefusedError as error:
+            found.append(f"{name}:{error.line}:{error.column}: expected strict YAML, got {error.message}")
+    bundle = assembler.finish()
+    found.extend(assembler.problems())
+    if not bundle.policies and not found:
+        found.append(
+            f"{', '.join(sorted(files)) or '(nothing)'}:1:1: expected at least one document of kind Policy"
+        )
+    if found:
+        raise PolicyInvalidError(found)
+    return bundle
+
+
+def bundle_from_trees(trees: Iterable[Any], *, facts: Iterable[FactSpec] = ()) -> PolicyBundle:
+    """The bundle behind a canonical document. Raises `PolicyInvalidError`."""
+    assembler = Assembler(extended(facts))
+    for number, tree in enumerate(trees):
+        assembler.add(_Recorded(tree, number))
+    bundle = assembler.finish()
+    problems = assembler.problems()
+    if problems:
+        raise PolicyInvalidError(problems)
+    return bundle
+
+
+def policy_paths(paths: Sequence[Path], problems: list[str] | None = None) -> list[Path]:
+    """The policy files that `paths` stand for, sorted. What is not there is noted in `problems`."""
+    found: dict[Path, None] = {}
+    noted = problems if problems is not None else []
+    for path in paths:
+        if path.is_file():
+            found[path] = None
+        elif path.is_dir():
+            below = [file for file in sorted(path.rglob("*")) if _is_policy_file(file, path)]
+            if len(below) > _MAX_FILES:
+                noted.append(f"{path}:1:1: expected at most {_MAX_FILES} policy files, got {len(below)}")
+            found |= dict.fromkeys(below[:_MAX_FILES])
+        else:
+            noted.append(f"{path}:1:1: expected a folder or file of policies, got nothing")
+    return sorted(found)
+
+
+def discover(start: Path) -> Path | None:
+    """The policy folder of the repository around `start`: the first on the way up to the root, or to the folder that
+    holds `.git`. A Python package called `policies`, or one without our documents, is not it.
+    """
+    for folder in (start, *start.parents):
+        for name in FOLDERS:
+            candidate = folder / name
+            if candidate.is_dir() and _holds_policies(candidate):
+                return candidate
+        if (folder / ".git").exists():
+            return None
+    return None
+
+
+def _holds_policies(folder: Path) -> bool:
+    if (folder / "__init__.py").exists():
+        return False
+    for file in policy_paths([folder]):
+        try:
+            with file.open("rb") as stream:
+                if _MARK in stream.read(65_536):
+                    return True
+        except OSError:
+            continue
+    return False
+
+
+def _is_policy_file(file: Path, below: Path) -> bool:
+    hidden = any(part.startswith(".") for part in file.relative_to(below).parts)
+    return not hidden and file.suffix in _SUFFIXES and file.is_file()
+
+
+class _Recorded:
+    """A document that came from a record: it has no lines, only a number."""
+
+    def __init__(self, data: Any, number: int) -> None:
+        self.data = data
+        self.source = f"(document {number})"
+
+    def place(self, path: object, *, key: bool = False) -> tuple[int, int]:
+        """Records have no places."""
+        del path, key
+        return 1, 1
+
+    def written(self, path: object) -> str | None:
+        """Nor spellings."""
+        del path
+        return None

@@ -1,0 +1,399 @@
+"""The shape of the four kinds of document, as pydantic models: what keys there are, and which values they take.
+
+Conditions (`when`) are left as trees here; `parsing` reads them with the fact catalogue at hand. `read_shape` turns
+pydantic's errors into mistakes with places and suggestions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+from pydantic_core import ErrorDetails
+
+from governance.model.request import Action
+from governance.policy.literals import SEVERITIES
+from governance.policy.mistakes import Mistakes, Path, joined
+
+API_VERSION = "mlgov/v1"
+
+NAME_PATTERN = r"^[a-z0-9][a-z0-9.-]{0,62}$"
+WAIVER_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
+ENVIRONMENT_PATTERN = r"^[A-Za-z][A-Za-z0-9-]{0,31}$"
+RULE_PATTERN = r"^[a-z0-9][a-z0-9.-]{0,62}/[a-z0-9][a-z0-9.-]{0,62}$"
+DIGEST_PATTERN = r"^(sha256|dirhash1):[0-9a-f]{64}$"
+
+_FORMS = {
+    NAME_PATTERN: "a name of lower-case letters, digits, `-` and `.`, at most 63 long",
+    WAIVER_PATTERN: "a name of letters, digits, `-`, `_` and `.`, at most 63 long",
+    ENVIRONMENT_PATTERN: "an environment: letters, digits and `-`, at most 32 long",
+    RULE_PATTERN: "the full name of a rule: `policy/rule`",
+    DIGEST_PATTERN: "a digest: `sha256:` or `dirhash1:` and 64 lower-case hex digits",
+}
+
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+Environment = Annotated[str, Field(pattern=ENVIRONMENT_PATTERN)]
+Text = Annotated[str, Field(min_length=1, max_length=2000)]
+Glob = Annotated[str, Field(min_length=1, max_length=200)]
+Duration = Annotated[str, Field(description="a duration such as `12h` or `7d`", pattern=r"^\d{1,9}[smhdw]$")]
+Time = Annotated[str, Field(description="a time in UTC such as `2026-11-20T00:00:00Z`")]
+EffectWord = Literal["allow", "warn", "quarantine", "block"]
+SeverityWord = Literal["none", "unknown", "low", "medium", "high", "critical"]
+ActionWord = Literal["download", "load", "upload", "delete", "promote"]
+KindWord = Literal["model", "file", "folder", "dataset", "package", "image"]
+ModeWord = Literal["observe", "warn", "enforce"]
+Fixture = dict[str, Any]
+
+_FORMS[r"^\d{1,9}[smhdw]$"] = "a duration such as `12h` or `7d`"
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, alias_generator=to_camel, hide_input_in_errors=True
+    )
+
+
+class MetadataShape(_Shape):
+    """Who owns a policy, and which controls it serves."""
+
+    name: Name
+    title: Text | None = None
+    owner: Text | None = None
+    controls: list[Text] = []
+
+
+class MatchShape(_Shape):
+    """The requests a policy binds. A key left out binds all."""
+
+    actions: list[ActionWord] | None = Field(default=None, min_length=1)
+    repositories: list[Glob] | None = Field(default=None, min_length=1)
+    kinds: list[KindWord] | None = Field(default=None, min_length=1)
+    environments: list[Glob] | None = Field(default=None, min_length=1)
+    actors: list[Glob] | None = Field(
+        default=None, min_length=1, description="names, or groups as `group:name`; globs are allowed"
+    )
+
+
+class RuleShape(_Shape):
+    """One rule."""
+
+    id: Name
+    title: Text | None = None
+    effect: EffectWord
+    severity: SeverityWord = "medium"
+    waivable: Literal["never", "owners", "approvers"] = "approvers"
+    when: Any = Field(default=None)
+    condition: str | None = Field(default=None, min_length=1, max_length=2000, description="a CEL expression")
+    on_unknown: Literal["match", "skip"] | None = None
+    grace: dict[Environment, Duration] | None = Field(default=None, min_length=1)
+    retry_after: Duration | None = None
+    message: Text | None = None
+    remediation: Text | None = None
+
+
+class ShorthandShape(_Shape):
+    """What most teams want first. Each key stands for a rule."""
+
+    severity: SeverityWord | None = None
+    cvss: float | None = Field(default=None, ge=0, le=10)
+    malicious: Literal[True] | None = None
+    unsigned: Literal[True] | None = None
+    unscanned: Literal[True] | None = None
+    licences: list[Any] | None = Field(default=None, min_length=1)
+    packages: list[Any] | None = Field(default=None, min_length=1)
+    publishers: list[Any] | None = Field(default=None, min_length=1)
+    formats: list[Any] | None = Field(default=None, min_length=1)
+
+
+class AllowShape(_Shape):
+    """The allow shorthand: one rule, in which all keys must hold."""
+
+    publishers: list[Any] | None = Field(default=None, min_length=1)
+    formats: list[Any] | None = Field(default=None, min_length=1)
+    licences: list[Any] | None = Field(default=None, min_length=1)
+
+
+class PolicySpecShape(_Shape):
+    """What a policy says."""
+
+    match: MatchShape = MatchShape()
+    default: EffectWord
+    retry_after: Duration | None = None
+    rules: list[RuleShape] = []
+    allow: AllowShape | None = None
+    warn: ShorthandShape | None = None
+    quarantine: ShorthandShape | None = None
+    block: ShorthandShape | None = None
+
+
+class PolicyShape(_Shape):
+    """A policy."""
+
+    api_version: Literal["mlgov/v1"]
+    kind: Literal["Policy"]
+    metadata: MetadataShape
+    spec: PolicySpecShape
+
+
+class LayerShape(_Shape):
+    """A layer of policies. A layer that extends another adds to it, and can only tighten."""
+
+    name: Name
+    extends: Name | None = None
+    policies: list[Glob] = []
+
+
+class BindingShape(_Shape):
+    """Which policies hold where, and what is done with their verdicts."""
+
+    policies: list[Glob] = Field(min_length=1)
+    environments: list[Glob] = Field(min_length=1)
+    mode: ModeWord = "observe"
+
+
+class OutageShape(_Shape):
+    """What is done when a source of facts cannot be reached."""
+
+    action: Literal["block", "last-verdict"]
+    max_age: Duration | None = None
+
+
+class WaiverRulesShape(_Shape):
+    """What a waiver must have."""
+
+    max_days: int = Field(default=90, ge=1, le=3650)
+    approvals: int = Field(default=1, ge=1, le=20)
+    self_approval: bool = False
+
+
+class SetMetadataShape(_Shape):
+    """Name and revision of a set."""
+
+    name: Name
+    revision: int = Field(default=0, ge=0, le=2**31)
+    title: Text | None = None
+    owner: Text | None = None
+
+
+class SetSpecShape(_Shape):
+    """What a set says."""
+
+    extends: Name | None = None
+    layers: list[LayerShape] | None = Field(default=None, min_length=1)
+    bindings: list[BindingShape] | None = Field(default=None, min_length=1)
+    outage: dict[Environment, OutageShape] = {}
+    waivers: WaiverRulesShape = WaiverRulesShape()
+    lists: dict[Name, list[Any]] = {}
+
+
+class SetShape(_Shape):
+    """A set of policies: layers, bindings, outage, waivers and lists."""
+
+    api_version: Literal["mlgov/v1"]
+    kind: Literal["PolicySet"]
+    metadata: SetMetadataShape
+    spec: SetSpecShape
+
+
+class WaiverMetadataShape(_Shape):
+    """Name of a waiver."""
+
+    name: Annotated[str, Field(pattern=WAIVER_PATTERN)]
+
+
+class WaivedArtifactShape(_Shape):
+    """What is waived for: one artifact with exactly these bytes."""
+
+    ref: Text
+    digest: Annotated[str, Field(pattern=DIGEST_PATTERN)]
+
+
+class WaiverScopeShape(_Shape):
+    """Where and for whom. A key left out stands for all."""
+
+    environments: list[Glob] | None = Field(default=None, min_length=1)
+    actors: list[Glob] | None = Field(default=None, min_length=1)
+
+
+class RevocationShape(_Shape):
+    """A waiver that was taken back stays in the register."""
+
+    at: Time
+    by: Text
+    reason: Text | None = None
+
+
+class WaiverSpecShape(_Shape):
+    """What a waiver says."""
+
+    rule: Annotated[str, Field(pattern=RULE_PATTERN)]
+    artifact: WaivedArtifactShape
+    scope: WaiverScopeShape = WaiverScopeShape()
+    findings: Annotated[str, Field(pattern=DIGEST_PATTERN)] | None = None
+    reason: Text
+    ticket: Text | None = None
+    requested_by: Text
+    approved_by: list[Text] = Field(min_length=1)
+    starts: Time
+    expires: Time
+    revoked: RevocationShape | None = None
+
+
+class WaiverShape(_Shape):
+    """A dated exception for one rule and one artifact."""
+
+    api_version: Literal["mlgov/v1"]
+    kind: Literal["Waiver"]
+    metadata: WaiverMetadataShape
+    spec: WaiverSpecShape
+
+
+class ExpectShape(_Shape):
+    """What a case expects. `rules` are the fired rules that decide: those of the verdict's effect, in any order."""
+
+    verdict: EffectWord
+    rules: list[Text] | None = None
+    matched: list[Text] | None = None
+    waived: list[Text] | None = None
+    retryable: bool | None = None
+    message: Text | None = Field(default=None, description="a text that some finding's message contains")
+
+
+class CaseShape(_Shape):
+    """One case."""
+
+    name: Text
+    from_: Name | None = Field(default=None, alias="from")
+    set: Fixture = {}
+    unset: list[Text] = []
+    action: ActionWord
+    kind: KindWord = "model"
+    at: Time | None = None
+    environment: Text | None = None
+    actor: Text | None = None
+    groups: list[Text] = []
+    expect: ExpectShape
+
+
+class TestSpecShape(_Shape):
+    """Fixtures and cases. Tests never read the clock: `at` is the time."""
+
+    __test__: ClassVar[bool] = False  # not a test class for pytest
+
+    policies: list[Glob] | None = Field(default=None, min_length=1)
+    at: Time
+    environment: Text = "production"
+    fixtures: dict[Name, Fixture] = {}
+    cases: list[CaseShape] = Field(min_length=1)
+
+
+class TestMetadataShape(_Shape):
+    """Name of a suite."""
+
+    __test__: ClassVar[bool] = False
+
+    name: Name
+    title: Text | None = None
+
+
+class TestShape(_Shape):
+    """Cases of a policy."""
+
+    __test__: ClassVar[bool] = False
+
+    api_version: Literal["mlgov/v1"]
+    kind: Literal["PolicyTest"]
+    metadata: TestMetadataShape
+    spec: TestSpecShape
+
+
+KINDS: dict[str, type[_Shape]] = {
+    "Policy": PolicyShape,
+    "PolicySet": SetShape,
+    "Waiver": WaiverShape,
+    "PolicyTest": TestShape,
+}
+
+assert set(get_args(SeverityWord)) == set(SEVERITIES)
+assert set(get_args(ActionWord)) == {action.value for action in Action}
+
+S = TypeVar("S", bound=_Shape)
+
+
+def read_shape(shape: type[S], tree: object, mistakes: Mistakes) -> S | None:
+    """`tree` as `shape`, or None after noting every mistake."""
+    try:
+        return shape.model_validate(tree)
+    except ValidationError as error:
+        for detail in error.errors(include_url=False):
+            _note(shape, detail, mistakes)
+        return None
+
+
+_SIMPLE = {
+    "string_type": "a text (in quotes if it looks like a number)",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "`true` or `false`",
+}
+
+
+def _note(shape: type[BaseModel], detail: ErrorDetails, mistakes: Mistakes) -> None:
+    kind, path, got = (
+        detail["type"],
+        tuple(part for part in detail["loc"] if part != "[key]"),
+        detail["input"],
+    )
+    context = detail.get("ctx", {})
+    if kind == "missing":
+        mistakes.add(path[:-1], f"the key `{path[-1]}`, which is missing")
+    elif kind == "extra_forbidden":
+        known = _keys_at(shape, path[:-1])
+        mistakes.add(path, f"one of the keys {joined(known)}", got=str(path[-1]), among=known, key=True)
+    elif kind == "literal_error":
+        words = [word.strip("'") for word in str(context["expected"]).replace(" or ", ", ").split(", ")]
+        mistakes.add(path, f"one of {', '.join(words)}", got=got, among=words)
+    elif kind == "string_pattern_mismatch":
+        expected = _FORMS.get(str(context["pattern"]), "another form")
+        mistakes.add(path, expected, got=got, key=detail["loc"][-1:] == ("[key]",))
+    elif kind in _SIMPLE:
+        mistakes.add(path, _SIMPLE[kind], got=got)
+    else:
+        mistakes.add(path, _sentence(detail["msg"]), got=got)
+
+
+def _sentence(message: str) -> str:
+    """Pydantic's own words, for limits of length and size."""
+    lowered = message[:1].lower() + message[1:]
+    return lowered.replace("input should be ", "").replace("input should ", "a value that should ")
+
+
+def _keys_at(shape: type[BaseModel], path: Path) -> list[str]:
+    """The keys that the model at `path` knows."""
+    current: Any = shape
+    for part in path:
+        if isinstance(current, type) and issubclass(current, BaseModel):
+            field = next((one for one in current.model_fields.values() if one.alias == part), None)
+            current = _model_in(field.annotation) if field else None
+        # An index or a key of a mapping keeps the model that its members have.
+    if not (isinstance(current, type) and issubclass(current, BaseModel)):
+        return []
+    return [field.alias or name for name, field in current.model_fields.items()]
+
+
+def _model_in(annotation: Any) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _model_in(part))), None)
+
+
+def kinds() -> Sequence[str]:
+    """The kinds of document."""
+    return tuple(KINDS)

@@ -1,0 +1,112 @@
+"""The policy in force in a running process: re-read when its files change, whole or not at all.
+
+Promises: a caller always gets a policy that loaded and compiled as a whole; a broken new version leaves the old one in
+force and is said loudly, once per version; a policy that was deleted leaves the old one in force too, since an empty
+folder must not open a door. Does not: watch remote places; see `bundle`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+from governance.errors import PolicyInvalidError
+from governance.model.facts import CATALOGUE, FactSpec
+from governance.policy.compile import CompiledPolicy, compile_bundle
+from governance.policy.documents import PolicyBundle
+from governance.policy.load import load_policies, policy_paths
+
+logger = logging.getLogger(__name__)
+
+_Signature: TypeAlias = "tuple[tuple[str, int, int, int, int], ...]"
+
+
+class PolicySource:
+    """Keeps one compiled policy and renews it. Safe to use from many threads at once."""
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        *,
+        catalogue: Mapping[str, FactSpec] = CATALOGUE,
+        load: Callable[[], PolicyBundle] | None = None,
+        every: float = 1.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`paths` are looked at for changes at most `every` seconds. `load` replaces the reading of them, for files
+        that must be verified first.
+        """
+        self._paths = tuple(paths)
+        self._load = load or (lambda: load_policies(self._paths, catalogue=catalogue))
+        self._every = every
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._policy: CompiledPolicy | None = None
+        self._signature: _Signature | None = None
+        self._checked = float("-inf")
+        self._problem: PolicyInvalidError | None = None
+
+    @property
+    def problem(self) -> PolicyInvalidError | None:
+        """What is wrong with the newest version, while an older one is in force."""
+        return self._problem
+
+    def current(self) -> CompiledPolicy:
+        """The policy in force. Raises `PolicyInvalidError` while there never was a good one."""
+        policy = self._policy
+        if policy is not None and self._clock() - self._checked < self._every:
+            return policy
+        with self._lock:
+            if self._policy is None or self._clock() - self._checked >= self._every:
+                self._renew()
+            if self._policy is None:
+                raise self._problem or PolicyInvalidError(["(nothing):1:1: expected a policy"])
+            return self._policy
+
+    def _renew(self) -> None:
+        self._checked = self._clock()
+        before = _signature(self._paths)
+        if before == self._signature:
+            return
+        try:
+            policy = compile_bundle(self._load())
+        except PolicyInvalidError as error:
+            self._refuse(error, before)
+            return
+        if _signature(self._paths) != before:
+            # Files changed while they were read: what was read may be half of each version. The next look decides,
+            # unless there is nothing to fall back on.
+            self._checked = float("-inf")
+            if self._policy is not None:
+                return
+        self._accept(policy, before)
+
+    def _refuse(self, error: PolicyInvalidError, signature: _Signature) -> None:
+        self._signature, self._problem = signature, error
+        if self._policy is not None:
+            logger.error(
+                "THE NEW POLICY IS BROKEN and was not taken; policy %s stays in force. %s",
+                self._policy.digest[:12],
+                error,
+            )
+
+    def _accept(self, policy: CompiledPolicy, signature: _Signature) -> None:
+        if self._policy is not None and self._policy.digest != policy.digest:
+            logger.warning("policy %s replaces %s", policy.digest[:12], self._policy.digest[:12])
+        self._signature, self._problem, self._policy = signature, None, policy
+
+
+def _signature(paths: Sequence[Path]) -> _Signature:
+    """What changes when a file does: times, size and inode, since times alone may stand still between two writes."""
+    rows = []
+    for path in policy_paths(paths):
+        try:
+            found = path.stat()
+        except OSError:
+            continue
+        rows.append((str(path), found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino))
+    return tuple(rows)

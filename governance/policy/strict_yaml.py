@@ -1,0 +1,281 @@
+"""Strict YAML: the 1.2 core schema without the parts that surprise or explode, and a place for every value.
+
+Promises: no duplicate keys, anchors, aliases, merge keys, tags, directives or keys that are not strings; UTF-8 without
+a byte-order mark or NUL; limits on bytes, depth and number of values. Every refusal names line and column. Does not:
+know what a policy is.
+
+PyYAML's C parser gives events; its constructors, which follow YAML 1.1 (`no` is false there, `1:30` is 90) and can
+build objects, are not used. Places are not kept while a file is read well, since most files are: the first mistake
+asks for them and pays a second pass.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import yaml
+
+from governance.policy.mistakes import Path
+
+Tree: TypeAlias = "dict[str, Tree] | list[Tree] | str | int | float | bool | None"
+
+_INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_WORDS: dict[str, bool | None] = {
+    "": None, "~": None, "null": None, "Null": None, "NULL": None,
+    "true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False,
+}  # fmt: skip
+_STARTS = frozenset("-+.0123456789")
+_NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_MAX_DIGITS = 18
+
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one file may hold. The defaults fit 20,000 rules."""
+
+    size: int = 4 << 20
+    depth: int = 32
+    values: int = 1_000_000
+
+
+DEFAULT_LIMITS = Limits()
+
+
+class YamlRefusedError(ValueError):
+    """A file that is not strict YAML. `line` and `column` count from 1."""
+
+    def __init__(self, message: str, line: int, column: int) -> None:
+        super().__init__(message)
+        self.message = message
+        self.line = line
+        self.column = column
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    line: int
+    column: int
+    written: str | None = None
+
+
+@dataclass(slots=True)
+class Document:
+    """One YAML document: its data, and on demand the place of every key and value."""
+
+    source: str
+    data: Tree
+    text: str = field(repr=False)
+    index: int = 0
+    limits: Limits = DEFAULT_LIMITS
+    _places: dict[tuple[Path, bool], _Place] | None = field(default=None, repr=False)
+
+    def place(self, path: Path, *, key: bool = False) -> tuple[int, int]:
+        """Line and column (from 1) of the value at `path`, or of its key; of the nearest parent where there is none."""
+        places = self._known()
+        at = places.get((path, key)) or places.get((path, False))
+        while at is None and path:
+            path = path[:-1]
+            at = places.get((path, False))
+        return (at.line, at.column) if at else (1, 1)
+
+    def written(self, path: Path) -> str | None:
+        """How the plain scalar at `path` was written."""
+        at = self._known().get((path, False))
+        return at.written if at else None
+
+    def _known(self) -> dict[tuple[Path, bool], _Place]:
+        if self._places is None:
+            builder = _Builder(self.text, self.limits, keep_places=True)
+            builder.build()
+            self._places = builder.places[self.index]
+        return self._places
+
+
+def parse_yaml(data: bytes, source: str, limits: Limits = DEFAULT_LIMITS) -> list[Document]:
+    """The documents of a file. Raises `YamlRefusedError`."""
+    text = _decode(data, limits)
+    builder = _Builder(text, limits, keep_places=False)
+    try:
+        trees = builder.build()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        problem = error.problem or "not YAML"
+        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        raise YamlRefusedError(f"not YAML: {problem}", line, column) from error
+    except yaml.reader.ReaderError as error:
+        raise _unreadable(text, error) from error
+    except yaml.YAMLError as error:
+        raise YamlRefusedError("not YAML", 1, 1) from error
+    return [
+        Document(source=source, data=tree, text=text, index=index, limits=limits)
+        for index, tree in enumerate(trees)
+    ]
+
+
+def _decode(data: bytes, limits: Limits) -> str:
+    if len(data) > limits.size:
+        raise YamlRefusedError(f"{len(data)} bytes, more than the {limits.size} that a file may have", 1, 1)
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise YamlRefusedError("UTF-16 text; save the file as UTF-8", 1, 1)
+    if data.startswith(b"\xef\xbb\xbf"):
+        raise YamlRefusedError("a byte-order mark; save the file as UTF-8 without one", 1, 1)
+    nul = data.find(b"\0")
+    if nul >= 0:
+        raise YamlRefusedError("a NUL byte", *_position(data, nul))
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise YamlRefusedError("bytes that are not UTF-8", *_position(data, error.start)) from error
+
+
+def _position(data: bytes, offset: int) -> tuple[int, int]:
+    return data.count(b"\n", 0, offset) + 1, offset - (data.rfind(b"\n", 0, offset) + 1) + 1
+
+
+def _unreadable(text: str, error: yaml.reader.ReaderError) -> YamlRefusedError:
+    # The C reader counts bytes where Python's counts characters; for a control character either is near enough.
+    before = text[: max(0, int(error.position))]
+    return YamlRefusedError(
+        "a character that YAML does not allow (a control character)",
+        before.count("\n") + 1,
+        len(before) - (before.rfind("\n") + 1) + 1,
+    )
+
+
+class _Builder:
+    """Builds trees from events. One use."""
+
+    def __init__(self, text: str, limits: Limits, *, keep_places: bool) -> None:
+        self._text = text
+        self._limits = limits
+        self._left = limits.values
+        self._keep = keep_places
+        self._next: Any = None
+        self.places: list[dict[tuple[Path, bool], _Place]] = []
+
+    def build(self) -> list[Tree]:
+        parser = _Loader(self._text)
+        self._next = parser.get_event
+        try:
+            return self._documents()
+        finally:
+            parser.dispose()
+
+    def _documents(self) -> list[Tree]:
+        trees: list[Tree] = []
+        while True:
+            event = self._next()
+            kind = event.__class__
+            if kind is yaml.StreamEndEvent:
+                return trees
+            if kind is yaml.DocumentStartEvent:
+                if event.version or event.tags:
+                    raise _refused("a directive (`%YAML`, `%TAG`)", event)
+                self.places.append({})
+                trees.append(self._value(self._next(), (), 0))
+            # Stream starts and document ends carry nothing.
+
+    def _value(self, event: Any, path: Path, depth: int) -> Tree:
+        self._left -= 1
+        if self._left < 0:
+            raise _refused(f"more than {self._limits.values} values", event)
+        kind = event.__class__
+        if kind is yaml.AliasEvent:
+            raise _refused(f"an alias (`*{event.anchor}`); write the value out", event)
+        if event.anchor is not None:
+            raise _refused(f"an anchor (`&{event.anchor}`); anchors and aliases are not allowed", event)
+        if event.tag is not None:
+            raise _refused(f"a tag (`{_tag(event.tag)}`); tags are not allowed", event)
+        if kind is yaml.ScalarEvent:
+            if self._keep:
+                self._note(event, path, event.value if event.implicit[0] else None)
+            return _scalar(event) if event.implicit[0] else str(event.value)
+        if depth >= self._limits.depth:
+            raise _refused(f"nesting deeper than {self._limits.depth}", event)
+        if self._keep:
+            self._note(event, path, None)
+        if kind is yaml.MappingStartEvent:
+            return self._mapping(path, depth + 1)
+        return self._sequence(path, depth + 1)
+
+    def _sequence(self, path: Path, depth: int) -> list[Tree]:
+        members: list[Tree] = []
+        take, keep = self._next, self._keep
+        while True:
+            event = take()
+            if event.__class__ is yaml.SequenceEndEvent:
+                return members
+            members.append(self._value(event, (*path, len(members)) if keep else path, depth))
+
+    def _mapping(self, path: Path, depth: int) -> dict[str, Tree]:
+        members: dict[str, Tree] = {}
+        lines: dict[str, int] = {}
+        take, keep = self._next, self._keep
+        while True:
+            event = take()
+            if event.__class__ is yaml.MappingEndEvent:
+                return members
+            key = _key(event)
+            if key in members:
+                raise _refused(f"key `{key[:60]}` twice; it stands in line {lines[key]} already", event)
+            lines[key] = event.start_mark.line + 1
+            below = (*path, key) if keep else path
+            if keep:
+                mark = event.start_mark
+                self.places[-1][below, True] = _Place(mark.line + 1, mark.column + 1)
+            members[key] = self._value(take(), below, depth)
+
+    def _note(self, event: Any, path: Path, written: str | None) -> None:
+        mark = event.start_mark
+        self.places[-1][path, False] = _Place(mark.line + 1, mark.column + 1, written)
+
+
+def _key(event: Any) -> str:
+    if event.__class__ is not yaml.ScalarEvent or event.anchor is not None or event.tag is not None:
+        raise _refused("a key that is not a plain string", event)
+    key = str(event.value)
+    if not event.implicit[0]:
+        return key
+    if key == "<<":
+        raise _refused("a merge key (`<<`); write the values out", event)
+    if not isinstance(_scalar(event), str):
+        raise _refused(f"key `{key[:60]}`, which is not a string; quote it", event)
+    return key
+
+
+def _scalar(event: Any) -> Tree:
+    """A plain scalar by the core schema (YAML 1.2.2, section 10.3.2)."""
+    text: str = event.value
+    if text in _WORDS:
+        return _WORDS[text]
+    if text[0] not in _STARTS:
+        return text
+    if _INT.fullmatch(text):
+        if len(text) > _MAX_DIGITS:
+            raise _refused(f"a number of {len(text)} digits", event)
+        # The core schema reads 010 as ten, YAML 1.1 as eight: too doubtful to guess.
+        if len(text.lstrip("+-")) > 1 and text.lstrip("+-")[0] == "0" and text[1] not in "ox":
+            raise _refused(f"number `{text}` with a leading zero; quote it if it is text", event)
+        return int(text, 0)
+    if _FLOAT.fullmatch(text):
+        value = float(text)
+        if value in {float("inf"), float("-inf")}:
+            raise _refused("a number that is too large", event)
+        return value
+    if _NOT_FINITE.fullmatch(text):
+        raise _refused(f"`{text}`, which is not a finite number", event)
+    return text
+
+
+def _tag(tag: str) -> str:
+    return tag.replace("tag:yaml.org,2002:", "!!")[:60]
+
+
+def _refused(what: str, event: Any) -> YamlRefusedError:
+    mark = event.start_mark
+    return YamlRefusedError(what, mark.line + 1, mark.column + 1)

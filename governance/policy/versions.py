@@ -1,0 +1,187 @@
+"""Versions and ranges of versions: PEP 440 for PyPI, Semantic Versioning 2.0 for the ecosystems that follow it.
+
+Ranges are PEP 440 specifiers (`>=1.0,<2`) or VERS (`vers:npm/>=1.0.0|<2.0.0`). Pre-releases are compared like every
+other version, since an advisory does not spare them. Where nobody knows the ecosystem, an answer is given only if
+every scheme that can read the versions gives the same one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any, TypeAlias
+from urllib.parse import unquote
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import InvalidVersion, Version
+
+Key: TypeAlias = Any
+"""A value that can be compared with keys of the same scheme."""
+
+_SEMVER = re.compile(r"v?(\d{1,15})\.(\d{1,15})(?:\.(\d{1,15}))?(?:-([0-9A-Za-z.-]+))?(?:\+[0-9A-Za-z.-]+)?")
+_CONSTRAINT = re.compile(r"(>=|<=|!=|<|>|=)?(.+)")
+_MAX_VERSION = 128
+_MAX_CONSTRAINTS = 64
+_CACHE = 8192
+
+_SCHEMES = {
+    "pypi": "pep440", "npm": "semver", "cargo": "semver", "golang": "semver", "nuget": "semver", "semver": "semver",
+    "conda": "pep440", "mlflow": "pep440",
+}  # fmt: skip
+RANGE_SCHEMES = tuple(name for name in _SCHEMES if name not in {"conda", "mlflow"})
+
+
+class RangeError(ValueError):
+    """Not a range of versions. The message says what was expected."""
+
+
+@lru_cache(maxsize=_CACHE)
+def version_key(scheme: str, text: str) -> Key | None:
+    """A comparable key of `text` in `pep440` or `semver`, or None where it is not a version there."""
+    if len(text) > _MAX_VERSION:
+        return None
+    return _pep440(text) if scheme == "pep440" else _semver(text)
+
+
+def schemes_for(ecosystem: str | None) -> tuple[str, ...]:
+    """The schemes that may apply: one where the ecosystem is known, both where it is not, none for a strange one."""
+    if ecosystem is None:
+        return ("pep440", "semver")
+    scheme = _SCHEMES.get(ecosystem)
+    return (scheme,) if scheme else ()
+
+
+def compare_versions(ecosystem: str | None, left: str, right: str) -> int | None:
+    """-1, 0 or 1, or None where it cannot be told."""
+    answers: set[int] = set()
+    for scheme in schemes_for(ecosystem):
+        one, other = version_key(scheme, left), version_key(scheme, right)
+        if one is None or other is None:
+            continue
+        answers.add((one > other) - (one < other))
+    return answers.pop() if len(answers) == 1 else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionRange:
+    """A range. `ecosystem` is the one it speaks of; `holds` tells for a version, or None where it is not one there."""
+
+    ecosystem: str
+    holds: Callable[[str], bool | None]
+
+
+@lru_cache(maxsize=1024)
+def parse_range(text: str) -> VersionRange:
+    """Read a PEP 440 specifier or a VERS. Raises `RangeError`."""
+    if text.startswith("vers:"):
+        return _vers(text)
+    try:
+        specifiers = SpecifierSet(text)
+    except InvalidSpecifier as error:
+        raise RangeError("a range such as `>=1.0,<2` or `vers:pypi/>=1.0|<2`") from error
+    if not len(specifiers):
+        raise RangeError("a range that is not empty")
+
+    def holds(version: str) -> bool | None:
+        key = version_key("pep440", version)
+        return None if key is None else bool(specifiers.contains(key, prereleases=True))
+
+    return VersionRange(ecosystem="pypi", holds=holds)
+
+
+def in_range(wanted: VersionRange, ecosystem: str | None, version: str) -> bool | None:
+    """Whether `version` of `ecosystem` lies in the range. A range of another ecosystem holds nothing of this one."""
+    if ecosystem is not None and wanted.ecosystem not in {ecosystem, "semver"}:
+        return False
+    inside = wanted.holds(version)
+    return None if inside and ecosystem is None else inside
+
+
+def _pep440(text: str) -> Version | None:
+    try:
+        return Version(text)
+    except InvalidVersion:
+        return None
+
+
+def _semver(text: str) -> Key | None:
+    found = _SEMVER.fullmatch(text)
+    if not found:
+        return None
+    major, minor, patch, pre = found.groups()
+    # Without a pre-release ranks above every pre-release; numbers rank below words (SemVer 2.0, section 11).
+    ranked = (
+        tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in pre.split("."))
+        if pre
+        else ()
+    )
+    return int(major), int(minor), int(patch or 0), not pre, ranked
+
+
+@dataclass(frozen=True, slots=True)
+class _Constraint:
+    sign: str
+    key: Key
+
+
+def _vers(text: str) -> VersionRange:
+    scheme, separator, rest = text[5:].partition("/")
+    if not separator or scheme not in RANGE_SCHEMES:
+        known = ", ".join(RANGE_SCHEMES)
+        raise RangeError(f"a VERS of a known scheme ({known}), as in `vers:pypi/>=1.0|<2`")
+    parts = rest.replace(" ", "").split("|")
+    if parts == ["*"]:
+        return VersionRange(ecosystem=scheme, holds=lambda version: _known(scheme, version))
+    if len(parts) > _MAX_CONSTRAINTS:
+        raise RangeError(f"a VERS of at most {_MAX_CONSTRAINTS} constraints")
+    constraints = sorted((_constraint(scheme, part) for part in parts), key=lambda one: one.key)
+    if any(one.key == other.key for one, other in pairwise(constraints)):
+        raise RangeError("a VERS in which each version stands once")
+    _check_alternation(constraints)
+
+    def holds(version: str) -> bool | None:
+        key = version_key(_SCHEMES[scheme], version)
+        return None if key is None else _contains(constraints, key)
+
+    return VersionRange(ecosystem=scheme, holds=holds)
+
+
+def _known(scheme: str, version: str) -> bool | None:
+    return None if version_key(_SCHEMES[scheme], version) is None else True
+
+
+def _constraint(scheme: str, text: str) -> _Constraint:
+    found = _CONSTRAINT.fullmatch(text)
+    key = version_key(_SCHEMES[scheme], unquote(found[2])) if found else None
+    if not found or key is None:
+        raise RangeError(f"versions of {scheme} in the VERS; `{text[:40]}` is none")
+    return _Constraint(found[1] or "=", key)
+
+
+def _check_alternation(constraints: list[_Constraint]) -> None:
+    """Lower and upper bounds take turns (VERS, `Version constraints simplification`); else the range says two things."""
+    bounds = [one.sign[0] for one in constraints if one.sign[0] in "<>"]
+    if any(one == other for one, other in pairwise(bounds)):
+        raise RangeError("a VERS whose lower and upper bounds take turns")
+
+
+def _contains(constraints: list[_Constraint], key: Key) -> bool:
+    """VERS, `Checking if a version is contained within a range`."""
+    for one in constraints:
+        if one.key == key:
+            return one.sign in {"=", "<=", ">="}
+    bounds = [one for one in constraints if one.sign[0] in "<>"]
+    if not bounds:
+        # Only equalities and exclusions: `!=1|!=2` holds all else, `1|2` nothing else.
+        return all(one.sign == "!=" for one in constraints)
+    if bounds[0].sign[0] == "<" and key < bounds[0].key:
+        return True
+    if bounds[-1].sign[0] == ">" and key > bounds[-1].key:
+        return True
+    return any(
+        low.sign[0] == ">" and high.sign[0] == "<" and low.key < key < high.key
+        for low, high in pairwise(bounds)
+    )

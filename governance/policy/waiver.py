@@ -1,0 +1,123 @@
+"""Waivers: whether one covers a match, and if not, why not.
+
+Promises: a waiver touches only its rule, its artifact and digest, its scope and its time; it never becomes an allow.
+Does not: verify who signed it; what reaches this module was accepted into the policy or the register.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from governance.model.canonical import canonical_digest
+from governance.model.digest import Digest, Sha256, file_digest
+from governance.model.facts import CATALOGUE, FactSpec, FactType, find_spec
+from governance.model.request import Actor, Request, utc_text
+from governance.model.verdict import RuleResult
+from governance.policy.documents import Rule, Waivable, Waiver, WaiverRules
+from governance.policy.environments import normal_environment
+from governance.policy.mistakes import Mistakes, Path
+from governance.policy.patterns import compile_glob
+
+_PASSING = frozenset({FactType.DURATION, FactType.TIME})
+"""Values that change by themselves: they are no part of what was known when a waiver was granted."""
+
+_UNKNOWN = "unknown"
+
+
+def fits_actor(pattern: str, actor: Actor) -> bool:
+    """Whether a pattern of a scope names the actor: `group:` before a group, `user:` or nothing before a name."""
+    if pattern.startswith("group:"):
+        test = compile_glob(pattern[6:] or "*")
+        return any(test(group) for group in actor.groups)
+    return compile_glob(pattern.removeprefix("user:") or "*")(actor.name)
+
+
+def addresses(waiver: Waiver, request: Request) -> bool:
+    """Whether the waiver is about this artifact at all, whatever its bytes."""
+    return waiver.ref == request.artifact.ref
+
+
+def objection(
+    waiver: Waiver, request: Request, result: RuleResult, catalogue: Mapping[str, FactSpec]
+) -> str | None:
+    """Why the waiver does not cover the match, or None where it does."""
+    out_of_scope = _dated(waiver, request.at) or _elsewhere(waiver, request)
+    if out_of_scope is not None:
+        return out_of_scope
+    if waiver.findings is not None and waiver.findings != findings_digest(result, catalogue):
+        return "what is found now is not what was known when it was granted"
+    return None
+
+
+def _elsewhere(waiver: Waiver, request: Request) -> str | None:
+    if request.artifact.digest is None:
+        return "the bytes have not been hashed yet"
+    if waiver.digest != request.artifact.digest:
+        return "it is for other bytes"
+    environment = normal_environment(request.environment)
+    if waiver.environments is not None and not any(
+        compile_glob(one)(environment) for one in waiver.environments
+    ):
+        return f"it does not hold in {environment}"
+    if waiver.actors is not None and not any(fits_actor(one, request.actor) for one in waiver.actors):
+        return "it does not hold for this actor"
+    return None
+
+
+def findings_digest(result: RuleResult, catalogue: Mapping[str, FactSpec] = CATALOGUE) -> Digest:
+    """What was known about one rule's match: the items that matched, and the facts that do not change by themselves."""
+    facts = {}
+    for row in result.evidence:
+        spec = find_spec(row.fact, catalogue)
+        if spec is None or spec.type in _PASSING or spec.type is FactType.COLLECTION:
+            continue
+        # The reason why something is unknown may name a time or a host; that it is unknown is what counts.
+        facts[row.fact] = _UNKNOWN if row.value.startswith(f"{_UNKNOWN}: ") else row.value
+    document = {
+        "rule": result.rule,
+        "matched": sorted(result.matched),
+        "facts": [[name, value] for name, value in sorted(facts.items())],
+    }
+    digest: Sha256 = canonical_digest(document)
+    return file_digest(digest)
+
+
+def check_waiver(
+    waiver: Waiver, rule: Rule | None, owner: str | None, rules: WaiverRules, mistakes: Mistakes
+) -> None:
+    """Note what keeps the waiver from ever counting: a rule that cannot be waived, too long a time, too few approvals."""
+    at: Path = ("spec",)
+    if waiver.revoked_at is not None:
+        return  # kept for the record, whatever the rules say today
+    if rule is not None and rule.waivable is Waivable.NEVER:
+        mistakes.add(
+            (*at, "rule"), "a rule that may be waived; this one is `waivable: never`", got=waiver.rule
+        )
+    if rule is not None and not rule.effect:
+        mistakes.add((*at, "rule"), "a rule that objects to something; this one allows", got=waiver.rule)
+    if waiver.expires - waiver.starts > timedelta(days=rules.max_days):
+        expected = f"a time at most {rules.max_days} days after `starts`"
+        mistakes.add((*at, "expires"), expected, got=utc_text(waiver.expires))
+    approvers = {name.casefold() for name in waiver.approved_by}
+    if not rules.self_approval:
+        approvers.discard(waiver.requested_by.casefold())
+    if len(approvers) < rules.approvals:
+        own = "" if rules.self_approval else " other than the one who asked"
+        expected = f"at least {rules.approvals} approver(s){own}"
+        mistakes.add((*at, "approvedBy"), expected, got=list(waiver.approved_by))
+    if rule is not None and rule.waivable is Waivable.OWNERS and (owner or "").casefold() not in approvers:
+        expected = f"the policy's owner ({owner or 'it names none'}) among the approvers"
+        mistakes.add((*at, "approvedBy"), expected, got=list(waiver.approved_by))
+
+
+def _dated(waiver: Waiver, at: datetime) -> str | None:
+    if waiver.revoked_at is not None and at >= waiver.revoked_at:
+        return f"it was revoked on {_day(waiver.revoked_at)}"
+    if at < waiver.starts:
+        return f"it starts on {_day(waiver.starts)}"
+    return f"it expired on {_day(waiver.expires)}" if at >= waiver.expires else None
+
+
+def _day(at: datetime) -> str:
+    return utc_text(at)[:19] + "Z"
