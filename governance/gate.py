@@ -261,7 +261,7 @@ class Gate:
             facts=facts,
             policy=policy,
             verdict=verdict,
-            mode=policy.mode_for(request),
+            mode=policy.mode_for(request, verdict),
         )
 
     def _record(self, decision: Decision) -> None:
@@ -285,7 +285,8 @@ class Gate:
         """Put a policy on record, with its whole document, before the first decision of this process under it."""
         if policy.digest in self._noted:
             return
-        body = policy_body(digest=policy.digest, revision=policy.revision, names=policy.names)
+        names = [each.name for each in policy.bundle.policies]
+        body = policy_body(digest=policy.digest, revision=policy.revision, names=names)
         self._log.append(
             EntryKind.POLICY, body, subject="policy", correlation=correlation, evidence=(policy.document,)
         )
