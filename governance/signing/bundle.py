@@ -21,6 +21,7 @@ MAX_BUNDLE = 16 << 20
 """Bytes. The limit of JFrog Evidence; 100,000 files need about 12 MiB."""
 
 MAX_CERTIFICATES = 16
+MAX_TIMESTAMPS = 4
 
 MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 _MEDIA_TYPES = frozenset(
@@ -58,10 +59,11 @@ class SigstoreMaterial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle:
-    """A signature file taken apart."""
+    """A signature file taken apart. `timestamps` are RFC 3161 replies (DER) that came with it."""
 
     material: KeyMaterial | CertificateMaterial | SigstoreMaterial
     envelope: Envelope
+    timestamps: tuple[bytes, ...] = ()
 
 
 def write_bundle(envelope: Envelope, material: KeyMaterial | CertificateMaterial) -> bytes:
@@ -93,7 +95,9 @@ def parse_bundle(data: bytes, *, payload_type: str = PAYLOAD_TYPE) -> Bundle:
     material = member(document, "verificationMaterial", dict, reason=Reason.MATERIAL, what=what)
     envelope = member(document, "dsseEnvelope", dict, reason=Reason.ENVELOPE, what=what)
     return Bundle(
-        material=_parse_material(material, data), envelope=parse_envelope(envelope, payload_type=payload_type)
+        material=_parse_material(material, data),
+        envelope=parse_envelope(envelope, payload_type=payload_type),
+        timestamps=_parse_timestamps(material.get("timestampVerificationData")),
     )
 
 
@@ -119,6 +123,22 @@ def _parse_material(
     if not isinstance(entries, list) or not entries:
         raise refuse(reason, "a Sigstore bundle without an entry in a transparency log")
     return SigstoreMaterial(document=data)
+
+
+def _parse_timestamps(document: Any) -> tuple[bytes, ...]:
+    # Releases before 1.1 write an empty list where the schema has an object.
+    if not document:
+        return ()
+    rows = document.get("rfc3161Timestamps", []) if isinstance(document, dict) else None
+    if not isinstance(rows, list) or len(rows) > MAX_TIMESTAMPS:
+        raise refuse(Reason.MATERIAL, f"time stamps that are not a list of at most {MAX_TIMESTAMPS}")
+    found = []
+    for row in rows:
+        if not isinstance(row, dict):
+            raise refuse(Reason.MATERIAL, "a time stamp that is not an object")
+        text = member(row, "signedTimestamp", str, reason=Reason.MATERIAL, what="a time stamp")
+        found.append(decode_base64(text, what="a time stamp"))
+    return tuple(found)
 
 
 def _parse_certificates(rows: Sequence[Any]) -> tuple[bytes, ...]:

@@ -5,7 +5,7 @@ The steps, which are step 5 of `verify` for this kind of material:
 1. The certificates are DER that can be read, leaf first; the leaf's key is one we take.
 2. One of the envelope's signatures was made with the leaf's key.
 3. The leaf may sign code: extended key usage `codeSigning`, key usage `digitalSignature`, and it is no authority.
-4. The leaf was valid at trusted time, or is valid now. (`model_signing` 1.1.1 checks it at its own `notBefore`, which
+4. The leaf was valid at trusted time (`times`, by signature), or is valid now. (`model_signing` 1.1.1 checks it at its own `notBefore`, which
    every certificate passes for ever.)
 5. A path leads from the leaf to an authority in the trust file, each link valid at that time.
 
@@ -14,7 +14,7 @@ Does not: ask for revocation lists or OCSP. An authority or its leaves are withd
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from cryptography import x509
@@ -33,26 +33,36 @@ from governance.signing.bundle import CertificateMaterial
 from governance.signing.envelope import Envelope
 from governance.signing.publickey import PublicKey, wrap_public_key
 from governance.signing.report import Reason, refuse
-from governance.signing.trust import Signed, TrustedAuthority, TrustStore
+from governance.signing.trust import Role, Signed, TrustedAuthority, TrustStore
 
 
 def find_certificate_signer(
-    envelope: Envelope, material: CertificateMaterial, trust: TrustStore, *, at: datetime
+    envelope: Envelope,
+    material: CertificateMaterial,
+    trust: TrustStore,
+    *,
+    times: Mapping[bytes, datetime],
+    at: datetime,
 ) -> Signed:
     """Whoever the leaf certificate names, under the grant of the authority that leads to it. Raises `SignatureError`."""
     leaf, *others = _read_all(material.certificates)  # 1
     public = _leaf_key(leaf)
-    if not any(public.has_signed(envelope.message, each.value) for each in envelope.signatures):  # 2
+    own = [each.value for each in envelope.signatures if public.has_signed(envelope.message, each.value)]  # 2
+    if not own:
         raise refuse(Reason.BAD_SIGNATURE, "the signature was not made with the certificate's key")
+    signed_at = times.get(own[0])
+    time = signed_at or at
     _check_usage(leaf)  # 3
-    if not leaf.not_valid_before_utc <= at <= leaf.not_valid_after_utc:  # 4
+    if not leaf.not_valid_before_utc <= time <= leaf.not_valid_after_utc:  # 4
         raise refuse(
             Reason.CERTIFICATE_TIME,
             f"the certificate is valid from {leaf.not_valid_before_utc:%Y-%m-%d} to {leaf.not_valid_after_utc:%Y-%m-%d}",
         )
-    authority = _find_authority(leaf, others, trust, at)  # 5
+    authority = _find_authority(leaf, others, trust, time)  # 5
     digest = leaf.fingerprint(hashes.SHA256()).hex()
-    return Signed(name=f"{_subject(leaf)} ({authority.name})", key_id=digest, grant=authority.grant)
+    return Signed(
+        name=f"{_subject(leaf)} ({authority.name})", key_id=digest, grant=authority.grant, signed_at=signed_at
+    )
 
 
 def read_certificate(pem: str) -> x509.Certificate:
@@ -113,6 +123,8 @@ def _find_authority(
     )
     failure = "the trust file names no certificate authority"
     for authority in trust.authorities:
+        if authority.grant.roles <= {Role.TIMESTAMP}:
+            continue
         verifier = (
             PolicyBuilder()
             .store(Store([read_certificate(authority.certificate)]))

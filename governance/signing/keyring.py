@@ -84,7 +84,7 @@ def init_key(
     name: str,
     at: datetime,
     algorithm: Algorithm = Algorithm.P256,
-    roles: frozenset[Role] = frozenset(Role),
+    roles: frozenset[Role] = frozenset(Role) - {Role.TIMESTAMP},
 ) -> TrustedKey:
     """Make a signing key and trust it from now on. The public half lies beside it as `.pub`."""
     store = load_trust(trust_path) if trust_path.exists() else TrustStore.empty()

@@ -224,7 +224,8 @@ def _write_new(path: Path, data: bytes) -> None:
     except OSError as error:
         if path.exists():
             raise KeyFileError(
-                f"`{path}` exists; a key is never written over", hint="`mlgov keys rotate` makes the next one."
+                f"`{path}` exists; a key is never written over",
+                hint="`mlgov keys rotate` makes the next one.",
             ) from error
         raise KeyFileError(f"the key file `{path}` cannot be written: {error.strerror}") from error
 

@@ -16,8 +16,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
 from governance.errors import KeyFileError
-from governance.signing.publickey import Algorithm, PublicKey, parse_public_key
+from governance.signing.publickey import Algorithm, PublicKey, parse_public_key, wrap_public_key
 
 if TYPE_CHECKING:
     from governance.signing.keys import Signer
@@ -28,7 +30,7 @@ class KmsSigner:
 
     def __init__(self, remote: Any, *, shown: str) -> None:
         self._remote, self._shown = remote, shown
-        self.public: PublicKey = parse_public_key(remote.public_key.keyval["public"])
+        self.public: PublicKey = _read_public(remote.public_key)
 
     def __repr__(self) -> str:
         return f"KmsSigner({self._shown})"
@@ -58,6 +60,14 @@ class KmsSigner:
         if not self.public.has_signed(message, signature):
             raise KeyFileError(f"`{self._shown}` signed with another key than the one it showed")
         return signature
+
+
+def _read_public(key: Any) -> PublicKey:
+    """The public half as securesystemslib keeps it: PEM, but for Ed25519 the 32 bytes in hex."""
+    text = str(key.keyval["public"])
+    if key.keytype == "ed25519":
+        return wrap_public_key(Ed25519PublicKey.from_public_bytes(bytes.fromhex(text)))
+    return parse_public_key(text)
 
 
 def load_kms_signer(location: str) -> Signer:

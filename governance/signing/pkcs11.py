@@ -80,21 +80,34 @@ def load_pkcs11_signer(location: str, pin: bytes | str | None) -> Signer:
         wanted["label"] = unquote(attributes["object"])
     if "id" in attributes:
         wanted["id"] = unquote_to_bytes(attributes["id"])
+    session: Any = None
     try:
         token = pkcs11.lib(module).get_token(token_label=unquote(attributes["token"]))
-        session = token.open(user_pin=pin.decode("utf-8") if isinstance(pin, bytes) else pin)
+        session = _log_in(token, pin.decode("utf-8") if isinstance(pin, bytes) else pin)
         private = session.get_key(object_class=pkcs11.ObjectClass.PRIVATE_KEY, **wanted)
         shown: Any = session.get_key(object_class=pkcs11.ObjectClass.PUBLIC_KEY, **wanted)
         public = wrap_public_key(serialization.load_der_public_key(encode_ec_public_key(shown)))
-    except KeyFileError:
-        raise
-    except Exception as error:  # the module's errors have no common public base
+    except Exception as error:
+        if session is not None:
+            session.close()
+        if isinstance(error, KeyFileError):
+            raise
         raise KeyFileError(
             f"`{location}` cannot be opened: {type(error).__name__}", hint=_hint(error)
         ) from error
     if public.algorithm is Algorithm.ED25519:
         raise KeyFileError(f"`{location}` is an Ed25519 key; of a token's keys only ECDSA is used")
     return TokenSigner(private, public, pkcs11.Mechanism.ECDSA, shown=location)
+
+
+def _log_in(token: Any, pin: str) -> Any:
+    from pkcs11.exceptions import UserAlreadyLoggedIn
+
+    try:
+        return token.open(user_pin=pin)
+    except UserAlreadyLoggedIn:
+        # A login is the whole process's: a second key of one token is opened under the first one's.
+        return token.open()
 
 
 def parse_address(location: str) -> tuple[dict[str, str], str]:

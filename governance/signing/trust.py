@@ -22,12 +22,13 @@ from governance.signing.report import Reason
 
 
 class Role(enum.StrEnum):
-    """What a signer may vouch for."""
+    """What a signer may vouch for. `TIMESTAMP` is for authorities whose RFC 3161 stamps are trusted time."""
 
     ARTIFACT = "artifact"
     DECISION = "decision"
     CHECKPOINT = "checkpoint"
     WAIVER = "waiver"
+    TIMESTAMP = "timestamp"
 
 
 def verifier_id(name: str) -> str:
@@ -128,11 +129,14 @@ class TrustedIdentity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signed:
-    """One signature that is somebody's: the signer's name, a key id that tells signers apart, and their grant."""
+    """One signature that is somebody's: the signer's name, a key id that tells signers apart, and their grant.
+    `signed_at` is trusted time, where there is any.
+    """
 
     name: str
     key_id: str
     grant: Grant
+    signed_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

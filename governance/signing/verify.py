@@ -145,7 +145,7 @@ def open_bundle(
             signer=signers[0].name,
             key_id=signers[0].key_id,
             signers=tuple(each.name for each in signers),
-            signed_at=signed_at,
+            signed_at=signers[0].signed_at,
         )
         statement = parse_statement(payload)  # 8
         stray = sorted(set(statement.ignored) - may_ignore)  # 9
@@ -184,7 +184,9 @@ def open_envelope(
     good: dict[str, Signed] = {}
     objection: tuple[Reason, Signed] | None = None
     for signed in found:
-        reason = signed.grant.objection(role=role, repository=repository, at=at, signed_at=signed_at)  # 6
+        reason = signed.grant.objection(
+            role=role, repository=repository, at=at, signed_at=signed.signed_at
+        )  # 6
         if reason is None:
             good.setdefault(signed.key_id, signed)
         else:
@@ -208,21 +210,38 @@ def _check_trust(trust: TrustStore, role: Role, at: datetime) -> None:
 def _find_signers(
     bundle: Bundle, trust: TrustStore, *, at: datetime, signed_at: datetime | None
 ) -> list[Signed]:
-    if isinstance(bundle.material, CertificateMaterial):
-        from governance.signing.certificate import find_certificate_signer
-
-        return [find_certificate_signer(bundle.envelope, bundle.material, trust, at=signed_at or at)]
     if isinstance(bundle.material, SigstoreMaterial):
         from governance.signing.keyless import find_sigstore_signer
 
-        return [find_sigstore_signer(bundle.envelope, bundle.material, trust)]
-    return _find_key_signers(bundle, bundle.material, trust)
+        found = find_sigstore_signer(bundle.envelope, bundle.material, trust)
+        return [replace(found, signed_at=signed_at)]
+    times = _trusted_times(bundle, trust, at=at, signed_at=signed_at)
+    if isinstance(bundle.material, CertificateMaterial):
+        from governance.signing.certificate import find_certificate_signer
+
+        return [find_certificate_signer(bundle.envelope, bundle.material, trust, times=times, at=at)]
+    return _find_key_signers(bundle, bundle.material, trust, times)
 
 
-def _find_key_signers(bundle: Bundle, material: KeyMaterial, trust: TrustStore) -> list[Signed]:
+def _trusted_times(
+    bundle: Bundle, trust: TrustStore, *, at: datetime, signed_at: datetime | None
+) -> dict[bytes, datetime]:
+    """By signature, when it was made: as the caller's log says, else as a time stamp does."""
+    if signed_at is not None:
+        return {each.value: signed_at for each in bundle.envelope.signatures}
+    if not bundle.timestamps:
+        return {}
+    from governance.signing.timestamp import stamped_times
+
+    return stamped_times(bundle, trust, at=at)
+
+
+def _find_key_signers(
+    bundle: Bundle, material: KeyMaterial, trust: TrustStore, times: Mapping[bytes, datetime]
+) -> list[Signed]:
     message = bundle.envelope.message
     found = [
-        Signed(name=key.name, key_id=key.key_id, grant=key.grant)
+        Signed(name=key.name, key_id=key.key_id, grant=key.grant, signed_at=times.get(signature.value))
         for signature in bundle.envelope.signatures
         for key in trust.keys
         if key.public.has_signed(message, signature.value)

@@ -1,0 +1,158 @@
+"""Keys that stay elsewhere: a real PKCS#11 token (SoftHSM2), and signers of securesystemslib."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from governance.errors import KeyFileError
+from governance.signing.keys import load_signer
+from governance.signing.kms import KmsSigner
+from governance.signing.pkcs11 import parse_address
+from governance.signing.publickey import Algorithm
+from governance.signing.sign import sign_manifest
+from governance.signing.trust import TrustStore
+from governance.signing.verify import verify_bundle
+from tests.unit.signing_kit import NOW, manifest_of
+
+MODULE = Path("/usr/lib/softhsm/libsofthsm2.so")
+
+# SoftHSM reads its configuration from the environment once, so each token lives in a process of its own.
+SCRIPT = """
+import sys
+import pkcs11
+from pkcs11 import Attribute, KeyType
+from pkcs11.util.ec import encode_named_curve_parameters
+from governance.errors import KeyFileError
+from governance.signing.keys import load_signer
+from governance.signing.sign import sign_manifest
+from governance.signing.trust import TrustStore
+from governance.signing.verify import verify_bundle
+from tests.unit.signing_kit import NOW, manifest_of
+module = sys.argv[1]
+with pkcs11.lib(module).get_token(token_label="gov tok").open(user_pin="1234", rw=True) as session:
+    for number, curve in enumerate(("secp256r1", "secp384r1", "secp521r1"), 1):
+        parameters = session.create_domain_parameters(
+            KeyType.EC, {Attribute.EC_PARAMS: encode_named_curve_parameters(curve)}, local=True)
+        parameters.generate_keypair(store=True, label=curve, id=bytes([number]))
+for location, pin in (
+    (f"pkcs11:token=other;object=x?module-path={module}", "1234"),
+    (f"pkcs11:token=gov%20tok;object=none?module-path={module}", "1234"),
+    (f"pkcs11:token=gov%20tok;object=secp256r1?module-path={module}", "wrong-pin"),
+    ("pkcs11:token=gov%20tok;object=x?module-path=/nowhere.so", "1234"),
+    (f"pkcs11:token=gov%20tok;object=x?module-path={module}", None),
+):
+    try:
+        load_signer(location, pin)
+    except KeyFileError as error:
+        assert "wrong-pin" not in f"{error} {error.hint}"
+        print("refused", error.message.rsplit(": ", 1)[-1])
+for number, curve in enumerate(("secp256r1", "secp384r1", "secp521r1"), 1):
+    for part in (f"object={curve}", f"id=%0{number}"):
+        signer = load_signer(f"pkcs11:token=gov%20tok;{part}?module-path={module}", "1234")
+        bundle = sign_manifest(manifest_of(), name="m", signer=signer)
+        assert verify_bundle(bundle, manifest_of(), TrustStore.of_key(signer.public), at=NOW).valid
+        assert signer.key_id not in ("", None) and "1234" not in repr(signer)
+    print("signed", signer.algorithm)
+"""
+
+
+@pytest.mark.skipif(not MODULE.exists(), reason="SoftHSM2 is not there (apt-get install softhsm2)")
+def test_a_real_token_signs_and_says_why_it_does_not(tmp_path: Path) -> None:
+    pytest.importorskip("pkcs11")
+    (tmp_path / "tokens").mkdir()
+    (tmp_path / "softhsm2.conf").write_text(f"directories.tokendir = {tmp_path}/tokens\n")
+    environment = {**os.environ, "SOFTHSM2_CONF": str(tmp_path / "softhsm2.conf")}
+    assert shutil.which("softhsm2-util")
+    start = [
+        "softhsm2-util",
+        "--init-token",
+        "--free",
+        "--label",
+        "gov tok",
+        "--pin",
+        "1234",
+        "--so-pin",
+        "4321",
+    ]
+    subprocess.run(start, env=environment, check=True, capture_output=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", SCRIPT, str(MODULE)],
+        env=environment, cwd=Path(__file__).resolve().parents[2],
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[:3] == ["refused NoSuchToken", "refused NoSuchKey", "refused PinIncorrect"]
+    assert len(lines) == 8
+    assert "passphrase" in lines[4]
+    assert lines[5:] == [f"signed {each}" for each in (Algorithm.P256, Algorithm.P384, Algorithm.P521)]
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("pkcs11:token=t;object=o", "module-path"),
+        ("pkcs11:object=o?module-path=/m", "token"),
+        ("pkcs11:token=t?module-path=/m", "object"),
+        ("pkcs11:token=t;object=o?module-path=/m&pin-value=1234", "PIN does not belong"),
+        ("pkcs11:token=t;object=o?module-path=/m&pin-source=file:/x", "PIN does not belong"),
+        ("pkcs11:token=t;1234?module-path=/m", "not `name=value`"),
+    ],
+)
+def test_an_address_that_is_not_whole_or_holds_a_pin_is_refused(address: str, words: str) -> None:
+    with pytest.raises(KeyFileError, match=words) as caught:
+        parse_address(address)
+    assert "1234" not in caught.value.message
+
+
+# Key services ---------------------------------------------------------------------------------------------------------
+
+
+def securesystemslib() -> Any:
+    """Its signer for keys in memory."""
+    return pytest.importorskip("securesystemslib.signer").CryptoSigner
+
+
+def test_a_signer_of_securesystemslib_signs_for_us() -> None:
+    maker = securesystemslib()
+    for remote in (maker.generate_ecdsa(), maker.generate_ed25519()):
+        signer = KmsSigner(remote, shown="awskms:alias/x")
+        bundle = sign_manifest(manifest_of(), name="m", signer=signer)
+        assert verify_bundle(bundle, manifest_of(), TrustStore.of_key(signer.public), at=NOW).valid
+
+
+def test_a_service_that_signs_with_another_key_or_not_at_all_is_noticed() -> None:
+    maker = securesystemslib()
+
+    class Turncoat:
+        """A service whose key was replaced after it had shown its public half."""
+
+        public_key = maker.generate_ecdsa().public_key
+        sign = maker.generate_ecdsa().sign
+
+    class Silent:
+        public_key = maker.generate_ecdsa().public_key
+
+        def sign(self, payload: bytes) -> object:
+            raise TimeoutError(payload)
+
+    with pytest.raises(KeyFileError, match="another key"):
+        KmsSigner(Turncoat(), shown="gcpkms:k").sign(b"m")
+    with pytest.raises(KeyFileError, match="did not sign: TimeoutError"):
+        KmsSigner(Silent(), shown="gcpkms:k").sign(b"m")
+
+
+@pytest.mark.parametrize("location", ["awskms:alias/x", "gcpkms:projects/p", "azurekms:v/k", "hashivault:k"])
+def test_a_service_whose_client_is_missing_says_so(location: str) -> None:
+    pytest.importorskip("securesystemslib")
+    with pytest.raises(KeyFileError, match="cannot be opened"):
+        load_signer(location)
+    with pytest.raises(KeyFileError, match="names no key"):
+        load_signer(location.partition(":")[0] + ":")
