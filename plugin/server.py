@@ -54,7 +54,7 @@ def create_app() -> Any:
     from mlflow.server import app as flask_app
 
     flask_app.after_request(seal_when_ready)
-    flask_app.add_url_rule(_HEALTH, view_func=health, methods=["GET"])
+    flask_app.add_url_rule(_HEALTH, "governance_health", health, methods=["GET"])
     settings = load_settings()
     under_uvicorn = os.environ.get("_MLFLOW_SGI_NAME", _SERVER) == _SERVER
     app = _with_basic_auth(settings) if _wants_basic_auth(settings) else _plain(flask_app, asgi=under_uvicorn)

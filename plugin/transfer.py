@@ -7,7 +7,6 @@ decide, sign, or release.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +21,7 @@ from governance.errors import DigestMismatchError, TransferError, UnsafePathErro
 from governance.gate import Permit
 from governance.model.artifact import RelativePath, RepositoryKey, parse_relative_path
 from governance.model.digest import Sha256
+from plugin.hashing import hashing
 from plugin.staging import space_errors
 
 CHUNK = 1 << 20
@@ -54,8 +54,9 @@ class Outgoing:
 
 
 def open_new(place: Path) -> BinaryIO:
-    """Create a file that must not exist, readable as the user's umask says."""
-    return place.open("xb", buffering=0)
+    """Create a file that must not exist, with the rights that the umask leaves. Buffered, since a raw file may write less
+    than it is given and say so only in a number."""
+    return place.open("xb")
 
 
 def fetch(
@@ -76,10 +77,10 @@ def fetch_file(
     client: ArtifactoryClient, permit: Permit, item: Incoming, *, opener: OpenNew = open_new
 ) -> None:
     """Download one file into its place, hash what is written, and hold it against what was judged."""
-    hasher = hashlib.sha256()
     left = item.size
     with (
         space_errors(item.place.parent),
+        hashing(item.size) as hasher,
         client.download(item.repository, item.path) as body,
         opener(item.place) as file,
     ):
@@ -90,7 +91,8 @@ def fetch_file(
                 raise DigestMismatchError(item.name, expected=f"{item.size} bytes", actual="more")
             hasher.update(chunk)
             file.write(chunk)
-    permit.moved(item.name, Sha256(hasher.hexdigest()))
+        actual = hasher.hexdigest()
+    permit.moved(item.name, Sha256(actual))
 
 
 def send(

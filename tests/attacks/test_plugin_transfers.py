@@ -1,0 +1,229 @@
+"""Attacks and faults on transfers: hostile names, damaged bodies, full disks. Nothing half-written, nothing unrecorded."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+from governance.artifactory.address import parse_uri
+from governance.audit.entry import EntryKind
+from governance.devserver import DevServer, Fault, hostile_listing
+from governance.errors import StorageFullError
+from plugin.downloads import Downloads
+from plugin.errors import (
+    BlockedModelError,
+    GovernanceUnavailableError,
+    GovernedError,
+    GovernedStorageError,
+    ModelVerificationError,
+)
+from plugin.listing import Listings
+from tests.mlflow_tools import Home, environment, make_home
+
+
+@pytest.fixture(scope="module")
+def home(devserver: DevServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    made = make_home(tmp_path_factory.mktemp("home"), devserver)
+    with environment(made.env):
+        yield made
+
+
+@pytest.fixture
+def uri(devserver: DevServer, home: Home, repo: str) -> str:
+    return f"artifactory://{devserver.host}/artifactory/{repo}"
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    (tmp_path / "out").mkdir()
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def stored(uri: str, tmp_path: Path) -> str:
+    """A plain folder with two files; the URI of what holds it."""
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src/a.txt").write_bytes(b"a" * 5000)
+    (tmp_path / "src/b.txt").write_bytes(b"b" * 5000)
+    get_artifact_repository(uri).log_artifacts(str(tmp_path / "src"), "folder")
+    return uri
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../../escape.txt", "/etc/cron.d/x", "a/../../b", "C:/windows/x", "a\\..\\b", "a/./b", "x\x00y", "a//b"],
+)
+def test_a_listing_with_a_hostile_name_writes_nothing(
+    devserver: DevServer, stored: str, out: Path, name: str
+) -> None:
+    devserver.faults.add(
+        Fault(method="GET", path="*/api/storage/*", query="*list*", times=None, rewrite=hostile_listing(name))
+    )
+    with pytest.raises(GovernedError):
+        get_artifact_repository(stored).download_artifacts("folder", str(out))
+    with pytest.raises(GovernedError):
+        get_artifact_repository(stored).list_artifacts("folder")
+    assert list(out.iterdir()) == []
+    assert not (out.parent / "escape.txt").exists()
+
+
+@pytest.mark.parametrize("fault", [{"truncate_at": 1000}, {"corrupt_at": 4000}])
+def test_a_damaged_body_releases_nothing_and_is_on_record(
+    devserver: DevServer, home: Home, repo: str, stored: str, out: Path, fault: dict[str, int]
+) -> None:
+    devserver.faults.add(Fault(method="GET", path="*/folder/a.txt", times=None, **fault))  # type: ignore[arg-type]
+    with pytest.raises(GovernedError):
+        get_artifact_repository(stored).download_artifacts("folder", str(out))
+    assert list(out.iterdir()) == []
+    outcomes = [
+        row.entry.body for row in home.entries(EntryKind.OUTCOME, subject=f"{repo}/folder")
+        if row.entry.body["action"] == "download"
+    ]  # fmt: skip
+    assert [body["status"] for body in outcomes] == ["failed"]
+
+
+def test_a_file_swapped_for_a_huge_one_is_cut_off(
+    devserver: DevServer, repo: str, stored: str, out: Path
+) -> None:
+    listing = get_artifact_repository(stored)
+    devserver.put_bytes_behind_the_scenes(repo, "folder/a.txt", b"z" * (4 << 20), keep_checksums=True)
+    with pytest.raises((ModelVerificationError, BlockedModelError, GovernedStorageError)):
+        listing.download_artifacts("folder", str(out))
+    assert list(out.iterdir()) == []
+
+
+class FullDisk(io.FileIO):
+    """A disk that is full after 3,000 bytes."""
+
+    def write(self, data: object, /) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_disk_that_fills_up_leaves_nothing(
+    devserver: DevServer, home: Home, repo: str, stored: str, out: Path
+) -> None:
+    def full(place: Path) -> BinaryIO:
+        return FullDisk(place, "x")  # type: ignore[return-value]
+
+    parts = home.assembly()
+    root = parse_uri(stored)
+    client = parts.artifactory(root.host)
+    downloads = Downloads(
+        assembly=parts, client=client, listings=Listings(client, now=parts.now), root=root, opener=full
+    )
+    with pytest.raises(StorageFullError):
+        downloads.into(root / "folder", out)
+    assert list(out.iterdir()) == []
+    statuses = [
+        row.entry.body["status"] for row in parts.log.find(kind=EntryKind.OUTCOME, subject=f"{repo}/folder")
+    ]
+    assert statuses[-1] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (401, "UNAUTHENTICATED"),
+        (403, "PERMISSION_DENIED"),
+        (404, "RESOURCE_DOES_NOT_EXIST"),
+        (409, "RESOURCE_CONFLICT"),
+    ],
+)
+def test_each_refusal_of_artifactory_has_its_own_code(
+    devserver: DevServer, uri: str, tmp_path: Path, status: int, code: str
+) -> None:
+    devserver.faults.add(Fault(method="PUT", status=status, times=None))
+    (tmp_path / "f").write_text("x")
+    with pytest.raises(GovernedStorageError) as caught:
+        get_artifact_repository(uri).log_artifact(str(tmp_path / "f"), "d")
+    assert caught.value.error_code == code
+
+
+def test_wrong_and_expired_tokens(devserver: DevServer, home: Home, uri: str, tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("x")
+    for token in ("not-a-token", devserver.token("alice", expires_in=-10)):
+        with (
+            environment({**home.env, "ARTIFACTORY_AUTH_TOKEN": token}),
+            pytest.raises(GovernedStorageError) as caught,
+        ):
+            get_artifact_repository(uri).log_artifact(str(tmp_path / "f"), "d")
+        assert caught.value.error_code == "UNAUTHENTICATED"
+        assert token not in str(caught.value)
+
+
+def test_a_host_that_does_not_answer(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("x")
+    url = "http://127.0.0.1:9"
+    with (
+        environment({**home.env, "MLGOV_ARTIFACTORY_URL": url}),
+        pytest.raises(GovernedStorageError) as caught,
+    ):
+        get_artifact_repository("artifactory://127.0.0.1:9/artifactory/repo").log_artifact(
+            str(tmp_path / "f"), "d"
+        )
+    assert caught.value.error_code == "TEMPORARILY_UNAVAILABLE"
+
+
+def test_no_right_to_annotate_is_said(
+    devserver: DevServer, home: Home, repo: str, uri: str, tmp_path: Path
+) -> None:
+    token = devserver.add_user(f"plain-{repo}", "x", rights={repo: "rw"})
+    (tmp_path / "f").write_text("x")
+    with environment({**home.env, "ARTIFACTORY_AUTH_TOKEN": token}), pytest.raises(GovernedStorageError):
+        get_artifact_repository(uri).log_artifact(str(tmp_path / "f"), "d")
+
+
+def test_no_log_no_act(devserver: DevServer, home: Home, repo: str, uri: str, tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("x")
+    blocked = tmp_path / "a-file"
+    blocked.write_text("")
+    with (
+        environment({**home.env, "MLGOV_AUDIT_PATH": str(blocked / "audit.sqlite")}),
+        pytest.raises((GovernanceUnavailableError, OSError)),
+    ):
+        get_artifact_repository(uri).log_artifact(str(tmp_path / "f"), "d")
+    assert devserver.paths(repo) == ()
+
+
+def test_a_link_planted_in_the_destination_is_not_followed(stored: str, out: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (out / "folder").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(GovernedStorageError, match="symbolic link"):
+        get_artifact_repository(stored).download_artifacts("folder", str(out))
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_an_mlmodel_slipped_into_a_subfolder_does_not_narrow_what_is_judged(
+    devserver: DevServer, repo: str, uri: str, tmp_path: Path, out: Path
+) -> None:
+    source = tmp_path / "model"
+    (source / "data").mkdir(parents=True)
+    (source / "MLmodel").write_text("flavors: {}\n")
+    (source / "data/x.bin").write_bytes(b"x")
+    get_artifact_repository(uri).log_artifacts(str(source), "model")
+    devserver.put(repo, "model/data/MLmodel", b"flavors: {}\n")
+    devserver.put_bytes_behind_the_scenes(repo, "model/data/x.bin", b"evil")
+    with pytest.raises(BlockedModelError):
+        get_artifact_repository(uri).download_artifacts("model/data/x.bin", str(out))
+
+
+def test_a_single_file_of_a_refused_model_is_refused(
+    devserver: DevServer, repo: str, uri: str, tmp_path: Path, out: Path
+) -> None:
+    source = tmp_path / "model"
+    source.mkdir()
+    (source / "MLmodel").write_text("flavors: {}\n")
+    (source / "weights.bin").write_bytes(b"x")
+    get_artifact_repository(uri).log_artifacts(str(source), "model")
+    devserver.put_bytes_behind_the_scenes(repo, "model/weights.bin", b"evil")
+    for path in ("model/MLmodel", "model/weights.bin", "model"):
+        with pytest.raises(BlockedModelError):
+            get_artifact_repository(uri).download_artifacts(path, str(out))
+    assert list(out.iterdir()) == []

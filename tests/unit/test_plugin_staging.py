@@ -1,0 +1,89 @@
+"""Staging and release: all or nothing, and never through a link."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+from mlflow.exceptions import MlflowException
+
+from governance.errors import StorageFullError, UnsafePathError
+from plugin.staging import check_room, destination, release, space_errors, staging
+
+
+def test_files_arrive_where_they_belong_and_the_staging_folder_goes(tmp_path: Path) -> None:
+    with staging(tmp_path) as staged:
+        assert staged.stat().st_mode & 0o777 == 0o700
+        (staged / "a/empty").mkdir(parents=True)
+        (staged / "a/f").write_text("x")
+        release(staged, tmp_path)
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == ["a", "a/empty", "a/f"]
+
+
+def test_an_error_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), staging(tmp_path) as staged:
+        (staged / "f").write_text("x")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_existing_files_are_replaced(tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("old")
+    with staging(tmp_path) as staged:
+        (staged / "f").write_text("new")
+        release(staged, tmp_path)
+    assert (tmp_path / "f").read_text() == "new"
+
+
+def test_nothing_is_released_through_a_link(tmp_path: Path) -> None:
+    outside, target = tmp_path / "outside", tmp_path / "target"
+    outside.mkdir()
+    target.mkdir()
+    (target / "d").symlink_to(outside)
+    with pytest.raises(UnsafePathError), staging(target) as staged:
+        (staged / "a").write_text("x")
+        (staged / "d").mkdir()
+        (staged / "d/f").write_text("x")
+        release(staged, target)
+    assert list(outside.iterdir()) == []
+    assert not (target / "a").exists()
+
+
+def test_a_link_in_place_of_a_file_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.write_text("mine")
+    (tmp_path / "f").symlink_to(outside)
+    with staging(tmp_path) as staged:
+        (staged / "f").write_text("new")
+        release(staged, tmp_path)
+    assert (outside.read_text(), (tmp_path / "f").read_text()) == ("mine", "new")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_full_disk_has_an_error_of_its_own(number: int, tmp_path: Path) -> None:
+    with pytest.raises(StorageFullError), space_errors(tmp_path):
+        raise OSError(number, "full")
+
+
+def test_other_errors_of_the_disk_stay_what_they_are(tmp_path: Path) -> None:
+    with pytest.raises(PermissionError), space_errors(tmp_path):
+        raise PermissionError
+
+
+def test_what_cannot_fit_is_not_begun(tmp_path: Path) -> None:
+    check_room(tmp_path, 1)
+    with pytest.raises(StorageFullError):
+        check_room(tmp_path, 1 << 60)
+
+
+def test_the_destination_must_be_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("x")
+    for path, code in (
+        (tmp_path / "no", "RESOURCE_DOES_NOT_EXIST"),
+        (tmp_path / "f", "INVALID_PARAMETER_VALUE"),
+    ):
+        with pytest.raises(MlflowException) as caught:
+            destination(str(path))
+        assert caught.value.error_code == code
+    assert destination(None).is_dir()
