@@ -7,6 +7,7 @@ for, since a compressed body has neither the announced size nor the announced ch
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -32,10 +33,10 @@ class Answer:
 
     def json(self) -> Any:
         """The body as JSON. Raises `ProtocolError` for anything else, such as a proxy's page."""
-        try:
+        with suppress(orjson.JSONDecodeError):
             return orjson.loads(self.body)
-        except orjson.JSONDecodeError as error:
-            raise self.exchange.broken("an answer that is not JSON", status=self.status) from error
+        # Raised outside the handler: that exception carries the whole body.
+        raise self.exchange.broken("an answer that is not JSON", status=self.status)
 
     def read(self, form: type[Form]) -> Form:
         """The body as one of the wire forms. Raises `ProtocolError` that names the first field that does not fit."""
@@ -51,10 +52,9 @@ class Answer:
 
     def text(self) -> str:
         """The body as UTF-8 text. Raises `ProtocolError`."""
-        try:
+        with suppress(UnicodeDecodeError):
             return self.body.decode()
-        except UnicodeDecodeError as error:
-            raise self.exchange.broken("an answer that is not text", status=self.status) from error
+        raise self.exchange.broken("an answer that is not text", status=self.status)
 
 
 class StreamedResponse:

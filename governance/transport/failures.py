@@ -161,15 +161,19 @@ def clean(text: str, secrets: tuple[str, ...] = ()) -> str:
     return _UNPRINTABLE.sub(" ", text).strip()[:_MAX_MESSAGE]
 
 
-def failure_of(error: Exception, exchange: Exchange) -> tuple[RemoteError, BaseException]:
-    """The error for an exception of `requests` or below, and the innermost cause, which is fit to be chained: the
-    outer ones quote the URL with its query, and carry the request with its headers."""
+def failure_of(error: Exception, exchange: Exchange) -> tuple[RemoteError, BaseException | None]:
+    """The error for an exception of `requests` or below, and the innermost cause, where it is fit to be chained.
+
+    The outer causes quote the URL with its query, and carry the request with its headers. An innermost one of
+    `http.client` quotes what the server sent, which may be what we sent it before.
+    """
     chain = _chain(error)
     cause = chain[-1]
+    shown = cause if isinstance(cause, OSError | pool.HTTPError) else None
     for kinds, build in _BY_EXCEPTION:
         if any(isinstance(link, kinds) for link in chain):
-            return build(exchange, cause), cause
-    return exchange.broken(f"no usable answer: {type(cause).__name__}"), cause
+            return build(exchange, cause), shown
+    return exchange.broken(f"no usable answer: {type(cause).__name__}"), shown
 
 
 def _tls(exchange: Exchange, cause: BaseException) -> RemoteError:
