@@ -54,6 +54,13 @@ class Advisory:
     source: str
 
     @property
+    def url(self) -> str:
+        """Where it was published."""
+        if self.source.startswith("PYSEC"):
+            return f"https://osv.dev/vulnerability/{self.source}"
+        return f"https://github.com/advisories/{self.source}"
+
+    @property
     def issue_id(self) -> str:
         """Our own id: ids that begin with XRAY belong to JFrog."""
         return f"DEV-{self.cve}"
@@ -62,7 +69,7 @@ class Advisory:
 class Advisories:
     """The advisories by package."""
 
-    def __init__(self, rows: list[dict[str, Any]], licences: dict[str, str]) -> None:
+    def __init__(self, rows: list[dict[str, Any]], licences: dict[str, list[str]]) -> None:
         self.licences = licences
         self._by_package: dict[str, list[Advisory]] = {}
         for row in rows:

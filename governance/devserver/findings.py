@@ -86,7 +86,7 @@ def _vulnerable(package: Package, row: Advisory, where: str) -> Json:
         ],
         "component_physical_paths": [where],
         "references": [
-            f"https://github.com/advisories/{row.source}",
+            row.url,
             f"https://nvd.nist.gov/vuln/detail/{row.cve}",
         ],
         "extended_information": {"short_description": row.summary, "remediation": remedy},
@@ -128,7 +128,7 @@ def licences_of(packages: tuple[Package, ...], advisories: Advisories) -> list[J
     """Licences of packages, as far as they are known."""
     found: dict[str, list[str]] = {}
     for package in packages:
-        if licence := advisories.licences.get(package.name):
+        for licence in advisories.licences.get(package.name, ()):
             found.setdefault(licence, []).append(package.component_id)
     return [
         {

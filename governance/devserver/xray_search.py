@@ -37,7 +37,8 @@ def add_routes(router: Router) -> None:
 async def licence_names(call: Call) -> web.Response:
     """Licences that are known. May be told to be empty, because `jfrog-xray` compares the rows with a wrong class."""
     call.signed_in()
-    names = sorted(set(call.platform.scans.advisories.licences.values()))
+    known = call.platform.scans.advisories.licences.values()
+    names = sorted({name for names in known for name in names})
     if not call.platform.config.licences_listed:
         names = []
     rows = [
@@ -45,7 +46,7 @@ async def licence_names(call: Call) -> web.Response:
             "name": name,
             "full_name": name,
             "references": [f"https://spdx.org/licenses/{name}.html"],
-            "category": "Permissive",
+            "category": "Copyleft" if name.startswith(("GPL", "MPL")) else "Permissive",
             "priority": -1,
             "default_priority": 200,
             "isCustom": False,
