@@ -8,6 +8,7 @@ from itertools import count
 import pytest
 
 from governance.devserver import DevServer, DevServerConfig
+from tests.postgres_server import PostgresServer, running_postgres, why_not
 
 _NUMBERS = count(1)
 
@@ -42,3 +43,13 @@ def alice_token(devserver: DevServer) -> str:
 def ci_token(devserver: DevServer) -> str:
     """May read, deploy and annotate everywhere, but neither delete nor overwrite."""
     return devserver.token("ci")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A real PostgreSQL of its own, on loopback; skipped, with the reason, where none can be started."""
+    reason = why_not()
+    if reason is not None:
+        pytest.skip(reason)
+    with running_postgres() as server:
+        yield server

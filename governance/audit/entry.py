@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -35,6 +36,7 @@ _MAX_BODY = 56_000  # leaves room for the longest subject beside it
 _MAX_SUBJECT = 4_400
 _MAX_NAME = 300
 _MAX_TEXT = 1_000
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _FEWER = (50, 20, 8, 3, 0)
 
 
@@ -110,8 +112,9 @@ class Entry:
         missing = _REQUIRED[self.kind] - self.body.keys()
         if missing:
             raise ValueError(f"the body of a {self.kind} entry lacks {', '.join(sorted(missing))}")
-        if not self.subject or len(self.subject.encode("utf-8", "replace")) > _MAX_SUBJECT:
-            raise ValueError(f"an entry's subject has 1 to {_MAX_SUBJECT} bytes")
+        for name, value in (("subject", self.subject), ("correlation", self.correlation)):
+            if not value or len(value.encode("utf-8", "replace")) > _MAX_SUBJECT or _CONTROL.search(value):
+                raise ValueError(f"an entry's {name} has 1 to {_MAX_SUBJECT} bytes and no control characters")
         data = canonical_bytes({
             "at": utc_text(self.at),
             "body": self.body,

@@ -85,7 +85,7 @@ class AuditStore(Protocol):
     | --- | --- |
     | `append(drafts)` | make all durable, in this order, or raise. Returns the leaf index of each, None if not yet known |
     | `rows(start, stop)` | the entries from leaf `start` up to but without `stop`, in order |
-    | `find(query)` | the entries that match, in order; those not yet in the tree come last |
+    | `find(query)` | the entries that match, in the order in which they were written |
     | `get(id)` | one entry |
     | `frontier()` | size of the tree, and all that is needed for its root |
     | `node(level, index)` | hash of a complete subtree, for proofs |

@@ -1,0 +1,280 @@
+"""The PostgreSQL store: one log for many hosts.
+
+Promises: an entry is committed and flushed when `append` returns. It has no place in the tree then, so its index is not
+known yet: one leader, whichever process holds an advisory lock, gives places in batches, and the next one takes over
+when it dies. Writers never wait for each other, and never for the leader. Does not: keep the database's owner from
+rewriting it; the tree, and checkpoints kept elsewhere, show that.
+
+Sequence numbers of the database have gaps and commit out of order, which is why `ticket` only orders the queue and
+`seq`, the leaf index, is counted by the leader from the head row it holds locked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from governance.audit.fork import call_after_fork
+from governance.audit.group import GroupCommit
+from governance.audit.merkle import HASH_SIZE, Frontier
+from governance.audit.postgres_schema import connect, migrate, translated
+from governance.audit.sequencer import CHANNEL, Sequencer
+from governance.audit.store import Draft, EvidenceInfo, Query, Row
+from governance.audit.tiles import HEIGHT, node_of_growing_tile, place_of
+from governance.errors import AuditBrokenError, AuditConflictError, AuditUnavailableError
+from governance.model.digest import Sha256
+
+_PAGE = 256
+_POOL = 8
+_NOTIFY_EVERY = 0.02
+_COLUMNS = "seq, id, at, kind, subject, correlation, leaf, data"
+
+
+class PostgresStore:
+    """An `AuditStore` in the schema `mlgov_audit` of the database that `dsn` names. Makes the schema if it may."""
+
+    def __init__(self, dsn: str, *, bound: int = 4_096, timeout: float = 30.0) -> None:
+        self._dsn = dsn
+        self._timeout = timeout
+        self._abandoned: list[Any] = []
+        self._readers: list[Any] = []
+        self._writer: Any = None
+        self._is_closed = False
+        self._notified = 0.0
+        self._guard = threading.Lock()
+        with translated(), contextlib.closing(connect(dsn, timeout=timeout)) as connection:
+            migrate(connection)
+        self._group = GroupCommit(self._commit, bound=bound, timeout=timeout, name="audit-postgres")
+        self._sequencer = Sequencer(lambda: connect(dsn, timeout=timeout))
+        call_after_fork(self._forget)
+
+    def _forget(self) -> None:
+        """After a fork: the sockets belong to the parent, so its connections are set aside and not even closed."""
+        self._guard = threading.Lock()
+        self._abandoned += [*self._readers, self._writer, self._sequencer]
+        self._readers, self._writer = [], None
+        self._sequencer = Sequencer(lambda: connect(self._dsn, timeout=self._timeout))
+
+    def append(self, drafts: Sequence[Draft]) -> Sequence[int | None]:
+        """See `AuditStore.append`. The places are given later."""
+        self._sequencer.start()
+        return self._group.submit(drafts)
+
+    def rows(self, start: int, stop: int) -> Iterator[Row]:
+        """See `AuditStore.rows`."""
+        while start < stop:
+            upto = min(start + _PAGE, stop)
+            page = self._read(
+                f"SELECT {_COLUMNS} FROM entry WHERE seq >= %s AND seq < %s ORDER BY seq",  # noqa: S608 - a constant
+                (start, upto),
+            )
+            yield from map(Row._make, page)
+            start = upto
+
+    def find(self, query: Query) -> Iterator[Row]:
+        """See `AuditStore.find`. In the order of tickets, which an entry has from the start and keeps."""
+        wanted = {
+            "kind = %s": query.kind, "subject = %s": query.subject,
+            "correlation = %s": query.correlation, "at >= %s": query.since,
+        }  # fmt: skip
+        tests = [test for test, value in wanted.items() if value is not None]
+        values = [str(value) for value in wanted.values() if value is not None]
+        where = " AND ".join(["ticket > %s", *tests])
+        sql = f"SELECT {_COLUMNS}, ticket FROM entry WHERE {where} ORDER BY ticket LIMIT {_PAGE}"  # noqa: S608 - constants
+        last = 0
+        while True:
+            page = self._read(sql, (last, *values))
+            yield from (Row._make(row[:8]) for row in page)
+            if len(page) < _PAGE:
+                return
+            last = page[-1][8]
+
+    def get(self, entry_id: str) -> Row | None:
+        """See `AuditStore.get`."""
+        found = self._read(f"SELECT {_COLUMNS} FROM entry WHERE id = %s", (entry_id,))  # noqa: S608 - a constant
+        return Row._make(found[0]) if found else None
+
+    def frontier(self) -> Frontier:
+        """See `AuditStore.frontier`."""
+        return Frontier.from_bytes(*self._read("SELECT size, frontier FROM head", ())[0])
+
+    def node(self, level: int, index: int) -> bytes:
+        """See `AuditStore.node`."""
+        if level % HEIGHT:
+            height, number, offset = place_of(level, index)
+            found = self._read(
+                "SELECT substring(nodes FROM %s FOR %s) FROM tile WHERE level = %s AND number = %s",
+                (offset + 1, HASH_SIZE, height, number),
+            )
+            if found:
+                return bytes(found[0][0])
+        return node_of_growing_tile(self._children, level, index)
+
+    def evidence(self, sha256: Sha256) -> bytes | None:
+        """See `AuditStore.evidence`."""
+        found = self._read("SELECT body FROM evidence WHERE sha256 = %s", (sha256,))
+        return found[0][0] if found else None
+
+    def evidence_list(self) -> Iterator[EvidenceInfo]:
+        """See `AuditStore.evidence_list`."""
+        last = ""
+        while True:
+            page = self._read(
+                "SELECT sha256, category, at, size, body IS NULL FROM evidence WHERE sha256 > %s ORDER BY sha256 LIMIT %s",
+                (last, _PAGE),
+            )
+            for sha256, category, at, size, is_erased in page:
+                yield EvidenceInfo(sha256=sha256, category=category, at=at, size=size, is_erased=is_erased)
+            if len(page) < _PAGE:
+                return
+            last = page[-1][0]
+
+    def erase(self, digests: Sequence[Sha256]) -> None:
+        """See `AuditStore.erase`. The bodies are gone from the disk once the table was vacuumed."""
+        self._read(
+            "UPDATE evidence SET body = NULL WHERE sha256 = ANY(%s) AND body IS NOT NULL RETURNING sha256",
+            (list(digests),),
+        )
+
+    def settle(self, *, timeout: float) -> None:
+        """Wait until every entry that is durable now has its place. Raises `AuditUnavailableError` on time-out."""
+        self._sequencer.start()
+        newest = self._read("SELECT coalesce(max(ticket), 0) FROM entry", ())[0][0]
+        deadline = time.monotonic() + timeout
+        while self._read("SELECT 1 FROM entry WHERE seq IS NULL AND ticket <= %s LIMIT 1", (newest,)):
+            if time.monotonic() > deadline:
+                raise AuditUnavailableError(
+                    f"audit entries got no place in the tree within {timeout:g} s",
+                    hint="One process must lead: look for errors of the sequencer in the programs' logs.",
+                )
+            time.sleep(0.02)
+
+    def close(self) -> None:
+        """See `AuditStore.close`. Another process leads on."""
+        self._group.close()
+        self._sequencer.stop()
+        with self._guard:
+            self._is_closed = True
+            held = [*self._readers, *([self._writer] if self._writer else [])]
+            self._readers, self._writer = [], None
+        for connection in held:
+            connection.close()
+
+    def _commit(self, drafts: Sequence[Draft]) -> Sequence[int | None]:
+        """One transaction for a batch. Runs in the group's one thread."""
+        with translated():
+            connection = self._writer or connect(self._dsn, timeout=self._timeout)
+            self._writer = None  # so that a connection which failed is not used again
+            try:
+                with connection.transaction():
+                    _insert(connection, drafts)
+                self._wake_leader(connection)
+            except BaseException:
+                connection.close()
+                raise
+            self._writer = connection
+            return [None] * len(drafts)
+
+    def _wake_leader(self, connection: Any) -> None:
+        """Tell the leader, apart from the commit: notifying transactions take turns at a lock of the whole server, and
+        would flush one after another. What is lost by not telling is a quarter of a second."""
+        if time.monotonic() - self._notified < _NOTIFY_EVERY:
+            return
+        self._notified = time.monotonic()
+        with connection.transaction():
+            connection.execute("SET LOCAL synchronous_commit = off")
+            connection.execute("SELECT pg_notify(%s, '')", (CHANNEL,))
+
+    def _children(self, height: int, start: int, count: int) -> list[bytes]:
+        with self._reader() as connection:
+            return children(connection, height, start, count)
+
+    def _read(self, sql: str, values: Sequence[object]) -> list[Any]:
+        with self._reader() as connection:
+            found: list[Any] = connection.execute(sql, values, binary=True).fetchall()
+            return found
+
+    @contextlib.contextmanager
+    def _reader(self) -> Iterator[Any]:
+        """A connection for one read, from a small pool. One that broke is not put back."""
+        with translated():
+            with self._guard:
+                if self._is_closed:
+                    raise AuditUnavailableError("the audit log is closed")
+                pooled = self._readers.pop() if self._readers else None
+            connection = (
+                pooled
+                if pooled is not None and not pooled.closed
+                else connect(self._dsn, timeout=self._timeout)
+            )
+            try:
+                yield connection
+            except BaseException:
+                connection.close()
+                raise
+            self._give_back(connection)
+
+    def _give_back(self, connection: Any) -> None:
+        with self._guard:
+            if not self._is_closed and len(self._readers) < _POOL:
+                self._readers.append(connection)
+                return
+        connection.close()
+
+
+def _insert(connection: Any, drafts: Sequence[Draft]) -> None:
+    columns = list(zip(*(draft[:7] for draft in drafts), strict=True))
+    inserted = connection.execute(
+        "INSERT INTO entry (id, at, kind, subject, correlation, leaf, data)"
+        " SELECT id, at, kind, subject, correlation, leaf, data FROM unnest(%b::text[], %b::text[], %b::text[],"
+        " %b::text[], %b::text[], %b::bytea[], %b::bytea[])"
+        " WITH ORDINALITY AS draft (id, at, kind, subject, correlation, leaf, data, place) ORDER BY place"
+        " ON CONFLICT (id) DO NOTHING",
+        [list(column) for column in columns],
+    ).rowcount
+    if inserted != len(drafts):
+        _demand_same(connection, drafts)
+    # Sorted, so that two processes with the same documents cannot wait for each other in a circle.
+    evidence = {sha256: (draft, document) for draft in drafts for sha256, document in draft.evidence}
+    for sha256, (draft, document) in sorted(evidence.items(), key=lambda item: item[0]):
+        connection.execute(
+            "INSERT INTO evidence AS known VALUES (%s, %s, %s, %s, %b) ON CONFLICT (sha256)"
+            " DO UPDATE SET body = excluded.body WHERE known.body IS NULL",
+            (sha256, draft.kind, draft.at, len(document), document),
+        )
+
+
+def _demand_same(connection: Any, drafts: Sequence[Draft]) -> None:
+    """Some ids are there already: right for a repeated append, and a mistake for other bytes."""
+    found = connection.execute(
+        "SELECT id, leaf FROM entry WHERE id = ANY(%s)", ([draft.id for draft in drafts],)
+    )
+    leaves = {entry_id: bytes(leaf) for entry_id, leaf in found.fetchall()}
+    for draft in drafts:
+        if leaves.get(draft.id) != draft.leaf:
+            raise AuditConflictError(f"entry id {draft.id} is already used for another entry")
+
+
+def children(connection: Any, height: int, start: int, count: int) -> list[bytes]:
+    """Neighbouring complete nodes of tree level `8 * height`."""
+    if height == 0:
+        found = connection.execute(
+            "SELECT leaf FROM entry WHERE seq >= %s AND seq < %s ORDER BY seq",
+            (start, start + count),
+            binary=True,
+        ).fetchall()
+    else:
+        found = connection.execute(
+            "SELECT root FROM tile WHERE level = %s AND number >= %s AND number < %s ORDER BY number",
+            (height - 1, start, start + count),
+            binary=True,
+        ).fetchall()
+    if len(found) != count:
+        raise AuditBrokenError(
+            f"the audit log lacks hashes of level {height * HEIGHT} from {start} on",
+            index=start << height * HEIGHT,
+        )
+    return [bytes(row[0]) for row in found]

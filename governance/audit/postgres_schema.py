@@ -1,0 +1,151 @@
+"""The database under the PostgreSQL store: its schema by versions, how it is reached, and what its errors mean.
+
+Promises: migrations run once, in order, by one process at a time; a database that would lose what it confirmed
+(`fsync = off`) is refused; no message holds the connection string.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+
+from governance.errors import AuditBrokenError, AuditUnavailableError
+
+SCHEMA = "mlgov_audit"
+LEADER_LOCK = 0x6D6C_676F_7601
+_MIGRATION_LOCK = 0x6D6C_676F_7602
+
+_MIGRATIONS = (
+    """
+    CREATE TABLE entry (
+        ticket bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        seq bigint UNIQUE,
+        id text NOT NULL UNIQUE,
+        at text NOT NULL,
+        kind text NOT NULL,
+        subject text NOT NULL,
+        correlation text NOT NULL,
+        leaf bytea NOT NULL,
+        data bytea NOT NULL
+    );
+    COMMENT ON TABLE entry IS 'Audit entries. seq is the leaf index; null until the leader has given the entry its place.';
+    CREATE INDEX entry_waiting ON entry (ticket) WHERE seq IS NULL;
+    CREATE INDEX entry_subject ON entry (subject, ticket);
+    CREATE INDEX entry_correlation ON entry (correlation, ticket);
+    CREATE INDEX entry_kind ON entry (kind, ticket);
+    CREATE TABLE tile (
+        level integer NOT NULL, number bigint NOT NULL, root bytea NOT NULL, nodes bytea NOT NULL,
+        PRIMARY KEY (level, number)
+    );
+    ALTER TABLE tile ALTER COLUMN nodes SET STORAGE EXTERNAL;
+    CREATE TABLE head (one integer PRIMARY KEY CHECK (one = 1), size bigint NOT NULL, frontier bytea NOT NULL);
+    INSERT INTO head VALUES (1, 0, '');
+    CREATE TABLE evidence (
+        sha256 text PRIMARY KEY, category text NOT NULL, at text NOT NULL, size bigint NOT NULL, body bytea
+    );
+    CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RAISE EXCEPTION 'the audit log is append-only: % on %', TG_OP, TG_TABLE_NAME; END $$;
+    CREATE TRIGGER entry_update BEFORE UPDATE ON entry FOR EACH ROW
+        WHEN (OLD.seq IS NOT NULL OR NEW.seq IS NULL
+            OR (NEW.ticket, NEW.id, NEW.at, NEW.kind, NEW.subject, NEW.correlation, NEW.leaf, NEW.data)
+            IS DISTINCT FROM (OLD.ticket, OLD.id, OLD.at, OLD.kind, OLD.subject, OLD.correlation, OLD.leaf, OLD.data))
+        EXECUTE FUNCTION refuse();
+    CREATE TRIGGER entry_delete BEFORE DELETE OR TRUNCATE ON entry EXECUTE FUNCTION refuse();
+    CREATE TRIGGER tile_change BEFORE UPDATE OR DELETE OR TRUNCATE ON tile EXECUTE FUNCTION refuse();
+    CREATE TRIGGER head_update BEFORE UPDATE ON head FOR EACH ROW WHEN (NEW.size < OLD.size) EXECUTE FUNCTION refuse();
+    CREATE TRIGGER head_delete BEFORE DELETE OR TRUNCATE ON head EXECUTE FUNCTION refuse();
+    CREATE TRIGGER evidence_update BEFORE UPDATE ON evidence FOR EACH ROW
+        WHEN (NEW.sha256 <> OLD.sha256 OR (OLD.body IS NOT NULL AND NEW.body IS NOT NULL)) EXECUTE FUNCTION refuse();
+    CREATE TRIGGER evidence_delete BEFORE DELETE OR TRUNCATE ON evidence EXECUTE FUNCTION refuse();
+    """,
+)
+
+
+def connect(dsn: str, *, timeout: float) -> Any:
+    """A connection that commits each statement by itself outside `transaction()`, and confirms nothing that is not
+    flushed."""
+    connection = psycopg.connect(
+        dsn,
+        autocommit=True,
+        connect_timeout=max(2, int(timeout)),
+        keepalives=1,
+        keepalives_idle=10,
+        keepalives_interval=5,
+        keepalives_count=3,
+        application_name="mlgov-audit",
+        options=f"-c search_path={SCHEMA} -c statement_timeout={int(timeout * 1000)}",
+    )
+    try:
+        _demand_durability(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _demand_durability(connection: Any) -> None:
+    if _setting(connection, "synchronous_commit") == "off":
+        connection.execute("SET synchronous_commit = on")
+    if _setting(connection, "fsync") != "on":
+        raise AuditUnavailableError(
+            "the audit database runs with `fsync = off` and would lose what it confirmed",
+            hint="Set `fsync = on` in the server's configuration.",
+        )
+
+
+def migrate(connection: Any) -> None:
+    """Bring the schema up to this program's version. Safe to call from many processes at once."""
+    with connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_MIGRATION_LOCK,))
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS migration (version integer PRIMARY KEY, at timestamptz DEFAULT now())"
+        )
+        version = connection.execute("SELECT coalesce(max(version), 0) FROM migration").fetchone()[0]
+        if version > len(_MIGRATIONS):
+            raise AuditBrokenError(
+                f"the audit database is of version {version}; this program knows up to {len(_MIGRATIONS)}",
+                hint="Use the newer version of this program that wrote it.",
+            )
+        for number, script in enumerate(_MIGRATIONS[version:], version + 1):
+            connection.execute(script)
+            connection.execute("INSERT INTO migration (version) VALUES (%s)", (number,))
+
+
+def _setting(connection: Any, name: str) -> str:
+    return str(connection.execute("SELECT current_setting(%s)", (name,)).fetchone()[0])
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """Where errors of the database become errors of ours."""
+    try:
+        yield
+    except (
+        psycopg.errors.DataCorrupted,
+        psycopg.errors.IndexCorrupted,
+        psycopg.errors.RaiseException,
+    ) as error:
+        raise AuditBrokenError(f"the audit database is damaged: {_first_line(error)}") from error
+    except psycopg.errors.DiskFull as error:
+        raise AuditUnavailableError(
+            "no space is left on the audit database's disk",
+            hint="Free space there; nothing was let through meanwhile.",
+        ) from error
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise AuditUnavailableError(
+            f"the audit database refuses this user: {_first_line(error)}",
+            hint=f"Grant the rights on schema {SCHEMA} as docs/audit.md lists them.",
+        ) from error
+    except psycopg.Error as error:
+        raise AuditUnavailableError(
+            f"the audit database cannot be used: {_first_line(error)}",
+            hint="Check that it runs and can be reached.",
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

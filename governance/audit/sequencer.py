@@ -1,0 +1,111 @@
+"""The leader of a PostgreSQL log: gives durable entries their places in the tree.
+
+One thread in each writing process tries to lead; an advisory lock, held by a session of the database, lets one. A leader
+whose session ends has lost the lock and can commit nothing more on it; were two ever to believe that they lead (behind
+a pooler that shares sessions), the head row, locked in each batch, makes them take turns. So at worst a batch is late.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from governance.audit.merkle import Frontier
+from governance.audit.postgres_schema import LEADER_LOCK, translated
+from governance.audit.tiles import WIDTH, full_tiles, pack_tile
+from governance.errors import AuditBrokenError, AuditError
+
+CHANNEL = "mlgov_audit"
+_BATCH = 1_024
+_IDLE = 0.25
+_RETRY = 1.0
+
+logger = logging.getLogger(__name__)
+
+
+class Sequencer:
+    """Leads when it can, in a thread of its own that starts with the first write."""
+
+    def __init__(self, connect: Callable[[], Any]) -> None:
+        self._connect = connect
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    def start(self) -> None:
+        """Begin, if not begun yet."""
+        if self._thread is None:
+            with self._lock:
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._run, name="audit-sequencer", daemon=True)
+                    self._thread.start()
+
+    def stop(self) -> None:
+        """End after the batch at hand."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout=10)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                with translated(), contextlib.closing(self._connect()) as connection:
+                    self._serve(connection)
+            except AuditError as error:
+                logger.warning("the audit sequencer starts anew: %s", error)
+            except Exception:
+                logger.exception("the audit sequencer starts anew")
+            self._stop.wait(_RETRY)
+
+    def _serve(self, connection: Any) -> None:
+        """Wait for leadership, then lead until the connection breaks or the end is asked for."""
+        while not connection.execute("SELECT pg_try_advisory_lock(%s)", (LEADER_LOCK,)).fetchone()[0]:
+            if self._stop.wait(_RETRY):
+                return
+        connection.execute(f"LISTEN {CHANNEL}")
+        while not self._stop.is_set():
+            if place_batch(connection) == 0:
+                for _ in connection.notifies(timeout=_IDLE, stop_after=1):
+                    pass
+
+
+def place_batch(connection: Any) -> int:
+    """Give the entries that wait longest their places, in one transaction. Returns how many."""
+    from governance.audit.postgres import children
+
+    with connection.transaction():
+        head = _lock_head(connection)
+        waiting = connection.execute(
+            "SELECT ticket, leaf FROM entry WHERE seq IS NULL ORDER BY ticket LIMIT %s",
+            (_BATCH,),
+            binary=True,
+        ).fetchall()
+        if not waiting:
+            return 0
+        grown = head.extend([bytes(leaf) for _, leaf in waiting])
+        connection.execute(
+            "UPDATE entry SET seq = place.seq FROM unnest(%b::bigint[], %b::bigint[]) AS place (ticket, seq)"
+            " WHERE entry.ticket = place.ticket",
+            ([ticket for ticket, _ in waiting], list(range(head.size, grown.size))),
+        )
+        for height, number in full_tiles(head.size, grown.size):
+            root, nodes = pack_tile(children(connection, height, number * WIDTH, WIDTH))
+            connection.execute("INSERT INTO tile VALUES (%s, %s, %b, %b)", (height, number, root, nodes))
+        connection.execute("UPDATE head SET size = %s, frontier = %b", (grown.size, grown.to_bytes()))
+        return len(waiting)
+
+
+def _lock_head(connection: Any) -> Frontier:
+    """The frontier, with nobody else at work on it. Entries and head must agree."""
+    size, packed = connection.execute("SELECT size, frontier FROM head FOR UPDATE", binary=True).fetchone()
+    # Apart from the lock: one statement for both would look for entries as they were before it had to wait.
+    last = connection.execute("SELECT max(seq) FROM entry").fetchone()[0]
+    if size != (0 if last is None else last + 1):
+        raise AuditBrokenError(
+            f"the audit log's head says {size} entries, but the last entry is {last}: entries were removed or added",
+            index=size if last is None else min(size, last + 1),
+        )
+    return Frontier.from_bytes(size, bytes(packed))

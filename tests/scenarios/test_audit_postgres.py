@@ -1,0 +1,313 @@
+"""The PostgreSQL log where things break: server stopped or crashed, leader killed, two leaders, a connection cut."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from governance.audit.entry import EntryKind
+from governance.audit.log import AuditLog
+from governance.audit.merkle import leaf_hash
+from governance.audit.store import Query
+from governance.errors import AuditBrokenError, AuditUnavailableError
+from tests.audit_tools import body, draft, fill, make_log
+from tests.postgres_server import PostgresServer, running_postgres, why_not
+
+pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def open_log(dsn: str, **more: object) -> AuditLog:
+    from governance.audit.postgres import PostgresStore
+
+    return make_log(PostgresStore(dsn, **more))  # type: ignore[arg-type]
+
+
+def settled(log: AuditLog) -> AuditLog:
+    log.store.settle(timeout=30)  # type: ignore[attr-defined]
+    return log
+
+
+def numbers(log: AuditLog) -> list[int]:
+    return sorted(stored.entry.writer.n for stored in log.find())
+
+
+def start_worker(dsn: str, name: str, count: int) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tests.audit_worker", dsn, name, str(count)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+
+
+def test_several_processes_write_one_log(postgres: PostgresServer) -> None:
+    dsn = postgres.new_database()
+    workers = [start_worker(dsn, f"p{n}", 60) for n in range(8)]
+    confirmed = [worker.communicate(timeout=120)[0].split() for worker in workers]
+    assert [len(ids) for ids in confirmed] == [60] * 8
+    log = settled(open_log(dsn))
+    verification = log.verify()
+    assert verification.problems == ()
+    assert verification.size == 8 * 61
+    assert {one for ids in confirmed for one in ids} <= {stored.entry.id for stored in log.find()}
+    log.close()
+
+
+def test_a_stopped_server_refuses_and_nothing_is_lost_or_doubled() -> None:
+    with running_postgres() as server:
+        log = open_log(server.new_database(), timeout=5)
+        fill(log, 3)
+        server.stop()
+        with pytest.raises(AuditUnavailableError) as caught:
+            fill(log, 1)
+        assert caught.value.entry_id
+        assert "postgresql://" not in str(caught.value)
+        server.start()
+        fill(log, 2)
+        settled(log)
+        assert numbers(log) == list(range(1, 1 + 3 + 1 + 1 + 2 + 1))
+        assert log.get(caught.value.entry_id) is not None
+        assert log.verify().problems == ()
+        log.close()
+
+
+def test_entries_confirmed_before_a_crash_of_the_server_are_there_after_it() -> None:
+    with running_postgres() as server:
+        dsn = server.new_database()
+        workers = [start_worker(dsn, f"k{n}", 100_000) for n in range(3)]
+        early = {(worker.stdout or sys.stdin).readline().strip() for worker in workers for _ in range(30)}
+        server.stop(at_once=True)
+        confirmed = {line for worker in workers for line in worker.communicate(timeout=60)[0].splitlines()}
+        server.start()
+        log = settled(open_log(dsn))
+        stored = {found.entry.id for found in log.find()}
+        assert early | confirmed <= stored
+        assert len(early) == 90
+        assert log.verify().problems == ()
+        log.close()
+
+
+def test_another_process_leads_on_when_the_leader_is_killed(postgres: PostgresServer) -> None:
+    dsn = postgres.new_database()
+    name = dsn.rsplit("/", 1)[1]
+    first, second = open_log(dsn), open_log(dsn)
+    settled(first)
+    fill(first, 5)
+    fill(second, 5)
+    settled(second)
+    killed = postgres.run(
+        "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+        f" AND database = (SELECT oid FROM pg_database WHERE datname = '{name}')"
+    )
+    assert killed == [(True,)]
+    fill(first, 5)
+    fill(second, 5)
+    settled(second)
+    assert second.verify().problems == ()
+    assert second.verify().size == 22
+    first.close()
+    second.close()
+
+
+def test_two_leaders_at_once_give_each_place_once(postgres: PostgresServer) -> None:
+    """As behind a pooler that shares sessions, where both were told that they hold the lock."""
+    from governance.audit.postgres import PostgresStore
+    from governance.audit.postgres_schema import connect
+    from governance.audit.sequencer import place_batch
+
+    dsn = postgres.new_database()
+    store = PostgresStore(dsn)
+    store._sequencer.start = lambda: None  # type: ignore[method-assign]  # nobody else leads
+    for start in range(0, 3000, 500):
+        store.append([draft(n) for n in range(start + 1, start + 501)])
+
+    def lead() -> None:
+        with contextlib.closing(connect(dsn, timeout=20)) as connection:
+            while place_batch(connection):
+                pass
+
+    leaders = [threading.Thread(target=lead) for _ in range(4)]
+    for leader in leaders:
+        leader.start()
+    for leader in leaders:
+        leader.join()
+    assert [row.seq for row in store.rows(0, 4000)] == list(range(3000))
+    assert make_log(store).verify().problems == ()
+    store.close()
+
+
+@contextlib.contextmanager
+def cutting_proxy(port: int) -> Iterator[tuple[int, threading.Event]]:
+    """Forwards to the server on `port`. When armed, passes the next COMMIT on and cuts the line before its answer."""
+    armed, ended = threading.Event(), threading.Event()
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.settimeout(0.2)
+
+    def pump(source: socket.socket, target: socket.socket, is_client: bool) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                cut = is_client and armed.is_set() and b"COMMIT" in data
+                target.sendall(data)
+                if cut:
+                    armed.clear()
+                    break
+        for one in (source, target):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+    def serve() -> None:
+        while not ended.is_set():
+            try:
+                client, _ = listener.accept()
+            except TimeoutError:
+                continue
+            server = socket.create_connection(("127.0.0.1", port))
+            held.extend([client, server])
+            for pair in ((client, server, True), (server, client, False)):
+                threads.append(threading.Thread(target=pump, args=pair, daemon=True))
+                threads[-1].start()
+
+    held: list[socket.socket] = []
+    threads: list[threading.Thread] = []
+    server_thread = threading.Thread(target=serve)
+    server_thread.start()
+    try:
+        yield listener.getsockname()[1], armed
+    finally:
+        ended.set()
+        server_thread.join()
+        listener.close()
+        for one in held:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+        for thread in threads:
+            thread.join(timeout=5)
+        for one in held:
+            one.close()
+
+
+def test_a_connection_cut_in_commit_leaves_the_entry_once(postgres: PostgresServer) -> None:
+    dsn = postgres.new_database()
+    with cutting_proxy(postgres.port) as (port, armed):
+        log = open_log(dsn.replace(f":{postgres.port}/", f":{port}/"))
+        fill(log, 2)
+        # The sequencer's connection commits as well, and would spring the trap: it does not work meanwhile.
+        log.store._sequencer.stop()  # type: ignore[attr-defined]
+        armed.set()
+        with pytest.raises(AuditUnavailableError) as caught:
+            log.append(EntryKind.OUTCOME, body("cut"), subject="models/cut", correlation="c")
+        assert not armed.is_set()
+        fill(log, 1)
+        log.close()
+    log = settled_again(dsn)
+    assert [row.id for row in log.store.find(Query(subject="models/cut"))] == [caught.value.entry_id]
+    assert log.verify().problems == ()
+    log.close()
+
+
+def settled_again(dsn: str) -> AuditLog:
+    return settled(open_log(dsn))
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE entry SET data = '' WHERE seq = 1", "UPDATE entry SET seq = NULL WHERE seq = 1", "DELETE FROM entry",
+        "TRUNCATE entry", "DELETE FROM head", "UPDATE head SET size = 0", "DELETE FROM evidence", "DELETE FROM tile",
+        "UPDATE evidence SET body = 'x'",
+    ],
+)  # fmt: skip
+def test_triggers_stop_mistakes(tampered: str, postgres: PostgresServer, statement: str) -> None:
+    import psycopg
+
+    with pytest.raises(psycopg.errors.RaiseException, match="append-only"):
+        postgres.run(f"SET search_path = mlgov_audit; {statement}", tampered.rsplit("/", 1)[1])
+
+
+@pytest.fixture(name="tampered", scope="module")
+def database_with_entries(postgres: PostgresServer) -> str:
+    dsn = postgres.new_database()
+    log = open_log(dsn)
+    fill(log, 4)
+    log.append(EntryKind.OUTCOME, body(), subject="s", correlation="c", evidence=[b"facts"])
+    settled(log).close()
+    return dsn
+
+
+def test_edits_by_the_owner_show(postgres: PostgresServer) -> None:
+    dsn = postgres.new_database()
+    log = open_log(dsn)
+    fill(log, 4)
+    settled(log)
+    name = dsn.rsplit("/", 1)[1]
+    (row,) = log.store.rows(2, 3)
+    forged = row.data.replace(b'"done"', b'"nope"')
+    postgres.run(
+        "SET search_path = mlgov_audit; ALTER TABLE entry DISABLE TRIGGER USER;"
+        f"UPDATE entry SET data = '\\x{forged.hex()}' WHERE seq = 2",
+        name,
+    )
+    assert "entry 2: its bytes are not those that were recorded" in str(log.verify().problems[0])
+    postgres.run(
+        f"SET search_path = mlgov_audit; UPDATE entry SET leaf = '\\x{leaf_hash(forged).hex()}' WHERE seq = 2",
+        name,
+    )
+    assert "another root" in str(log.verify().problems[0])
+    postgres.run("SET search_path = mlgov_audit; DELETE FROM entry WHERE seq = 4", name)
+    assert log.verify().problems[0].index is None
+    with pytest.raises(AuditUnavailableError, match="no place"):
+        _append_and_settle(log)
+    log.close()
+
+
+def _append_and_settle(log: AuditLog) -> None:
+    fill(log, 1)
+    log.store.settle(timeout=1)  # type: ignore[attr-defined]
+
+
+def test_a_database_that_would_lose_what_it_confirmed_is_refused() -> None:
+    with running_postgres() as server:
+        server.run("ALTER SYSTEM SET fsync = off")
+        server.run("SELECT pg_reload_conf()")
+        time.sleep(0.5)
+        with pytest.raises(AuditUnavailableError, match="fsync"):
+            open_log(server.new_database())
+
+
+def test_a_newer_schema_is_refused(postgres: PostgresServer) -> None:
+    dsn = postgres.new_database()
+    open_log(dsn).close()
+    postgres.run("INSERT INTO mlgov_audit.migration (version) VALUES (99)", dsn.rsplit("/", 1)[1])
+    with pytest.raises(AuditBrokenError, match="version 99"):
+        open_log(dsn)
+
+
+def test_an_unreachable_server_is_said_so_without_the_password() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with pytest.raises(AuditUnavailableError) as caught:
+        open_log(f"postgresql://ana:hunter2@127.0.0.1:{port}/audit", timeout=3)
+    assert "hunter2" not in str(caught.value) + repr(caught.value.__cause__)
+
+
+def test_many_hosts_keep_their_numbers(postgres: PostgresServer) -> None:
+    dsn = postgres.new_database()
+    logs = [AuditLog(open_log(dsn).store, now=lambda: datetime.now(UTC), instance=f"h{n}") for n in range(3)]
+    threads = [threading.Thread(target=fill, args=(log, 20)) for log in logs for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    settled(logs[0])
+    verification = logs[0].verify()
+    assert verification.problems == ()
+    assert verification.size == 3 * 81
+    for log in logs:
+        log.close()
