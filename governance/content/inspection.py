@@ -44,9 +44,9 @@ def needs_look(format_: str) -> bool:
     return format_ in _LOOKED_INTO
 
 
-def inspect(name: str, data: bytes) -> Inspection:
-    """Look into a file."""
-    return _inspect(name, data, _Budget(MAX_UNPACKED), depth=0)
+def inspect(name: str, data: bytes, *, limit: int = MAX_UNPACKED) -> Inspection:
+    """Look into a file, unpacking at most `limit` bytes of what it contains."""
+    return _inspect(name, data, _Budget(limit), depth=0)
 
 
 class _Budget:

@@ -50,11 +50,16 @@ class _Operation:
     to_mark: bool
     pushes: int
     is_text: bool
+    is_plain: bool
+    """Pushes one value that is no text, and does nothing else."""
 
 
 _MARK: Final = "\x00mark"
 _TEXT: Final = frozenset(
     {"STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"}
+)
+_SPECIAL: Final = frozenset(
+    {"MARK", "GLOBAL", "INST", "EXT1", "EXT2", "EXT4", "GET", "BINGET", "LONG_BINGET", "DUP", "PERSID"}
 )
 _PREFIX: Final = {
     pickletools.TAKEN_FROM_ARGUMENT1: 1,
@@ -69,6 +74,7 @@ def _table() -> dict[int, _Operation]:
     for each in pickletools.opcodes:
         before = [item.name for item in each.stack_before]
         to_mark = "mark" in before
+        is_plain = not before and len(each.stack_after) == 1 and each.name not in _TEXT | _SPECIAL
         table[ord(each.code)] = _Operation(
             name=each.name,
             size=each.arg.n if each.arg is not None else 0,
@@ -76,6 +82,7 @@ def _table() -> dict[int, _Operation]:
             to_mark=to_mark,
             pushes=len(each.stack_after),
             is_text=each.name in _TEXT,
+            is_plain=is_plain,
         )
     return table
 
@@ -142,17 +149,22 @@ class _Machine:
 
     def run(self) -> None:
         """Walk to `STOP`. Raises `_BrokenError`."""
+        data, end = self.data, len(self.data)
         for _ in range(_MAX_OPERATIONS):
-            if self.position >= len(self.data):
+            if self.position >= end:
                 raise _BrokenError("the pickle ends without its last operation")
-            operation = _TABLE.get(self.data[self.position])
+            operation = _TABLE.get(data[self.position])
             if operation is None:
-                raise _BrokenError(f"no operation {self.data[self.position]:#04x} at byte {self.position}")
+                raise _BrokenError(f"no operation {data[self.position]:#04x} at byte {self.position}")
             self.position += 1
-            argument = self._argument(operation)
-            if operation.name == "STOP":
+            # Most operations have no argument, and a large pickle has millions of them.
+            argument = self._argument(operation) if operation.size else b""
+            if operation.is_plain:
+                self._stack.append(None)
+            elif operation.name == "STOP":
                 return
-            self._step(operation, argument)
+            else:
+                self._step(operation, argument)
         raise _BrokenError(f"more than {_MAX_OPERATIONS} operations")
 
     def _argument(self, operation: _Operation) -> bytes:

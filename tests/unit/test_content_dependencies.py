@@ -1,0 +1,137 @@
+"""What declarations of packages mean, and that nothing of them is lost in silence."""
+
+from __future__ import annotations
+
+import pytest
+
+from governance.content.dependencies import Package, merge, read_declared, read_requirements
+
+LINES = [
+    ("mlflow==3.17.2", "mlflow", "3.17.2"),
+    ("Scikit_Learn == 1.5.0  # comment", "scikit-learn", "1.5.0"),
+    ("torch==2.1.0+cu118", "torch", "2.1.0+cu118"),
+    ("requests[socks]==2.31.0 ; python_version < '3.12'", "requests", "2.31.0"),
+    ("numpy===1.26.4", "numpy", "1.26.4"),
+    ("pandas==2.0.0 --hash=sha256:abcd", "pandas", "2.0.0"),
+    ("scipy>=1.0,==1.11.1", "scipy", "1.11.1"),
+    ("cloudpickle", "cloudpickle", None),
+    ("psutil>=5,<7", "psutil", None),
+    ("xgboost==2.*", "xgboost", None),
+    ("evil @ https://evil.example/evil-1.0.whl?token=x", "evil", None),
+]
+
+
+@pytest.mark.parametrize(("line", "name", "version"), LINES)
+def test_a_line_of_requirements(line: str, name: str, version: str | None) -> None:
+    found = read_requirements([line])
+    assert [(each.ecosystem, each.name, each.version) for each in found.packages] == [("pypi", name, version)]
+    assert found.problems == ()
+    assert "token" not in repr(found)
+
+
+NOT_NAMED = [
+    "-e git+https://github.com/x/y#egg=z", "https://evil.example/evil.whl", "./local.whl", "file:///etc/passwd", "==1.0",
+    "name==", "a b c", "-c constraints.txt", "--index-url https://evil.example/simple", "--extra-index-url=https://x",
+    "-f https://x", "$(rm -rf /)",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", NOT_NAMED)
+def test_what_is_no_named_package_is_a_problem(line: str) -> None:
+    found = read_requirements([line])
+    assert found.packages == ()
+    assert len(found.problems) == 1
+
+
+def test_lines_are_joined_and_comments_dropped() -> None:
+    found = read_requirements(["# all", "", "a==1 \\", "  --hash=sha256:ab \\", "  --hash=sha256:cd", "b==2"])
+    assert [(each.name, each.version) for each in found.packages] == [("a", "1"), ("b", "2")]
+
+
+def test_other_files_are_named() -> None:
+    found = read_requirements(["-r more.txt", "--requirement=other.txt"])
+    assert found.files == ("more.txt", "other.txt")
+    assert found.problems == ()
+
+
+CONDA = b"""
+channels: [conda-forge]
+dependencies:
+- python=3.11.4
+- pip<=23.2
+- numpy=1.26.4=py311h64a7726_0
+- conda-forge::libgomp
+- blas>=1.0
+- pip:
+  - mlflow==3.17.2
+  - Evil_Pkg==1.0
+name: mlflow-env
+"""
+
+
+def test_conda() -> None:
+    found = read_declared("conda.yaml", CONDA)
+    assert [each.purl for each in found.packages] == [
+        "pkg:conda/blas",
+        "pkg:conda/libgomp",
+        "pkg:conda/numpy@1.26.4",
+        "pkg:pypi/evil-pkg@1.0",
+        "pkg:pypi/mlflow@3.17.2",
+    ]
+    assert found.problems == ()
+
+
+def test_virtualenv() -> None:
+    text = (
+        b"python: 3.11.4\nbuild_dependencies:\n- pip==23.2\n- evil==1\ndependencies:\n- -r requirements.txt\n"
+    )
+    found = read_declared("python_env.yaml", text)
+    assert [each.name for each in found.packages] == ["evil"]
+    assert found.files == ("requirements.txt",)
+
+
+def test_the_model_names_its_environments() -> None:
+    text = b"flavors:\n  python_function:\n    env: {conda: c.yaml, virtualenv: v.yaml}\n  sklearn: {env: s.yaml}\n"
+    assert read_declared("m/MLmodel", text).files == ("c.yaml", "v.yaml", "s.yaml")
+
+
+BROKEN = [
+    ("conda.yaml", b"dependencies: [a, b"),
+    ("conda.yaml", b"- a list"),
+    ("conda.yaml", b"dependencies: text"),
+    ("conda.yaml", b"dependencies:\n- pip: text"),
+    ("conda.yaml", b"!!python/object/apply:os.system [echo]"),
+    ("python_env.yaml", b"\xff\xfe"),
+    ("MLmodel", b"[" * 5000),
+    ("requirements.txt", b"\x80\x81"),
+]
+
+
+@pytest.mark.parametrize(("name", "data"), BROKEN)
+def test_a_file_that_cannot_be_read_is_a_problem(name: str, data: bytes) -> None:
+    found = read_declared(name, data)
+    assert found.packages == ()
+    assert found.problems == (f"{name} cannot be read: {found.problems[0].rpartition(' ')[2]}",)
+
+
+@pytest.mark.parametrize("name", ["MLmodel", "conda.yaml", "python_env.yaml"])
+def test_aliases_do_not_explode(name: str) -> None:
+    lines = ["a0: &a0 [x]"] + [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 12)]
+    found = read_declared(name, ("\n".join(lines) + "\ndependencies: *a11\n").encode())
+    assert len(found.packages) <= 10
+
+
+def test_merging_keeps_two_versions_and_drops_the_loose_one() -> None:
+    parts = [read_requirements(["a==1", "b"]), read_requirements(["a==2", "A", "b==3"])]
+    assert [(each.name, each.version) for each in merge(parts).packages] == [
+        ("a", "1"),
+        ("a", "2"),
+        ("b", "3"),
+    ]
+
+
+def test_names_for_other_systems() -> None:
+    package = Package(ecosystem="pypi", name="torch", version="2.1.0+cu118")
+    assert package.purl == "pkg:pypi/torch@2.1.0%2Bcu118"
+    assert package.component_id == "pypi://torch:2.1.0+cu118"
+    assert Package(ecosystem="pypi", name="torch", version=None).component_id is None

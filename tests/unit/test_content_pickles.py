@@ -1,0 +1,190 @@
+"""The walk over a pickle's operations. The malicious ones are written as operations and never loaded."""
+
+from __future__ import annotations
+
+import bz2
+import collections
+import datetime as dt
+import gzip
+import io
+import lzma
+import pickle
+import zipfile
+import zlib
+
+import numpy as np
+import pytest
+
+from governance.content.inspection import MAX_UNPACKED, inspect
+from governance.content.judgement import CLEAN, MALICIOUS, SUSPICIOUS, is_allowed, is_dangerous, judge
+from governance.content.pickles import walk
+
+SYSTEM = b"cos\nsystem\n(S'echo'\ntR."
+
+
+def short(text: str) -> bytes:
+    return b"\x8c" + bytes([len(text)]) + text.encode()
+
+
+OPERATIONS = [
+    ("GLOBAL", SYSTEM, ("os.system",)),
+    ("INST", b"(S'echo'\nios\nsystem\n.", ("os.system",)),
+    ("OBJ", b"(cos\nsystem\nS'echo'\no.", ("os.system",)),
+    ("STACK_GLOBAL", b"\x80\x04" + short("os") + short("system") + b"\x93.", ("os.system",)),
+    ("memo by MEMOIZE", b"\x80\x04" + short("os") + b"\x940" + short("system") + b"\x940h\x00h\x01\x93.", ("os.system",)),
+    ("memo by BINPUT", b"\x80\x04" + short("os") + b"q\x070" + short("system") + b"q\x080h\x07h\x08\x93.", ("os.system",)),
+    ("memo by PUT", b"\x80\x04" + short("os") + b"p5\n0" + short("system") + b"p6\n0g5\ng6\n\x93.", ("os.system",)),
+    ("memo by LONG_BINPUT", b"\x80\x04" + short("os") + b"r\x00\x01\x00\x000j\x00\x01\x00\x00" + short("system") + b"\x93.", ("os.system",)),
+    ("DUP", b"\x80\x04" + short("code") + b"2\x93.", ("code.code",)),
+    ("POP between", b"\x80\x04" + short("os") + b"K\x010" + short("system") + b"\x93.", ("os.system",)),
+    ("POP_MARK between", b"\x80\x04" + short("os") + b"(K\x01K\x021" + short("system") + b"\x93.", ("os.system",)),
+    ("old strings", b"\x80\x04S'os'\nS'system'\n\x93.", ("os.system",)),
+    ("UNICODE", b"\x80\x04Vos\nVsystem\n\x93.", ("os.system",)),
+    ("BINUNICODE", b"\x80\x04X\x02\x00\x00\x00osX\x06\x00\x00\x00system\x93.", ("os.system",)),
+    ("BINUNICODE8", b"\x80\x04\x8d" + (2).to_bytes(8, "little") + b"os" + short("system") + b"\x93.", ("os.system",)),
+    ("computed", b"\x80\x04" + short("os") + b"K\x01\x85\x93.", ("?unresolved",)),
+    ("escaped", b"\x80\x04Vo\\u0073\nVsystem\n\x93.", ("?unresolved",)),
+    ("from an empty memo", b"\x80\x04h\x00h\x01\x93.", ("?unresolved",)),
+    ("EXT", b"\x80\x02\x82\x01.", ("?extension",)),
+    ("dotted", b"\x80\x04" + short("numpy") + short("f2py.os.system") + b"\x93.", ("numpy.f2py.os.system",)),
+    ("not UTF-8", b"\x80\x02c\xffos\nsystem\n.", ("\\xffos.system",)),
+    ("frames", b"\x80\x04\x95\x0c\x00\x00\x00\x00\x00\x00\x00" + short("os") + short("system") + b"\x93.", ("os.system",)),
+    ("two in a row", pickle.dumps(1) + SYSTEM, ("os.system",)),
+    ("persistent id", b"\x80\x02(X\x07\x00\x00\x00storagetQcos\nsystem\n.", ("os.system",)),
+    ("nothing", pickle.dumps({"a": [1, 2.0, None, True, "x", b"y"]}), ()),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("data", "imports"), [row[1:] for row in OPERATIONS], ids=[row[0] for row in OPERATIONS]
+)
+def test_every_way_to_import_is_seen(data: bytes, imports: tuple[str, ...]) -> None:
+    found = walk(data)
+    assert found.imports == imports
+    assert found.problem is None
+
+
+BROKEN = [
+    b"",
+    b"\x80\x04",
+    SYSTEM[:-1],
+    b"cos\nsystem",
+    b"cos\nsystem\n\xff",
+    b"cos\nsystem\n0000.",
+    b"cos\nsystem\nt.",
+    b"\x93.",
+    b"2.",
+    b"\x94.",
+    b"pnumber\n.",
+    b"K\x01px\n.",
+    b"X\xff\xff\xff\xffabc",
+    b"\x8e" + b"\xff" * 8,
+    b"\x95\x01",
+]
+
+
+@pytest.mark.parametrize("data", BROKEN)
+def test_what_cannot_be_read_on_says_so_and_keeps_what_was_seen(data: bytes) -> None:
+    found = walk(data)
+    assert found.problem
+    assert found.imports == (("os.system",) if data.startswith(b"cos\nsystem\n") else ())
+
+
+def test_what_follows_a_pickle_need_not_be_one() -> None:
+    assert walk(pickle.dumps(1) + b"raw bytes \xff").problem is None
+    broken = walk(pickle.dumps(1) + b"cos\nsystem\n\xff")
+    assert (broken.imports, broken.problem is None) == (("os.system",), False)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_real_pickles_of_every_protocol_are_read_to_their_end(protocol: int) -> None:
+    value = [
+        collections.OrderedDict(a=1),
+        dt.datetime.now(dt.UTC),
+        {1, 2},
+        1 << 100,
+        "ü",
+        b"x" * 300,
+        np.zeros(4),
+    ]
+    data = pickle.dumps(value, protocol=protocol)
+    found = walk(data)
+    assert (found.problem, found.end) == (None, len(data))
+    assert {"collections.OrderedDict", "datetime.datetime", "numpy.dtype"} <= set(found.imports)
+    assert all(is_allowed(name) for name in found.imports)
+
+
+def a_zip(**members: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return buffer.getvalue()
+
+
+ARRAY_HEADER = b"{'descr': '|O', 'fortran_order': False, 'shape': (1,)}\n"
+CONTAINERS = [
+    ("m.pt", a_zip(**{"a/data.pkl": SYSTEM, "a/data/0": b"\x00" * 100})),
+    ("m.pt", a_zip(**{"a/data/0": SYSTEM})),
+    ("a.zip", a_zip(x=a_zip(y=SYSTEM))),
+    ("m.joblib", zlib.compress(SYSTEM)),
+    ("m.pkl", gzip.compress(SYSTEM)),
+    ("m.pkl", bz2.compress(SYSTEM)),
+    ("m.pkl", lzma.compress(SYSTEM)),
+    ("m.npy", b"\x93NUMPY\x01\x00" + len(ARRAY_HEADER).to_bytes(2, "little") + ARRAY_HEADER + SYSTEM),
+    ("m.npy", b"\x93NUMPY\x02\x00" + len(ARRAY_HEADER).to_bytes(4, "little") + ARRAY_HEADER + SYSTEM),
+]
+
+
+@pytest.mark.parametrize(("name", "data"), CONTAINERS)
+def test_containers_are_opened(name: str, data: bytes) -> None:
+    found = inspect(name, data)
+    assert found.imports == ("os.system",)
+    assert found.broken is None
+
+
+def test_a_bomb_is_skipped_and_not_clean() -> None:
+    bomb = zlib.compress(b"\x80\x04" + b"N0" * 2_000_000)
+    assert inspect("m.joblib", bomb, limit=1 << 20).skipped
+    archive = a_zip(**{"a/data.pkl": b"\x80\x02" + b"\x00" * 2_000_000})
+    assert len(archive) < 10_000
+    assert inspect("m.pt", archive, limit=1 << 20).skipped
+    assert MAX_UNPACKED <= 64 << 20
+
+
+def test_a_zip_whose_parts_disagree_is_broken() -> None:
+    data = a_zip(**{"a/data.pkl": pickle.dumps(1)})
+    assert inspect("m.pt", data.replace(b"a/data.pkl", b"b/data.pkl", 1)).broken
+    assert inspect("m.pt", data[:-30]).broken
+
+
+@pytest.mark.parametrize("name", ["m.h5", "m.keras", "a.tar", "saved_model.pb", "a.7z"])
+def test_what_is_not_looked_into_says_so(name: str) -> None:
+    data = {
+        "m.h5": b"\x89HDF\r\n\x1a\n",
+        "m.keras": a_zip(config=b"\x00"),
+        "a.tar": b"x" * 257 + b"ustar",
+    }.get(name, b"7z\xbc\xaf\x27\x1c")
+    found = inspect(name, data)
+    assert found.skipped or name == "m.keras"
+
+
+NAMES = [
+    ("os.system", MALICIOUS), ("posix.system", MALICIOUS), ("nt.system", MALICIOUS), ("builtins.eval", MALICIOUS),
+    ("__builtin__.eval", MALICIOUS), ("_io.FileIO", MALICIOUS), ("_posixsubprocess.fork_exec", MALICIOUS),
+    ("subprocess.Popen", MALICIOUS), ("pip._internal.main", MALICIOUS), ("commands.getoutput", MALICIOUS),
+    ("test.support.x", MALICIOUS), ("__main__.Model", MALICIOUS),
+    ("?unresolved", SUSPICIOUS), ("?extension", SUSPICIOUS), ("acme.models.Net", SUSPICIOUS),
+    ("numpy.f2py.os.system", SUSPICIOUS), ("pandas.io.pytables.HDFStore", SUSPICIOUS), ("functools.partial", SUSPICIOUS),
+    ("osmium.Reader", SUSPICIOUS), ("_acme.x", SUSPICIOUS),
+    ("collections.OrderedDict", CLEAN), ("numpy.ndarray", CLEAN), ("torch.FloatStorage", CLEAN),
+    ("sklearn.linear_model._logistic.LogisticRegression", CLEAN), ("builtins.set", CLEAN),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "verdict"), NAMES)
+def test_names_are_judged_exactly(name: str, verdict: str) -> None:
+    assert judge([name], is_broken=False) == verdict
+    assert judge([name, "os.system"], is_broken=False) == MALICIOUS
+    assert judge([name], is_broken=True) != CLEAN
+    assert not (is_allowed(name) and is_dangerous(name))
