@@ -24,6 +24,8 @@ CONDA: Final = "conda.yaml"
 VIRTUALENV: Final = "python_env.yaml"
 MODEL: Final = "MLmodel"
 
+_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_MAX_DEPTH: Final = 40
 _TOOLS: Final = frozenset({"python", "pip", "setuptools", "wheel"})
 _MAX_ROWS: Final = 5_000
 _OPTION: Final = re.compile(r"\s--?[a-z-]+[= ].*")
@@ -149,10 +151,20 @@ def _requirement(text: str) -> Package | None:
 
 
 def _document(text: str) -> Mapping[str, Any]:
-    document = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe loaders
+    _check_depth(text)
+    document = yaml.load(text, Loader=_LOADER)  # noqa: S506 - a safe loader, see `_LOADER`
     if not isinstance(document, Mapping):
         raise ValueError("not a mapping")  # noqa: TRY004 - malformed data, not a caller's type
     return document
+
+
+def _check_depth(text: str) -> None:
+    """Refuse deep nesting before the loader meets it: libyaml's recursion has no limit, and ends the process."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_LOADER):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _MAX_DEPTH:
+            raise ValueError(f"nested deeper than {_MAX_DEPTH}")
 
 
 def _environment(document: Mapping[str, Any]) -> Declared:

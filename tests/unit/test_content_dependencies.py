@@ -102,12 +102,12 @@ BROKEN = [
     ("conda.yaml", b"dependencies:\n- pip: text"),
     ("conda.yaml", b"!!python/object/apply:os.system [echo]"),
     ("python_env.yaml", b"\xff\xfe"),
-    ("MLmodel", b"[" * 5000),
+    *(("MLmodel", each * (1 << 17)) for each in (b"[", b"- ", b"? ", b"{a: ")),
     ("requirements.txt", b"\x80\x81"),
 ]
 
 
-@pytest.mark.parametrize(("name", "data"), BROKEN)
+@pytest.mark.parametrize(("name", "data"), BROKEN, ids=range(len(BROKEN)))
 def test_a_file_that_cannot_be_read_is_a_problem(name: str, data: bytes) -> None:
     found = read_declared(name, data)
     assert found.packages == ()
