@@ -132,6 +132,15 @@ class Entry:
         return data
 
 
+def numbered(data: bytes, number: int) -> bytes:
+    """The bytes of an entry numbered 0, with another number in its place. The number stands at the very end, so a writer
+    can make an entry first and count it once it is known to be well formed."""
+    front = data.removesuffix(b'"n":0}}')
+    if len(front) == len(data):
+        raise ValueError("not the bytes of an entry numbered 0")
+    return b'%b"n":%d}}' % (front, number)
+
+
 def parse_entry(data: bytes, *, strict: bool = False) -> Entry:
     """Read what `Entry.to_bytes` wrote. Raises `AuditBrokenError` saying what is wrong.
 

@@ -16,6 +16,7 @@ kept elsewhere, show that it was done.
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -88,7 +89,7 @@ class AuditLog:
         """A new boot: numbers start at 1, and nothing is in doubt (a forked child's parent sees to its own)."""
         self._lock = threading.Lock()
         self._boot = new_id(self._now())
-        self._count = 0
+        self._next = itertools.count(1).__next__
         start = {"origin": self.origin, "version": self._software}
         # Goes in front of the first append, so that a process which only reads writes nothing.
         self._unconfirmed = [
@@ -117,21 +118,15 @@ class AuditLog:
         Raises `ValueError` for a body that does not fit its kind, before anything is written.
         """
         documents = tuple(_named(document) for document in evidence)
-        with self._lock:
-            if len(self._unconfirmed) >= self._doubt_bound:
-                raise AuditUnavailableError(
-                    f"the audit log has not confirmed {len(self._unconfirmed)} entries",
-                    hint="Mend the store under the audit log; nothing is let through until then.",
-                )
-            before = self._take_unconfirmed()
-            try:
-                draft = self._draft(
-                    kind, body, subject=subject, correlation=correlation, entry_id=id, evidence=documents
-                )
-            except ValueError:
-                self._unconfirmed = before
-                raise
-            pending = [*before, draft]
+        if len(self._unconfirmed) >= self._doubt_bound:
+            raise AuditUnavailableError(
+                f"the audit log has not confirmed {len(self._unconfirmed)} entries",
+                hint="Mend the store under the audit log; nothing is let through until then.",
+            )
+        draft = self._draft(
+            kind, body, subject=subject, correlation=correlation, entry_id=id, evidence=documents
+        )
+        pending = [*self._take_unconfirmed(), draft] if self._unconfirmed else [draft]
         try:
             indexes = self._store.append(pending)
         except AuditConflictError:
@@ -222,18 +217,17 @@ class AuditLog:
             id=entry_id or new_id(at),
             at=at,
             kind=kind,
-            writer=Writer(instance=self._instance, boot=self._boot, n=self._count + 1),
+            writer=Writer(instance=self._instance, boot=self._boot, n=0),
             correlation=correlation,
             subject=subject,
             body=body,
         )
-        draft = draft_of(entry, evidence)
-        self._count = entry.writer.n
-        return draft
+        return draft_of(entry, evidence, self._next)
 
     def _take_unconfirmed(self) -> list[Draft]:
         """What has to go in front of the next entry, and the entry that names those in doubt."""
-        taken, self._unconfirmed = self._unconfirmed, []
+        with self._lock:
+            taken, self._unconfirmed = self._unconfirmed, []
         unnamed: list[Json] = []
         for draft in taken:
             if draft.kind == EntryKind.RECOVERY:

@@ -28,6 +28,7 @@ from governance.model.digest import Sha256
 
 _PAGE = 256
 _POOL = 8
+_MOST_ROWS = 64  # a power of two, so that a batch is at most a few statements, all of them in the cache
 _SELECT = "SELECT seq, id, at, kind, subject, correlation, leaf, data FROM entry"
 
 
@@ -228,10 +229,7 @@ def _insert_missing(connection: sqlite3.Connection, drafts: Sequence[Draft]) -> 
 
 def _insert_new(connection: sqlite3.Connection, drafts: Sequence[Draft]) -> Sequence[int]:
     head = _head(connection)
-    connection.executemany(
-        "INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        [(seq, *draft[:7]) for seq, draft in enumerate(drafts, head.size)],
-    )
+    _insert_rows(connection, [(seq, *draft[:7]) for seq, draft in enumerate(drafts, head.size)])
     for draft in drafts:
         for sha256, document in draft.evidence:
             connection.execute(
@@ -245,6 +243,18 @@ def _insert_new(connection: sqlite3.Connection, drafts: Sequence[Draft]) -> Sequ
         connection.execute("INSERT INTO tile VALUES (?, ?, ?, ?)", (height, number, root, nodes))
     connection.execute("UPDATE head SET size = ?, frontier = ?", (grown.size, grown.to_bytes()))
     return range(head.size, grown.size)
+
+
+def _insert_rows(connection: sqlite3.Connection, rows: list[tuple[object, ...]]) -> None:
+    """Many rows in few statements. Each step of a statement gives the interpreter's lock away, and would have to win it
+    back from all the threads that wait to append."""
+    start, count = 0, _MOST_ROWS
+    while start < len(rows):
+        while count > len(rows) - start:
+            count //= 2
+        sql = "INSERT INTO entry VALUES " + ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?)"] * count)
+        connection.execute(sql, [value for row in rows[start : start + count] for value in row])
+        start += count
 
 
 def _head(connection: sqlite3.Connection) -> Frontier:

@@ -12,11 +12,11 @@ A store does not decide what an entry says, signs nothing, and knows no other st
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from governance.audit.entry import Entry, EntryKind
+from governance.audit.entry import Entry, EntryKind, numbered
 from governance.audit.merkle import Frontier, leaf_hash
 from governance.model.digest import Sha256
 from governance.model.request import utc_text
@@ -49,9 +49,16 @@ class Row(NamedTuple):
     data: bytes
 
 
-def draft_of(entry: Entry, evidence: tuple[tuple[Sha256, bytes], ...] = ()) -> Draft:
-    """Make an entry ready for a store. Raises `ValueError` as `Entry.to_bytes` does."""
+def draft_of(
+    entry: Entry, evidence: tuple[tuple[Sha256, bytes], ...] = (), number: Callable[[], int] | None = None
+) -> Draft:
+    """Make an entry ready for a store. Raises `ValueError` as `Entry.to_bytes` does.
+
+    With `number`, an entry numbered 0 gets its number from there, after it is known to be well formed.
+    """
     data = entry.to_bytes()
+    if number is not None:
+        data = numbered(data, number())
     at, kind = utc_text(entry.at), entry.kind.value
     return Draft(entry.id, at, kind, entry.subject, entry.correlation, leaf_hash(data), data, evidence)
 

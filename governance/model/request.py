@@ -91,7 +91,7 @@ def new_id(at: datetime) -> str:
 
 def utc_text(at: datetime) -> str:
     """RFC 3339 in UTC with six digits of a second and `Z`: the one form in which times are written."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return at.astimezone(UTC).isoformat(timespec="microseconds")[:26] + "Z"
 
 
 def parse_utc(text: str) -> datetime:
