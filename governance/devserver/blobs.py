@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -49,16 +48,23 @@ class Incoming:
         self._file.close()
         self.path.unlink(missing_ok=True)
 
-    def write(self, chunks: Iterable[bytes]) -> None:
-        """Append some bytes. Blocks: call it in a thread when there are many."""
-        for chunk in chunks:
-            view = memoryview(chunk)
-            while view:
-                view = view[self._file.write(view) :]
-            self._sha1.update(chunk)
-            self._sha256.update(chunk)
-            self._md5.update(chunk)
-            self._size += len(chunk)
+    def write(self, data: bytes) -> None:
+        """Append some bytes. Blocks: with many of them call `keep_bytes` and `digest` in two threads."""
+        self.keep_bytes(data)
+        self.digest(data)
+
+    def keep_bytes(self, data: bytes) -> None:
+        """One half of `write`: the file and SHA-256, which is the name it will have."""
+        view = memoryview(data)
+        while view:
+            view = view[self._file.write(view) :]
+        self._sha256.update(data)
+        self._size += len(data)
+
+    def digest(self, data: bytes) -> None:
+        """The other half of `write`: the older checksums, which cost as much time."""
+        self._sha1.update(data)
+        self._md5.update(data)
 
     def digests(self) -> Digests:
         """Checksums of what was written so far."""

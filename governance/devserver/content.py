@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import html
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote
 
 from aiohttp import web
@@ -23,7 +24,7 @@ from governance.devserver.paths import CHECKSUM_SUFFIXES, Target, check_keys, cl
 from governance.devserver.problems import Problem
 from governance.devserver.routing import Call, Router
 
-_BLOCK = 1 << 20
+_BLOCK = 2 << 20
 _INLINE = 128 * 1024
 _MAX_CHECKSUM_FILE = 1024
 
@@ -137,12 +138,11 @@ async def _deploy_body(call: Call, deploy: _Deploy) -> Item:
 
 
 async def receive(content: StreamReader, incoming: Incoming) -> None:
-    """Take a body in. A long one is hashed and written in a thread while the next part arrives; at most two blocks
-    are in memory."""
-    loop = asyncio.get_running_loop()
+    """Take a body in. A long one is hashed and written in two threads while the next part arrives; at most two blocks are
+    in memory, each in one piece, since threads would spend their time on passing the interpreter's lock around."""
     held: list[bytes] = []
     size = 0
-    busy: asyncio.Future[None] | None = None
+    busy: asyncio.Future[Any] | None = None
     try:
         async for chunk in content.iter_any():
             held.append(chunk)
@@ -150,15 +150,23 @@ async def receive(content: StreamReader, incoming: Incoming) -> None:
             if size >= _BLOCK:
                 if busy is not None:
                     await busy
-                busy = loop.run_in_executor(None, incoming.write, held)
+                busy = _hash(incoming, b"".join(held))
                 held, size = [], 0
     finally:
         if busy is not None:
             await busy
     if size > _INLINE:
-        await loop.run_in_executor(None, incoming.write, held)
+        await _hash(incoming, b"".join(held))
     else:
-        incoming.write(held)
+        incoming.write(b"".join(held))
+
+
+def _hash(incoming: Incoming, block: bytes) -> asyncio.Future[Any]:
+    loop = asyncio.get_running_loop()
+    return asyncio.gather(
+        loop.run_in_executor(None, incoming.keep_bytes, block),
+        loop.run_in_executor(None, incoming.digest, block),
+    )
 
 
 def _mismatch(deploy: _Deploy, actual: dict[str, str]) -> Problem:

@@ -178,7 +178,7 @@ def _store_commit(call: Call, repo: str, branch: str, changes: _Changes) -> Item
             store.put_known(repo, f"{folder}/files/{path}", digests, by=by)
         for path, data in changes.small.items():
             with store.receive() as incoming:
-                incoming.write([data])
+                incoming.write(data)
                 store.put_upload(repo, f"{folder}/files/{path}", incoming, by=by, claimed={})
         return store.make_folder(repo, folder, by=by)
 

@@ -85,7 +85,7 @@ async def close(call: Call) -> web.Response:
             store.delete(source)
         body = json.dumps({**document, "id": "/".join(name), "version": version}).encode()
         with store.receive() as incoming:
-            incoming.write([body])
+            incoming.write(body)
             store.put_upload(repo, f"{entity}/{version}/{kind}-manifest.json", incoming, by=by, claimed={})
         root = store.find(repo, f"{entity}/{version}")
         if root is not None and properties:

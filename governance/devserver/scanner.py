@@ -106,7 +106,7 @@ def _packages(path: Path, name: str) -> Iterator[Package]:
         return
     elif re.fullmatch(r"requirements.*\.txt", lower):
         yield from _pins(path.read_text("utf-8", "replace").splitlines())
-    elif re.fullmatch(r"(conda|python_env|environment)\.ya?ml", lower):
+    elif re.fullmatch(r"(conda|environment)\.ya?ml", lower):
         yield from _pins(_texts(_load_yaml(path)))
 
 
@@ -118,14 +118,15 @@ def _load_yaml(path: Path) -> Any:
 
 
 def _texts(node: Any, depth: int = 0) -> Iterator[str]:
-    """All texts in the dependency lists of a conda or MLflow environment file."""
+    """All texts in the dependency lists of a conda environment file. MLflow's `python_env.yaml` names only the tools that
+    built the environment, and is left out."""
     if isinstance(node, str):
         yield node
     elif isinstance(node, list) and depth < 8:
         for each in node:
             yield from _texts(each, depth + 1)
     elif isinstance(node, dict) and depth < 8:
-        for key in ("dependencies", "pip", "build_dependencies"):
+        for key in ("dependencies", "pip"):
             yield from _texts(node.get(key), depth + 1)
 
 
@@ -136,7 +137,8 @@ def _pins(lines: Iterator[str] | list[str]) -> Iterator[Package]:
             continue
         conda = re.fullmatch(r"([A-Za-z0-9][\w.\-]*)=([^=\s]+)(=\S+)?", text)
         if conda:
-            yield Package.of(conda[1], conda[2])
+            if conda[1] != "python":  # the interpreter is no package of PyPI
+                yield Package.of(conda[1], conda[2])
             continue
         try:
             requirement = Requirement(text)

@@ -139,7 +139,7 @@ class DevServer:
         """Store a file without HTTP and without a question about rights, also in a remote repository."""
         store = self._platform.store
         with store.receive() as incoming:
-            incoming.write([data])
+            incoming.write(data)
             return store.put_upload(repo, path, incoming, by=by, claimed={})
 
     def put_bytes_behind_the_scenes(
@@ -149,7 +149,7 @@ class DevServer:
         on telling the old checksums, as after a broken disk or a skilled intruder."""
         store = self._platform.store
         with store.lock, store.receive() as incoming:
-            incoming.write([data])
+            incoming.write(data)
             return store.substitute(self.item(repo, path), incoming, keep_checksums=keep_checksums)
 
     def item(self, repo: str, path: str) -> Item:
