@@ -110,14 +110,3 @@ def refuse(reason: Reason, detail: str) -> SignatureError:
 def shown(value: object, limit: int = 80) -> str:
     """Text from outside as it may stand in a message: short, on one line, without control characters."""
     return str(value)[:limit].encode("unicode_escape").decode("ascii")
-
-
-def require_valid(report: SignatureReport) -> None:
-    """Raise `SignatureError` unless the report is good."""
-    if report.valid:
-        return
-    raise SignatureError(
-        f"the signature is not valid: {report.detail or report.reason}",
-        reason=report.reason.value if report.reason else "unknown",
-        hint="Do not use these bytes. Ask whoever publishes the model for a signed copy, or sign it after a review.",
-    )

@@ -115,6 +115,17 @@ def verify_folder(
     return _compare(report, statement, actual)  # 10
 
 
+def require_valid(report: SignatureReport) -> None:
+    """Raise `SignatureError` unless the report is good."""
+    if report.valid:
+        return
+    raise SignatureError(
+        f"the signature is not valid: {report.detail or report.reason}",
+        reason=report.reason.value if report.reason else "unknown",
+        hint="Do not use these bytes. Ask whoever publishes the model for a signed copy, or sign it after a review.",
+    )
+
+
 def open_bundle(
     bundle: bytes | None,
     trust: TrustStore,

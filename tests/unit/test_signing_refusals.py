@@ -13,11 +13,11 @@ import pytest
 from governance.errors import SignatureError
 from governance.signing.bundle import MAX_BUNDLE
 from governance.signing.publickey import Algorithm
-from governance.signing.report import Reason, SignatureReport, require_valid
+from governance.signing.report import Reason, SignatureReport
 from governance.signing.sign import sign_manifest, sign_payload
 from governance.signing.statement import MAX_RESOURCES
 from governance.signing.trust import Revocation, Role, TrustStore
-from governance.signing.verify import verify_bundle
+from governance.signing.verify import require_valid, verify_bundle
 from tests.unit.signing_kit import (
     FILES,
     NOW,
