@@ -8,9 +8,14 @@ from concurrent.futures import wait as wait_for
 from datetime import datetime
 from typing import Protocol
 
-from governance.errors import GovernanceError
+from governance.errors import GovernanceError, RateLimitedError, UnavailableError, UnreachableError
 from governance.model.facts import Facts, FactValue, Origin, Unknown
 from governance.model.request import Request, utc_text
+
+UNREACHABLE = "sources.unreachable"
+"""The fact that `gather` itself supplies: names of the collectors that got no answer."""
+
+_OUTAGES = (UnreachableError, UnavailableError, RateLimitedError)
 
 
 class Collector(Protocol):
@@ -55,7 +60,7 @@ def gather(
     """
     _check_disjoint(collectors)
     if not collectors:
-        return Facts({})
+        return Facts({UNREACHABLE: ()})
     executor = ThreadPoolExecutor(max_workers=len(collectors), thread_name_prefix="collect")
     try:
         running: list[tuple[Collector, Future[Mapping[str, FactValue]]]] = [
@@ -66,22 +71,27 @@ def gather(
         executor.shutdown(wait=False, cancel_futures=True)
     values: dict[str, FactValue] = {}
     origins: dict[str, Origin] = {}
+    unreachable: list[str] = []
     for collector, future in running:
-        found = _result(collector, future, deadline)
+        found, is_out = _result(collector, future, deadline)
+        if is_out:
+            unreachable.append(collector.name)
         origin = Origin(source=collector.name, observed_at=utc_text(now()))
         for name, value in found.items():
             values[name] = value
             origins[name] = origin
+    values[UNREACHABLE] = tuple(sorted(unreachable))
+    origins[UNREACHABLE] = Origin(source="gather", observed_at=utc_text(now()))
     return Facts(values, origins)
 
 
 def _result(
     collector: Collector, future: Future[Mapping[str, FactValue]], deadline: float
-) -> dict[str, FactValue]:
+) -> tuple[dict[str, FactValue], bool]:
+    """What a collector found, and whether what it asks was out of reach."""
     if not future.done():
-        return dict.fromkeys(
-            collector.supplies, Unknown(f"{collector.name} gave no answer within {deadline:g} s")
-        )
+        late = Unknown(f"{collector.name} gave no answer within {deadline:g} s")
+        return dict.fromkeys(collector.supplies, late), True
     error = future.exception()
     if error is not None:
         # A mistake of ours in a collector must not read as good news either, so nothing is re-raised here.
@@ -90,14 +100,14 @@ def _result(
             if isinstance(error, GovernanceError)
             else f"{type(error).__name__} in {collector.name}"
         )
-        return dict.fromkeys(collector.supplies, Unknown(reason))
+        return dict.fromkeys(collector.supplies, Unknown(reason)), isinstance(error, _OUTAGES)
     found = future.result()
     stray = [name for name in found if not _announced(name, collector.supplies)]
     if stray:
         reason = f"{collector.name} returned facts it does not announce: {', '.join(sorted(stray)[:5])}"
-        return dict.fromkeys(collector.supplies, Unknown(reason))
+        return dict.fromkeys(collector.supplies, Unknown(reason)), False
     silent = Unknown(f"{collector.name} did not say")
-    return dict.fromkeys(collector.supplies, silent) | dict(found)
+    return dict.fromkeys(collector.supplies, silent) | dict(found), False
 
 
 def _announced(name: str, supplies: frozenset[str]) -> bool:
