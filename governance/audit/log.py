@@ -123,17 +123,21 @@ class AuditLog:
                 f"the audit log has not confirmed {len(self._unconfirmed)} entries",
                 hint="Mend the store under the audit log; nothing is let through until then.",
             )
-        draft = self._draft(
-            kind, body, subject=subject, correlation=correlation, entry_id=id, evidence=documents
-        )
-        pending = [*self._take_unconfirmed(), draft] if self._unconfirmed else [draft]
+        before = self._take_unconfirmed() if self._unconfirmed else []
+        try:
+            draft = self._draft(
+                kind, body, subject=subject, correlation=correlation, entry_id=id, evidence=documents
+            )
+        except ValueError:
+            self._put_back(before)
+            raise
+        pending = [*before, draft]
         try:
             indexes = self._store.append(pending)
         except AuditConflictError:
             return self._resolve_conflict(pending, kind, body, subject)
         except BaseException as error:
-            with self._lock:
-                self._unconfirmed = [*pending, *self._unconfirmed]
+            self._put_back(pending)
             if isinstance(error, AuditUnavailableError):
                 raise AuditUnavailableError(error.message, entry_id=draft.id, hint=error.hint) from error
             raise
@@ -242,6 +246,10 @@ class AuditLog:
             )
         return taken
 
+    def _put_back(self, drafts: Sequence[Draft]) -> None:
+        with self._lock:
+            self._unconfirmed = [*drafts, *self._unconfirmed]
+
     def _resolve_conflict(
         self, pending: Sequence[Draft], kind: EntryKind, body: Mapping[str, Json], subject: str
     ) -> Receipt:
@@ -255,8 +263,7 @@ class AuditLog:
             id=new_id(spent.at), at=spent.at, kind=EntryKind.RECOVERY, writer=spent.writer,
             correlation=self._boot, subject=self._instance, body={"ids": [draft.id]},
         )  # fmt: skip
-        with self._lock:
-            self._unconfirmed = [*pending[:-1], draft_of(filler), *self._unconfirmed]
+        self._put_back([*pending[:-1], draft_of(filler)])
         found = self.get(draft.id)
         if found is None:
             raise AuditUnavailableError("the audit log gave two answers about one entry", entry_id=draft.id)

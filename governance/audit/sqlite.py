@@ -252,7 +252,7 @@ def _insert_rows(connection: sqlite3.Connection, rows: list[tuple[object, ...]])
     while start < len(rows):
         while count > len(rows) - start:
             count //= 2
-        sql = "INSERT INTO entry VALUES " + ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?)"] * count)
+        sql = "INSERT INTO entry VALUES " + ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?)"] * count)  # noqa: S608 - no values
         connection.execute(sql, [value for row in rows[start : start + count] for value in row])
         start += count
 
