@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -9,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from governance.cli.output import Mark, err, out, plain, print_json, print_pairs, print_rows, sign, styled
-from governance.errors import AuditUnavailableError
+from governance.cli.output import Mark, err, out, print_json, print_pairs, print_rows, sign, styled
+from governance.errors import AuditUnavailableError, SettingsError
 
 if TYPE_CHECKING:
-    from governance.audit.entry import Entry
+    from governance.audit.entry import Entry, EntryKind
     from governance.audit.log import AuditLog
     from governance.model.canonical import Json
 
@@ -50,6 +51,9 @@ def verify(
 @app.command("tail")
 def tail(
     count: Annotated[int, typer.Option("--lines", "-n", min=1, max=100_000, help="How many entries.")] = 20,
+    kind: Annotated[
+        str | None, typer.Option(help="Only entries of this kind, such as `decision` or `outcome`.")
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the entries as they are stored, one a line.")
     ] = False,
@@ -58,13 +62,17 @@ def tail(
     from governance.audit.entry import parse_entry
 
     with open_log() as log:
-        size = log.store.frontier().size
-        rows = list(log.store.rows(max(0, size - count), size))
+        if kind is None:
+            size = log.store.frontier().size
+            rows = [(row.seq, row.data) for row in log.store.rows(max(0, size - count), size)]
+        else:
+            found = deque(log.find(kind=_kind(kind)), maxlen=count)
+            rows = [(stored.index, stored.data) for stored in found]
     if as_json:
-        for row in rows:
-            out().print(styled(row.data.decode("utf-8")), soft_wrap=True)
+        for _, data in rows:
+            out().print(styled(data.decode("utf-8")), soft_wrap=True)
         return
-    entries = [(row.seq, parse_entry(row.data)) for row in rows]
+    entries = ((index, parse_entry(data)) for index, data in rows)
     print_rows(("#", "at", "entry", "about", "what"), (_cells(index, entry) for index, entry in entries))
 
 
@@ -98,6 +106,17 @@ def open_log() -> Iterator[AuditLog]:
         yield assembly.log
 
 
+def _kind(text: str) -> EntryKind:
+    from governance.audit.entry import EntryKind
+
+    try:
+        return EntryKind(text)
+    except ValueError as error:
+        raise SettingsError(
+            f"`{text}` is not a kind of entry", hint=f"There are: {', '.join(EntryKind)}."
+        ) from error
+
+
 def _cells(index: int | None, entry: Entry) -> tuple[str, ...]:
     at = entry.at.strftime("%Y-%m-%d %H:%M:%S")
     return ("" if index is None else str(index), at, entry.kind.value, entry.subject, summary(entry))
@@ -120,8 +139,12 @@ def summary(entry: Entry) -> str:
         moved = _object(body["moved"])
         failed = f", {body['error']}" if body.get("error") else ""
         return f"{body['action']} {body['status']}, {moved['count']} file(s){failed}"
-    words = [str(body[name]) for name in ("event", "waiver", "size", "origin", "reason") if body.get(name)]
-    return plain(" ".join(words))
+    words = [
+        body[name]
+        for name in ("event", "names", "name", "waiver", "size", "origin", "reason")
+        if body.get(name)
+    ]
+    return " ".join(", ".join(map(str, word)) if isinstance(word, list) else str(word) for word in words)
 
 
 def _object(value: Json) -> Mapping[str, Json]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from governance.cli.output import out, styled
+from governance.cli.output import styled
 
 if TYPE_CHECKING:
     from governance.cli.stage.stage import Stage
@@ -36,28 +36,32 @@ def demo(
         open_stage,
         prepare_folder,
         tracking_server,
+        wait_for_tracking,
         write_passphrase,
     )
-    from governance.cli.stage.telling import Narrator
+    from governance.cli.stage.telling import Narrator, narration
 
     # A terminal that closes, or a supervisor, ends this as Ctrl-C does: with its servers.
     signal.signal(signal.SIGTERM, _interrupt)
-    tell = Narrator(out())
+    tell = Narrator(narration())
     place = prepare_folder(folder)
     tell.say("Policy-gated MLflow on Artifactory, from end to end.")
     tell.note(f"everything goes into {place}")
     with ExitStack() as running:
-        tell.heading("Two servers")
-        with tell.working("an Artifactory with Xray (embedded, for trial)"):
-            stage = open_stage(place, running.enter_context(artifactory_server(place)))
+        tell.heading("An Artifactory")
+        with tell.working("start an Artifactory with Xray (embedded, for trial)"):
+            artifactory = running.enter_context(artifactory_server(place))
             write_passphrase(place)
             write_policies(place / "policies")
-        with tell.working("a real MLflow tracking server with the plugin"):
-            running.enter_context(tracking_server(stage))
-        tell.pairs({"Artifactory": stage.artifactory.artifactory_url, "MLflow": stage.tracking_url})
+        stage = running.enter_context(open_stage(place, artifactory))
+        tracking = running.enter_context(tracking_server(stage))
         scenes.keys(tell, stage)
-        scenes.train(tell, stage)
-        scenes.stored(tell, stage)
+        tell.heading("A tracking server")
+        with tell.working("start a real MLflow tracking server with the plugin"):
+            wait_for_tracking(stage, tracking)
+        tell.pairs({"Artifactory": artifactory.artifactory_url, "MLflow": stage.tracking_url})
+        trained = scenes.train(tell, stage)
+        scenes.stored(tell, stage, trained)
         logged = scenes.suspects(tell, stage)
         scenes.refusals(tell, stage, logged)
         scenes.later(tell, stage, logged)
@@ -74,6 +78,7 @@ def _end(tell: Narrator, stage: Stage) -> None:
         "report for people": str(stage.folder / "report" / "report.html"),
         "report for machines": str(stage.folder / "report" / "report.jsonl"),
         "audit log": str(stage.folder / "home" / "audit.sqlite"),
+        "audit log, to hand out": str(stage.folder / "audit-export"),
         "policies": str(stage.folder / "policies"),
         "logs of servers and scripts": str(stage.logs),
     })  # fmt: skip

@@ -10,9 +10,11 @@ on a line of its own; lower case, no exclamation mark.
 from __future__ import annotations
 
 import enum
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TextIO, TypedDict
 
 from rich.console import Console
 from rich.table import Table
@@ -22,7 +24,13 @@ from governance.errors import GovernanceError
 from governance.model.canonical import Json
 
 _KEPT = frozenset("\n\t")
+_WHOLE_LINES = 500
 _ENCODED_AS_IS = frozenset({"utf-8", "utf8"})
+
+
+class _Width(TypedDict, total=False):
+    width: int
+    soft_wrap: bool
 
 
 class Mark(enum.StrEnum):
@@ -50,12 +58,17 @@ class Line:
 
 def out() -> Console:
     """Where results go. Made anew each time, so that it follows a redirected `sys.stdout`."""
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    return Console(highlight=False, **_width(sys.stdout))
 
 
 def err() -> Console:
     """Where errors, warnings and progress go."""
-    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+    return Console(stderr=True, highlight=False, **_width(sys.stderr))
+
+
+def _width(stream: TextIO) -> _Width:
+    """Lines are folded for people only: what reads a pipe or a file wants them whole."""
+    return {} if stream.isatty() or "COLUMNS" in os.environ else {"width": _WHOLE_LINES, "soft_wrap": True}
 
 
 def plain(text: str) -> str:

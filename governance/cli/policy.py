@@ -41,24 +41,40 @@ def check(paths: Paths = None) -> None:
 
 
 @app.command("test")
-def run_tests(paths: Paths = None) -> None:
-    """Run the cases of the policies' tests. Exits with 1 where one fails, 2 where there is none."""
+def run_tests(
+    paths: Paths = None,
+    coverage: Annotated[
+        bool, typer.Option("--coverage", help="Exit with 1 also where a rule is not covered by cases.")
+    ] = False,
+) -> None:
+    """Run the cases of the policies' tests, and say which outcomes of which rule no case reaches.
+
+    Exits with 1 where a case fails, 2 where there is none.
+    """
     from governance.policy.cases import run_cases
     from governance.policy.load import load_policies
 
-    results = run_cases(load_policies(_files(paths)))
-    for result in results:
-        mark = Mark.OK if result.passed else Mark.FAIL
-        out().print(sign(mark), styled(f"{result.suite}: {result.case}"))
-        for line in result.differences:
-            out().print(styled(f"    {line}"))
-    if not results:
+    report = run_cases(load_policies(_files(paths)))
+    if not report.results:
         raise SettingsError(
-            "there is no PolicyTest in these files", hint="An empty test proves nothing; write a case."
+            "there is no PolicyTest in these files",
+            hint="No test proves nothing; write a case for each rule.",
         )
-    failed = sum(not result.passed for result in results)
-    out().print(f"{len(results) - failed} of {len(results)} cases as expected")
-    raise typer.Exit(1 if failed else 0)
+    console = out()
+    for result in report.results:
+        console.print(
+            sign(Mark.OK if result.is_passed else Mark.FAIL), styled(f"{result.suite}: {result.case}")
+        )
+        for line in result.differences:
+            console.print(styled(f"    {line}"))
+    gaps = [row for row in report.coverage if row.missing]
+    for row in gaps:
+        console.print(sign(Mark.WARN), styled(f"{row.rule}: no case in which it is {', '.join(row.missing)}"))
+    console.print(
+        f"{len(report.results) - len(report.failed)} of {len(report.results)} cases as expected, "
+        f"{len(report.coverage) - len(gaps)} of {len(report.coverage)} rules covered"
+    )
+    raise typer.Exit(1 if report.failed or (coverage and gaps) else 0)
 
 
 @app.command("schema")

@@ -66,7 +66,12 @@ def log(model: object, name: str, requirements: Sequence[str]) -> dict[str, str]
     """Log and register one model."""
     with mlflow.start_run():
         logged = mlflow.sklearn.log_model(
-            model, name="classifier", pip_requirements=list(requirements), registered_model_name=name
+            model,
+            name="classifier",
+            pip_requirements=list(requirements),
+            registered_model_name=name,
+            # MLflow's default, skops, would refuse the trap already. Very many models out there are pickles.
+            serialization_format="cloudpickle",
         )
     return {
         "registered": f"models:/{name}/{logged.registered_model_version}",

@@ -6,7 +6,9 @@ settings; each server ends with the demo, however that ends (see `keeper`). Does
 
 from __future__ import annotations
 
+import json
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -102,29 +104,75 @@ class Server:
         return f"The whole log is `{self._log}`."
 
 
-def run_script(
-    command: Sequence[str], *, environment: Mapping[str, str], log: Path, cwd: Path, seconds: float = 180
-) -> int:
-    """Run a script to its end, with its output in `log`. Returns its exit code; `ChildFailedError` when out of time."""
-    with log.open("wb") as sink:
-        try:
+class Session:
+    """A Python process that runs a user's scripts one after another. Leaving the context ends it.
+
+    It ends with its standard input, hence with this process, however that ends.
+    """
+
+    def __init__(self, module: str, *, environment: Mapping[str, str], log: Path, cwd: Path) -> None:
+        with log.open("wb") as sink:
             # S603: as above.
-            done = subprocess.run(  # noqa: S603
-                [sys.executable, *command],
-                stdin=subprocess.DEVNULL,
-                stdout=sink,
-                stderr=subprocess.STDOUT,
+            self._process = subprocess.Popen(  # noqa: S603
+                [sys.executable, "-m", module],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=sink,
                 env=dict(environment),
                 cwd=cwd,
-                timeout=seconds,
-                check=False,
+                start_new_session=True,
             )
-        except subprocess.TimeoutExpired as error:
+        self._log = log
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # A script that is running when the demo is interrupted is of no more use.
+        self._process.kill()
+        self._process.communicate()
+
+    def run(
+        self,
+        module: str,
+        arguments: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        log: Path,
+        seconds: float = 180,
+    ) -> int:
+        """Run one script to its end, with its output in `log`. Returns its exit code; raises `ChildFailedError`."""
+        process = self._process
+        if process.stdin is None or process.stdout is None:
+            raise ValueError("a session without pipes")
+        asked = {
+            "module": module,
+            "arguments": list(arguments),
+            "environment": dict(environment),
+            "log": str(log),
+        }
+        try:
+            process.stdin.write(json.dumps(asked).encode() + b"\n")
+            process.stdin.flush()
+        except BrokenPipeError:
+            answer = b""
+        else:
+            ready, _, _ = select.select([process.stdout], [], [], seconds)
+            if not ready:
+                raise ChildFailedError(
+                    f"`{module}` was not done within {seconds:g} s:\n{tail_of(log)}",
+                    hint=f"The whole log is `{log}`.",
+                )
+            answer = process.stdout.readline()
+        if not answer:
             raise ChildFailedError(
-                f"`{Path(command[0]).name}` was not done within {seconds:g} s:\n{tail_of(log)}",
+                f"`{module}` ended its interpreter:\n{tail_of(log)}\n{tail_of(self._log)}",
                 hint=f"The whole log is `{log}`.",
-            ) from error
-    return done.returncode
+            )
+        code: int = json.loads(answer)["code"]
+        return code
 
 
 def tail_of(log: Path) -> str:

@@ -4,6 +4,7 @@ the story says: a scene that turns out otherwise ends the demo with an error, so
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from governance.cli.stage.telling import Narrator
 _BLOCKED = "plugin.errors.BlockedModelError"
 _QUARANTINED = "plugin.errors.QuarantinedModelError"
 _SHOWN_PROPERTIES = 14
+_OTHER_WEIGHTS = b"\x80\x04K*."
+"""A harmless pickle of the number 42: a scanner finds nothing in it, the signature does."""
 
 
 def keys(tell: Narrator, stage: Stage) -> None:
@@ -49,10 +52,10 @@ def train(tell: Narrator, stage: Stage) -> Mapping[str, Any]:
     return result
 
 
-def stored(tell: Narrator, stage: Stage) -> str:
+def stored(tell: Narrator, stage: Stage, trained: Mapping[str, Any]) -> None:
     """What Artifactory has now: signature and properties, asked again from the server."""
     tell.heading("What Artifactory got")
-    path = _newest_model(stage, "model.sig", below="")
+    path = _path_of(trained)
     tell.say(
         "The model is signed (OpenSSF Model Signing, `model.sig`), and its folder carries properties that link it to its "
         "decision in the audit log. Both are asked from the server again:"
@@ -60,7 +63,6 @@ def stored(tell: Narrator, stage: Stage) -> str:
     tell.pairs(dict(sorted(_properties(stage, path).items())[:_SHOWN_PROPERTIES]))
     ref = f"{REPOSITORY}/{path}"
     tell.command(f"mlgov verify {ref}", stage.mlgov("verify", ref).text)
-    return ref
 
 
 def suspects(tell: Narrator, stage: Stage) -> Mapping[str, Any]:
@@ -74,10 +76,8 @@ def suspects(tell: Narrator, stage: Stage) -> Mapping[str, Any]:
     )
     with tell.working("log four models"):
         logged: Mapping[str, Any] = stage.script("log_suspects", "--payload", str(payload))
-    tampered = _path_of(logged["iris-tampered"])
-    weights = f"{tampered}/model.pkl"
-    changed = stage.artifactory.read(REPOSITORY, weights) + b"\0"
-    stage.artifactory.put_bytes_behind_the_scenes(REPOSITORY, weights, changed)
+    weights = f"{_path_of(logged['iris-tampered'])}/model.pkl"
+    stage.artifactory.put_bytes_behind_the_scenes(REPOSITORY, weights, _OTHER_WEIGHTS)
     stage.artifactory.hold_scans(REPOSITORY, _path_of(logged["iris-unscanned"]))
     return logged
 
@@ -112,7 +112,7 @@ def later(tell: Narrator, stage: Stage, logged: Mapping[str, Any]) -> None:
     tell.done(f"{result['uri']} predicts {result['predictions']}")
 
 
-def observe(tell: Narrator, stage: Stage, logged: Mapping[str, Any]) -> str:
+def observe(tell: Narrator, stage: Stage, logged: Mapping[str, Any]) -> None:
     """The same violation in observe mode goes through and is on record."""
     tell.heading("Observe mode: nothing breaks, everything is on record")
     location = stage.location(_path_of(logged["iris-vulnerable"]))
@@ -123,27 +123,24 @@ def observe(tell: Narrator, stage: Stage, logged: Mapping[str, Any]) -> str:
     with tell.working("load the vulnerable model in development"):
         (result,) = stage.script("load_models", location, MLGOV_ENVIRONMENT="development")
     tell.done(f"it predicts {result['predictions']}")
-    return location
+    last = stage.mlgov("audit", "tail", "--kind", "decision", "-n", "1", "--json")
+    verdict = json.loads(last.text)["body"]["verdict"]
+    if not verdict["would_block"] or verdict["refused"]:
+        raise ChildFailedError(f"the log does not say that this would have been blocked:\n{last.text}")
+    tell.done(f"on record: {verdict['decision']}, {verdict['mode']} mode, would have been blocked")
 
 
 def evidence(tell: Narrator, stage: Stage) -> None:
     """The audit log proves itself; the report is written."""
     tell.heading("The record")
-    tail = stage.mlgov("audit", "tail", "-n", "8")
-    tell.command("mlgov audit tail -n 8", tail.text)
-    if "would have been blocked" not in tail.text:
-        raise ChildFailedError(f"the log does not say what would have been blocked:\n{tail.text}")
-    tell.command("mlgov audit verify", stage.mlgov("audit", "verify").text)
-    report = stage.mlgov("report", "--folder", "report")
-    tell.command("mlgov report --folder report", report.text)
-
-
-def _newest_model(stage: Stage, name: str, *, below: str) -> str:
-    """The root of a logged model that came through the server: the first with a signature."""
-    for path in stage.artifactory.paths(REPOSITORY):
-        if path.endswith(f"/artifacts/{name}") and not path.startswith("direct/") and path.startswith(below):
-            return path.removesuffix(f"/{name}")
-    raise ChildFailedError("no signed model was found in Artifactory")
+    tell.say("Each decision was on record before anything was moved, and each outcome after it.")
+    for line in (
+        "audit tail --kind decision -n 6",
+        "audit verify",
+        "audit export audit-export",
+        "report --folder report",
+    ):
+        tell.command(f"mlgov {line}", stage.mlgov(*line.split()).text)
 
 
 def _properties(stage: Stage, path: str) -> dict[str, str]:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.error import URLError
@@ -23,9 +23,9 @@ from urllib.request import ProxyHandler, build_opener
 from governance.cli.stage.processes import (
     ChildFailedError,
     Server,
+    Session,
     clean_environment,
     free_port,
-    run_script,
     tail_of,
 )
 from governance.errors import SettingsError
@@ -56,7 +56,8 @@ class Stage:
     artifactory: DevServer
     tracking_url: str
     environment: Mapping[str, str]
-    settings: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str]
+    session: Session
 
     def script(self, name: str, *arguments: str, expected: int = 0, **environment: str) -> Any:
         """Run `plugin.demo.NAME` as a user would; what it wrote to its `--json` file.
@@ -66,11 +67,11 @@ class Stage:
         number = len(list(self.logs.glob("*.json"))) + 1
         result = self.logs / f"{number:02}-{name}.json"
         log = result.with_suffix(".log")
-        code = run_script(
-            ["-m", f"plugin.demo.{name}", *arguments, "--json", str(result)],
+        code = self.session.run(
+            f"plugin.demo.{name}",
+            [*arguments, "--json", str(result)],
             environment={**self.environment, **environment},
             log=log,
-            cwd=self.folder,
         )
         if code != expected or not result.exists():
             raise ChildFailedError(
@@ -170,7 +171,7 @@ def write_passphrase(folder: Path) -> None:
 
 @contextmanager
 def tracking_server(stage: Stage) -> Iterator[Server]:
-    """A real MLflow tracking server with the plugin and our app, ready to answer."""
+    """A real MLflow tracking server with the plugin and our app. It takes a while until it answers."""
     port = stage.tracking_url.rpartition(":")[2]
     command = [
         sys.executable, "-m", "mlflow", "server",
@@ -183,8 +184,12 @@ def tracking_server(stage: Stage) -> Iterator[Server]:
     with Server(
         "the tracking server", command, environment=stage.environment, log=log, cwd=stage.folder
     ) as server:
-        server.wait_until(lambda: answers(f"{stage.tracking_url}/health"), seconds=_START_SECONDS)
         yield server
+
+
+def wait_for_tracking(stage: Stage, server: Server) -> None:
+    """Wait until the tracking server answers. Raises `ChildFailedError`."""
+    server.wait_until(lambda: answers(f"{stage.tracking_url}/health"), seconds=_START_SECONDS)
 
 
 def child_environment(settings: Mapping[str, str]) -> dict[str, str]:
@@ -210,14 +215,19 @@ def answers(url: str) -> bool:
         return False
 
 
-def open_stage(folder: Path, artifactory: DevServer) -> Stage:
+@contextmanager
+def open_stage(folder: Path, artifactory: DevServer) -> Iterator[Stage]:
     """The stage around a running Artifactory. The tracking server gets its address now and is started later."""
     url = f"http://127.0.0.1:{free_port()}"
     settings = user_settings(folder, artifactory, url)
-    return Stage(
-        folder=folder,
-        artifactory=artifactory,
-        tracking_url=url,
-        environment=child_environment(settings),
-        settings=settings,
-    )
+    environment = child_environment(settings)
+    log = folder / "logs" / "session.log"
+    with Session("plugin.demo.session", environment=environment, log=log, cwd=folder) as session:
+        yield Stage(
+            folder=folder,
+            artifactory=artifactory,
+            tracking_url=url,
+            environment=environment,
+            settings=settings,
+            session=session,
+        )

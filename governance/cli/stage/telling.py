@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import textwrap
 import time
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,11 @@ from governance.cli.output import Mark, sign, styled
 _WIDTH = 110
 
 
+def narration() -> Console:
+    """Where the story goes. Lines are folded also where nobody watches: it is prose, and a log is read by people too."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
+
+
 @dataclass(slots=True)
 class Narrator:
     """Prints the story, counts its chapters and takes its time."""
@@ -31,12 +37,13 @@ class Narrator:
         """The next chapter."""
         self.chapter += 1
         self.console.print()
-        self.console.print(Rule(Text(f"{self.chapter}  {title}", style="bold"), align="left", style="cyan"))
+        line = Rule(Text(f"{self.chapter}  {title}", style="bold"), align="left", style="cyan")
+        self.console.print(line, width=self._width)
 
     def say(self, text: str) -> None:
         """A paragraph."""
         flat = " ".join(text.split())
-        self.console.print(Text("\n".join(textwrap.wrap(flat, min(self.console.width, _WIDTH)))))
+        self.console.print(Text("\n".join(textwrap.wrap(flat, self._width))))
 
     def note(self, text: str) -> None:
         """A paragraph of lesser weight, line breaks kept."""
@@ -71,7 +78,12 @@ class Narrator:
     def refusal(self, error: str, message: str) -> None:
         """An exception, as it ends the traceback in a user's terminal."""
         body = Text.assemble((error, "bold red"), (": ", ""), styled(message))
-        self.console.print(Panel(body, border_style="red", title="what the user sees", title_align="left"))
+        panel = Panel(body, border_style="red", title="what the user sees", title_align="left")
+        self.console.print(panel, width=self._width)
+
+    @property
+    def _width(self) -> int:
+        return min(self.console.width, _WIDTH)
 
     def seconds(self) -> float:
         """Since the story began."""

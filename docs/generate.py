@@ -1,0 +1,179 @@
+"""Write the generated pages: `docs/commands.md`, `docs/facts.md` and `docs/settings.md`.
+
+`python docs/generate.py --write` writes them, `--check` fails where one is not what would be written. Both run from
+anywhere. What can be read off the code stands here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import get_args, get_type_hints
+
+from typer.models import ArgumentInfo, OptionInfo
+
+from governance.cli.main import app
+from governance.model.facts import CATALOGUE, FactSpec
+from governance.settings import Settings
+
+DOCS = Path(__file__).resolve().parent
+NOTE = "<!-- written by docs/generate.py: change the code, then `make docs` -->"
+FACTS_INTRODUCTION = """\
+What policies can ask for. A fact that nobody could establish is *unknown*, with a reason; it is never false or zero. A
+field of a collection is asked for inside `some` or `every`."""
+SETTINGS_INTRODUCTION = """\
+From the environment, else from `mlgov.toml` in `MLGOV_HOME` (or the file that `MLGOV_CONFIG` names), where the keys are
+the names without `MLGOV_` in lower case. Nothing is read from the working directory. Those that start with
+`ARTIFACTORY_` are the ones of JFrog's own plugin."""
+MEANINGS = {
+    "environment": "decides which bindings of the policy apply",
+    "home": "keys, trust file and audit log, unless said otherwise",
+    "policy_path": "policy file or folder; else `.governance/` or `policies/` upwards from here, else the shipped `baseline`",
+    "audit_path": "audit log; default `audit.sqlite` in the home",
+    "key": "path or address of the signing key; default `keys/signing.pem` in the home, where there is one",
+    "key_passphrase": "its passphrase; a file is safer",
+    "key_passphrase_file": "file with its passphrase",
+    "trust": "trust file; default `trust.json` in the home",
+    "signing": "`required` refuses uploads without a key, `when-key` does not; default: required in production",
+    "artifactory_url": "the Artifactory whose host may be given the token",
+    "artifactory_hosts": "further such hosts, as `host[:port]`, with commas between them",
+    "xray_url": "where Xray is, unless beside Artifactory",
+    "gather_seconds": "how long all facts together may take",
+    "reuse_seconds": "how long a decision stands for the same bytes and actor",
+    "transfer_workers": "simultaneous transfers",
+    "server_auth": "`basic-auth` puts MLflow's login below the governance app",
+    "token": "access token for Artifactory and Xray",
+    "no_ssl": "`http` for every host; for servers on loopback",
+    "debug": "log more",
+    "delete_skip": "let MLflow delete nothing in Artifactory",
+}
+
+
+def commands() -> str:
+    """Every verb with its arguments and options. Not the rendered help, which differs between versions of Typer."""
+    blocks = [verb_text(line, function) for line, function in verbs()]
+    return "\n\n".join(["# Commands", NOTE, str(app.info.epilog), *blocks]) + "\n"
+
+
+def verbs() -> Iterator[tuple[str, Callable[..., None]]]:
+    """Every verb and sub-verb with its function, in the order of the top-level help."""
+    for command in app.registered_commands:
+        assert command.callback is not None
+        yield f"mlgov {command.name}", command.callback
+    for group in app.registered_groups:
+        assert group.typer_instance is not None
+        for command in group.typer_instance.registered_commands:
+            assert command.callback is not None
+            yield f"mlgov {group.name} {command.name}", command.callback
+
+
+def verb_text(line: str, function: Callable[..., None]) -> str:
+    """One verb: what it does, then what it takes."""
+    hints = get_type_hints(function, include_extras=True)
+    parameters = inspect.signature(function).parameters.values()
+    rows = [parameter_row(each, *get_args(hints[each.name])) for each in parameters]
+    table = "\n".join(["| takes | default | meaning |", "| --- | --- | --- |", *rows])
+    return "\n\n".join([f"## `{line}`", inspect.getdoc(function) or "", *([table] if rows else [])])
+
+
+def parameter_row(parameter: inspect.Parameter, kind: object, info: OptionInfo | ArgumentInfo) -> str:
+    """One argument or option. An argument's metavar stands for it, in brackets where it may be left out."""
+    if isinstance(info, OptionInfo):
+        # Typer keeps the first name of an annotated option as its default.
+        names = [each for each in (info.default, *(info.param_decls or ())) if str(each).startswith("-")]
+        name = ", ".join(names or [f"--{parameter.name.replace('_', '-')}"])
+        named = name if kind is bool else f"{name} {info.metavar or parameter.name.upper()}"
+    else:
+        optional = parameter.default is not inspect.Parameter.empty
+        named = info.metavar or (f"[{parameter.name.upper()}]" if optional else parameter.name.upper())
+    nothing = (None, False, inspect.Parameter.empty)
+    default = "" if parameter.default in nothing else f"`{parameter.default}`"
+    return f"| `{escaped(named)}` | {default} | {escaped(info.help or '')} |"
+
+
+def escaped(text: str) -> str:
+    """Text for a cell of a table."""
+    return text.replace("|", "\\|")
+
+
+def facts() -> str:
+    """The catalogue of facts as tables."""
+    rows = [
+        "# Facts",
+        NOTE,
+        FACTS_INTRODUCTION,
+        "\n".join(
+            [
+                "| fact | type | from | meaning |",
+                "| --- | --- | --- | --- |",
+                *map(row_of, CATALOGUE.values()),
+            ]
+        ),
+    ]
+    for spec in CATALOGUE.values():
+        if spec.fields:
+            rows.append(f"## Items of `{spec.name}`")
+            rows.append(
+                "\n".join(
+                    [
+                        "| field | type | from | meaning |",
+                        "| --- | --- | --- | --- |",
+                        *map(row_of, spec.fields),
+                    ]
+                )
+            )
+    return "\n\n".join(rows) + "\n"
+
+
+def row_of(spec: FactSpec) -> str:
+    """One row of the catalogue."""
+    unit = f", in {spec.unit}" if spec.unit else ""
+    values = f": {', '.join(f'`{value}`' for value in spec.values)}" if spec.values else ""
+    return f"| `{spec.name}` | {spec.type.value}{unit} | {spec.source} | {spec.meaning}{values} |"
+
+
+def settings() -> str:
+    """Every setting with its variable and default."""
+    head = [
+        "# Settings",
+        NOTE,
+        SETTINGS_INTRODUCTION,
+    ]
+    lines = ["| variable | default | meaning |", "| --- | --- | --- |"]
+    for name, field in Settings.model_fields.items():
+        alias = field.validation_alias
+        variable = alias if isinstance(alias, str) else f"MLGOV_{name.upper()}"
+        default = "" if field.default in (None, ()) else f"`{field.default}`"
+        lines.append(f"| `{variable}` | {default} | {MEANINGS[name]} |")
+    return "\n\n".join([*head, "\n".join(lines)]) + "\n"
+
+
+PAGES = {"commands.md": commands, "facts.md": facts, "settings.md": settings}
+
+
+def main() -> int:
+    """Write or check."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    choice = parser.add_mutually_exclusive_group(required=True)
+    choice.add_argument("--write", action="store_true")
+    choice.add_argument("--check", action="store_true")
+    write = parser.parse_args().write
+    stale = []
+    for name, make in PAGES.items():
+        path, text = DOCS / name, make()
+        if path.exists() and path.read_text(encoding="utf-8") == text:
+            continue
+        if write:
+            path.write_text(text, encoding="utf-8")
+        stale.append(name)
+    if stale:
+        done = "wrote" if write else "not up to date"
+        sys.stdout.write(f"{done}: {', '.join(stale)}\n")
+    return 1 if stale and not write else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,41 @@
+"""Running `mlgov` in a process of its own, as a user does, with nothing of the caller's settings."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+_OURS = ("MLGOV_", "MLFLOW_", "_MLFLOW_", "ARTIFACTORY_")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """Exit code and what was printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+def clean(**variables: str) -> dict[str, str]:
+    """This process's environment without settings of ours, with `variables` on top."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+    return kept | {"COLUMNS": "200", "NO_COLOR": "1", "MLGOV_HOME": "/nonexistent/mlgov", **variables}
+
+
+def run_cli(*arguments: str, cwd: Path | None = None, **variables: str) -> Done:
+    """`mlgov ARGUMENTS` to its end."""
+    done = subprocess.run(
+        [sys.executable, "-m", "governance.cli.main", *arguments],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        env=clean(**variables),
+        cwd=cwd,
+        timeout=120,
+        check=False,
+    )
+    return Done(code=done.returncode, out=done.stdout, err=done.stderr)

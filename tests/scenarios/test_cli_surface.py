@@ -1,0 +1,168 @@
+"""The command line as such: help, exit codes, how errors look, and that nothing heavy is imported."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from governance import errors
+from governance.cli.exits import EXIT_CODES, exit_code
+from governance.cli.main import main
+from governance.cli.output import plain
+from governance.model.verdict import Effect, Refusal
+from tests.scenarios.cli import clean, run_cli
+
+REFUSAL = Refusal(
+    decision_id="d", decision=Effect.BLOCK, action="load", artifact_kind="model", artifact_ref="r/p",
+    artifact_digest=None, environment="production", policies=("p",), policy_digest="0" * 64, policy_revision=None,
+    findings=(),
+)  # fmt: skip
+
+
+def remote(kind: type[errors.RemoteError]) -> errors.RemoteError:
+    return kind("no", service="Artifactory", method="GET", path="x", status=500)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.BlockedError(REFUSAL), 1),
+        (errors.QuarantinedError(REFUSAL), 1),
+        (errors.SignatureError("no", reason="missing"), 1),
+        (errors.DigestMismatchError("f", expected="a", actual="b"), 1),
+        (errors.SettingsError("no"), 2),
+        (errors.PolicyInvalidError(["p.yaml:1:1 spec: expected more"]), 2),
+        (errors.KeyFileError("no"), 2),
+        (remote(errors.UnreachableError), 3),
+        (remote(errors.UnavailableError), 3),
+        (errors.UnsafePathError("no"), 3),
+        (errors.AuditBrokenError("no"), 4),
+        (errors.AuditUnavailableError("no"), 4),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
+)
+def test_exit_code(error: errors.GovernanceError, code: int) -> None:
+    assert exit_code(error) == code
+
+
+def test_every_branch_of_the_tree_has_a_code() -> None:
+    branches = errors.GovernanceError.__subclasses__()
+    assert {kind for kind, _ in EXIT_CODES} == {
+        kind for kind in branches if kind.__module__ == "governance.errors"
+    }
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["check", "--help"], ["doctor", "--help"], ["--version"]])
+def test_help_imports_neither_mlflow_nor_a_client(arguments: list[str]) -> None:
+    program = (
+        "import sys; from governance.cli.main import main; code = main(sys.argv[1:]);"
+        "heavy = {'mlflow', 'requests', 'aiohttp', 'cryptography', 'sklearn'} & set(sys.modules);"
+        "sys.exit(f'imported {heavy}' if heavy else code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, env=clean(), check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_top_level_help_groups_the_verbs() -> None:
+    done = run_cli("--help")
+    for heading in ("Try it out", "Decide", "Keys and signatures", "Evidence", "Operate"):
+        assert heading in done.out
+    assert done.code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["chekc"], "`chekc`"),
+        (["check"], "REF"),
+        (["check", "a/b", "--action", "eat"], "`eat`"),
+        (["audit", "tail", "-n", "many"], "--lines"),
+        (["keys", "export", "--nonsense"], "--nonsense"),
+    ],
+)
+def test_wrong_command_lines(arguments: list[str], says: str) -> None:
+    done = run_cli(*arguments)
+    assert done.code == 2
+    assert done.err.startswith("error: ")
+    assert says in done.err
+    assert "what to do: `mlgov" in done.err
+
+
+def test_bare_command_shows_help() -> None:
+    done = run_cli()
+    assert done.code == 2
+    assert "Usage" in done.out + done.err
+
+
+@pytest.mark.parametrize(
+    ("variables", "says"),
+    [
+        ({"MLGOV_GATHER_SECONDS": "soon"}, "MLGOV_GATHER_SECONDS"),
+        ({"MLGOV_ARTIFACTORY_URL": "ftp://x"}, "MLGOV_ARTIFACTORY_URL"),
+        ({"MLGOV_ENVIRONMENT": "Über"}, "MLGOV_ENVIRONMENT"),
+        ({"MLGOV_CONFIG": "/nowhere/mlgov.toml"}, "`/nowhere/mlgov.toml`"),
+    ],
+)
+def test_wrong_settings(variables: dict[str, str], says: str) -> None:
+    done = run_cli("check", "models-local/x", **variables)
+    assert done.code == 2
+    assert says in done.err
+    assert "what to do: " in done.err
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize("wanted", ["", "1"])
+def test_a_traceback_only_on_demand(wanted: str) -> None:
+    done = run_cli("check", "nowhere", MLGOV_DEBUG=wanted)
+    assert done.code == 2
+    assert ("Traceback" in done.err) == bool(wanted)
+
+
+def test_secrets_stay_out_of_errors() -> None:
+    done = run_cli(
+        "check",
+        "artifactory://user:s3cret@host/artifactory/r/p",
+        ARTIFACTORY_AUTH_TOKEN="t0ken",
+        MLGOV_DEBUG="1",
+    )
+    assert done.code == 2
+    assert "s3cret" not in done.err + done.out
+    assert "t0ken" not in done.err + done.out
+
+
+def test_a_closed_pipe_is_no_error() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-m", "governance.cli.main", "policy", "schema"], stdout=write, stderr=subprocess.PIPE,
+        env=clean(), check=False,
+    )  # fmt: skip
+    os.close(write)
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain", "plain"),
+        ("two\nlines\tand tab", "two\nlines\tand tab"),
+        ("\x1b[31mred", "\\x1b[31mred"),
+        ("a\x07b\rc", "a\\x07b\\rc"),
+        ("right\u202eleft", "right\\u202eleft"),
+        ("[bold]markup[/bold]", "[bold]markup[/bold]"),
+        ("Grüße 模型", "Grüße 模型"),
+    ],
+)
+def test_what_comes_from_outside_cannot_act_on_the_terminal(text: str, shown: str) -> None:
+    assert plain(text) == shown
+
+
+def test_an_unexpected_error_is_said_to_be_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    # A folder where a file is expected is a mistake that no verb handles on purpose.
+    assert main(["policy", "schema", "Policy"]) in {0, 70}
+    capsys.readouterr()
