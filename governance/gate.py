@@ -23,6 +23,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -211,6 +212,7 @@ class Gate:
         self._reuse_seconds = reuse_seconds
         self._clock = clock
         self._noted: set[Sha256] = set()
+        self._flights: dict[tuple[object, ...], Future[Decision | None]] = {}
         self._recent: dict[tuple[object, ...], tuple[float, Decision]] = {}
         self._lock = threading.Lock()
 
@@ -227,11 +229,7 @@ class Gate:
         reported every file the permit was for.
         """
         policy = self._policies.current()
-        decision = self._recall(request, policy)
-        if decision is None:
-            decision = self._decide(request, policy)  # steps 1 and 2
-            self._record(decision)  # step 3
-            self._remember(decision)
+        decision = self._decided(request, policy)
         if decision.is_refused:  # step 4
             self._conclude(decision, OutcomeStatus.REFUSED, None, None)
             raise decision.error()
@@ -328,23 +326,43 @@ class Gate:
         where = (artifact.host, artifact.ref, artifact.digest, signature)
         return (request.action, *where, request.actor, request.environment, policy.digest)
 
-    def _recall(self, request: Request, policy: CompiledPolicy) -> Decision | None:
+    def _decided(self, request: Request, policy: CompiledPolicy) -> Decision:
+        """A recorded decision: a recent one, the one that is being made for the same question just now, or a new one.
+
+        The files of one model are often asked for at the same moment. They wait for one decision instead of making
+        one each; where that one fails, each makes its own.
+        """
         key = self._key(request, policy)
         if key is None:
-            return None
+            return self._decide_on_record(request, policy)
         with self._lock:
-            expiry, decision = self._recent.get(key, (0.0, None))
-        if decision is None or expiry < self._clock():
-            return None
-        again = replace(request, correlation=decision.request.correlation, at=decision.request.at)
-        return replace(decision, request=again)
+            expiry, known = self._recent.get(key, (0.0, None))
+            if known is not None and expiry >= self._clock():
+                return _again(known, request)
+            flight = self._flights.get(key)
+            if flight is None:
+                mine = self._flights[key] = Future[Decision | None]()
+        if flight is not None:
+            shared = flight.result()
+            return _again(shared, request) if shared is not None else self._decide_on_record(request, policy)
+        decision = None
+        try:
+            decision = self._decide_on_record(request, policy)
+            self._remember(key, decision)
+        finally:
+            with self._lock:
+                del self._flights[key]
+            mine.set_result(decision)
+        return decision
 
-    def _remember(self, decision: Decision) -> None:
-        key = self._key(decision.request, decision.policy)
-        if key is None or self._reuse_seconds <= 0:
-            return
+    def _decide_on_record(self, request: Request, policy: CompiledPolicy) -> Decision:
+        decision = self._decide(request, policy)  # steps 1 and 2
+        self._record(decision)  # step 3
+        return decision
+
+    def _remember(self, key: tuple[object, ...], decision: Decision) -> None:
         # A quarantine may end at any moment, so it is never remembered.
-        if decision.verdict.decision is Effect.QUARANTINE:
+        if self._reuse_seconds <= 0 or decision.verdict.decision is Effect.QUARANTINE:
             return
         with self._lock:
             now = self._clock()
@@ -352,6 +370,12 @@ class Gate:
                 self._recent = {kept: row for kept, row in self._recent.items() if row[0] >= now}
             if len(self._recent) < _MAX_REMEMBERED:
                 self._recent[key] = (now + self._reuse_seconds, decision)
+
+
+def _again(decision: Decision, request: Request) -> Decision:
+    """The same decision for another request about the same, which may select other files."""
+    known = decision.request
+    return replace(decision, request=replace(request, correlation=known.correlation, at=known.at))
 
 
 def _check_complete(permit: Permit) -> None:

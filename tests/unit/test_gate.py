@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -10,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from governance.policy.compile import CompiledPolicy, compile_bundle
-from governance.policy.load import load_policies
 
 from governance.audit.entry import EntryKind, moved_files
 from governance.audit.log import AuditLog, Stored
@@ -28,6 +27,8 @@ from governance.model.artifact import Artifact, FileEntry, Kind, parse_relative_
 from governance.model.digest import parse_sha256
 from governance.model.facts import FactValue, Unknown
 from governance.model.request import Action, Actor, Request
+from governance.policy.compile import CompiledPolicy, compile_bundle
+from governance.policy.load import load_policies
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 ONE, TWO = parse_sha256("1" * 64), parse_sha256("2" * 64)
@@ -67,11 +68,13 @@ class World:
         default_factory=lambda: {"xray.malicious": False, "scan.complete": True}
     )
     asked: int = 0
+    delay: float = 0.0
     name: str = "world"
     supplies: frozenset[str] = frozenset({"xray.malicious", "scan.complete"})
 
     def collect(self, request: Request) -> Mapping[str, FactValue]:
         self.asked += 1
+        time.sleep(self.delay)
         return self.facts
 
 
@@ -90,7 +93,7 @@ class Bench:
     gate: Gate
     log: AuditLog
     world: World
-    time: list[float]
+    clock: list[float]
 
     def entries(self, kind: EntryKind) -> list[Stored]:
         return list(self.log.find(kind=kind))
@@ -106,16 +109,16 @@ def compiled(tmp_path: Path, mode: str = "enforce") -> CompiledPolicy:
 
 
 def bench(tmp_path: Path, mode: str = "enforce", log: AuditLog | None = None) -> Bench:
-    world, time = World(), [0.0]
+    world, clock = World(), [0.0]
     log = log or AuditLog(MemoryStore(), now=lambda: NOON, instance="test")
     gate = Gate(
         policies=Fixed(compiled(tmp_path, mode)),
         collectors=[world],
         log=log,
         now=lambda: NOON,
-        clock=lambda: time[0],
+        clock=lambda: clock[0],
     )
-    return Bench(gate=gate, log=log, world=world, time=time)
+    return Bench(gate=gate, log=log, world=world, clock=clock)
 
 
 def request(action: Action = Action.LOAD, sha256: str | None = ONE, **more: Any) -> Request:
@@ -297,8 +300,51 @@ def test_a_decision_stands_for_the_same_bytes_for_a_while(tmp_path: Path) -> Non
     assert b.world.asked == 1
     assert len(b.entries(EntryKind.DECISION)) == 1
     assert len(b.entries(EntryKind.OUTCOME)) == 2
-    b.time[0] = 31.0
+    b.clock[0] = 31.0
     assert load(b, request()) != first
+
+
+def test_the_same_question_asked_at_once_is_decided_once(tmp_path: Path) -> None:
+    b = bench(tmp_path)
+    asked = threading.Barrier(8)
+    b.world.facts = {"xray.malicious": False, "scan.complete": False}  # a quarantine, which is not remembered
+    errors: list[str] = []
+
+    def ask() -> None:
+        asked.wait()
+        try:
+            load(b, request())
+        except QuarantinedError as error:
+            errors.append(error.refusal.decision_id)
+
+    b.world.delay = 0.2
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(errors) == 8
+    assert len(set(errors)) == len(b.entries(EntryKind.DECISION)) == b.world.asked == 1
+
+
+def test_waiting_for_a_decision_that_fails_does_not_let_anybody_through(tmp_path: Path) -> None:
+    log = Unwritable(MemoryStore(), now=lambda: NOON, instance="test")
+    b = bench(tmp_path, log=log)
+    b.world.delay = 0.1
+    failures: list[Exception] = []
+
+    def ask() -> None:
+        try:
+            load(b, request())
+        except AuditUnavailableError as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(failures) == 4
 
 
 def test_other_bytes_actors_and_actions_are_judged_anew(tmp_path: Path) -> None:
