@@ -101,6 +101,7 @@ def _row(issue: Issue, component: Affected | None, cve: Cve | None) -> Item:
     return {
         "id": issue.id,
         "cve": cve.id if cve is not None else None,
+        "malicious": issue.is_malicious,
         "severity": issue.severity.word,
         "cvss": score if score is not None else Unknown("no CVSS v3 score"),
         "epss": _SILENT,

@@ -32,10 +32,18 @@ Item: TypeAlias = "Mapping[str, ItemValue]"
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """Items of one kind. `missing` says why there may be more of them than are known; None means complete."""
+    """Items of one kind. `missing` says why there may be more of them than are known; None means complete.
+
+    Raises `TypeError` for an item that is no mapping, so that nobody who reads a collection has to look.
+    """
 
     items: tuple[Item, ...]
     missing: str | None = None
+
+    def __post_init__(self) -> None:
+        for item in self.items:
+            if not isinstance(item, Mapping):
+                raise TypeError(f"an item of a collection is a mapping, not a {type(item).__name__}")
 
     @property
     def is_complete(self) -> bool:
@@ -264,6 +272,7 @@ _FACTS = (
         _fact("component_version", FactType.VERSION, _SCAN, "version of the component"),
         _fact("fix_available", _B, _SCAN, "whether a fixed version exists"),
         _fact("fixed_in", FactType.STRINGS, _SCAN, "versions that hold the fix"),
+        _fact("malicious", _B, _SCAN, "whether it reports malicious content rather than a weakness"),
         _fact("applicable", _B, _SCAN, "whether contextual analysis found it reachable"),
         _fact("published", FactType.TIME, _SCAN, "publication of the advisory"),
         _fact("first_seen", FactType.TIME, _SCAN, "when the advisory first reached this log"),
@@ -296,6 +305,7 @@ _FACTS = (
     _fact("manifest.unsigned_files", FactType.STRINGS, _SIGNATURE, "files present and not in the signature"),
     _fact("manifest.missing_files", FactType.STRINGS, _SIGNATURE, "files in the signature and not present"),
     _fact("manifest.changed_files", FactType.STRINGS, _SIGNATURE, "files whose bytes are not the signed ones"),
+    _fact("sources.unreachable", FactType.STRINGS, "gather", "collectors that got no answer, so that this may be an outage"),
     _fact("actor.name", _S, _REQUEST, "who asks"),
     _fact("actor.authenticated", _B, _REQUEST, "whether somebody vouches for the name"),
     _fact("actor.groups", FactType.STRINGS, _REQUEST, "groups of the actor"),
