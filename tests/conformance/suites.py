@@ -34,7 +34,16 @@ def run_pytest(
 ) -> dict[str, str]:
     """Run a suite in a process of its own and return each test's outcome by name."""
     report = tmp_path / "report.xml"
-    command = [str(python(folder)), "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", *arguments]
+    command = [
+        str(python(folder)),
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        f"--junitxml={report}",
+        *arguments,
+    ]
     done = subprocess.run(
         command,
         cwd=folder / "sources" / source,

@@ -21,8 +21,8 @@ def test_jfrog_xray_live_tests(devserver: DevServer, repo: str, tmp_path: Path) 
     admin = {"Authorization": f"Bearer {devserver.token('admin')}"}
     item = devserver.item(repo, "app/requirements.txt")
     artifact = {"name": item.name, "sha256": item.content.sha256, "sha1": item.content.sha1}
-    build = {"name": "nightly", "number": "7", "started": "2026-11-22T00:00:00.000Z"}
-    build |= {"modules": [{"id": "m", "artifacts": [artifact]}]}
+    build: dict[str, object] = {"name": "nightly", "number": "7", "started": "2026-11-22T00:00:00.000Z"}
+    build["modules"] = [{"id": "m", "artifacts": [artifact]}]
     assert requests.put(f"{devserver.artifactory_url}/api/build", json=build, headers=admin, timeout=10).ok
     found = run_pytest(
         folder,
