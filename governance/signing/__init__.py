@@ -4,9 +4,11 @@
 | --- | --- |
 | `manifest`, `hashing` | which files with which digests; made from a folder's bytes |
 | `statement`, `envelope`, `bundle` | the three layers of the format: in-toto, DSSE, Sigstore bundle |
+| `predicate` | the statement, read |
 | `publickey`, `keys`, `kms`, `pkcs11` | public keys; signers by the scheme of their address |
 | `trust`, `roots`, `keyring` | whom we believe for what and when; how that list is signed, renewed and kept |
-| `sign`, `verify`, `report` | the two verbs and the answer |
+| `sign`, `verify`, `report`, `reason` | the two verbs, the answer, and why not |
+| `timestamp` | trusted time |
 | `certificate`, `keyless` | signers known by a certificate chain or by a Sigstore identity |
 | `vsa` | a verdict as a signed attestation (SLSA verification summary) |
 

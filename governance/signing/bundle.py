@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from governance.signing.envelope import Envelope, decode_base64, parse_envelope
-from governance.signing.report import Reason, refuse, shown
+from governance.signing.reason import Reason, refuse, shown
 from governance.signing.statement import PAYLOAD_TYPE
 from governance.signing.strict import member, only, parse_object
 

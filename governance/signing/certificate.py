@@ -32,7 +32,7 @@ from governance.errors import KeyFileError
 from governance.signing.bundle import CertificateMaterial
 from governance.signing.envelope import Envelope
 from governance.signing.publickey import PublicKey, wrap_public_key
-from governance.signing.report import Reason, refuse
+from governance.signing.reason import Reason, refuse
 from governance.signing.trust import Role, Signed, TrustedAuthority, TrustStore
 
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from governance.signing.report import Reason, refuse, shown
+from governance.signing.reason import Reason, refuse, shown
 from governance.signing.strict import member, only
 
 MAX_SIGNATURES = 16

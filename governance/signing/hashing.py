@@ -22,7 +22,7 @@ from governance.errors import TransferError, UnsafePathError
 from governance.model.artifact import RelativePath, parse_relative_path
 from governance.model.digest import parse_sha256
 from governance.signing.manifest import Manifest, ManifestEntry
-from governance.signing.report import Reason, refuse
+from governance.signing.reason import Reason, refuse
 from governance.signing.statement import IGNORED_NAMES
 
 CHUNK = 256 << 10

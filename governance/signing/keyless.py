@@ -18,7 +18,7 @@ from typing import Any
 
 from governance.signing.bundle import SigstoreMaterial
 from governance.signing.envelope import Envelope
-from governance.signing.report import Reason, refuse
+from governance.signing.reason import Reason, refuse
 from governance.signing.trust import Signed, TrustStore
 
 

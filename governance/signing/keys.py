@@ -26,7 +26,6 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from governance.errors import KeyFileError
-from governance.signing.pkcs8 import encrypt_private_key
 from governance.signing.publickey import CURVES, DIGESTS, Algorithm, PublicKey, wrap_public_key
 
 _MAX_KEY_FILE = 64 << 10
@@ -102,6 +101,9 @@ def generate_key(path: Path, passphrase: bytes | str, *, algorithm: Algorithm = 
 
     Raises `KeyFileError` where the file exists or cannot be written, or the passphrase is empty.
     """
+    # Not above: most processes sign and never make a key.
+    from governance.signing.pkcs8 import encrypt_private_key
+
     secret = _to_bytes(passphrase)
     if not secret:
         raise KeyFileError("a signing key is not made without a passphrase", hint=_UNLOCK_HINT)

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from governance.signing.report import Reason, refuse, shown
+from governance.signing.reason import Reason, refuse, shown
 
 
 def parse_object(data: bytes, *, what: str) -> dict[str, Any]:

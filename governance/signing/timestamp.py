@@ -17,7 +17,7 @@ from typing import Any
 from governance.errors import KeyFileError
 from governance.signing.bundle import Bundle, parse_bundle
 from governance.signing.certificate import read_certificate
-from governance.signing.report import Reason, refuse
+from governance.signing.reason import Reason, refuse
 from governance.signing.trust import Role, TrustedAuthority, TrustStore
 
 

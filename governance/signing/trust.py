@@ -18,7 +18,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from governance.signing.publickey import PublicKey
-from governance.signing.report import Reason
+from governance.signing.reason import Reason
 
 
 class Role(enum.StrEnum):

@@ -16,7 +16,7 @@ from governance.errors import GovernanceError, KeyFileError
 from governance.model.canonical import Json, canonical_bytes
 from governance.model.request import parse_utc, utc_text
 from governance.signing.publickey import PublicKey, parse_public_key
-from governance.signing.report import shown
+from governance.signing.reason import shown
 from governance.signing.strict import parse_object
 from governance.signing.trust import (
     Grant,

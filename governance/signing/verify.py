@@ -38,8 +38,10 @@ from governance.signing.bundle import (
     parse_bundle,
 )
 from governance.signing.manifest import Manifest
-from governance.signing.report import Reason, SignatureReport, refuse, shown
-from governance.signing.statement import IGNORED_NAMES, PAYLOAD_TYPE, Statement, parse_statement
+from governance.signing.predicate import Statement, parse_statement
+from governance.signing.reason import Reason, refuse, shown
+from governance.signing.report import SignatureReport
+from governance.signing.statement import IGNORED_NAMES, PAYLOAD_TYPE
 from governance.signing.trust import Role, Signed, TrustStore
 
 

@@ -35,7 +35,7 @@ from governance.model.request import Request, utc_text
 from governance.model.verdict import Effect, Verdict
 from governance.signing.bundle import parse_bundle
 from governance.signing.keys import Signer
-from governance.signing.report import Reason, refuse, shown
+from governance.signing.reason import Reason, refuse, shown
 from governance.signing.sign import sign_payload
 from governance.signing.statement import PAYLOAD_TYPE, STATEMENT_TYPE
 from governance.signing.strict import member, parse_object

@@ -18,7 +18,7 @@ from governance.signing.envelope import pae
 from governance.signing.hashing import hash_folder
 from governance.signing.keys import LocalSigner, generate_key, load_signer
 from governance.signing.publickey import Algorithm
-from governance.signing.report import Reason
+from governance.signing.reason import Reason
 from governance.signing.sign import sign_manifest
 from governance.signing.trust import TrustStore
 from governance.signing.verify import verify_folder

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from governance.errors import KeyFileError, SignatureError
 from governance.model.digest import parse_digest
 from governance.signing.bundle import parse_bundle
-from governance.signing.statement import parse_statement
+from governance.signing.predicate import parse_statement
 from governance.signing.trustfile import parse_trust
 from governance.signing.vsa import parse_summary
 from tests.property.test_signing_laws import GOOD, SUMMARY, TRUST, mutated

@@ -16,10 +16,11 @@ from governance.model.artifact import parse_relative_path
 from governance.model.digest import parse_digest, parse_sha256
 from governance.signing.bundle import parse_bundle
 from governance.signing.manifest import Manifest, ManifestEntry
-from governance.signing.report import Reason
+from governance.signing.predicate import parse_statement
+from governance.signing.reason import Reason
 from governance.signing.roots import open_signed_trust
 from governance.signing.sign import sign_manifest
-from governance.signing.statement import build_statement, parse_statement
+from governance.signing.statement import build_statement
 from governance.signing.trust import TrustStore
 from governance.signing.trustfile import TrustDocument, parse_trust, render_trust
 from governance.signing.verify import verify_bundle

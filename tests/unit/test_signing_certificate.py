@@ -20,7 +20,8 @@ from governance.signing import timestamp
 from governance.signing.bundle import CertificateMaterial, write_bundle
 from governance.signing.envelope import Envelope, EnvelopeSignature
 from governance.signing.keys import LocalSigner
-from governance.signing.report import Reason, SignatureReport
+from governance.signing.reason import Reason
+from governance.signing.report import SignatureReport
 from governance.signing.sign import sign_manifest
 from governance.signing.trust import Grant, Revocation, Role, TrustedAuthority, TrustStore
 from governance.signing.verify import verify_bundle

@@ -13,7 +13,8 @@ import pytest
 from governance.errors import SignatureError
 from governance.signing.bundle import MAX_BUNDLE
 from governance.signing.publickey import Algorithm
-from governance.signing.report import Reason, SignatureReport
+from governance.signing.reason import Reason
+from governance.signing.report import SignatureReport
 from governance.signing.sign import sign_manifest, sign_payload
 from governance.signing.statement import MAX_RESOURCES
 from governance.signing.trust import Revocation, Role, TrustStore

@@ -14,7 +14,7 @@ from governance.model.digest import parse_digest, parse_sha256
 from governance.model.request import Action, Actor, Request
 from governance.model.verdict import Effect, Finding, Severity, Verdict
 from governance.signing.envelope import parse_envelope
-from governance.signing.report import Reason
+from governance.signing.reason import Reason
 from governance.signing.sign import sign_manifest
 from governance.signing.statement import PAYLOAD_TYPE
 from governance.signing.trust import Role, TrustStore

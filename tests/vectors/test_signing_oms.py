@@ -22,10 +22,11 @@ from governance.model.request import Actor, MlflowContext
 from governance.signing.bundle import parse_bundle
 from governance.signing.certificate import read_certificate
 from governance.signing.hashing import hash_folder
+from governance.signing.predicate import parse_statement
 from governance.signing.publickey import Algorithm, PublicKey, parse_public_key, wrap_public_key
-from governance.signing.report import Reason
+from governance.signing.reason import Reason
 from governance.signing.sign import attribution, sign_manifest
-from governance.signing.statement import IGNORED_NAMES, parse_statement
+from governance.signing.statement import IGNORED_NAMES
 from governance.signing.trust import Grant, Role, TrustedAuthority, TrustedIdentity, TrustStore
 from governance.signing.verify import verify_folder
 from tests.unit.signing_kit import manifest_of, payload_of, signer
