@@ -1,0 +1,357 @@
+"""What signing costs beside hashing: `python -m benchmarks.signing [--json] [--quick]`.
+
+Every program runs in a process of its own, in turns with the others, and counts with its whole life: interpreter,
+imports, key, hashing, writing. CPU seconds are the process's own (user and system), so that a busy machine disturbs
+them little; each figure is the median of its runs. Peers: a bare pass of `readinto` and SHA-256, which does nothing
+else, and the command line of `model_signing`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+
+MIB = 1 << 20
+PASSPHRASE = "benchmark"
+ROOT = Path(__file__).resolve().parents[1]
+
+PEAK = "print([line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')][0])"
+
+NOTHING = PEAK
+
+BARE = f"""
+import hashlib, os, sys
+buffer = bytearray(262144); view = memoryview(buffer)
+for folder, _, names in os.walk(sys.argv[1]):
+    for name in names:
+        digest = hashlib.sha256()
+        with open(os.path.join(folder, name), 'rb', buffering=0) as file:
+            while count := file.readinto(buffer):
+                digest.update(view[:count])
+        digest.hexdigest()
+{PEAK}
+"""
+
+SIGN = f"""
+import sys
+from pathlib import Path
+from governance.signing.hashing import hash_folder
+from governance.signing.keys import LocalSigner, load_signer
+from governance.signing.sign import sign_manifest
+model, key, out, workers = sys.argv[1:]
+manifest = hash_folder(Path(model), workers=int(workers))
+if key.endswith('bare.pem'):
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+    signer = LocalSigner(load_pem_private_key(Path(key).read_bytes(), None))
+else:
+    signer = load_signer(key, '{PASSPHRASE}')
+Path(out).write_bytes(sign_manifest(manifest, name='model', signer=signer))
+{PEAK}
+"""
+
+VERIFY = f"""
+import sys
+from datetime import datetime, UTC
+from pathlib import Path
+from governance.signing.publickey import parse_public_key
+from governance.signing.trust import TrustStore
+from governance.signing.verify import require_valid, verify_folder
+model, key, out = sys.argv[1:]
+trust = TrustStore.of_key(parse_public_key(Path(key).read_bytes()))
+require_valid(verify_folder(Path(out).read_bytes(), Path(model), trust, at=datetime.now(UTC), workers=1))
+{PEAK}
+"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One process: CPU and wall seconds, and peak memory in MiB where it said so."""
+
+    cpu: float
+    wall: float
+    peak: float
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the result. `ratio` is ours to the peer's; `target` is its upper bound."""
+
+    figure: str
+    value: float
+    unit: str
+    peer: str
+    ratio: float | None
+    target: float | None
+    met: bool | None
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where keys and signatures of one run lie."""
+
+    folder: Path
+
+    @property
+    def key(self) -> Path:
+        """The private half, encrypted."""
+        return self.folder / "key.pem"
+
+    @property
+    def bare_key(self) -> Path:
+        """The same key unencrypted: the peer fails on every encrypted one."""
+        return self.folder / "bare.pem"
+
+    @property
+    def public(self) -> Path:
+        """The public half."""
+        return self.folder / "key.pub"
+
+    @property
+    def signature(self) -> Path:
+        """What we sign and verify again."""
+        return self.folder / "ours.sig"
+
+
+def run(arguments: Sequence[str]) -> Run:
+    """Run one process to its end. Raises `RuntimeError` where it fails."""
+    start = time.perf_counter()
+    child = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert child.stdout is not None
+    assert child.stderr is not None
+    said, wrong = child.stdout.read(), child.stderr.read()
+    _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    wall = time.perf_counter() - start
+    child.stdout.close()
+    child.stderr.close()
+    if child.returncode:
+        raise RuntimeError(wrong.decode()[-2000:])
+    lines = said.split()
+    peak = int(lines[-1]) / 1024 if lines and lines[-1].isdigit() else 0.0
+    return Run(cpu=usage.ru_utime + usage.ru_stime, wall=wall, peak=peak)
+
+
+def python(source: str, *arguments: object) -> list[str]:
+    return [sys.executable, "-c", source, *map(str, arguments)]
+
+
+def peer(verb: str, model: Path, files: Files) -> list[str]:
+    key = ["--private_key", str(files.bare_key)] if verb == "sign" else ["--public_key", str(files.public)]
+    signature = files.folder / "theirs.sig"
+    return [
+        sys.executable,
+        "-m",
+        "model_signing",
+        verb,
+        "key",
+        *key,
+        "--signature",
+        str(signature),
+        str(model),
+    ]
+
+
+def programs(model: Path, files: Files) -> dict[str, list[str]]:
+    found = {
+        "bare": python(BARE, model),
+        # Our command line takes encrypted keys only, the peer's only bare ones: both are shown.
+        "sign": python(SIGN, model, files.bare_key, files.signature, 1),
+        "sign, encrypted key": python(SIGN, model, files.key, files.signature, 1),
+        "sign, 2 workers": python(SIGN, model, files.key, files.signature, 2),
+        "verify": python(VERIFY, model, files.public, files.signature),
+    }
+    if has_peer():
+        found |= {
+            "model_signing sign": peer("sign", model, files),
+            "model_signing verify": peer("verify", model, files),
+        }
+    return found
+
+
+def has_peer() -> bool:
+    return all(importlib.util.find_spec(name) for name in ("model_signing", "OpenSSL"))
+
+
+def measure(commands: dict[str, list[str]], rounds: int) -> dict[str, list[Run]]:
+    """Run all programs in turns, so that a busy minute falls on each of them; the first round only warms up."""
+    found: dict[str, list[Run]] = {name: [] for name in commands}
+    for number in range(rounds + 1):
+        for name, command in commands.items():
+            result = run(command)
+            if number:
+                found[name].append(result)
+    return found
+
+
+def compare(
+    figure: str,
+    ours: Sequence[Run],
+    theirs: Sequence[Run],
+    of: Callable[[Run], float],
+    *,
+    peer_name: str,
+    target: float,
+) -> Figure:
+    """Our median, and the median of the rounds' ratios: neighbours in time are compared with each other."""
+    ratio = median(of(mine) / of(other) for mine, other in zip(ours, theirs, strict=True))
+    value = median(map(of, ours))
+    return Figure(figure, round(value, 3), "s", peer_name, round(ratio, 3), target, ratio <= target)
+
+
+def cpu(result: Run) -> float:
+    return result.cpu
+
+
+def wall(result: Run) -> float:
+    return result.wall
+
+
+def figures_of(
+    name: str, runs: dict[str, list[Run]], *, bound: float, empty: Run, workers: bool
+) -> list[Figure]:
+    bare = runs["bare"]
+    found = [
+        compare(f"{verb} {name}, CPU", runs[verb], bare, cpu, peer_name="bare SHA-256", target=bound)
+        for verb in ("sign", "sign, encrypted key")
+    ]
+    for verb in ("sign", "verify"):
+        if f"model_signing {verb}" in runs:
+            theirs = runs[f"model_signing {verb}"]
+            found.append(
+                compare(
+                    f"{verb} {name}, CPU",
+                    runs[verb],
+                    theirs,
+                    cpu,
+                    peer_name=f"model_signing {verb}",
+                    target=0.85,
+                )
+            )
+    if workers:
+        found.append(
+            compare(
+                f"sign {name}, wall, 2 workers", runs["sign, 2 workers"], bare, wall,
+                peer_name="bare SHA-256, 1 thread", target=0.65,
+            )
+        )  # fmt: skip
+    peak = max(result.peak for result in runs["sign, 2 workers"]) - empty.peak
+    found.append(
+        Figure(
+            f"sign {name}, memory above the interpreter", round(peak, 1), "MiB", "none", None, 64, peak <= 64
+        )
+    )
+    return found
+
+
+def resigning(model: Path, files: Files) -> Figure:
+    """Sign again after one small file changed: how much is read, as a part of the whole."""
+    from dataclasses import replace
+
+    from governance.signing.hashing import hash_folder
+    from governance.signing.keys import load_signer
+    from governance.signing.manifest import Manifest
+    from governance.signing.sign import plan_resigning, sign_manifest
+
+    before = hash_folder(model)
+    changed = min(before.entries, key=lambda entry: entry.size or 0)
+    (model / changed.name).write_bytes(b"changed")
+    fresh = hash_folder(model / changed.name)
+    entry = replace(fresh.entries[0], name=changed.name)
+    stored = Manifest(tuple(entry if each.name == changed.name else each for each in before.entries))
+    plan = plan_resigning(before, stored)
+    read = sum(each.size or 0 for each in stored.entries if each.name in plan.to_hash)
+    whole = sum(each.size or 0 for each in stored.entries)
+    manifest = plan.manifest({changed.name: entry})
+    sign_manifest(manifest, name="model", signer=load_signer(files.key, PASSPHRASE))
+    return Figure(
+        "bytes read to sign again after one small change",
+        read,
+        "B",
+        "all bytes",
+        read / whole,
+        0.001,
+        read <= whole / 1000,
+    )
+
+
+def make_files(folder: Path, count: int, size: int) -> Path:
+    folder.mkdir()
+    block = os.urandom(MIB)
+    for index in range(count):
+        with (folder / f"part-{index:05}.bin").open("wb") as file:
+            file.write(index.to_bytes(8, "big"))
+            for _ in range(size // MIB):
+                file.write(block)
+    (folder / "MLmodel").write_text("flavors: {}\n")
+    return folder
+
+
+def make_keys(folder: Path) -> Files:
+    from cryptography.hazmat.primitives import serialization
+
+    from governance.signing.keys import generate_key
+
+    files = Files(folder)
+    files.public.write_text(generate_key(files.key, PASSPHRASE).pem)
+    private = serialization.load_pem_private_key(files.key.read_bytes(), PASSPHRASE.encode())
+    files.bare_key.write_bytes(
+        private.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    return files
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument(
+        "--quick", action="store_true", help="an eighth of the bytes and three rounds; ratios are rougher"
+    )
+    options = parser.parse_args()
+    rounds, large, many = (3, 256 * MIB, 250) if options.quick else (7, 2048 * MIB, 2000)
+    figures: list[Figure] = []
+    with tempfile.TemporaryDirectory(prefix="mlgov-signing-") as name:
+        files = make_keys(Path(name))
+        empty = run(python(NOTHING))
+        for label, count, size, bound in (
+            (f"one {large // MIB} MiB file", 1, large, 1.05),
+            (f"{many} x 1 MiB", many, MIB, 1.15),
+        ):
+            model = make_files(Path(name) / "model", count, size)
+            runs = measure(programs(model, files), rounds)
+            figures += figures_of(label, runs, bound=bound, empty=empty, workers=count > 1)
+            if count > 1:
+                figures.append(resigning(model, files))
+            subprocess.run(["rm", "-r", str(model)], check=True)
+    show(figures, as_json=options.json)
+
+
+def show(figures: Sequence[Figure], *, as_json: bool) -> None:
+    if as_json:
+        print(
+            json.dumps({"benchmark": "signing", "figures": [asdict(figure) for figure in figures]}, indent=1)
+        )
+        return
+    for figure in figures:
+        against = f"{figure.ratio:.3f} of {figure.peer}" if figure.ratio is not None else ""
+        met = {True: "met", False: "NOT met", None: ""}[figure.met]
+        print(
+            f"{figure.figure:55} {figure.value:>10} {figure.unit:4} {against:40} target {figure.target} {met}"
+        )
+
+
+if __name__ == "__main__":
+    main()
