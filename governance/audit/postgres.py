@@ -12,9 +12,10 @@ Sequence numbers of the database have gaps and commit out of order, which is why
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from governance.audit.fork import call_after_fork
@@ -31,6 +32,10 @@ _PAGE = 256
 _POOL = 8
 _NOTIFY_EVERY = 0.02
 _COLUMNS = "seq, id, at, kind, subject, correlation, leaf, data"
+
+_ROW: Callable[[tuple[Any, ...]], Row] = functools.partial(
+    tuple.__new__, Row
+)  # `Row._make`, without its look at the length
 
 
 class PostgresStore:
@@ -71,7 +76,7 @@ class PostgresStore:
                 f"SELECT {_COLUMNS} FROM entry WHERE seq >= %s AND seq < %s ORDER BY seq",  # noqa: S608 - a constant
                 (start, upto),
             )
-            yield from map(Row._make, page)
+            yield from map(_ROW, page)
             start = upto
 
     def find(self, query: Query) -> Iterator[Row]:

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,10 @@ _PAGE = 256
 _POOL = 8
 _MOST_ROWS = 64  # a power of two, so that a batch is at most a few statements, all of them in the cache
 _SELECT = "SELECT seq, id, at, kind, subject, correlation, leaf, data FROM entry"
+
+_ROW: Callable[[tuple[Any, ...]], Row] = functools.partial(
+    tuple.__new__, Row
+)  # `Row._make`, without its look at the length
 
 
 class SqliteStore:
@@ -68,7 +73,7 @@ class SqliteStore:
         while start < stop:
             upto = min(start + _PAGE, stop)
             page = self._read(f"{_SELECT} WHERE seq >= ? AND seq < ? ORDER BY seq", (start, upto))
-            yield from map(Row._make, page)
+            yield from map(_ROW, page)
             start = upto
 
     def find(self, query: Query) -> Iterator[Row]:
@@ -84,7 +89,7 @@ class SqliteStore:
         last = -1
         while True:
             page = self._read(sql, (last, *bound))
-            yield from map(Row._make, page)
+            yield from map(_ROW, page)
             if len(page) < _PAGE:
                 return
             last = page[-1][0]
