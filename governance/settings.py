@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -52,11 +52,17 @@ class Settings(BaseSettings):
         default=None,
         validation_alias="ARTIFACTORY_AUTH_TOKEN",
     )
+    ca_bundle: Path | None = Field(
+        default=None,
+        validation_alias=AliasChoices("MLGOV_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"),
+    )
     no_ssl: bool = Field(default=False, validation_alias="ARTIFACTORY_NO_SSL")
     debug: bool = Field(default=False, validation_alias="ARTIFACTORY_DEBUG")
     delete_skip: bool = Field(default=False, validation_alias="ARTIFACTORY_ARTIFACTS_DELETE_SKIP")
 
-    @field_validator("home", "policy_path", "audit_path", "key_passphrase_file", "trust", mode="after")
+    @field_validator(
+        "home", "policy_path", "audit_path", "key_passphrase_file", "trust", "ca_bundle", mode="after"
+    )
     @classmethod
     def _expand(cls, path: Path | None) -> Path | None:
         return None if path is None else path.expanduser()
@@ -124,6 +130,21 @@ class Settings(BaseSettings):
         """`host[:port]` of every Artifactory that may be given the token."""
         own = (urlsplit(self.artifactory_url).netloc,) if self.artifactory_url else ()
         return frozenset(host.lower() for host in (*own, *self.artifactory_hosts))
+
+    @property
+    def certificates(self) -> str | bool:
+        """Where the trusted certificate authorities are listed, or True for the usual ones."""
+        return str(self.ca_bundle) if self.ca_bundle else True
+
+    @staticmethod
+    def proxies_for(url: str) -> dict[str, str]:
+        """The proxies that the environment names for an address (`HTTPS_PROXY`, `NO_PROXY` and their like); none for
+        this machine's own.
+        """
+        from requests.utils import get_environ_proxies
+
+        own = urlsplit(url).hostname in {"localhost", "127.0.0.1", "::1"}
+        return {} if own else dict(get_environ_proxies(url))
 
     def passphrase(self) -> bytes | None:
         """The signing key's passphrase, from the environment or its file (one final newline is dropped).

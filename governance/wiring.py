@@ -111,6 +111,8 @@ class Connections:
             service="Artifactory" if service == "artifactory" else "Xray",
             credentials=Credentials(token=token) if token else None,
             pool_size=max(16, settings.transfer_workers + 4),
+            verify=settings.certificates,
+            proxies=settings.proxies_for(base),
         )
 
 
@@ -140,7 +142,9 @@ class Assembly:
     def log(self) -> AuditLog:
         """The audit log. Raises `AuditUnavailableError` when it cannot be opened."""
         self.settings.audit_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return AuditLog(SqliteStore(self.settings.audit_file), now=self.now, instance=platform.node() or "unnamed")
+        return AuditLog(
+            SqliteStore(self.settings.audit_file), now=self.now, instance=platform.node() or "unnamed"
+        )
 
     @cached_property
     def policies(self) -> PolicySource:
