@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 from http.cookiejar import DefaultCookiePolicy
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -34,6 +35,16 @@ def checked_base(url: str) -> str:
             hint="Write https://HOST[:PORT]/artifactory.",
         )
     return url.rstrip("/")
+
+
+def checked_certificates(verify: bool | str) -> bool | str:
+    """What certificates are checked against: a file or folder of authorities, or a yes or no. Raises `SettingsError`."""
+    if isinstance(verify, str) and not Path(verify).exists():
+        raise SettingsError(
+            f"the certificate authorities `{verify}` are not there",
+            hint="Mend MLGOV_CA_BUNDLE (or REQUESTS_CA_BUNDLE, SSL_CERT_FILE): a PEM file, or a folder of them.",
+        )
+    return verify
 
 
 def is_loopback(host: str) -> bool:

@@ -20,7 +20,7 @@ from governance.errors import RemoteError
 from governance.model.canonical import Json
 from governance.transport.answer import Answer, StreamedResponse, read_capped
 from governance.transport.body import Readable, SizedBody
-from governance.transport.connection import checked_base, is_loopback, open_session
+from governance.transport.connection import checked_base, checked_certificates, is_loopback, open_session
 from governance.transport.credentials import Credentials
 from governance.transport.failures import FAILURES, Exchange, failure_of, status_error
 from governance.transport.plan import Plan, make_plan
@@ -74,7 +74,7 @@ class Transport:
         self._timeouts = (connect_timeout, read_timeout)
         self._answer_timeout = answer_timeout
         self._retries = Retries(limit=retries)
-        self._verify = verify
+        self._verify = checked_certificates(verify)
         self._proxies = dict(proxies or {})
         self._max_body = max_body
         self._sleep = sleep

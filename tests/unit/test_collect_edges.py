@@ -294,6 +294,7 @@ def test_malice_counts_although_the_scan_is_not_done(edge: Edge) -> None:
     assert found["scan.complete"] is False
     assert found["xray.malicious"] is True
     assert found["xray.max_severity"] == "critical"
+    assert [row["component"] for row in found["vulnerabilities"].items if row["malicious"] is True]
 
 
 def test_an_advisory_on_a_declared_package_is_found(edge: Edge) -> None:
@@ -303,6 +304,7 @@ def test_an_advisory_on_a_declared_package_is_found(edge: Edge) -> None:
     row = rows["CVE-2020-14343"]
     assert (row["component"], row["component_version"]) == ("pyyaml", "5.3")
     assert (row["severity"], row["cvss"], row["fix_available"]) == ("critical", 9.8, True)
+    assert row["malicious"] is False
     assert "5.4" in row["fixed_in"]
     assert found["xray.max_severity"] == "critical"
     assert found["scan.complete"] is True

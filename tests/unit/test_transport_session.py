@@ -247,6 +247,11 @@ def test_a_self_signed_certificate_is_refused_and_can_be_trusted(tmp_path: Path)
         trusting.close()
 
 
+def test_authorities_that_are_not_there_are_a_mistake_in_the_settings(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="not there"):
+        transport("https://h/artifactory", verify=str(tmp_path / "missing.pem"))
+
+
 def test_tls_against_a_plain_port_says_so() -> None:
     with raw_server(answer()) as server, pytest.raises(TlsError) as caught:
         transport(f"https://127.0.0.1:{server.port}/artifactory").call("GET", "x")
