@@ -8,8 +8,8 @@ Step by step:
 4. hold each digest against what was judged (`Permit.moved`), and see that nothing is missing;
 5. rename into the destination, still under the permits, so that the outcome is recorded after it.
 
-Where the listing was some seconds old and the server no longer agrees with it, the steps are done once more with a new
-listing, which is a new question to the gate. Not done here: unpickling, importing or looking into anything.
+Where the listing was some seconds old, and the outcome is a refusal or a difference, the server is asked once more; where
+it no longer agrees with the old listing, the steps are repeated, which is a new question to the gate. Not done here: unpickling, importing or looking into anything.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mlflow.utils.file_utils import ArtifactProgressBar
 
 from governance.artifactory.address import Address
 from governance.artifactory.client import ArtifactoryClient
-from governance.errors import DigestMismatchError, NotFoundError, VerificationError
+from governance.errors import DigestMismatchError, NotFoundError, RefusedError, VerificationError
 from governance.gate import Permit
 from governance.model.artifact import FileEntry, Kind
 from governance.model.request import Action, Request
@@ -71,10 +71,11 @@ class Downloads:
     def _repeated(self, plan: Plan, target: Path, named: Callable[[str], Path]) -> None:
         try:
             self._move(plan, target, named)
-        except (DigestMismatchError, NotFoundError):
-            if not plan.is_kept:
+        except (RefusedError, DigestMismatchError, NotFoundError):
+            fresh = self._listings.plan(plan.place, fresh=True) if plan.is_kept else plan
+            if fresh.parts == plan.parts:
                 raise
-            self._move(self._listings.plan(plan.place, fresh=True), target, named)
+            self._move(fresh, target, named)
 
     def _move(self, plan: Plan, target: Path, named: Callable[[str], Path]) -> None:
         with ExitStack() as held:

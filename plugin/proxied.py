@@ -14,11 +14,14 @@ import copy
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from mlflow.store.artifact.mlflow_artifacts_repo import MlflowArtifactsRepository
 from requests import HTTPError
 
+from governance.errors import UnsafePathError
 from plugin.errors import GovernedError, as_mlflow, from_json
 from plugin.staging import destination, release, staging
 
@@ -31,8 +34,9 @@ class GovernedProxyRepository(MlflowArtifactsRepository):
         self.seen: list[GovernedError] = []
 
     def log_artifact(self, local_file: str, artifact_path: str | None = None) -> None:
-        """Upload one file through the server."""
-        with typed():
+        """Upload one file through the server. Raises `GovernedStorageError` for a name that MLflow would change."""
+        with typed(), as_mlflow():
+            check_name("/".join(part for part in (artifact_path, Path(local_file).name) if part))
             super().log_artifact(local_file, artifact_path)
 
     def list_artifacts(self, path: str | None = None) -> list[Any]:
@@ -69,11 +73,25 @@ class GovernedProxyRepository(MlflowArtifactsRepository):
             # The model was refused already: the files still waiting in the queue need not ask again.
             raise self.seen[0]
         try:
-            with typed():
+            with typed(), as_mlflow():
+                check_name(remote_file_path)
                 super()._download_file(remote_file_path, local_path)
         except GovernedError as error:
             self.seen.append(error)
             raise
+
+
+def check_name(path: str) -> None:
+    """Raise `UnsafePathError` for a path that does not reach the other side as it is.
+
+    MLflow puts paths into URLs without quoting them, and its server decodes them until nothing changes any more: what
+    follows a `#` is lost, and `a%20b` becomes `a b`. The file would be stored, or fetched, under another name.
+    """
+    if "#" in path or unquote(path) != path:
+        raise UnsafePathError(
+            f"MLflow's artifact proxy cannot carry the name `{path}`",
+            hint="Rename the file: no `#`, and no `%` before two hexadecimal digits. Straight to Artifactory both work.",
+        )
 
 
 @contextmanager

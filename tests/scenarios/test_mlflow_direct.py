@@ -15,7 +15,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from governance.audit.entry import EntryKind
 from governance.devserver import DevServer
 from plugin.errors import BlockedModelError, GovernanceUnavailableError, GovernedStorageError
-from tests.mlflow_tools import NASTY_NAMES, Home, environment, make_home
+from tests.mlflow_tools import NASTY_NAMES, NOT_THROUGH_MLFLOW, Home, environment, make_home
 
 MODEL = "m-" + "0123456789abcdef" * 2
 
@@ -53,7 +53,7 @@ def listed(repository: Any, path: str | None = None) -> list[tuple[str, bool]]:
     return [(info.path, info.is_dir) for info in repository.list_artifacts(path)]
 
 
-@pytest.mark.parametrize("name", NASTY_NAMES)
+@pytest.mark.parametrize("name", [*NASTY_NAMES, *NOT_THROUGH_MLFLOW])
 def test_a_file_with_any_name_comes_back(uri: str, tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(name.encode())
     repository = get_artifact_repository(f"{uri}/run")
@@ -63,6 +63,13 @@ def test_a_file_with_any_name_comes_back(uri: str, tmp_path: Path, name: str) ->
     found = repository.download_artifacts(f"some folder;x/{name}", str(tmp_path / "out"))
     assert found == str(tmp_path / "out/some folder;x" / name)
     assert Path(found).read_bytes() == name.encode()
+
+
+@pytest.mark.parametrize("name", ["question?.txt", 'quote".txt', "star*.txt", "checksum.sha256"])
+def test_a_name_that_artifactory_does_not_take_is_refused(uri: str, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(GovernedStorageError):
+        get_artifact_repository(uri).log_artifact(str(tmp_path / name), "d")
 
 
 def test_a_lone_file_is_signed_beside_itself_and_annotated(
