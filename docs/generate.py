@@ -76,14 +76,14 @@ def verb_text(line: str, function: Callable[..., None]) -> str:
     parameters = inspect.signature(function).parameters.values()
     rows = [parameter_row(each, *get_args(hints[each.name])) for each in parameters]
     table = "\n".join(["| takes | default | meaning |", "| --- | --- | --- |", *rows])
-    return "\n\n".join([f"## `{line}`", inspect.getdoc(function) or "", *([table] if rows else [])])
+    return "\n\n".join((f"## `{line}`", str(inspect.getdoc(function)), *((table,) if rows else ())))
 
 
 def parameter_row(parameter: inspect.Parameter, kind: object, info: OptionInfo | ArgumentInfo) -> str:
     """One argument or option. An argument's metavar stands for it, in brackets where it may be left out."""
     if isinstance(info, OptionInfo):
         # Typer keeps the first name of an annotated option as its default.
-        names = [each for each in (info.default, *(info.param_decls or ())) if str(each).startswith("-")]
+        names = [each for each in map(str, (info.default, *(info.param_decls or ()))) if each.startswith("-")]
         name = ", ".join(names or [f"--{parameter.name.replace('_', '-')}"])
         named = name if kind is bool else f"{name} {info.metavar or parameter.name.upper()}"
     else:

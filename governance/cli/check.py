@@ -8,6 +8,7 @@ import typer
 
 from governance.cli.output import Mark, out, plain, print_json, sign, styled
 from governance.model.request import Action
+from governance.model.verdict import Effect
 
 if TYPE_CHECKING:
     from governance.gate import Decision
@@ -100,8 +101,9 @@ def _document(decision: Decision) -> dict[str, Json]:
 
 def _show(decision: Decision) -> None:
     console, artifact = out(), decision.request.artifact
-    mark = Mark.FAIL if decision.is_refused else Mark.WARN if decision.is_objection else Mark.OK
-    word = decision.verdict.decision.word
+    effect = decision.verdict.decision
+    mark = Mark.FAIL if decision.is_refused else Mark.OK if effect is Effect.ALLOW else Mark.WARN
+    word = effect.word
     console.print(sign(mark), styled(f"{decision.request.action.value} of `{artifact.ref}`: {word}", "bold"))
     if decision.is_objection and not decision.is_refused:
         console.print(

@@ -133,7 +133,7 @@ def print_pairs(pairs: Mapping[str, str | None]) -> None:
     for name, value in pairs.items():
         if value is not None:
             grid.add_row(name, styled(value))
-    out().print(grid)
+    _print_grid(grid)
 
 
 def print_rows(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -143,7 +143,7 @@ def print_rows(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         table.add_column(heading, overflow="fold")
     for row in rows:
         table.add_row(*(styled(cell) for cell in row))
-    out().print(table)
+    _print_grid(table)
 
 
 def print_checklist(lines: Iterable[Line]) -> None:
@@ -156,4 +156,15 @@ def print_checklist(lines: Iterable[Line]) -> None:
         grid.add_row(sign(line.mark), styled(line.subject), styled(line.seen))
         if line.remedy and line.mark in {Mark.WARN, Mark.FAIL}:
             grid.add_row("", "", Text.assemble(("what to do: ", "bold"), styled(line.remedy)))
-    out().print(grid)
+    _print_grid(grid)
+
+
+def _print_grid(grid: Table) -> None:
+    """Print a table, without the blanks that fill its last column where nobody sees a column."""
+    console = out()
+    if console.is_terminal:
+        console.print(grid)
+        return
+    with console.capture() as captured:
+        console.print(grid)
+    sys.stdout.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())

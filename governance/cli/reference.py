@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from governance.artifactory.address import Address, parse_uri
 from governance.artifactory.client import ArtifactoryClient
-from governance.errors import NotFoundError, SettingsError
+from governance.errors import NotFoundError, SettingsError, UnsafePathError
 from governance.model.artifact import (
     FILE_SIGNATURE_SUFFIX,
     FileEntry,
@@ -48,15 +48,18 @@ def parse_reference(text: str, settings: Settings) -> Address:
             hint="Set it, or give the whole address: `artifactory://HOST/artifactory/REPOSITORY/PATH`.",
         )
     key, _, path = text.strip("/").partition("/")
+    host = urlsplit(settings.artifactory_url).netloc.lower()
     try:
-        repository = parse_repository_key(key)
-    except ValueError as error:
+        return Address(
+            host=host,
+            repository=parse_repository_key(key),
+            path=parse_relative_path(path) if path else "",
+        )
+    except (ValueError, UnsafePathError) as error:
         raise SettingsError(
             f"`{text}` is neither a local folder nor `REPOSITORY/PATH`: {error}",
             hint="Give `REPOSITORY/PATH` or `artifactory://HOST/artifactory/REPOSITORY/PATH`.",
         ) from error
-    host = urlsplit(settings.artifactory_url).netloc.lower()
-    return Address(host=host, repository=repository, path=parse_relative_path(path) if path else "")
 
 
 def locate(client: ArtifactoryClient, place: Address) -> tuple[Part, ...]:

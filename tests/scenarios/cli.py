@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,14 +27,14 @@ def clean(**variables: str) -> dict[str, str]:
     return kept | {"COLUMNS": "200", "NO_COLOR": "1", "MLGOV_HOME": "/nonexistent/mlgov", **variables}
 
 
-def run_cli(*arguments: str, cwd: Path | None = None, **variables: str) -> Done:
+def run_cli(*arguments: str, cwd: Path | None = None, variables: Mapping[str, str] | None = None) -> Done:
     """`mlgov ARGUMENTS` to its end."""
     done = subprocess.run(
         [sys.executable, "-m", "governance.cli.main", *arguments],
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
-        env=clean(**variables),
+        env=clean(**(variables or {})),
         cwd=cwd,
         timeout=120,
         check=False,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from governance.cli.stage.processes import ChildFailedError, Server, clean_environment, free_port, run_script
+from governance.cli.stage.processes import ChildFailedError, Server, Session, clean_environment, free_port
 from governance.cli.stage.stage import prepare_folder
 from governance.errors import SettingsError
 
@@ -102,11 +102,46 @@ def test_a_server_that_is_never_ready(tmp_path: Path) -> None:
         server.wait_until(lambda: False, seconds=0.3)
 
 
+def session(tmp_path: Path, program: str) -> Session:
+    """A session whose interpreter runs `program` instead of the demo's."""
+    (tmp_path / "stand_in.py").write_text(program)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    return Session("stand_in", environment=environment, log=tmp_path / "session.log", cwd=tmp_path)
+
+
 def test_a_script_that_takes_too_long(tmp_path: Path) -> None:
-    with pytest.raises(ChildFailedError, match="not done within"):
-        run_script(
-            ["-c", "import time; time.sleep(600)"], environment=os.environ, log=tmp_path / "log", cwd=tmp_path, seconds=0.5
-        )  # fmt: skip
+    with (
+        session(tmp_path, "import time; time.sleep(600)") as running,
+        pytest.raises(ChildFailedError, match="not done"),
+    ):
+        running.run("script", [], environment={}, log=tmp_path / "log", seconds=0.5)
+
+
+def test_a_script_that_ends_its_interpreter(tmp_path: Path) -> None:
+    with (
+        session(tmp_path, "import os; os._exit(3)") as running,
+        pytest.raises(ChildFailedError, match="ended its"),
+    ):
+        running.run("script", [], environment={}, log=tmp_path / "log")
+
+
+def test_scripts_run_one_after_another_with_their_own_environment(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(
+        "import os, sys; print(sys.argv[1:], os.environ.get('COLOUR'), flush=True); os.system('echo from a child');"
+        "print('an error', file=sys.stderr); sys.exit(int(sys.argv[1]))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    log = tmp_path / "log"
+    with Session("plugin.demo.session", environment=environment, log=tmp_path / "s", cwd=tmp_path) as running:
+        assert (
+            running.run("script", ["0"], environment={"PATH": os.environ["PATH"], "COLOUR": "red"}, log=log)
+            == 0
+        )
+        assert log.read_text() == "['0'] red\nfrom a child\nan error\n"
+        assert running.run("script", ["7", "x"], environment={"PATH": os.environ["PATH"]}, log=log) == 7
+        assert log.read_text().startswith("['7', 'x'] None\n")
+        assert running.run("no_such_module", [], environment={}, log=log) == 1
+        assert "No module named" in log.read_text()
 
 
 def test_the_callers_settings_do_not_reach_the_children() -> None:

@@ -141,7 +141,9 @@ def _repository(assembly: Assembly, host: str, key: str, *, write_test: bool) ->
     else:
         yield ok(subject, f"{info.origin}, {info.package_type}, {indexed}")
     yield from _rights(client, key, subject)
-    if write_test:
+    if write_test and info.origin == "remote":
+        yield skip(subject, "nothing is deployed to a remote repository")
+    elif write_test:
         yield from _write_test(client, key, subject, assembly.now())
 
 

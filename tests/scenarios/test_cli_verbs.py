@@ -1,0 +1,424 @@
+"""Every verb of `mlgov` against the embedded server, with the exit codes that pipelines rely on."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from governance.cli.main import main
+from governance.devserver import DevServer
+from tests.scenarios.cli import Done, clean
+
+Cli = Callable[..., Done]
+MODEL = {
+    "MLmodel": b"flavors: {}\n",
+    "requirements.txt": b"scikit-learn==1.5.0\n",
+    "weights.safetensors": b"\x02\0\0\0\0\0\0\0{}",
+}
+VULNERABLE = MODEL | {"requirements.txt": b"PyYAML==5.3\n"}
+PICKLE = MODEL | {"model.pkl": b"cposix\nsystem\n(S'true'\ntR."}
+
+
+@pytest.fixture
+def cli(
+    tmp_path: Path,
+    devserver: DevServer,
+    alice_token: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Cli:
+    """`mlgov ARGUMENTS` in this process, as a user of production with a home of their own."""
+    settings = {
+        "MLGOV_HOME": str(tmp_path / "home"),
+        "MLGOV_KEY_PASSPHRASE": "correct horse",
+        "MLGOV_ENVIRONMENT": "production",
+        "MLGOV_ARTIFACTORY_URL": devserver.artifactory_url,
+        "ARTIFACTORY_AUTH_TOKEN": alice_token,
+    }
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str, **variables: str) -> Done:
+        environment = clean(**(settings | variables))
+        for name in set(os.environ) - set(environment):
+            monkeypatch.delenv(name)
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        code = main(list(arguments))
+        printed = capsys.readouterr()
+        return Done(code=code, out=printed.out, err=printed.err)
+
+    return run
+
+
+def store(devserver: DevServer, repo: str, path: str, files: dict[str, bytes]) -> str:
+    for name, data in files.items():
+        devserver.put(repo, f"{path}/{name}", data)
+    return f"{repo}/{path}"
+
+
+def write(folder: Path, files: dict[str, bytes]) -> Path:
+    folder.mkdir()
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    return folder
+
+
+# -- check
+
+
+@pytest.mark.parametrize(
+    ("files", "environment", "code", "says"),
+    [
+        (MODEL, "production", 0, "load of"),
+        (VULNERABLE, "production", 1, "CVE-2020-14343"),
+        (PICKLE, "production", 1, "posix.system"),
+        (VULNERABLE, "development", 0, "would be refused; the binding is in observe mode"),
+    ],
+    ids=["good", "vulnerable", "malicious", "observed"],
+)
+def test_check(
+    cli: Cli, devserver: DevServer, repo: str, files: dict[str, bytes], environment: str, code: int, says: str
+) -> None:
+    done = cli("check", store(devserver, repo, "m", files), MLGOV_ENVIRONMENT=environment)
+    assert done.code == code
+    assert says in done.out
+
+
+def test_check_takes_whole_addresses_and_parts_of_a_model(cli: Cli, devserver: DevServer, repo: str) -> None:
+    ref = store(devserver, repo, "m", VULNERABLE)
+    done = cli("check", f"artifactory://{devserver.host}/artifactory/{ref}/weights.safetensors", "--json")
+    assert done.code == 1
+    document = json.loads(done.out)
+    assert document["artifact"]["ref"] == ref  # the part is judged as its whole
+    assert document["decision"] == "block"
+    assert document["refused"] is True
+    assert [finding["rule"] for finding in document["findings"]] == ["baseline-models/critical-vulnerability"]
+
+
+def test_check_of_a_folder_with_several_models(cli: Cli, devserver: DevServer, repo: str) -> None:
+    store(devserver, repo, "all/good", MODEL)
+    store(devserver, repo, "all/bad", VULNERABLE)
+    documents = json.loads(cli("check", f"{repo}/all", "--json").out)
+    assert {row["artifact"]["ref"]: row["refused"] for row in documents} == {
+        f"{repo}/all/good": False,
+        f"{repo}/all/bad": True,
+    }
+
+
+def test_check_leaves_no_record(cli: Cli, devserver: DevServer, repo: str, tmp_path: Path) -> None:
+    cli("check", store(devserver, repo, "m", MODEL))
+    assert cli("audit", "tail", "--json").out == ""
+
+
+@pytest.mark.parametrize(
+    ("reference", "variables", "code", "says"),
+    [
+        ("nowhere-local/m", {}, 3, "not found"),
+        ("x/y", {"MLGOV_ARTIFACTORY_URL": ""}, 2, "MLGOV_ARTIFACTORY_URL"),
+        ("models:/m/1", {}, 2, "only its tracking server can resolve"),
+        ("artifactory://other.example/artifactory/r/p", {}, 2, "not one of the Artifactory hosts"),
+        ("s3://bucket/x", {}, 2, "artifactory://"),
+        ("r/../x", {}, 2, "`..` part"),
+        ("/etc/passwd/x", {}, 3, "not found"),
+        ("x/y", {"ARTIFACTORY_AUTH_TOKEN": "wrong"}, 3, "HTTP 401"),
+        ("x/y", {"MLGOV_ARTIFACTORY_URL": "http://127.0.0.1:9/artifactory"}, 3, "no connection"),
+        ("x/y", {"MLGOV_POLICY_PATH": "/nowhere"}, 3, "not found"),
+    ],
+)
+def test_check_cannot_decide(
+    cli: Cli, reference: str, variables: dict[str, str], code: int, says: str
+) -> None:
+    done = cli("check", reference, **variables)
+    assert done.code == code, done.err
+    assert says in done.err + done.out
+    assert "what to do: " in done.err
+
+
+def test_a_broken_policy_is_named_with_its_place(
+    cli: Cli, devserver: DevServer, repo: str, tmp_path: Path
+) -> None:
+    policy = tmp_path / "broken.yaml"
+    policy.write_text("apiVersion: mlgov/v1\nkind: Policy\nmetadata: {name: x}\nspec: {default: perhaps}\n")
+    done = cli("check", store(devserver, repo, "m", MODEL), MLGOV_POLICY_PATH=str(policy))
+    assert done.code == 2
+    assert f"{policy}:4:" in done.err
+
+
+# -- keys, sign, verify
+
+
+def test_keys_from_first_to_last(cli: Cli, tmp_path: Path) -> None:
+    assert "no key is trusted" in cli("keys", "list").err
+    made = cli("keys", "init", "--name", "me")
+    assert made.code == 0
+    (row,) = json.loads(cli("keys", "list", "--json").out)
+    assert (row["name"], row["standing"]) == ("me", "trusted")
+    assert cli("keys", "init").code == 2  # never written over
+    pem = cli("keys", "export").out
+    assert pem == (tmp_path / "home/keys/signing.pub").read_text()
+    assert cli("keys", "export", row["key_id"][:16], "--output", "key.pem").code == 0
+    assert (tmp_path / "key.pem").read_text() == pem
+    assert cli("keys", "rotate").code == 0
+    first, second = json.loads(cli("keys", "list", "--json").out)
+    assert first["key_id"] == row["key_id"] != second["key_id"]
+    assert cli("keys", "revoke", first["key_id"][:8], "--compromised").code == 0
+    assert "compromised" in cli("keys", "list").out
+    assert cli("keys", "revoke", "00000000").code == 2
+    events = [
+        json.loads(line)["body"]["event"]
+        for line in cli("audit", "tail", "--kind", "key", "--json").out.splitlines()
+    ]
+    assert events == ["made", "rotated", "revoked"]
+
+
+def test_a_key_needs_a_passphrase(cli: Cli, tmp_path: Path) -> None:
+    done = cli("keys", "init", MLGOV_KEY_PASSPHRASE="")
+    assert done.code == 2
+    assert "MLGOV_KEY_PASSPHRASE_FILE" in done.err
+    assert not (tmp_path / "home/keys").exists()
+    (tmp_path / "secret").write_text("from a file\n")
+    (tmp_path / "secret").chmod(0o600)
+    assert cli("keys", "init", "--passphrase-file", "secret", MLGOV_KEY_PASSPHRASE="").code == 0
+    wrong = cli("sign", str(write(tmp_path / "m", MODEL)), MLGOV_KEY_PASSPHRASE="wrong")
+    assert wrong.code == 2
+    assert "passphrase" in wrong.err
+    assert "wrong" not in wrong.err.replace("is wrong", "")
+
+
+def test_sign_and_verify_a_folder(cli: Cli, tmp_path: Path) -> None:
+    folder = write(tmp_path / "m", MODEL)
+    assert cli("sign", str(folder)).code == 2  # no key
+    cli("keys", "init")
+    assert cli("verify", str(folder)).code == 1
+    assert cli("sign", str(folder)).code == 0
+    assert (folder / "model.sig").exists()
+    assert cli("verify", str(folder)).code == 0
+    (folder / "weights.safetensors").write_bytes(b"other")
+    (folder / "more").touch()
+    (folder / "MLmodel").unlink()
+    report = json.loads(cli("verify", str(folder), "--json").out)
+    assert (report["valid"], report["changed"], report["unsigned"], report["missing"]) == (
+        False, ["weights.safetensors"], ["more"], ["MLmodel"],
+    )  # fmt: skip
+
+
+def test_signature_and_key_elsewhere(cli: Cli, tmp_path: Path) -> None:
+    folder = write(tmp_path / "m", MODEL)
+    cli("keys", "init")
+    assert cli("sign", str(folder), "--output", "m.sig").code == 0
+    assert not (folder / "model.sig").exists()
+    cli("keys", "export", "--output", "key.pem")
+    elsewhere = {"MLGOV_HOME": str(tmp_path / "elsewhere")}
+    assert (
+        cli("verify", str(folder), "--signature", "m.sig", **elsewhere).code == 1
+    )  # nobody is trusted there
+    assert (
+        cli("verify", str(folder), "--signature", "m.sig", "--public-key", "key.pem", **elsewhere).code == 0
+    )
+    assert cli("verify", str(folder), "--signature", "none.sig").code == 3
+    assert cli("verify", str(folder), "--public-key", "none.pem").code == 2
+
+
+def test_sign_and_verify_in_artifactory(cli: Cli, devserver: DevServer, repo: str) -> None:
+    ref = store(devserver, repo, "m", MODEL)
+    cli("keys", "init")
+    assert cli("verify", ref).code == 1
+    assert cli("sign", ref).code == 0
+    assert cli("verify", ref).code == 0
+    assert "mlgov.signature" in devserver.item(repo, "m").properties
+    devserver.put_bytes_behind_the_scenes(repo, "m/MLmodel", b"other")
+    assert cli("verify", ref).code == 1
+    # A server that goes on telling the old checksum is not believed either.
+    devserver.put_bytes_behind_the_scenes(repo, "m/MLmodel", b"yet another", keep_checksums=True)
+    assert cli("verify", ref).code == 1
+
+
+def test_sign_a_lone_file_and_only_wholes(cli: Cli, devserver: DevServer, repo: str) -> None:
+    devserver.put(repo, "notes/a.txt", b"a")
+    cli("keys", "init")
+    assert cli("sign", f"{repo}/notes/a.txt").code == 0
+    assert cli("verify", f"{repo}/notes/a.txt").code == 0
+    ref = store(devserver, repo, "m", MODEL)
+    done = cli("sign", f"{ref}/MLmodel")
+    assert done.code == 3
+    assert f"`mlgov sign {ref}`" in done.err
+
+
+# -- audit, report
+
+
+def test_audit(cli: Cli, tmp_path: Path) -> None:
+    assert cli("audit", "verify").code == 4
+    cli("keys", "init")
+    good = json.loads(cli("audit", "verify", "--json").out)
+    assert (good["good"], good["size"]) == (True, 2)
+    assert "made" in cli("audit", "tail", "-n", "1").out
+    assert cli("audit", "tail", "--kind", "gossip").code == 2
+    assert cli("audit", "export", "out").code == 0
+    assert (tmp_path / "out/verify_log.py").exists()
+    assert cli("audit", "export", "out").code == 4  # a folder that exists is not written into
+
+
+def test_a_changed_log_is_found(cli: Cli, tmp_path: Path) -> None:
+    cli("keys", "init")
+    with sqlite3.connect(tmp_path / "home/audit.sqlite") as database:
+        for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            database.execute(f"DROP TRIGGER {name}")
+        changed = "CAST(replace(CAST(data AS TEXT), 'made', 'lost') AS BLOB)"
+        database.execute(f"UPDATE entry SET data = {changed} WHERE seq = 1")
+    database.close()
+    done = cli("audit", "verify")
+    assert done.code == 4
+    assert "entry 1" in done.err
+    assert cli("report").code == 4
+    assert cli("doctor", "--offline").code == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "files"), [((), ["report.html", "report.jsonl"]), (("--format", "jsonl"), ["report.jsonl"])]
+)
+def test_report(cli: Cli, tmp_path: Path, options: tuple[str, ...], files: list[str]) -> None:
+    cli("keys", "init")
+    assert cli("report", "-o", "r", *options, "--since", "2026-01-01").code == 0
+    assert sorted(path.name for path in (tmp_path / "r").iterdir()) == files
+    assert cli("report", "--format", "pptx").code == 2
+
+
+# -- waiver
+
+
+def refuse(cli: Cli, devserver: DevServer, repo: str, files: dict[str, bytes]) -> str:
+    """Have something refused on record, and return the decision's id."""
+    cli("keys", "init")
+    ref = store(devserver, repo, "m", files)
+    load_and_fail(cli, ref)
+    line = cli("audit", "tail", "--kind", "decision", "-n", "1", "--json").out
+    identifier: str = json.loads(line)["id"]
+    return identifier
+
+
+def load_and_fail(cli: Cli, ref: str) -> None:
+    from governance.cli.reference import locate, parse_reference
+    from governance.errors import RefusedError
+    from governance.model.request import Action, Request, new_id
+    from governance.settings import load_settings
+    from governance.wiring import build_assembly
+    from plugin.context import local_user
+
+    settings = load_settings()
+    place = parse_reference(ref, settings)
+    assembly = build_assembly(settings)
+    (part,) = locate(assembly.artifactory(place.host), place)
+    at = assembly.now()
+    request = Request(
+        action=Action.LOAD, artifact=part.artifact, actor=local_user(), environment=settings.environment, at=at,
+        correlation=new_id(at),
+    )  # fmt: skip
+    with pytest.raises(RefusedError), assembly.gate.admit(request):
+        pass
+    assembly.close()
+
+
+def test_a_waiver_is_drafted_and_takes_effect_once_approved(
+    cli: Cli, devserver: DevServer, repo: str, tmp_path: Path
+) -> None:
+    decision = refuse(cli, devserver, repo, VULNERABLE)
+    done = cli(
+        "waiver",
+        "request",
+        "--decision",
+        decision,
+        "--reason",
+        "sandbox only",
+        "--ticket",
+        "SEC-1",
+        "--days",
+        "7",
+    )
+    assert done.code == 0
+    (path,) = tmp_path.glob("WVR-*.yaml")
+    draft: dict[str, Any] = yaml.safe_load(path.read_text())
+    assert draft["spec"]["rule"] == "baseline-models/critical-vulnerability"
+    assert draft["spec"]["artifact"]["ref"] == f"{repo}/m"
+    assert draft["spec"]["artifact"]["digest"].startswith("dirhash1:")
+    assert draft["spec"]["scope"] == {"environments": ["production"]}
+
+    policies = tmp_path / "policies"
+    policies.mkdir()
+    import policies as packs
+
+    (policies / "baseline.yaml").write_text(packs.read("baseline"))
+    (policies / "waiver.yaml").write_text(path.read_text())
+    inside = {"MLGOV_POLICY_PATH": str(policies)}
+    assert cli("policy", "check", str(policies)).code == 2  # a draft that nobody approved is no waiver
+    draft["spec"]["approvedBy"] = ["bob"]
+    (policies / "waiver.yaml").write_text(yaml.safe_dump(draft))
+    assert cli("check", f"{repo}/m", **inside).code == 0
+    devserver.put(repo, "m/MLmodel", b"flavors: {a: {}}\n")
+    assert cli("check", f"{repo}/m", **inside).code == 1  # it was for other bytes
+
+
+def test_a_waiver_to_standard_output_and_not_over_a_file(
+    cli: Cli, devserver: DevServer, repo: str, tmp_path: Path
+) -> None:
+    decision = refuse(cli, devserver, repo, VULNERABLE)
+    assert (
+        yaml.safe_load(cli("waiver", "request", "--decision", decision, "--output", "-").out)["kind"]
+        == "Waiver"
+    )
+    (tmp_path / "taken.yaml").touch()
+    assert cli("waiver", "request", "--decision", decision, "--output", "taken.yaml").code == 2
+
+
+@pytest.mark.parametrize(
+    ("files", "says"), [(PICKLE, "`baseline-models/malicious`"), (MODEL, "no rule that objected")]
+)
+def test_what_cannot_be_waived(
+    cli: Cli, devserver: DevServer, repo: str, files: dict[str, bytes], says: str
+) -> None:
+    if files is PICKLE:
+        decision = refuse(cli, devserver, repo, files)
+    else:
+        cli("keys", "init")
+        cli("sign", store(devserver, repo, "m", files))
+        decision = json.loads(cli("audit", "tail", "--kind", "decision", "-n", "1", "--json").out)["id"]
+    done = cli("waiver", "request", "--decision", decision)
+    assert done.code == 2
+    assert says in done.err
+
+
+def test_a_waiver_for_nothing(cli: Cli) -> None:
+    cli("keys", "init")
+    done = cli("waiver", "request", "--decision", "01a20586-5b30-7a37-9ee5-ff2ba3226591")
+    assert done.code == 2
+    assert "holds no decision" in done.err
+
+
+# -- policy
+
+
+def test_policy(cli: Cli, tmp_path: Path) -> None:
+    import policies as packs
+
+    checked = cli("policy", "check", str(packs.path("baseline")), str(packs.path("strict")))
+    assert checked.code == 0
+    assert "baseline-models" in checked.out
+    assert cli("policy", "check").code == 0  # what is in force where nothing is said
+    assert cli("policy", "check", "nowhere.yaml").code == 2
+    tested = cli("policy", "test", str(packs.path("baseline")), str(packs.cases("baseline")))
+    assert tested.code == 0, tested.out
+    assert "cases as expected" in tested.out
+    assert cli("policy", "test", str(packs.path("baseline"))).code == 2  # no case proves nothing
+
+
+@pytest.mark.parametrize("kind", ["Policy", "PolicySet", "Waiver", "PolicyTest"])
+def test_policy_schema(cli: Cli, kind: str) -> None:
+    assert json.loads(cli("policy", "schema", kind).out)["type"] == "object"
+    assert cli("policy", "schema", "Opinion").code == 2
