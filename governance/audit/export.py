@@ -1,7 +1,7 @@
 """Exports: a folder that holds the log, proves itself, and needs none of our software to be checked.
 
-Promises: the folder is complete or not there (it is filled under another name and renamed); a folder that exists is not
-written into. Does not: read more than one page of entries at a time, or leave out what is unpleasant.
+Promises: the folder is complete or not there (it is filled under another name and renamed); a folder that holds
+anything is not written into. Does not: read more than one page of entries at a time, or leave out what is unpleasant.
 """
 
 from __future__ import annotations
@@ -71,8 +71,10 @@ def export_log(
 
 @contextmanager
 def _new_folder(folder: Path) -> Iterator[Path]:
-    if folder.exists():
-        raise AuditUnavailableError(f"`{folder}` exists already", hint="Name a folder that is not there yet.")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise AuditUnavailableError(
+            f"`{folder}` exists already", hint="Name a folder that is not there yet, or is empty."
+        )
     target = folder.with_name(f".{folder.name}.{os.getpid()}")
     try:
         target.mkdir(parents=True, mode=0o700)

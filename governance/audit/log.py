@@ -29,6 +29,7 @@ from governance.audit.export import Export, export_log
 from governance.audit.fork import call_after_fork
 from governance.audit.merkle import inclusion_proof, leaf_hash, verify_inclusion
 from governance.audit.note import NoteSigner, sign_note
+from governance.audit.pseudonyms import Pseudonyms
 from governance.audit.store import AuditStore, Draft, Query, Row, draft_of
 from governance.audit.verify import Verification, verify_store
 from governance.errors import AuditBrokenError, AuditConflictError, AuditUnavailableError
@@ -61,7 +62,7 @@ class AuditLog:
     """Writes to one store. Safe to share between threads; a forked child counts as a new boot of the writer.
 
     `instance` names the writer (host and role), `origin` the log in checkpoints, `software` what wrote it; `signers`
-    sign checkpoints. At most `doubt_bound` entries may be in doubt before `append` refuses without making a new one.
+    sign checkpoints; `pseudonyms` stand in for the names of actors. At most `doubt_bound` entries may be in doubt before `append` refuses without making a new one.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class AuditLog:
         origin: str = "mlgov.local/audit",
         software: str = "mlflow-governance",
         signers: Sequence[NoteSigner] = (),
+        pseudonyms: Pseudonyms | None = None,
         doubt_bound: int = 1_024,
     ) -> None:
         self._store = store
@@ -80,6 +82,7 @@ class AuditLog:
         self._instance = instance
         self._software = software
         self._signers = tuple(signers)
+        self._pseudonyms = pseudonyms
         self._doubt_bound = doubt_bound
         self.origin = origin
         self._begin()
@@ -117,6 +120,8 @@ class AuditLog:
         that id and the same content is found rather than written twice; other content raises `AuditConflictError`.
         Raises `ValueError` for a body that does not fit its kind, before anything is written.
         """
+        if self._pseudonyms is not None:
+            body = self._pseudonyms.apply(body)
         documents = tuple(_named(document) for document in evidence)
         if len(self._unconfirmed) >= self._doubt_bound:
             raise AuditUnavailableError(

@@ -1,0 +1,236 @@
+"""Anchors: the log's head, remembered where whoever rewrites the log cannot reach it.
+
+A log that was rewritten from some entry on, or cut short, is consistent with itself. Only somebody's memory of an earlier
+head shows it. From cheap to strong: `HeadMemory`, a file of this client; `FolderAnchor`, a mount of another machine;
+`ArtifactoryAnchor`, a repository where the writer may deploy and not delete; a witness (`governance.audit.witness`).
+
+Promises: a head is remembered only after it was shown to continue the one before; a fork and a rollback are errors that
+carry both heads. Does not: notice what happened since the last head left, so heads go out often, in quiet times too.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from governance.audit.checkpoint import Checkpoint, parse_checkpoint
+from governance.audit.entry import EntryKind
+from governance.audit.log import AuditLog
+from governance.audit.merkle import consistency_proof, verify_consistency
+from governance.audit.note import parse_note
+from governance.errors import AuditBrokenError, AuditUnavailableError, GovernanceError
+from governance.model.canonical import Json
+
+_MAX_HEAD = 1 << 20
+
+
+class HeadMemory:
+    """The last head this client saw, in a file. Several processes may share it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def recall(self) -> Checkpoint | None:
+        """The head in the file, or None where there is none yet. Raises `AuditBrokenError` for a file that is not one."""
+        try:
+            with self._path.open("rb") as file:
+                return read_head(file.read(_MAX_HEAD))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise AuditUnavailableError(
+                f"the remembered head `{self._path}` cannot be read: {error}"
+            ) from error
+
+    def check(self, log: AuditLog) -> Checkpoint:
+        """Demand that the log continues the remembered head, and remember the new one. Returns the new one.
+
+        Raises `AuditBrokenError` for a log that was rolled back or rewritten.
+        """
+        with self._locked():
+            known, current = self.recall(), log.checkpoint()
+            if known is not None:
+                require_continuation(log, known, current)
+            write_whole(self._path, current.to_bytes())
+            return current
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Compare and remember in one step, or an older head could replace a newer one in between."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with self._path.with_name(self._path.name + ".lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                yield
+        except OSError as error:
+            raise AuditUnavailableError(
+                f"the head cannot be remembered in `{self._path}`: {error}"
+            ) from error
+
+
+def require_continuation(log: AuditLog, known: Checkpoint, current: Checkpoint) -> None:
+    """Demand that `current` is of the same log as `known` and begins with all its entries. Raises `AuditBrokenError`."""
+    what = None
+    if known.origin != current.origin:
+        what = f"it is another log: `{current.origin}`, not `{known.origin}`"
+    elif current.size < known.size:
+        what = f"it was rolled back: it had {known.size} entries and has {current.size}"
+    elif known.size > 0:
+        proof = consistency_proof(log.store.node, known.size, current.size)
+        try:
+            verify_consistency(
+                old=known.size, new=current.size, old_root=known.root, new_root=current.root, proof=proof
+            )
+        except AuditBrokenError as error:
+            what = f"its first {known.size} entries are not those seen before ({error.message})"
+    if what is not None:
+        raise AuditBrokenError(
+            f"the audit log is not the one seen before: {what}\n"
+            f"seen before:\n{_indented(known)}\nnow:\n{_indented(current)}",
+            hint="Keep both heads and the log as they are. Somebody replaced the log, or restored an old copy.",
+        )
+
+
+class Anchor(Protocol):
+    """A place outside for heads.
+
+    | member | meaning |
+    | --- | --- |
+    | `name` | for records and errors |
+    | `publish(log, checkpoint)` | keep the head there; returns it, with what the place added (a cosignature) |
+    """
+
+    @property
+    def name(self) -> str:
+        """For records and errors."""
+        ...
+
+    def publish(self, log: AuditLog, checkpoint: Checkpoint) -> Checkpoint:
+        """Keep the head."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderAnchor:
+    """A folder, best on another machine's disk: one file a head, never overwritten."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """The folder."""
+        return f"folder {self.folder}"
+
+    def publish(self, log: AuditLog, checkpoint: Checkpoint) -> Checkpoint:
+        """See `Anchor.publish`. Raises `AuditBrokenError` where the log does not continue the newest head there."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            newest = max(self.folder.glob("*.checkpoint"), default=None, key=lambda path: path.name)
+            if newest is not None:
+                require_continuation(log, read_head(newest.read_bytes()), checkpoint)
+            write_whole(self.folder / head_name(checkpoint), checkpoint.to_bytes())
+        except OSError as error:
+            raise AuditUnavailableError(f"the head cannot be kept in `{self.folder}`: {error}") from error
+        return checkpoint
+
+
+class Uploads(Protocol):
+    """The one thing an `ArtifactoryAnchor` needs of a client."""
+
+    def upload(self, repository: str, path: str, body: BinaryIO, *, size: int) -> object:
+        """Store a file. Raises `RemoteError`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactoryAnchor:
+    """A repository of its own, in which the writer's token may deploy and not overwrite or delete."""
+
+    client: Uploads
+    repository: str
+    path: str = "audit-heads"
+
+    @property
+    def name(self) -> str:
+        """The repository."""
+        return f"repository {self.repository}"
+
+    def publish(self, log: AuditLog, checkpoint: Checkpoint) -> Checkpoint:  # noqa: ARG002 - the contract's
+        """See `Anchor.publish`."""
+        data = checkpoint.to_bytes()
+        where = f"{self.path}/{head_name(checkpoint)}"
+        self.client.upload(self.repository, where, io.BytesIO(data), size=len(data))
+        return checkpoint
+
+
+def publish_head(log: AuditLog, anchors: Sequence[Anchor], *, quorum: int = 1) -> Checkpoint:
+    """Send the log's head out; also the heartbeat of quiet times, since the absence of a head is then a finding.
+
+    The log first records that it does so. Every anchor is tried; raises `AuditUnavailableError` where fewer than
+    `quorum` kept the head, `AuditBrokenError` where one of them says that the log is not the one it knows.
+    """
+    if not 0 < quorum <= len(anchors):
+        raise ValueError(f"a quorum of {quorum} among {len(anchors)} anchors")
+    head = log.store.frontier()
+    body: dict[str, Json] = {
+        "size": head.size,
+        "root": head.root().hex(),
+        "anchors": [anchor.name for anchor in anchors],
+    }
+    log.append(EntryKind.CHECKPOINT, body, subject=log.origin, correlation=log.origin)
+    checkpoint, failures = log.checkpoint(), []
+    for anchor in anchors:
+        try:
+            checkpoint = anchor.publish(log, checkpoint)
+        except AuditBrokenError:
+            raise
+        except GovernanceError as error:
+            failures.append(f"{anchor.name}: {error.message}")
+    if len(anchors) - len(failures) < quorum:
+        raise AuditUnavailableError(
+            f"the log's head was kept by {len(anchors) - len(failures)} of {len(anchors)} anchors, {quorum} are demanded: "
+            + "; ".join(failures)
+        )
+    return checkpoint
+
+
+def read_head(data: bytes) -> Checkpoint:
+    """A head as `Checkpoint.to_bytes` wrote it, signed or not. The signature is not looked at: the file is our own."""
+    if b"\n\n" in data:
+        return parse_checkpoint(parse_note(data).text, data)
+    try:
+        return parse_checkpoint(data.decode())
+    except UnicodeDecodeError as error:
+        raise AuditBrokenError("a remembered head that is not text") from error
+
+
+def head_name(checkpoint: Checkpoint) -> str:
+    """A file name that sorts by size; the root in it keeps two heads of one size apart."""
+    return f"{checkpoint.size:015d}-{checkpoint.root.hex()[:16]}.checkpoint"
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Replace a file in one step, flushed to disk."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(descriptor, data)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    fresh.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _indented(checkpoint: Checkpoint) -> str:
+    return "\n".join(f"    {line}" for line in checkpoint.to_bytes().decode().splitlines())

@@ -1,0 +1,91 @@
+"""Retention: evidence bodies are erased when their time is over, and their digests stand.
+
+Promises: an entry that says what was erased and why is durable before anything is; evidence that a younger entry names
+too, or that any entry about a subject under legal hold names, stays. Does not: erase entries. They hold no contents, only
+names, digests and findings, and actors may bear pseudonyms.
+
+A hold is an entry of kind `hold` about the subject, and is lifted by another.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+
+from governance.audit.entry import EntryKind
+from governance.audit.log import AuditLog
+from governance.model.canonical import Json
+from governance.model.digest import Sha256
+from governance.model.request import utc_text
+
+_HEX = re.compile(r"(?:[a-z0-9]+:)?([0-9a-f]{64})")
+_AT_ONCE = 500  # digests that fit one entry
+
+
+def set_hold(log: AuditLog, subject: str, *, held: bool, reason: str) -> None:
+    """Put everything about `subject` under legal hold, or lift it."""
+    log.append(EntryKind.HOLD, {"held": held, "reason": reason}, subject=subject, correlation=subject)
+
+
+def held_subjects(log: AuditLog) -> frozenset[str]:
+    """The subjects whose last hold entry says that they are held."""
+    last = {
+        stored.entry.subject: stored.entry.body["held"] is True for stored in log.find(kind=EntryKind.HOLD)
+    }
+    return frozenset(subject for subject, is_held in last.items() if is_held)
+
+
+def expired_evidence(
+    log: AuditLog, terms: Mapping[EntryKind, timedelta], *, now: datetime
+) -> tuple[Sha256, ...]:
+    """Evidence whose term is over. `terms` says how long evidence that came with a kind of entry is kept after the last
+    entry that names it; kinds that are not in it are kept for good."""
+    held = held_subjects(log)
+    kept: set[str] = set()
+    newest: dict[str, str] = {}
+    for stored in log.find():
+        entry = stored.entry
+        for digest in _digests(entry.body):
+            newest[digest] = max(newest.get(digest, ""), utc_text(entry.at))
+            if entry.subject in held:
+                kept.add(digest)
+    over = []
+    for info in log.store.evidence_list():
+        term = terms.get(EntryKind(info.category))
+        if term is None or info.is_erased or info.sha256 in kept:
+            continue
+        if max(newest.get(info.sha256, ""), info.at) < utc_text(now - term):
+            over.append(info.sha256)
+    return tuple(over)
+
+
+def erase_expired(
+    log: AuditLog, terms: Mapping[EntryKind, timedelta], *, now: datetime, reason: str
+) -> tuple[Sha256, ...]:
+    """Erase what `expired_evidence` finds, and return it. The log says so first; see the module."""
+    over = expired_evidence(log, terms, now=now)
+    for start in range(0, len(over), _AT_ONCE):
+        part = over[start : start + _AT_ONCE]
+        log.append(
+            EntryKind.ERASURE,
+            {"digests": list(part), "reason": reason},
+            subject=log.origin,
+            correlation=log.origin,
+        )
+        log.store.erase(part)
+    return over
+
+
+def _digests(value: Json) -> Iterator[str]:
+    """Every SHA-256 in a body, wherever it stands."""
+    if isinstance(value, str):
+        found = _HEX.fullmatch(value)
+        if found:
+            yield found[1]
+    elif isinstance(value, Mapping):
+        for member in value.values():
+            yield from _digests(member)
+    elif isinstance(value, list | tuple):
+        for member in value:
+            yield from _digests(member)
