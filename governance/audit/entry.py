@@ -37,7 +37,7 @@ _MAX_SUBJECT = 4_400
 _MAX_NAME = 300
 _MAX_TEXT = 1_000
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_FEWER = (50, 20, 8, 3, 0)
+_FEWER = (50, 20, 8, 3, 1, 0)
 
 
 class EntryKind(enum.StrEnum):
@@ -253,7 +253,7 @@ def signature_body(
 
 def policy_body(*, digest: str, revision: int | None, names: Iterable[str]) -> dict[str, Json]:
     """The policy in force. Its canonical document belongs to the evidence under `digest`."""
-    return {"digest": digest, "revision": revision, "names": [text(name, _MAX_NAME) for name in names][:50]}
+    return {"digest": digest, "revision": revision, "names": [text(name, 100) for name in names][:20]}
 
 
 def key_body(
@@ -331,7 +331,7 @@ def _verdict(verdict: Verdict, mode: Mode, *, refused: bool, most: int) -> dict[
         "mode": mode.value,
         "refused": refused,
         "would_block": verdict.decision >= Effect.QUARANTINE and not refused,
-        "findings": [_finding(finding) for finding in verdict.findings[:most]],
+        "findings": [_finding(finding, most) for finding in verdict.findings[:most]],
         "findings_omitted": max(0, len(verdict.findings) - most),
         "fired": [text(result.rule, _MAX_NAME) for result in rules if result.fired][: most * 2],
         "waived": [
@@ -345,7 +345,7 @@ def _verdict(verdict: Verdict, mode: Mode, *, refused: bool, most: int) -> dict[
     }
 
 
-def _finding(finding: Finding) -> dict[str, Json]:
+def _finding(finding: Finding, most: int) -> dict[str, Json]:
     return {
         "rule": text(finding.rule, _MAX_NAME),
         "effect": finding.effect.word,
@@ -360,7 +360,7 @@ def _finding(finding: Finding) -> dict[str, Json]:
                 "source": _text_or_none(item.source),
                 "at": item.observed_at,
             }
-            for item in finding.evidence[:10]
+            for item in finding.evidence[: min(10, most)]
         ],
     }
 

@@ -13,6 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from governance.audit.anchor import (
+    Anchor,
     ArtifactoryAnchor,
     FolderAnchor,
     HeadMemory,
@@ -102,7 +103,7 @@ class Uploads:
 
 def test_heads_go_to_every_anchor_and_the_log_says_so(tmp_path: Path) -> None:
     log, uploads = signed_log(4), Uploads()
-    anchors = [
+    anchors: list[Anchor] = [
         FolderAnchor(folder=tmp_path / "h"),
         ArtifactoryAnchor(client=uploads, repository="audit-local"),
     ]
