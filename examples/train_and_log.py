@@ -13,13 +13,15 @@ import sys
 import mlflow
 import sklearn
 from sklearn.datasets import load_wine
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 
 def main(location: str | None) -> str:
     """Train, log, and return the URI to load from."""
     features, labels = load_wine(return_X_y=True, as_frame=True)
-    model = RandomForestClassifier(n_estimators=20, random_state=7).fit(features, labels)
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500)).fit(features, labels)
 
     name = "wine" if location is None else f"wine at {location}"
     experiment = mlflow.get_experiment_by_name(name)
