@@ -24,7 +24,7 @@ from governance.errors import (
 )
 from governance.gate import Gate, Permit
 from governance.model.artifact import Artifact, FileEntry, Kind, parse_relative_path, parse_repository_key
-from governance.model.digest import parse_sha256
+from governance.model.digest import Sha256, parse_sha256
 from governance.model.facts import FactValue, Unknown
 from governance.model.request import Action, Actor, Request
 from governance.policy.compile import CompiledPolicy, compile_bundle
@@ -98,6 +98,11 @@ class Bench:
     def entries(self, kind: EntryKind) -> list[Stored]:
         return list(self.log.find(kind=kind))
 
+    def kept(self, sha256: Sha256) -> bytes:
+        document = self.log.evidence(sha256)
+        assert document is not None
+        return document
+
     def statuses(self) -> list[Any]:
         return [stored.entry.body["status"] for stored in self.entries(EntryKind.OUTCOME)]
 
@@ -152,7 +157,7 @@ def test_an_allowed_act_leaves_a_decision_and_an_outcome(tmp_path: Path) -> None
     (decision,), (outcome,) = b.entries(EntryKind.DECISION), b.entries(EntryKind.OUTCOME)
     assert outcome.entry.body["decision"] == decision.entry.id == permit.decision.id
     assert outcome.entry.body["status"] == "done"
-    assert [entry.path for entry in moved_files(outcome.entry.body, b.log.evidence)] == ["model.pkl"]
+    assert [entry.path for entry in moved_files(outcome.entry.body, b.kept)] == ["model.pkl"]
     assert decision.entry.body["facts"] == permit.decision.facts.digest()
     assert b.log.evidence(permit.decision.facts.digest())
 
@@ -393,4 +398,4 @@ def test_a_permit_may_be_shared_between_threads(tmp_path: Path) -> None:
         for thread in threads:
             thread.join()
     (outcome,) = b.entries(EntryKind.OUTCOME)
-    assert len(moved_files(outcome.entry.body, b.log.evidence)) == 64
+    assert len(moved_files(outcome.entry.body, b.kept)) == 64
