@@ -41,6 +41,7 @@ MEANINGS = {
     "artifactory_url": "the Artifactory whose host may be given the token",
     "artifactory_hosts": "further such hosts, as `host[:port]`, with commas between them",
     "xray_url": "where Xray is, unless beside Artifactory",
+    "ca_bundle": "certificate authorities (PEM) to trust in place of the usual ones",
     "gather_seconds": "how long all facts together may take",
     "reuse_seconds": "how long a decision stands for the same bytes and actor",
     "transfer_workers": "simultaneous transfers",
@@ -143,6 +144,9 @@ def settings() -> str:
         SETTINGS_INTRODUCTION,
     ]
     lines = ["| variable | default | meaning |", "| --- | --- | --- |"]
+    unsaid = set(Settings.model_fields) ^ set(MEANINGS)
+    if unsaid:
+        sys.exit(f"docs/generate.py: MEANINGS and Settings differ in {', '.join(sorted(unsaid))}")
     for name, field in Settings.model_fields.items():
         alias = field.validation_alias
         variable = alias if isinstance(alias, str) else f"MLGOV_{name.upper()}"
