@@ -187,3 +187,38 @@ def test_a_read_only_log_refuses(tmp_path: Path) -> None:
     path.chmod(0o400)
     with pytest.raises(AuditUnavailableError):
         fill(make_log(SqliteStore(path)), 1)
+
+
+FAULTS = [(call, error) for call in ("fdatasync", "pwrite64", "openat") for error in ("EIO", "ENOSPC")]
+
+
+def run_with_fault(path: Path, call: str, error: str, when: str) -> tuple[set[str], bool]:
+    """A worker whose file calls fail as told. Returns what it was told is durable, and whether a fault struck."""
+    trace = path.with_suffix(".strace")
+    done = subprocess.run(
+        ["strace", "-f", "-o", str(trace), "-P", str(path), "-P", f"{path}-wal", "-P", f"{path}-journal",
+         "-e", f"trace={call}", "-e", f"inject={call}:error={error}:when={when}",
+         sys.executable, "-m", "tests.audit_worker", str(path), "f", "12", "--go-on"],
+        cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    return set(done.stdout.split()), "(INJECTED)" in trace.read_text()
+
+
+@pytest.mark.long
+@pytest.mark.skipif(
+    shutil.which("strace") is None, reason="strace is not installed (`apt-get install strace`)"
+)
+@pytest.mark.parametrize(("call", "error"), FAULTS)
+@pytest.mark.parametrize("lasting", [False, True])
+def test_each_file_call_fails_in_turn(tmp_path: Path, call: str, error: str, lasting: bool) -> None:
+    """EIO and ENOSPC in one call after another, once or from there on: nothing confirmed is missing afterwards."""
+    struck = 0
+    for number in range(1, 31, 3 if lasting else 1):
+        path = tmp_path / f"{number}.sqlite"
+        make_log(SqliteStore(path)).close()
+        confirmed, was_struck = run_with_fault(path, call, error, f"{number}+" if lasting else str(number))
+        if not was_struck:
+            break
+        struck += 1
+        assert confirmed <= stored_ids(path)
+    assert struck >= 1
