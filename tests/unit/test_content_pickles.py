@@ -156,6 +156,16 @@ def test_a_zip_whose_parts_disagree_is_broken() -> None:
     data = a_zip(**{"a/data.pkl": pickle.dumps(1)})
     assert inspect("m.pt", data.replace(b"a/data.pkl", b"b/data.pkl", 1)).broken
     assert inspect("m.pt", data[:-30]).broken
+    twice = a_zip(**{"a/data.pkl": pickle.dumps(1), "b/data.pkl": pickle.dumps(2)})
+    assert inspect("m.pt", twice.replace(b"b/data.pkl", b"a/data.pkl")).broken
+
+
+def test_an_encrypted_member_is_skipped_and_not_clean() -> None:
+    data = bytearray(a_zip(**{"a/data.pkl": pickle.dumps(1)}))
+    for mark, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        data[data.index(mark) + offset] |= 1
+    found = inspect("m.pt", bytes(data))
+    assert (found.skipped, found.broken) == ("a member is encrypted", None)
 
 
 @pytest.mark.parametrize("name", ["m.h5", "m.keras", "a.tar", "saved_model.pb", "a.7z"])
