@@ -6,7 +6,7 @@ outcome; the bytes moved are the bytes that were judged. Does not: move anything
 `Gate.admit`, step by step:
 
 1. gather the facts, with the ones that could not be established as `Unknown`;
-2. evaluate the policy on request and facts (pure);
+2. evaluate the policy on request and facts (pure), and the set's rule for outages where a source gave no answer;
 3. append the decision to the audit log; if that fails, stop here;
 4. refuse with a typed error where the binding's mode is enforce and the verdict is block or quarantine;
 5. hand out a `Permit` and let the caller act;
@@ -26,10 +26,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from governance.audit.entry import (
+    Entry,
     EntryKind,
     OutcomeStatus,
     decision_body,
@@ -39,7 +40,7 @@ from governance.audit.entry import (
     signature_body,
 )
 from governance.audit.log import AuditLog
-from governance.collect.collector import Collector, gather
+from governance.collect.collector import UNREACHABLE, Collector, gather
 from governance.collect.request import request_facts
 from governance.errors import (
     AuditError,
@@ -57,6 +58,7 @@ from governance.model.request import Action, Request, new_id, utc_text
 from governance.model.verdict import Effect, Mode, Refusal, Verdict
 from governance.policy.compile import CompiledPolicy
 from governance.policy.evaluate import evaluate
+from governance.policy.outage import Earlier, in_outage, is_degraded_refusal
 
 logger = logging.getLogger(__name__)
 
@@ -252,7 +254,7 @@ class Gate:
             {**gathered.values, **stated},
             {**gathered.origins, **dict.fromkeys(stated, said)},
         )
-        verdict = evaluate(policy, request, facts)
+        verdict = self._weathered(request, policy, facts, evaluate(policy, request, facts))
         return Decision(
             id=new_id(request.at),
             request=request,
@@ -261,6 +263,25 @@ class Gate:
             verdict=verdict,
             mode=policy.mode_for(request, verdict),
         )
+
+    def _weathered(self, request: Request, policy: CompiledPolicy, facts: Facts, verdict: Verdict) -> Verdict:
+        """The verdict with the set's rule for outages applied, where a source of facts gave no answer."""
+        unreachable = facts.get(UNREACHABLE)
+        if not isinstance(unreachable, tuple) or not is_degraded_refusal(verdict, unreachable):
+            return verdict
+        rule = policy.outage_rule(request.environment)
+        earlier = None if rule.max_age is None else self._earlier(request, verdict, rule.max_age)
+        return in_outage(verdict, unreachable, rule, earlier)
+
+    def _earlier(self, request: Request, verdict: Verdict, max_age: int) -> Earlier | None:
+        """The last recorded verdict on the same question that was not degraded itself."""
+        if request.artifact.digest is None:
+            return None
+        found = None
+        since = request.at - timedelta(seconds=max_age)
+        for stored in self._log.find(kind=EntryKind.DECISION, subject=request.artifact.ref, since=since):
+            found = earlier_verdict(stored.entry, request, verdict.policy_digest) or found
+        return found
 
     def _record(self, decision: Decision) -> None:
         self._note(decision.policy, decision.request.correlation)
@@ -376,6 +397,35 @@ def _again(decision: Decision, request: Request) -> Decision:
     """The same decision for another request about the same, which may select other files."""
     known = decision.request
     return replace(decision, request=replace(request, correlation=known.correlation, at=known.at))
+
+
+def earlier_verdict(entry: Entry, request: Request, policy_digest: Sha256) -> Earlier | None:
+    """What a recorded decision says about the very question of `request`, or None where it was another question."""
+    body = entry.body
+    artifact, actor, policy, verdict = (body.get(name) for name in ("artifact", "actor", "policy", "verdict"))
+    if not (
+        isinstance(artifact, Mapping)
+        and isinstance(actor, Mapping)
+        and isinstance(policy, Mapping)
+        and isinstance(verdict, Mapping)
+    ):
+        return None
+    asked = (
+        request.action.value,
+        request.environment,
+        request.artifact.digest,
+        request.actor.name,
+        policy_digest,
+    )
+    known = (body.get("action"), body.get("environment"), artifact["digest"], actor["name"], policy["digest"])
+    if (
+        asked != known
+        or actor["authentication"] != request.actor.authentication
+        or verdict["degraded"] is not None
+    ):
+        return None
+    age = int((request.at - entry.at).total_seconds())
+    return Earlier(decision_id=entry.id, decision=Effect[str(verdict["decision"]).upper()], age=age)
 
 
 def _check_complete(permit: Permit) -> None:

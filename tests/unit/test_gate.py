@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from governance.errors import (
     BlockedError,
     DigestMismatchError,
     QuarantinedError,
+    UnreachableError,
     VerificationError,
 )
 from governance.gate import Gate, Permit
@@ -56,7 +57,10 @@ kind: PolicySet
 metadata: {{name: trial-set, revision: 7}}
 spec:
   layers: [{{name: org, policies: [trial]}}]
-  bindings: [{{policies: ["*"], environments: [development], mode: {mode}}}]
+  bindings: [{{policies: ["*"], environments: ["*"], mode: {mode}}}]
+  outage:
+    production: {{action: block}}
+    development: {{action: last-verdict, maxAge: 12h}}
 """
 
 
@@ -69,12 +73,15 @@ class World:
     )
     asked: int = 0
     delay: float = 0.0
+    error: Exception | None = None
     name: str = "world"
     supplies: frozenset[str] = frozenset({"xray.malicious", "scan.complete"})
 
     def collect(self, request: Request) -> Mapping[str, FactValue]:
         self.asked += 1
         time.sleep(self.delay)
+        if self.error is not None:
+            raise self.error
         return self.facts
 
 
@@ -214,6 +221,85 @@ def test_without_enforcement_the_verdict_stands_and_the_door_is_open(tmp_path: P
     assert isinstance(verdict, Mapping)
     assert (verdict["decision"], verdict["refused"], verdict["would_block"]) == ("block", False, True)
     assert b.statuses() == ["done"]
+
+
+def _silence(b: Bench) -> None:
+    b.world.error = UnreachableError("no answer", service="Xray", method="GET", path="/x")
+
+
+def later(asked: Request, **more: Any) -> Request:
+    return replace(asked, at=asked.at + timedelta(hours=1), **more)
+
+
+def test_in_an_outage_the_last_verdict_stands_where_the_set_says_so(tmp_path: Path) -> None:
+    b = bench(tmp_path)
+    first = load(b, request())
+    b.clock[0] = 100.0
+    _silence(b)
+    load(b, later(request()))
+    last = b.entries(EntryKind.DECISION)[-1].entry.body["verdict"]
+    assert isinstance(last, Mapping)
+    assert last["decision"] == "allow"
+    assert first in str(last["degraded"])
+
+
+@pytest.mark.parametrize(
+    ("known", "asked"),
+    [
+        (None, {}),
+        ({}, {"environment": "production"}),
+        ({}, {"actor": Actor(name="bob")}),
+        ({}, {"action": Action.DOWNLOAD}),
+        ({}, {"at": NOON + timedelta(hours=13)}),
+        ({"sha256": TWO}, {}),
+    ],
+    ids=["nothing known", "production", "another actor", "another action", "too old", "other bytes"],
+)
+def test_an_outage_refuses_where_there_is_nothing_to_fall_back_on(
+    tmp_path: Path, known: dict[str, Any] | None, asked: dict[str, Any]
+) -> None:
+    b = bench(tmp_path)
+    if known is not None:
+        load(b, request(**known))
+    b.clock[0] = 100.0
+    _silence(b)
+    with pytest.raises(BlockedError):
+        load(b, request(**{"at": NOON + timedelta(hours=1), **asked}))
+    last = b.entries(EntryKind.DECISION)[-1].entry.body["verdict"]
+    assert isinstance(last, Mapping)
+    assert "no answer from world" in str(last["degraded"])
+
+
+def test_a_degraded_verdict_is_not_fallen_back_on(tmp_path: Path) -> None:
+    b = bench(tmp_path)
+    load(b, request())
+    _silence(b)
+    for hours, clock in ((11, 100.0), (13, 200.0)):
+        b.clock[0] = clock
+        asked = request(at=NOON + timedelta(hours=hours))
+        if hours == 11:
+            load(b, asked)
+        else:
+            with pytest.raises(BlockedError):
+                load(b, asked)
+
+
+def test_an_outage_does_not_overrule_what_is_known(tmp_path: Path) -> None:
+    b = bench(tmp_path)
+    load(b, request())
+    b.clock[0] = 100.0
+    b.world.facts = {"xray.malicious": True, "scan.complete": True}
+    other = World(name="other", supplies=frozenset({"signature.valid"}))
+    gate = Gate(
+        policies=Fixed(compiled(tmp_path)),
+        collectors=[b.world, other],
+        log=b.log,
+        now=lambda: NOON,
+        clock=lambda: 0.0,
+    )
+    other.error = UnreachableError("no answer", service="Artifactory", method="GET", path="/x")
+    with pytest.raises(BlockedError, match="malicious"), gate.admit(later(request())):
+        pass
 
 
 def test_other_bytes_than_those_judged_are_an_error_on_record(tmp_path: Path) -> None:

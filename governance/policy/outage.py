@@ -1,0 +1,54 @@
+"""What a verdict becomes while a source of facts cannot be reached. Pure: the caller looks for the earlier verdict.
+
+1. Nothing changes where every source answered, or where the verdict lets the request pass anyhow.
+2. Nothing is overruled that is known: a rule that objects on facts, not for want of them, stands.
+3. Else the set's rule for the environment counts: refuse, or let an earlier verdict on the same question stand up to an
+   age. Either way the verdict says that it is degraded, and why.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from governance.model.verdict import Effect, Truth, Verdict
+from governance.policy.documents import OutageRule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Earlier:
+    """A recorded verdict about the same bytes, action, actor and environment under the same policy, itself not
+    degraded. `age` in seconds."""
+
+    decision_id: str
+    decision: Effect
+    age: int
+
+
+def is_degraded_refusal(verdict: Verdict, unreachable: tuple[str, ...]) -> bool:
+    """Whether the verdict refuses for no other reason than that somebody gave no answer (1 and 2)."""
+    if not unreachable or verdict.decision < Effect.QUARANTINE:
+        return False
+    return not any(
+        result.fired
+        and result.truth is Truth.TRUE
+        and result.effect >= Effect.QUARANTINE
+        and result.waiver is None
+        for result in verdict.rules
+    )
+
+
+def in_outage(
+    verdict: Verdict, unreachable: tuple[str, ...], rule: OutageRule, earlier: Earlier | None
+) -> Verdict:
+    """The verdict that counts (3), for one of which `is_degraded_refusal` is true."""
+    silent = f"no answer from {', '.join(unreachable)}"
+    if rule.max_age is None:
+        return replace(verdict, degraded=f"{silent}; refused")
+    if earlier is None or earlier.decision >= Effect.QUARANTINE or not 0 <= earlier.age <= rule.max_age:
+        return replace(verdict, degraded=f"{silent}; no verdict of the last {rule.max_age} s to fall back on")
+    return replace(
+        verdict,
+        decision=earlier.decision,
+        retry_after=None,
+        degraded=f"{silent}; the verdict of decision {earlier.decision_id}, {earlier.age} s ago, stands",
+    )
