@@ -3,20 +3,23 @@
 Promises: symbolic links, devices and pipes are refused, never followed; a file that changes while it is read is
 refused. Does not: stop anybody from changing a file afterwards; that is what the digest is for.
 
-`readinto` of a buffer that is kept costs a quarter less than `read` for many files: a fresh `bytes` object of a
-mebibyte is 256 page faults.
+Where a buffer lies costs more than its size. A large `bytearray` starts 16 bytes into a page, which is where copying
+from the page cache is slowest on current x86 processors (each store falsely depends on a load 4 KiB before it): hashing
+a file then takes half as long again. So the buffer is a mapping, which starts with its page. And it is kept, since a
+fresh `bytes` object for each read is a page fault for each 4 KiB.
 """
 
 from __future__ import annotations
 
 import errno
 import hashlib
+import mmap
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 from governance.errors import TransferError, UnsafePathError
 from governance.model.artifact import RelativePath, parse_relative_path
@@ -29,6 +32,8 @@ CHUNK = 256 << 10
 
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _Result = TypeVar("_Result")
+
+Buffer: TypeAlias = "mmap.mmap | bytearray"
 
 
 class Hasher(Protocol):
@@ -59,7 +64,7 @@ def hash_folder(path: Path, *, workers: int = 2, left_out: frozenset[str] = IGNO
     cannot be read or changes meanwhile.
     """
 
-    def entry(file: LocalFile, buffer: bytearray) -> ManifestEntry:
+    def entry(file: LocalFile, buffer: Buffer) -> ManifestEntry:
         hasher = hashlib.sha256()
         size = read_into(file, buffer, hasher.update)
         return ManifestEntry(name=file.name, sha256=parse_sha256(hasher.hexdigest()), size=size)
@@ -84,7 +89,7 @@ def hash_parts(
     """
     make = _hasher_maker(algorithm)
 
-    def parts(file: LocalFile, buffer: bytearray) -> tuple[str, dict[str, str]]:
+    def parts(file: LocalFile, buffer: Buffer) -> tuple[str, dict[str, str]]:
         if shard_size is None:
             hasher = make()
             read_into(file, buffer, hasher.update)
@@ -94,6 +99,11 @@ def hash_parts(
         return file.name, shards.finish()
 
     return dict(_in_parallel(list_files(path, left_out=left_out), workers, parts))
+
+
+def new_buffer() -> Buffer:
+    """A buffer to read files into, aligned to a page."""
+    return mmap.mmap(-1, CHUNK)
 
 
 def list_files(path: Path, *, left_out: frozenset[str] = IGNORED_NAMES) -> list[LocalFile]:
@@ -126,7 +136,7 @@ def _walk(folder: str, prefix: str, left_out: frozenset[str]) -> Iterator[LocalF
                 raise UnsafePathError(f"`{name}` is neither a file nor a folder")
 
 
-def read_into(file: LocalFile, buffer: bytearray, take: Callable[[memoryview], object]) -> int:
+def read_into(file: LocalFile, buffer: Buffer, take: Callable[[memoryview], object]) -> int:
     """Read a file once, handing each piece to `take`; returns its size. Raises `UnsafePathError`, `TransferError`.
 
     The file's identity, size and times are compared before and after, and its size with the bytes read, so that no
@@ -210,18 +220,18 @@ def _hasher_maker(algorithm: str) -> Callable[[], Hasher]:
 
 
 def _in_parallel(
-    files: Sequence[LocalFile], workers: int, work: Callable[[LocalFile, bytearray], _Result]
+    files: Sequence[LocalFile], workers: int, work: Callable[[LocalFile, Buffer], _Result]
 ) -> list[_Result]:
     """`work` for every file, with one buffer per worker. The first error stops all of them and is raised."""
     if workers < 2 or len(files) < 2:
-        buffer = bytearray(CHUNK)
+        buffer = new_buffer()
         return [work(file, buffer) for file in files]
     from concurrent.futures import ThreadPoolExecutor
 
     waiting = list(reversed(files))
 
     def run() -> list[_Result]:
-        buffer = bytearray(CHUNK)
+        buffer = new_buffer()
         done: list[_Result] = []
         while True:
             try:
