@@ -91,11 +91,18 @@ async def _answer(platform: Platform, router: Router, request: web.Request, path
         raise
     except UnicodeDecodeError:
         return render(Problem(400, "The path is not UTF-8"), path)
-    except (ConnectionError, asyncio.CancelledError):
-        raise  # the client has gone
+    except ConnectionError:
+        return _to_nobody()
     except Exception:  # noqa: BLE001 - whatever a handler did not foresee becomes 500, and is logged whole
         LOGGER.exception("%s %s failed", request.method, path)
         return render(Problem(500, "Internal Server Error"), path)
+
+
+def _to_nobody() -> web.Response:
+    """What the framework may try to send to a client that has gone."""
+    response = web.Response(status=499, reason="Client Closed Request")
+    response.force_close()
+    return response
 
 
 # -- faults
@@ -106,7 +113,7 @@ async def _before(fault: Fault, request: web.Request) -> web.StreamResponse | No
     if fault.delay:
         await asyncio.sleep(fault.delay)
     if fault.drop or fault.drop_after is not None:
-        await _drop(request, fault.drop_after)
+        return await _drop(request, fault.drop_after)
     if fault.status is None:
         return None
     if fault.body is not None:
@@ -115,7 +122,7 @@ async def _before(fault: Fault, request: web.Request) -> web.StreamResponse | No
     return render(problem, request.path)
 
 
-async def _drop(request: web.Request, after: int | None) -> None:
+async def _drop(request: web.Request, after: int | None) -> web.Response:
     """Close the connection without an answer, perhaps in the middle of the request's body."""
     received = 0
     while after is not None and received < after:
@@ -125,7 +132,7 @@ async def _drop(request: web.Request, after: int | None) -> None:
         received += len(chunk)
     if request.transport is not None:
         request.transport.abort()
-    raise ConnectionResetError("scripted fault")
+    return _to_nobody()
 
 
 def _after(fault: Fault, request: web.Request, response: web.StreamResponse) -> web.StreamResponse:

@@ -204,7 +204,7 @@ async def _serve(platform: Platform, config: DevServerConfig, announce: Callable
             loop.add_signal_handler(number, stop.set)
         await stop.wait()
     finally:
-        await runner.cleanup()
+        await _close(runner)
 
 
 def is_loopback(host: str) -> bool:
@@ -240,7 +240,17 @@ async def _until_halted(
     try:
         await stop.wait()
     finally:
-        await runner.cleanup()
+        await _close(runner)
+
+
+async def _close(runner: web.AppRunner) -> None:
+    """Stop listening, let connections that were just accepted show themselves, end them all, and let their sockets
+    close, which they do in a later turn of the loop."""
+    for site in list(runner.sites):
+        await site.stop()
+    await asyncio.sleep(0.01)
+    await runner.cleanup()
+    await asyncio.sleep(0.01)
 
 
 async def _listen(platform: Platform, config: DevServerConfig) -> tuple[web.AppRunner, int]:
