@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import subprocess
 import sys
@@ -311,3 +312,24 @@ def test_many_hosts_keep_their_numbers(postgres: PostgresServer) -> None:
     assert verification.size == 3 * 81
     for log in logs:
         log.close()
+
+
+def test_a_forked_child_uses_connections_of_its_own(postgres: PostgresServer) -> None:
+    log = open_log(postgres.new_database())
+    fill(log, 3)
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            fill(log, 5)
+            log.close()
+            code = 0
+        finally:
+            os._exit(code)
+    fill(log, 3)
+    assert os.waitpid(child, 0)[1] == 0
+    settled(log)
+    verification = log.verify()
+    assert verification.problems == ()
+    assert verification.size == (1 + 3 + 3) + (1 + 5)
+    log.close()
