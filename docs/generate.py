@@ -149,9 +149,10 @@ def settings() -> str:
         sys.exit(f"docs/generate.py: MEANINGS and Settings differ in {', '.join(sorted(unsaid))}")
     for name, field in Settings.model_fields.items():
         alias = field.validation_alias
-        variable = alias if isinstance(alias, str) else f"MLGOV_{name.upper()}"
+        names = [alias] if isinstance(alias, str) else getattr(alias, "choices", [f"MLGOV_{name.upper()}"])
+        variable = ", ".join(f"`{each}`" for each in names)
         default = "" if field.default in (None, ()) else f"`{field.default}`"
-        lines.append(f"| `{variable}` | {default} | {MEANINGS[name]} |")
+        lines.append(f"| {variable} | {default} | {MEANINGS[name]} |")
     return "\n\n".join([*head, "\n".join(lines)]) + "\n"
 
 

@@ -43,7 +43,7 @@ def doctor(
             from governance.cli.checkup.tracking import tracking_checks
 
             checks += remote_checks(assembly, repositories=tuple(repositories or ()), write_test=write_test)
-            checks += tracking_checks(tracking_uri)
+            checks += tracking_checks(tracking_uri, assembly.settings)
         with err().status("looking"):
             results = list(run_checks(checks))
     _show([line for line, _ in results], as_json=as_json)

@@ -121,7 +121,7 @@ def _audit(assembly: Assembly) -> Iterator[Line]:
     path = assembly.settings.audit_file
     if not path.exists():
         folder = next(parent for parent in path.absolute().parents if parent.exists())
-        if os.access(folder, os.W_OK):
+        if folder.is_dir() and os.access(folder, os.W_OK):
             yield ok("audit log", f"none yet; the first decision makes `{path}`")
         else:
             yield fail(

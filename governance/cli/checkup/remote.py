@@ -13,11 +13,11 @@ from email.utils import parsedate_to_datetime
 from functools import partial
 
 from governance.artifactory.client import ArtifactoryClient
+from governance.cli.checkup.anonymous import plain_transport
 from governance.cli.checkup.check import Check, fail, ok, skip, warn
 from governance.cli.output import Line
 from governance.errors import ForbiddenError, NotFoundError, RemoteError
 from governance.model.request import new_id
-from governance.transport import Transport
 from governance.wiring import Assembly
 
 _MOST_SKEW = 30
@@ -64,12 +64,13 @@ def _server(assembly: Assembly, host: str) -> Iterator[Line]:
     name = host.rpartition(":")[0] or host
     if scheme == "http" and name not in {"127.0.0.1", "localhost", "[::1]"}:
         yield fail(host, "the token travels in the clear", "Use `https` in `MLGOV_ARTIFACTORY_URL`.")
-    yield from _clock(f"{scheme}://{host}/artifactory", assembly.now())
+    yield from _clock(f"{scheme}://{host}/artifactory", assembly)
 
 
-def _clock(base: str, here: datetime) -> Iterator[Line]:
+def _clock(base: str, assembly: Assembly) -> Iterator[Line]:
     """Ages, expiries and the order of audit entries rest on the clock."""
-    transport = Transport(base_url=base, service="Artifactory", credentials=None, retries=0)
+    here = assembly.now()
+    transport = plain_transport(base, "Artifactory", assembly.settings)
     try:
         header = transport.call("GET", "api/system/ping").headers.get("Date")
     finally:

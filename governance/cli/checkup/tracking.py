@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from governance.cli.checkup.anonymous import plain_transport
 from governance.cli.checkup.check import Check, ok, skip, warn
 from governance.cli.output import Line
 from governance.errors import NotFoundError, ProtocolError
+from governance.settings import Settings
 from governance.transport import Transport
 
 
-def tracking_checks(uri: str | None) -> tuple[Check, ...]:
+def tracking_checks(uri: str | None, settings: Settings) -> tuple[Check, ...]:
     """All checks of this module."""
-    return (Check(subject="tracking server", look=lambda: _server(uri), code=3),)
+    return (Check(subject="tracking server", look=lambda: _server(uri, settings), code=3),)
 
 
-def _server(uri: str | None) -> Iterator[Line]:
+def _server(uri: str | None, settings: Settings) -> Iterator[Line]:
     if not uri:
         yield skip("tracking server", "`MLFLOW_TRACKING_URI` is not set")
         return
@@ -27,7 +29,7 @@ def _server(uri: str | None) -> Iterator[Line]:
         )
         return
     # No credentials: both questions are answered without, and the token is not meant for this server.
-    transport = Transport(base_url=uri, service="MLflow", credentials=None, retries=0)
+    transport = plain_transport(uri, "MLflow", settings)
     try:
         transport.call("GET", "health")
         yield ok("tracking server", f"`{uri}` answers")

@@ -1,0 +1,243 @@
+"""`mlgov doctor`: what it sees, what it says to do, and its exit code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from governance.cli.checkup.check import run_checks
+from governance.cli.checkup.install import ask_mlflow, install_checks
+from governance.cli.checkup.remote import remote_checks
+from governance.cli.output import Line, Mark
+from governance.devserver import DevServer, Fault
+from governance.settings import load_settings
+from governance.wiring import Assembly
+from tests.rawserver import answer, raw_server
+from tests.scenarios.cli import Done, run_cli
+
+Doctor = Callable[..., Done]
+
+
+@pytest.fixture
+def variables(tmp_path: Path, devserver: DevServer, alice_token: str) -> dict[str, str]:
+    return {
+        "MLGOV_HOME": str(tmp_path / "home"),
+        "MLGOV_KEY_PASSPHRASE": "correct horse",
+        "MLGOV_ENVIRONMENT": "production",
+        "MLGOV_ARTIFACTORY_URL": devserver.artifactory_url,
+        "ARTIFACTORY_AUTH_TOKEN": alice_token,
+    }
+
+
+def lines_of(done: Done) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for line in json.loads(done.out):
+        found.setdefault(line["subject"], []).append(line)
+    return found
+
+
+def marks(lines: list[dict[str, Any]]) -> list[str]:
+    return [line["mark"] for line in lines]
+
+
+def test_all_in_order(variables: dict[str, str], repo: str) -> None:
+    assert run_cli("keys", "init", variables=variables).code == 0
+    done = run_cli("doctor", repo, "--write-test", "--json", variables=variables)
+    assert done.code == 0, done.out
+    found = lines_of(done)
+    assert {mark for lines in found.values() for mark in marks(lines)} <= {"ok", "skip"}
+    assert set(found) >= {"settings", "policy", "signing key", "trust file", "audit log", "versions", "rival plugin", "MLflow schemes", "clock", "token", "Xray", f"repository {repo}", "tracking server"}  # fmt: skip
+
+
+def test_the_table_says_what_to_do(variables: dict[str, str]) -> None:
+    done = run_cli("doctor", "--offline", variables=variables)
+    assert done.code == 2  # production, and no key to sign with
+    assert "✗  signing key" in done.out
+    assert "what to do: `mlgov keys init`" in done.out
+    assert "failed" in done.out.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("changed", "subject", "mark", "code"),
+    [
+        ({"ARTIFACTORY_AUTH_TOKEN": "", "MLGOV_ENVIRONMENT": "development"}, "settings", "warn", 0),
+        ({"MLGOV_ARTIFACTORY_URL": "", "MLGOV_ENVIRONMENT": "development"}, "settings", "warn", 0),
+        ({"MLGOV_POLICY_PATH": "/nowhere"}, "policy", "fail", 2),
+        ({"MLGOV_KEY": "/nowhere.pem"}, "signing key", "fail", 2),
+        ({"MLGOV_AUDIT_PATH": "/etc/hostname/audit.sqlite"}, "audit log", "fail", 4),
+    ],
+)
+def test_this_machine(
+    variables: dict[str, str], changed: dict[str, str], subject: str, mark: str, code: int
+) -> None:
+    done = run_cli("doctor", "--offline", "--json", variables=variables | changed)
+    found = lines_of(done)
+    assert mark in marks(found[subject]), found
+    assert all(
+        line["remedy"] for lines in found.values() for line in lines if line["mark"] in {"warn", "fail"}
+    )
+    if code:
+        assert done.code == code
+
+
+def test_files_that_others_may_change(variables: dict[str, str], tmp_path: Path) -> None:
+    run_cli("keys", "init", variables=variables)
+    policies = tmp_path / "policies"
+    policies.mkdir()
+    import policies as packs
+
+    (policies / "p.yaml").write_text(packs.read("baseline"))
+    policies.chmod(0o777)
+    done = run_cli(
+        "doctor", "--offline", "--json", variables=variables | {"MLGOV_POLICY_PATH": str(policies)}
+    )
+    (line,) = lines_of(done)["file rights"]
+    assert (line["mark"], line["remedy"]) == ("fail", f"`chmod go-w {policies}`")
+
+
+def test_a_key_that_nobody_trusts(variables: dict[str, str], tmp_path: Path) -> None:
+    run_cli("keys", "init", variables=variables)
+    done = run_cli(
+        "doctor", "--offline", "--json", variables=variables | {"MLGOV_TRUST": str(tmp_path / "other.json")}
+    )
+    assert marks(lines_of(done)["signing key"]) == ["fail"]
+
+
+def test_a_policy_that_is_not_enforced_in_production(variables: dict[str, str], tmp_path: Path) -> None:
+    import policies as packs
+
+    observed = packs.read("baseline") + (
+        "---\napiVersion: mlgov/v1\nkind: PolicySet\nmetadata: {name: x}\n"
+        'spec: {bindings: [{policies: ["*"], environments: ["*"], mode: observe}]}\n'
+    )
+    (tmp_path / "p.yaml").write_text(observed)
+    done = run_cli(
+        "doctor", "--offline", "--json", variables=variables | {"MLGOV_POLICY_PATH": str(tmp_path / "p.yaml")}
+    )
+    assert marks(lines_of(done)["policy"]) == ["warn"]
+
+
+# -- services, asked in this process
+
+
+@pytest.fixture
+def look(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Line]]:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    def run(
+        *repositories: str, write_test: bool = False, now: datetime | None = None, **changed: str
+    ) -> list[Line]:
+        for name, value in changed.items():
+            monkeypatch.setenv(name, value)
+        assembly = Assembly(load_settings(), now=lambda: now or datetime.now(UTC))
+        try:
+            checks = remote_checks(assembly, repositories=repositories, write_test=write_test)
+            return [line for line, _ in run_checks(checks)]
+        finally:
+            assembly.close()
+
+    return run
+
+
+def find(lines: list[Line], subject: str) -> list[Line]:
+    return [line for line in lines if line.subject == subject]
+
+
+def test_expired_and_expiring_tokens(look: Callable[..., list[Line]], devserver: DevServer) -> None:
+    old = find(look(ARTIFACTORY_AUTH_TOKEN=devserver.token("alice", expires_in=-5)), "token")
+    assert [line.mark for line in old] == [Mark.FAIL]
+    soon = find(look(ARTIFACTORY_AUTH_TOKEN=devserver.token("alice", expires_in=3600)), "token")
+    assert [line.mark for line in soon] == [Mark.WARN, Mark.OK]
+
+
+def test_a_clock_that_is_wrong(look: Callable[..., list[Line]]) -> None:
+    (line,) = find(look(now=datetime.now(UTC) + timedelta(minutes=10)), "clock")
+    assert line.mark is Mark.WARN
+    assert "ahead of the server" in line.seen
+
+
+def test_rights_that_are_missing(look: Callable[..., list[Line]], devserver: DevServer, repo: str) -> None:
+    token = devserver.add_user("reader", "reader", rights={repo: "rm"})
+    seen = [
+        line.seen
+        for line in find(look(repo, ARTIFACTORY_AUTH_TOKEN=token), f"repository {repo}")
+        if line.mark is Mark.FAIL
+    ]
+    assert seen == ["the token lacks the right to deploy", "the token lacks the right to annotate"]
+
+
+def test_a_write_test_without_the_right_to_delete(
+    look: Callable[..., list[Line]], ci_token: str, repo: str
+) -> None:
+    lines = find(look(repo, write_test=True, ARTIFACTORY_AUTH_TOKEN=ci_token), f"repository {repo}")
+    assert any("could be deployed, annotated" in line.seen for line in lines)
+    assert any(line.mark is Mark.WARN and "could not be deleted" in line.seen for line in lines)
+
+
+def test_a_repository_that_xray_does_not_index(look: Callable[..., list[Line]], devserver: DevServer) -> None:
+    key = devserver.create_repository("unindexed-local", xray_index=False)
+    assert find(look(key), f"repository {key}")[0].mark is Mark.WARN
+
+
+def test_services_that_do_not_answer(look: Callable[..., list[Line]], devserver: DevServer) -> None:
+    lines = look(MLGOV_ARTIFACTORY_URL="http://127.0.0.1:9/artifactory")
+    assert find(lines, "127.0.0.1:9")[0].mark is Mark.FAIL
+    fault = devserver.faults.add(Fault(path="/xray/*", times=None, status=404))
+    try:
+        assert find(look(MLGOV_ARTIFACTORY_URL=devserver.artifactory_url), "Xray")[0].mark is Mark.WARN
+    finally:
+        devserver.faults.remove(fault)
+
+
+# -- installation and tracking server
+
+
+@pytest.mark.parametrize(
+    ("registered", "expected"),
+    [
+        ({}, [Mark.FAIL]),
+        ({"artifactory": "other.Repository", "mlflow-artifacts": "plugin.x", "runs": "plugin.y"}, [Mark.FAIL, Mark.OK, Mark.OK]),
+        ({"artifactory": "plugin.x", "mlflow-artifacts": "mlflow.x", "runs": "plugin.y"}, [Mark.OK, Mark.WARN, Mark.OK]),
+    ],
+)  # fmt: skip
+def test_who_serves_the_schemes(registered: dict[str, str], expected: list[Mark]) -> None:
+    lines = [line for line, _ in run_checks(install_checks(lambda: registered))]
+    assert [line.mark for line in lines if line.subject == "MLflow schemes"] == expected
+
+
+def test_mlflow_says_that_it_is_us() -> None:
+    assert ask_mlflow()["artifactory"] == "plugin.entry.artifactory_repository"
+
+
+@pytest.mark.parametrize(
+    ("uri", "mark", "says"),
+    [
+        ("sqlite:///mlflow.db", "warn", "this machine's own policy decides"),
+        ("http://127.0.0.1:9", "fail", "no connection"),
+    ],
+)
+def test_tracking_servers(variables: dict[str, str], uri: str, mark: str, says: str) -> None:
+    done = run_cli("doctor", "--json", "--tracking-uri", uri, variables=variables)
+    (line,) = lines_of(done)["tracking server"]
+    assert line["mark"] == mark
+    assert says in line["seen"]
+
+
+def test_a_tracking_server_with_and_without_our_app() -> None:
+    from governance.cli.checkup.tracking import tracking_checks
+
+    def asked(*answers: bytes) -> list[Line]:
+        with raw_server(*answers) as server:
+            return [line for line, _ in run_checks(tracking_checks(server.url, load_settings()))]
+
+    ours = asked(answer(body=b"OK"), answer(body=b'{"app": "governance", "status": "ok"}'))
+    assert [line.mark for line in ours] == [Mark.OK, Mark.OK]
+    stock = asked(answer(body=b"OK"), answer(404, b"no"))
+    assert [line.mark for line in stock] == [Mark.OK, Mark.WARN]
+    assert "--app-name governance" in str(stock[1].remedy)
