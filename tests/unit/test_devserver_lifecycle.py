@@ -11,6 +11,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -56,15 +57,20 @@ def test_contents_go_when_nobody_holds_them_any_more(tmp_path: Path) -> None:
         assert list((tmp_path / "incoming").iterdir()) == []
 
 
+def _within_seconds(condition: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + 10
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return condition()
+
+
 def test_a_broken_upload_leaves_nothing(tmp_path: Path) -> None:
     with DevServer.start(DevServerConfig(root=tmp_path)) as server:
         head = f"PUT /artifactory/models-local/a HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {server.token('alice')}\r\n"
         with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
             connection.sendall(f"{head}Content-Length: 1000\r\n\r\n".encode() + b"x" * 500)
-        deadline = time.monotonic() + 5
-        while list((tmp_path / "incoming").iterdir()) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert list((tmp_path / "incoming").iterdir()) == []
+            assert _within_seconds(lambda: len(list((tmp_path / "incoming").iterdir())) == 1)
+        assert _within_seconds(lambda: list((tmp_path / "incoming").iterdir()) == [])
         assert server.paths("models-local") == ()
 
 
