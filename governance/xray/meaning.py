@@ -123,6 +123,8 @@ def normal_name(name: str, ecosystem: str) -> str:
     """The name in the normal form of its ecosystem, so that no spelling slips past a list (PEP 503 for PyPI)."""
     if ecosystem.lower() in {"pypi", "python"}:
         return str(canonicalize_name(name))
+    if ecosystem.lower() == "generic":
+        return name.rpartition("/")[2]  # `generic://sha256:<hex>/model.pkl` is the file `model.pkl`
     return name.lower() if ecosystem.lower().startswith("huggingface") else name
 
 

@@ -67,7 +67,7 @@ COMPONENTS = [
     ("npm://left-pad:1", ("npm", "left-pad", "1")),
     ("pypi://demo", ("pypi", "demo", None)),
     ("huggingfaceml://Org/Model:abc", ("huggingfaceml", "org/model", "abc")),
-    ("generic://sha256:abcd/file.bin", ("generic", "sha256:abcd/file.bin", None)),
+    ("generic://sha256:abcd/file.bin", ("generic", "file.bin", None)),
 ]
 
 
