@@ -76,7 +76,7 @@ class RuleResult:
     effect: Effect
     truth: Truth
     fired: bool
-    evidence: tuple[Evidence, ...] = ()
+    evidence: Sequence[Evidence] = ()
     matched: tuple[str, ...] = ()
     waiver: str | None = None
     grace: str | None = None
@@ -92,7 +92,7 @@ class Finding:
     message: str
     remediation: str | None = None
     waivable: bool = True
-    evidence: tuple[Evidence, ...] = ()
+    evidence: Sequence[Evidence] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +103,7 @@ class Verdict:
     `by_policy` is what each policy says by itself. `retry_after` is in seconds and stands with a quarantine."""
 
     decision: Effect
-    findings: tuple[Finding, ...] = ()
+    findings: Sequence[Finding] = ()
     rules: Sequence[RuleResult] = ()
     policies: tuple[str, ...] = ()
     by_policy: tuple[tuple[str, Effect], ...] = ()

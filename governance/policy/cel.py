@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from governance.model.facts import Collection, FactSpec, FactType, Unknown, find_spec
-from governance.policy.closures import NO_VALUE, value_of
+from governance.policy.closures import value_of
 from governance.policy.condition import Record, Test
+from governance.policy.logic import NO_VALUE
 
 _STRINGS = re.compile(r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')""")
 _CHAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
@@ -119,8 +120,6 @@ def _reader(spec: FactSpec) -> Callable[[Any], Any]:
 
 def _items(value: Any) -> Any:
     if not isinstance(value, Collection) or not value.is_complete:
-        return NO_VALUE
-    if not all(hasattr(item, "items") for item in value.items):
         return NO_VALUE
     return [
         {

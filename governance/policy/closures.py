@@ -6,13 +6,12 @@ nothing and does not depend on the order of parts or items.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from governance.model.facts import ECOSYSTEMS, Collection, FactSpec, Unknown
-from governance.policy.comparing import Spelled
+from governance.model.facts import ECOSYSTEMS, FactSpec, FactType, Unknown
+from governance.policy.comparing import Spelled, ValueTest
 from governance.policy.condition import (
-    MEMBER,
     AllOf,
     AnyOf,
     Compare,
@@ -24,30 +23,44 @@ from governance.policy.condition import (
     Scope,
     Test,
 )
+from governance.policy.logic import NO_VALUE, all_of, any_of, every_of, fused, negated, some_of, some_text_of
 from governance.policy.names import parse_purl
 from governance.policy.operators import OPERATORS
 
 Ecosystem: TypeAlias = "Callable[[Record], str | None]"
 
-NO_VALUE = Unknown("no collector supplies it")
 _ECOSYSTEMS = frozenset(ECOSYSTEMS)
 
 
 def compile_condition(condition: Condition, scope: Scope) -> Test:
     """The closure of `condition`, whose lists are resolved and whose names and operands were checked when read."""
-    if isinstance(condition, AllOf):
-        return _all([compile_condition(part, scope) for part in condition.parts])
-    if isinstance(condition, AnyOf):
-        return _any([compile_condition(part, scope) for part in condition.parts])
+    if isinstance(condition, AllOf | AnyOf):
+        parts = [compile_condition(part, scope) for part in sorted(condition.parts, key=cost_of)]
+        return all_of(parts) if isinstance(condition, AllOf) else any_of(parts)
     if isinstance(condition, Not):
-        return _not(compile_condition(condition.part, scope))
+        return negated(compile_condition(condition.part, scope))
     if isinstance(condition, Quantified):
         spec, in_item = _found(scope, condition.collection)
+        texts = _text_test(condition, spec)
+        if texts is not None:
+            return _in_scope(some_text_of(condition.collection, texts), scope, in_item=in_item)
         where = compile_condition(condition.where, scope.below(spec))
-        make = _some if condition.quantifier == "some" else _every
+        make = some_of if condition.quantifier == "some" else every_of
         return _in_scope(make(condition.collection, where), scope, in_item=in_item)
     spec, in_item = _found(scope, condition.fact)
     return _in_scope(_compare(condition, spec, scope, in_item=in_item), scope, in_item=in_item)
+
+
+def _text_test(condition: Quantified, spec: FactSpec) -> ValueTest | None:
+    """The test of each text, for `some` over a set of texts with one comparison."""
+    where = condition.where
+    if spec.type is not FactType.STRINGS or condition.quantifier != "some" or not isinstance(where, Compare):
+        return None
+    found = Scope().below(spec).find(where.fact)
+    if found is None or not found[1] or isinstance(where.operand, ListName):
+        return None
+    built = OPERATORS[where.operator].build(found[0], where.operand)
+    return None if isinstance(built, Spelled) else built
 
 
 def value_of(facts: Record, name: str) -> Any:
@@ -59,10 +72,18 @@ def value_of(facts: Record, name: str) -> Any:
     return value
 
 
-def items_of(facts: Record, name: str) -> tuple[Record, ...] | None:
-    """The known items of a collection or set of texts; None where it is unknown or no collection."""
-    found = _members(value_of(facts, name))
-    return None if found is None else found[0]
+def cost_of(condition: Condition) -> int:
+    """Roughly how long a part takes, so that the quick ones can settle the whole. Their order changes no answer."""
+    if isinstance(condition, Compare):
+        return 1 if condition.operator in _QUICK else 2
+    if isinstance(condition, Not):
+        return cost_of(condition.part)
+    if isinstance(condition, Quantified):
+        return 8 + cost_of(condition.where)
+    return sum(cost_of(part) for part in condition.parts)
+
+
+_QUICK = frozenset({"is", "in", "exists", "lt", "lte", "gt", "gte"})
 
 
 def _found(scope: Scope, name: str) -> tuple[FactSpec, bool]:
@@ -88,10 +109,9 @@ def _compare(condition: Compare, spec: FactSpec, scope: Scope, *, in_item: bool)
     name = condition.fact
     if isinstance(built, Spelled):
         return _spelled(name, built, _ecosystem(spec, in_item=in_item and scope.fields is not None))
-    test = built
     if name.startswith("property.") and not in_item:
-        return lambda record, _facts: test(value_of(record, name))
-    return lambda record, _facts: test(record.get(name, NO_VALUE))
+        return lambda record, _facts: built(value_of(record, name))
+    return fused(condition, spec, built)
 
 
 def _spelled(name: str, built: Spelled, ecosystem: Ecosystem) -> Test:
@@ -121,92 +141,3 @@ def item_ecosystem(item: Record) -> str | None:
 
 def _known_ecosystem(said: object) -> str | None:
     return said if isinstance(said, str) and said in _ECOSYSTEMS else None
-
-
-def _all(tests: list[Test]) -> Test:
-    def test(record: Record, facts: Record) -> bool | None:
-        result: bool | None = True
-        for part in tests:
-            found = part(record, facts)
-            if found is False:
-                return False
-            if found is None:
-                result = None
-        return result
-
-    return test
-
-
-def _any(tests: list[Test]) -> Test:
-    def test(record: Record, facts: Record) -> bool | None:
-        result: bool | None = False
-        for part in tests:
-            found = part(record, facts)
-            if found is True:
-                return True
-            if found is None:
-                result = None
-        return result
-
-    return test
-
-
-def _not(part: Test) -> Test:
-    def test(record: Record, facts: Record) -> bool | None:
-        found = part(record, facts)
-        return None if found is None else not found
-
-    return test
-
-
-def _some(name: str, where: Test) -> Test:
-    """True with one known match, else unknown where anything is not known."""
-
-    def test(record: Record, facts: Record) -> bool | None:
-        found = _members(record.get(name, NO_VALUE))
-        if found is None:
-            return None
-        items, complete = found
-        result: bool | None = False if complete else None
-        for item in items:
-            one = where(item, facts)
-            if one is True:
-                return True
-            if one is None:
-                result = None
-        return result
-
-    return test
-
-
-def _every(name: str, where: Test) -> Test:
-    """Unknown over nothing and over what is incomplete: that no licence is bad does not make the licences good."""
-
-    def test(record: Record, facts: Record) -> bool | None:
-        found = _members(record.get(name, NO_VALUE))
-        if found is None or not found[1] or not found[0]:
-            return None
-        result: bool | None = True
-        for item in found[0]:
-            one = where(item, facts)
-            if one is False:
-                return False
-            if one is None:
-                result = None
-        return result
-
-    return test
-
-
-def _members(value: Any) -> tuple[tuple[Record, ...], bool] | None:
-    """The items, and whether they are all. An absent collection is an empty one; any other value is unknown."""
-    if isinstance(value, Collection):
-        items = value.items
-        for item in items:
-            if item.__class__ is not dict and not isinstance(item, Mapping):
-                return tuple(one for one in items if isinstance(one, Mapping)), False
-        return items, value.missing is None
-    if isinstance(value, tuple):
-        texts = tuple({MEMBER: member} for member in value if isinstance(member, str))
-        return texts, len(texts) == len(value)
-    return ((), True) if value is None else None

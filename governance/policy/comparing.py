@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from governance.model.facts import FactSpec, FactType
 from governance.policy.licences import is_satisfied, parse_expression
-from governance.policy.literals import SEVERITIES, severity_key, time_key
+from governance.policy.literals import SEVERITIES, severity_rank, time_key
 from governance.policy.names import loose_name, normal_name, parse_purl
 from governance.policy.versions import compare_versions
 
@@ -35,6 +35,8 @@ def ordering(spec: FactSpec, compare: Callable[[Any, Any], bool], operand: Any) 
     """A test for `lt`, `lte`, `gt`, `gte`."""
     if spec.type is FactType.VERSION:
         return _version_order(compare, operand)
+    if spec.type is FactType.SEVERITY:
+        return _severity_order(compare, operand)
     key = order_key(spec)
     wanted = key(operand)
 
@@ -46,9 +48,8 @@ def ordering(spec: FactSpec, compare: Callable[[Any, Any], bool], operand: Any) 
 
 
 def order_key(spec: FactSpec) -> Callable[[Any], Any]:
-    """The comparable form of a value of an ordered type other than versions; None where it has none."""
-    if spec.type is FactType.SEVERITY:
-        return severity_key
+    """The comparable form of a value of an ordered type other than versions and severities; None where it
+    has none."""
     if spec.type is FactType.TIME:
         return lambda value: time_key(value) if isinstance(value, str) else None
     return _integer_key if spec.type in {FactType.INTEGER, FactType.DURATION} else _number_key
@@ -113,6 +114,12 @@ def _severity_member(operand: tuple[Any, ...]) -> ValueTest:
     return test
 
 
+def _severity_order(compare: Callable[[Any, Any], bool], operand: str) -> ValueTest:
+    wanted = severity_rank(operand)
+    answers = {word: compare(severity_rank(word), wanted) for word in SEVERITIES if word != "unknown"}
+    return lambda value: answers.get(value) if isinstance(value, str) else None
+
+
 def _name_member(operand: tuple[Any, ...]) -> Spelled:
     exact = frozenset(operand)
     loose = frozenset(loose_name(name) for name in operand)
@@ -121,10 +128,12 @@ def _name_member(operand: tuple[Any, ...]) -> Spelled:
     def test(value: Any, ecosystem: str | None) -> bool | None:
         if not isinstance(value, str):
             return False if value is None else None
+        if value in exact:
+            return True
         if loose_name(value) not in loose:
             return False
         if ecosystem is None:
-            return True if value in exact else None
+            return None
         if ecosystem not in normal:
             normal[ecosystem] = frozenset(normal_name(ecosystem, name) for name in operand)
         return normal_name(ecosystem, value) in normal[ecosystem]

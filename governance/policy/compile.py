@@ -18,10 +18,10 @@ from governance.model.request import Actor, Request
 from governance.model.verdict import Effect, Mode, Verdict
 from governance.policy.cel import compile_expression
 from governance.policy.compiled import CompiledRule, compile_rule
-from governance.policy.condition import Condition, Scope, Test
+from governance.policy.condition import Scope, Test
 from governance.policy.documents import Binding, OutageRule, Policy, PolicyBundle, PolicySet, Waiver
 from governance.policy.environments import is_production, normal_environment
-from governance.policy.index import Index, build_index
+from governance.policy.index import Index, build_index, conjuncts
 from governance.policy.layers import policies_in_force
 from governance.policy.load import bundle_from_trees
 from governance.policy.parsing import ListResolver
@@ -61,23 +61,22 @@ class CompiledPolicyPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What binds one sort of request: the policies by name, their modes, and the rules that no index serves."""
+    """What binds one sort of request: the policies by name, their modes, all their rules by name, and those of them
+    that no index serves. `whole` says that it is every policy there is."""
 
     parts: tuple[CompiledPolicyPart, ...]
+    names: tuple[str, ...]
     modes: Mapping[str, Mode]
-    always: tuple[int, ...]
+    rules: tuple[CompiledRule, ...]
+    always: tuple[CompiledRule, ...]
     numbers: frozenset[int]
     whole: bool
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the policies."""
-        return tuple(part.policy.name for part in self.parts)
+    asks_actor: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class CompiledPolicy:
-    """All policies in force, ready to judge. Made by `compile_bundle` and `from_document`."""
+    """All policies in force, ready to judge. `revision` is that of the set, if there is one. Made by `compile_bundle` and `from_document`."""
 
     digest: Sha256
     document: bytes = field(repr=False)
@@ -86,12 +85,8 @@ class CompiledPolicy:
     parts: tuple[CompiledPolicyPart, ...] = field(repr=False)
     index: Index = field(repr=False)
     waivers: Mapping[str, tuple[Waiver, ...]] = field(repr=False)
+    revision: int | None
     _plans: dict[tuple[str, str, str, str], Plan] = field(default_factory=dict, repr=False, compare=False)
-
-    @property
-    def revision(self) -> int | None:
-        """Revision of the policy set; None where there is no set."""
-        return self.bundle.set.revision if self.bundle.set else None
 
     @property
     def catalogue(self) -> Mapping[str, FactSpec]:
@@ -101,15 +96,13 @@ class CompiledPolicy:
     def plan_for(self, request: Request) -> Plan:
         """What binds the request. Remembered for each sort of request, up to a bound."""
         artifact = request.artifact
-        key = (request.action.value, request.environment, artifact.repository, artifact.kind.value)
+        key = (request.action, request.environment, artifact.repository, artifact.kind)
         plan = self._plans.get(key)
         if plan is None:
             plan = self._plan(*key)
             if len(self._plans) < _MAX_PLANS:
                 self._plans[key] = plan
-        if any(part.policy.match.actors is not None for part in plan.parts):
-            return self._for_actor(plan, request.actor)
-        return plan
+        return self._for_actor(plan, request.actor) if plan.asks_actor else plan
 
     def mode_for(self, request: Request, verdict: Verdict | None = None) -> Mode:
         """What is to be done with a verdict on this request.
@@ -154,11 +147,19 @@ class CompiledPolicy:
 
     def _planned(self, parts: Sequence[CompiledPolicyPart], modes: Mapping[str, Mode]) -> Plan:
         numbers = frozenset(part.number for part in parts)
-        whole = len(numbers) == len(self.parts)
-        always = self.index.always
-        if not whole:
-            always = tuple(rule for rule in always if self.rules[rule].policy in numbers)
-        return Plan(parts=tuple(parts), modes=dict(modes), always=always, numbers=numbers, whole=whole)
+        rules = (self.rules[number] for part in parts for number in part.rules)
+        return Plan(
+            parts=tuple(parts),
+            names=tuple(part.policy.name for part in parts),
+            modes=dict(modes),
+            rules=tuple(sorted(rules, key=lambda rule: rule.name)),
+            always=tuple(
+                rule for rule in map(self.rules.__getitem__, self.index.always) if rule.policy in numbers
+            ),
+            numbers=numbers,
+            whole=len(numbers) == len(self.parts),
+            asks_actor=any(part.policy.match.actors is not None for part in parts),
+        )
 
     def _for_actor(self, plan: Plan, actor: Actor) -> Plan:
         parts = [part for part in plan.parts if part.binds_actor(actor)]
@@ -190,33 +191,40 @@ def compile_bundle(bundle: PolicyBundle) -> CompiledPolicy:
     scope = Scope(bundle.catalogue)
     lists = dict(bundle.set.lists) if bundle.set else {}
     resolver = ListResolver(lists, _unresolved)
-    rules: list[CompiledRule] = []
-    conditions: list[Condition | None] = []
-    parts: list[CompiledPolicyPart] = []
-    for number, policy in enumerate(policies_in_force(bundle)):
-        first = len(rules)
-        for rule in policy.rules:
-            when = resolver.resolve(rule.when, scope) if rule.when is not None else None
-            conditions.append(when)
-            rules.append(
-                compile_rule(
-                    policy,
-                    rule,
-                    number=number,
-                    when=when,
-                    scope=scope,
-                    cel=_expression(rule.expression, bundle),
-                )
-            )
-        parts.append(_part(number, policy, tuple(range(first, len(rules)))))
+    policies = policies_in_force(bundle)
+    listed = [
+        (number, policy, rule, resolver.resolve(rule.when, scope) if rule.when is not None else None)
+        for number, policy in enumerate(policies)
+        for rule in policy.rules
+    ]
+    index, settled = build_index([() if when is None else conjuncts(when) for *_, when in listed], scope)
+    rules = tuple(
+        compile_rule(
+            policy,
+            rule,
+            number=number,
+            when=when,
+            scope=scope,
+            cel=_expression(rule.expression, bundle),
+            settled=settled.get(place),
+        )
+        for place, (number, policy, rule, when) in enumerate(listed)
+    )
+    places: dict[int, list[int]] = {}
+    for place, (number, *_) in enumerate(listed):
+        places.setdefault(number, []).append(place)
+    parts = tuple(
+        _part(number, policy, tuple(places.get(number, ()))) for number, policy in enumerate(policies)
+    )
     document, digest = _document(bundle)
     return CompiledPolicy(
         digest=digest,
         document=document,
         bundle=bundle,
-        rules=tuple(rules),
-        parts=tuple(parts),
-        index=build_index(conditions, scope),
+        rules=rules,
+        parts=parts,
+        index=index,
+        revision=bundle.set.revision if bundle.set else None,
         waivers=_by_rule(bundle.waivers),
     )
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from governance.model.facts import FactSpec, FactType, Unknown, find_spec
+from governance.model.facts import Facts, FactSpec, FactType, Unknown, find_spec
 from governance.model.verdict import Effect, Evidence, Severity
 from governance.policy.cel import facts_named
-from governance.policy.closures import compile_condition, items_of, value_of
+from governance.policy.closures import compile_condition, value_of
 from governance.policy.condition import Condition, Record, Scope, Test, root_facts
 from governance.policy.documents import Policy, Rule, Waivable
+from governance.policy.index import conjuncts
 from governance.policy.literals import severity_key, time_key
+from governance.policy.logic import all_of, members
 from governance.policy.mistakes import Mistakes
 from governance.policy.quantifying import FIRST_SEEN, Witnessed, witnessed
-from governance.policy.templates import Template, parse_template
+from governance.policy.templates import parse_template
+from governance.policy.worded import Wording, compile_wording
 from governance.policy.wording import item_text, value_text
 
 MAX_MATCHED = 20
@@ -34,33 +36,35 @@ class Witness:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompiledRule:
-    """One rule. `test` judges it; the rest is looked at only when it fired. `graced` judges it anew without the items
-    that are still in grace."""
+    """One rule. `test` judges it; `rest` judges what is left of it where the index knows that the condition it was
+    posted under holds (None: nothing is). All else is looked at only when it fired.
+    """
 
     name: str
     policy: int
+    policy_name: str
     rule: Rule
     effect: Effect
     severity: Severity
     match_unknown: bool
     waivable: bool
     test: Test
+    rest: Test | None
     witnesses: tuple[Witness, ...]
     facts: tuple[tuple[str, FactType], ...]
-    names: Mapping[str, str]
-    message: Template
-    remediation: Template | None
+    message: Wording
+    remediation: Wording | None
     grace: Mapping[str, int]
 
-    def evidence(self, facts: Record, origins: Mapping[str, Any]) -> tuple[Evidence, ...]:
+    def evidence(self, facts: Facts) -> tuple[Evidence, ...]:
         """The facts the rule rests on, by name, with where they came from."""
         rows = []
         for name, kind in self.facts:
-            origin = origins.get(name)
+            origin = facts.origins.get(name)
             rows.append(
                 Evidence(
                     fact=name,
-                    value=value_text(value_of(facts, name), kind),
+                    value=value_text(value_of(facts.values, name), kind),
                     source=origin.source if origin is not None else None,
                     observed_at=origin.observed_at if origin is not None else None,
                 )
@@ -72,10 +76,16 @@ class CompiledRule:
         items = [
             item
             for witness in self.witnesses
-            for item in items_of(facts, witness.collection) or ()
+            for item in (members(facts.get(witness.collection)) or ((),))[0]
             if witness.where(item, facts) is (witness.wanted if known else None)
         ]
         return sorted(items, key=_badness) if len(items) > 1 else items
+
+    def matched_texts(self, facts: Record, *, known: bool) -> tuple[str, ...]:
+        """What the matched items are called, each name once, at most `MAX_MATCHED` of them."""
+        return tuple(dict.fromkeys(item_text(item) for item in self.matched(facts, known=known)))[
+            :MAX_MATCHED
+        ]
 
     def unknowns(self, facts: Record) -> list[str]:
         """Why what the rule reads is not known, a line per fact."""
@@ -90,50 +100,50 @@ class CompiledRule:
 
 
 def compile_rule(
-    policy: Policy, rule: Rule, *, number: int, when: Condition | None, scope: Scope, cel: Test | None
+    policy: Policy,
+    rule: Rule,
+    *,
+    number: int,
+    when: Condition | None,
+    scope: Scope,
+    cel: Test | None,
+    settled: int | None,
 ) -> CompiledRule:
-    """The compiled form of a rule whose lists are resolved in `when`. `cel` is its compiled expression, if any."""
-    tests = [compile_condition(when, scope)] if when is not None else []
+    """The compiled form of a rule whose lists are resolved in `when`. `cel` is its compiled expression, if any, and
+    `settled` the conjunct that need not be judged where the index is sure of it.
+    """
+    tests = [compile_condition(part, scope) for part in conjuncts(when)] if when is not None else []
+    rest = [test for place, test in enumerate(tests) if place != settled]
     if cel is not None:
         tests.append(cel)  # after the fields: it is slower, and often not reached
+        rest.append(cel)
     names = root_facts(when, scope) if when is not None else frozenset()
     facts = tuple(
         (name, _kind(find_spec(name, scope.catalogue))) for name in sorted(names | _named(rule, scope))
     )
+
+    def worded(text: str) -> Wording:
+        return compile_wording(
+            parse_template(text, (), Mistakes()), policy, rule, scope.catalogue, [name for name, _ in facts]
+        )
+
     return CompiledRule(
         name=f"{policy.name}/{rule.id}",
         policy=number,
+        policy_name=policy.name,
         rule=rule,
         effect=rule.effect,
         severity=rule.severity,
         match_unknown=rule.match_unknown,
         waivable=rule.waivable is not Waivable.NEVER,
-        test=tests[0] if len(tests) == 1 else _both(tests),
+        test=all_of(tests),
+        rest=all_of(rest) if rest else None,
         witnesses=tuple(_witness(one, scope) for one in witnessed(when, scope)) if when is not None else (),
         facts=facts,
-        names={"rule.id": rule.id, "rule.severity": rule.severity.word, "policy.name": policy.name},
-        message=parse_template(rule.message, (), Mistakes()),
-        remediation=parse_template(rule.remediation, (), Mistakes()) if rule.remediation else None,
+        message=worded(rule.message),
+        remediation=worded(rule.remediation) if rule.remediation else None,
         grace=dict(rule.grace),
     )
-
-
-def matched_texts(items: list[Record]) -> tuple[str, ...]:
-    """What the items are called, each name once, at most `MAX_MATCHED` of them."""
-    return tuple(dict.fromkeys(item_text(item) for item in items))[:MAX_MATCHED]
-
-
-def _both(tests: list[Test]) -> Test:
-    first, second = tests
-
-    def test(record: Record, facts: Record) -> bool | None:
-        one = first(record, facts)
-        if one is False:
-            return False
-        other = second(record, facts)
-        return False if other is False else None if one is None or other is None else True
-
-    return test
 
 
 def _witness(one: Witnessed, scope: Scope) -> Witness:

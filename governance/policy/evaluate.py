@@ -14,16 +14,18 @@ The caller must still apply the binding's mode (`CompiledPolicy.mode_for`); the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 
 from governance.model.facts import Facts
 from governance.model.request import Request
-from governance.model.verdict import Effect, Evidence, Finding, RuleResult, Severity, Truth, Verdict
+from governance.model.verdict import Effect, Evidence, Finding, RuleResult, Severity, Verdict
+from governance.policy.combining import BITS, COMBINED
 from governance.policy.compile import CompiledPolicy, Plan
-from governance.policy.compiled import CompiledRule, matched_texts
+from governance.policy.compiled import CompiledRule
 from governance.policy.environments import is_production, normal_environment
-from governance.policy.explain import RuleResults
+from governance.policy.explain import Judged, RuleResults, rule_result
+from governance.policy.findings import Findings, Objection
 from governance.policy.grace import grace_until
 from governance.policy.waiver import addresses, objection
 from governance.policy.wording import safe_text
@@ -34,15 +36,7 @@ DEFAULT_RETRY = 60
 NO_POLICY = "mlgov/no-policy"
 """Name of the finding about a request that no policy binds."""
 
-
-@dataclass(frozen=True, slots=True)
-class _Fired:
-    """A rule that came out true, or unknown where unknown matches."""
-
-    rule: CompiledRule
-    result: RuleResult
-    finding: Finding | None
-    effect: Effect | None  # None: waived
+_ALLOW, _QUARANTINE = Effect.ALLOW, Effect.QUARANTINE
 
 
 def evaluate(policy: CompiledPolicy, request: Request, facts: Facts) -> Verdict:
@@ -50,155 +44,94 @@ def evaluate(policy: CompiledPolicy, request: Request, facts: Facts) -> Verdict:
     plan = policy.plan_for(request)  # 1
     if not plan.parts:
         return _unbound(policy, request, facts)  # 6
-    notable: dict[int, RuleResult] = {}
-    fired: list[_Fired] = []
-    for number, truth in _judged(policy, plan, facts):  # 2
-        rule = policy.rules[number]
+    judged = _judge(policy, plan, facts)  # 2
+    objections: list[Objection] = []
+    special: dict[str, RuleResult] = {}
+    effects: dict[int, int] = {}
+    for rule, truth in judged:
         if truth is None and not rule.match_unknown:
-            notable[number] = _result(rule, facts, truth)
             continue
-        one = _fire(policy, rule, request, facts, known=truth is True)  # 3
-        notable[number] = one.result
-        fired.append(one)
-    by_policy = _decide(plan, fired)  # 4
-    decision = max(by_policy.values())  # 5
-    findings = sorted(
-        (one.finding for one in fired if one.finding is not None),
-        key=lambda found: (-found.effect, found.rule),
-    )
+        effect = rule.effect
+        if rule.grace or rule.name in policy.waivers:
+            objection = _temper(policy, rule, request, facts, truth=truth, special=special)  # 3
+            if objection is None:
+                continue
+            effect = objection.effect
+            objections.append(objection)
+        elif effect is not _ALLOW:
+            objections.append(Objection(rule, effect, truth is True))
+        effects[rule.policy] = effects.get(rule.policy, 0) | BITS[effect]
+    by_policy = tuple(
+        [
+            (part.policy.name, COMBINED[part.policy.default][effects.get(part.number, 0)])
+            for part in plan.parts
+        ]
+    )  # 4
+    decision = max([one for _, one in by_policy])  # 5
     return Verdict(
         decision=decision,
-        findings=tuple(findings),
-        rules=RuleResults(policy, plan, facts, notable),
+        findings=Findings(request, facts, objections) if objections else (),
+        rules=RuleResults(plan.rules, facts, judged, special),
         policies=plan.names,
-        by_policy=tuple(by_policy.items()),
+        by_policy=by_policy,
         policy_digest=policy.digest,
         policy_revision=policy.revision,
         facts_digest=facts.digest(),
-        retry_after=_retry_after(plan, fired) if decision is Effect.QUARANTINE else None,
-    )
+        retry_after=_retry_after(plan, objections, by_policy) if decision is _QUARANTINE else None,
+    )  # fmt: skip
 
 
-def _judged(policy: CompiledPolicy, plan: Plan, facts: Facts) -> Iterable[tuple[int, bool | None]]:
-    """The rules that are not false, with their truth, by number. The index leaves out only rules that are false."""
-    values, rules = facts.values, policy.rules
-    served: Iterable[int] = policy.index.find(values)
-    if not plan.whole:
-        served = [number for number in served if rules[number].policy in plan.numbers]
-    judged = []
-    for number in (*plan.always, *served):
-        truth = rules[number].test(values, values)
-        if truth is not False:
-            judged.append((number, truth))
+def _judge(policy: CompiledPolicy, plan: Plan, facts: Facts) -> Sequence[Judged]:
+    """The rules that are not false, with their truth. The index leaves out only rules that are false."""
+    values, rules, whole, numbers = facts.record, policy.rules, plan.whole, plan.numbers
+    judged: list[Judged] = [
+        (rule, truth) for rule in plan.always if (truth := rule.test(values, values)) is not False
+    ]
+    for place, sure in policy.index.find(values).items():
+        rule = rules[place]
+        if whole or rule.policy in numbers:
+            test = rule.rest if sure else rule.test
+            truth = True if test is None else test(values, values)
+            if truth is not False:
+                judged.append((rule, truth))
     return judged
 
 
-def _fire(
-    policy: CompiledPolicy, rule: CompiledRule, request: Request, facts: Facts, *, known: bool
-) -> _Fired:
-    values = facts.values
-    items = rule.matched(values, known=known) if rule.witnesses else []
-    until = grace_until(rule, request, values) if rule.grace else None
-    evidence = rule.evidence(values, facts.origins)
-    result = RuleResult(
-        rule=rule.name,
-        effect=rule.effect,
-        truth=Truth.TRUE if known else Truth.UNKNOWN,
-        fired=True,
-        evidence=evidence,
-        matched=matched_texts(items) if items else (),
-        grace=until,
-    )
+def _temper(
+    policy: CompiledPolicy,
+    rule: CompiledRule,
+    request: Request,
+    facts: Facts,
+    *,
+    truth: bool | None,
+    special: dict[str, RuleResult],
+) -> Objection | None:
+    """The objection of a rule that has grace or waivers; None where a waiver covers it. Its result is put into
+    `special`.
+    """
+    until = grace_until(rule, request, facts.values) if rule.grace else None
+    result = replace(rule_result(rule, facts, truth), grace=until)
+    remarks: list[Evidence] = []
     for waiver in policy.waivers.get(rule.name, ()):
         if not rule.waivable or not addresses(waiver, request):
             continue
         why_not = objection(waiver, request, result, policy.catalogue)
         if why_not is None:
-            waived = _with_waiver(result, waiver.name)
-            return _Fired(rule, waived, None, None)
-        evidence = (*evidence, Evidence(fact="waiver", value=f"{waiver.name} does not apply: {why_not}"))
+            special[rule.name] = replace(result, waiver=waiver.name)
+            return None
+        remarks.append(Evidence(fact="waiver", value=f"{waiver.name} does not apply: {why_not}"))
+    special[rule.name] = result
     effect = Effect.WARN if until is not None else rule.effect
-    if effect is Effect.ALLOW:
-        return _Fired(rule, result, None, effect)
-    names = {**rule.names, "request.action": request.action.value, "matched.count": str(len(items)),
-             "evidence.sources": ", ".join(sorted({row.source for row in evidence if row.source})) or "nobody"}  # fmt: skip
-    item = items[0] if items else None
-    message = rule.message.fill(names, values, item)
-    if len(items) > 1:
-        message += f" (and {len(items) - 1} more)"
-    if not known:
-        reasons = "; ".join(safe_text(reason, 120) for reason in rule.unknowns(values)[:3])
-        message += f" (not known: {reasons or 'some of what the rule reads'})"
-    if until is not None:
-        message += f" (in grace until {until})"
-    finding = Finding(
-        rule=rule.name,
-        effect=effect,
-        severity=rule.severity,
-        message=message,
-        remediation=rule.remediation.fill(names, values, item) if rule.remediation else None,
-        waivable=rule.waivable,
-        evidence=evidence,
-    )
-    return _Fired(rule, result, finding, effect)
+    return Objection(rule, effect, truth is True, tuple(remarks), until)
 
 
-def _result(rule: CompiledRule, facts: Facts, truth: bool | None) -> RuleResult:
-    """A rule that did not fire."""
-    return RuleResult(
-        rule=rule.name,
-        effect=rule.effect,
-        truth=Truth.UNKNOWN if truth is None else Truth.FALSE,
-        fired=False,
-        evidence=rule.evidence(facts.values, facts.origins),
-    )
-
-
-def _with_waiver(result: RuleResult, name: str) -> RuleResult:
-    return RuleResult(
-        rule=result.rule,
-        effect=result.effect,
-        truth=result.truth,
-        fired=True,
-        evidence=result.evidence,
-        matched=result.matched,
-        waiver=name,
-        grace=result.grace,
-    )
-
-
-def _decide(plan: Plan, fired: list[_Fired]) -> dict[str, Effect]:
-    """What each policy says."""
-    effects: dict[int, list[Effect]] = {}
-    for one in fired:
-        if one.effect is not None:
-            effects.setdefault(one.rule.policy, []).append(one.effect)
-    return {
-        part.policy.name: combine(part.policy.default, effects.get(part.number, ())) for part in plan.parts
-    }
-
-
-def combine(default: Effect, effects: Iterable[Effect]) -> Effect:
-    """The effect of one policy: the highest that matched; where only warns did, they raise an `allow` by default."""
-    matched = set(effects)
-    highest = max(matched, default=None)
-    if highest is None:
-        return default
-    if highest is Effect.WARN and Effect.ALLOW not in matched:
-        return max(highest, default)
-    return highest
-
-
-def _retry_after(plan: Plan, fired: list[_Fired]) -> int:
-    """The longest wait that a quarantining rule or policy asks for."""
-    waits = {part.number: part.policy.retry_after for part in plan.parts}
-    asked = [
-        one.rule.rule.retry_after or waits[one.rule.policy]
-        for one in fired
-        if one.effect is Effect.QUARANTINE
-    ]
-    defaults = [part.policy.retry_after for part in plan.parts if part.policy.default is Effect.QUARANTINE]
-    return max((wait for wait in (*asked, *defaults) if wait is not None), default=DEFAULT_RETRY)
+def _retry_after(plan: Plan, objections: Sequence[Objection], by_policy: Sequence[tuple[str, Effect]]) -> int:
+    """The longest wait that a quarantining rule asks for, else that a quarantining policy does."""
+    rules = [one.rule.rule.retry_after for one in objections if one.effect is _QUARANTINE]
+    decisions = dict(by_policy)
+    policies = [part.policy.retry_after for part in plan.parts if decisions[part.policy.name] is _QUARANTINE]
+    asked = [wait for wait in rules if wait is not None] or [wait for wait in policies if wait is not None]
+    return max(asked, default=DEFAULT_RETRY)
 
 
 def _unbound(policy: CompiledPolicy, request: Request, facts: Facts) -> Verdict:

@@ -1,86 +1,91 @@
-"""Explanation data: how every rule came out, for every verdict.
+"""Explanation data: how every rule came out, on what facts, and what matched, for every verdict.
 
-What fired or is unknown is worked out with the verdict. The rules that are false are only numbers until somebody asks:
-`RuleResults` keeps the facts and makes their results on demand, so that having them always costs nothing.
+What a verdict rests on is kept with it; the texts are made when somebody looks, so that having them always costs
+nothing. `verdict_bytes` looks at everything.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import overload
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 from governance.model.canonical import Json, canonical_bytes
 from governance.model.facts import Facts
 from governance.model.verdict import Evidence, Finding, RuleResult, Truth, Verdict
-from governance.policy.compile import CompiledPolicy, Plan
+from governance.policy.compiled import CompiledRule
+from governance.policy.lazy import Lazy
+
+Judged: TypeAlias = "tuple[CompiledRule, bool | None]"
+"""A rule and how it came out."""
 
 
-class RuleResults(Sequence[RuleResult]):
-    """The results of all rules of the policies bound, by name. Equal to a tuple of the same results."""
+class EvidenceRows(Lazy[Evidence]):
+    """The facts a rule rested on, and remarks such as why a waiver does not apply."""
 
-    __slots__ = ("_facts", "_notable", "_order", "_plan", "_policy")
+    __slots__ = ("_facts", "_remarks", "_rule")
+
+    def __init__(self, rule: CompiledRule, facts: Facts, remarks: tuple[Evidence, ...] = ()) -> None:
+        self._made = None
+        self._rule = rule
+        self._facts = facts
+        self._remarks = remarks
+
+    def _make(self) -> tuple[Evidence, ...]:
+        return self._rule.evidence(self._facts) + self._remarks
+
+
+class RuleResults(Lazy[RuleResult]):
+    """The results of all rules of the policies bound, by name. `notable` are those that are not false."""
+
+    __slots__ = ("_facts", "_judged", "_rules", "_special")
 
     def __init__(
-        self, policy: CompiledPolicy, plan: Plan, facts: Facts, notable: Mapping[int, RuleResult]
+        self,
+        rules: tuple[CompiledRule, ...],
+        facts: Facts,
+        judged: Sequence[Judged],
+        special: Mapping[str, RuleResult],
     ) -> None:
-        self._policy = policy
-        self._plan = plan
+        """`rules` are those of the policies bound, `judged` those of them that are not false; `special` holds the
+        results that a waiver or grace changed.
+        """
+        self._made = None
+        self._rules = rules
         self._facts = facts
-        self._notable = notable
-        self._order: tuple[int, ...] | None = None
+        self._judged = judged
+        self._special = special
+
+    def __len__(self) -> int:
+        return len(self._rules)
 
     @property
     def notable(self) -> tuple[RuleResult, ...]:
         """The rules that are not false, by name."""
-        return tuple(sorted(self._notable.values(), key=lambda result: result.rule))
+        ordered = sorted(self._judged, key=lambda one: one[0].name)
+        return tuple(self._result(rule, truth) for rule, truth in ordered)
 
-    def __len__(self) -> int:
-        return sum(len(part.rules) for part in self._plan.parts)
+    def _make(self) -> tuple[RuleResult, ...]:
+        truths = {rule.name: truth for rule, truth in self._judged}
+        return tuple(self._result(rule, truths.get(rule.name, False)) for rule in self._rules)
 
-    @overload
-    def __getitem__(self, place: int) -> RuleResult: ...
-    @overload
-    def __getitem__(self, place: slice) -> tuple[RuleResult, ...]: ...
-    def __getitem__(self, place: int | slice) -> RuleResult | tuple[RuleResult, ...]:
-        if isinstance(place, slice):
-            return tuple(self._result(number) for number in self._numbers()[place])
-        return self._result(self._numbers()[place])
+    def _result(self, rule: CompiledRule, truth: bool | None) -> RuleResult:
+        return self._special.get(rule.name) or rule_result(rule, self._facts, truth)
 
-    def __iter__(self) -> Iterator[RuleResult]:
-        return map(self._result, self._numbers())
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and len(self) == len(other) and tuple(self) == tuple(other)
+def rule_result(rule: CompiledRule, facts: Facts, truth: bool | None) -> RuleResult:
+    """How a rule came out, waivers and grace aside."""
+    fired = truth is True or (truth is None and rule.match_unknown)
+    return RuleResult(
+        rule=rule.name,
+        effect=rule.effect,
+        truth=_TRUTHS[truth],
+        fired=fired,
+        evidence=EvidenceRows(rule, facts),
+        matched=rule.matched_texts(facts.values, known=truth is True) if fired and rule.witnesses else (),
+    )
 
-    def __hash__(self) -> int:
-        return hash(tuple(self))
 
-    def __repr__(self) -> str:
-        return repr(tuple(self))
-
-    def __reduce__(self) -> tuple[object, ...]:
-        """Pickle as the plain tuple: compiled rules hold closures."""
-        return tuple, (tuple(self),)
-
-    def _numbers(self) -> tuple[int, ...]:
-        if self._order is None:
-            rules = self._policy.rules
-            numbers = [number for part in self._plan.parts for number in part.rules]
-            self._order = tuple(sorted(numbers, key=lambda number: rules[number].name))
-        return self._order
-
-    def _result(self, number: int) -> RuleResult:
-        known = self._notable.get(number)
-        if known is not None:
-            return known
-        rule = self._policy.rules[number]
-        return RuleResult(
-            rule=rule.name,
-            effect=rule.effect,
-            truth=Truth.FALSE,
-            fired=False,
-            evidence=rule.evidence(self._facts.values, self._facts.origins),
-        )
+_TRUTHS = {True: Truth.TRUE, False: Truth.FALSE, None: Truth.UNKNOWN}
 
 
 def verdict_tree(verdict: Verdict) -> dict[str, Json]:

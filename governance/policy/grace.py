@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from governance.model.facts import Collection
 from governance.model.request import Request, utc_text
-from governance.policy.closures import items_of
 from governance.policy.compiled import CompiledRule
 from governance.policy.condition import Record
 from governance.policy.environments import normal_environment
 from governance.policy.literals import time_key
+from governance.policy.logic import members
 from governance.policy.quantifying import FIRST_SEEN
 
 
@@ -25,11 +26,11 @@ def grace_until(rule: CompiledRule, request: Request, facts: Record) -> str | No
     ends: list[datetime] = []
     left: dict[str, object] = {}
     for witness in rule.witnesses:
-        items = items_of(facts, witness.collection)
-        if not witness.has_first_seen or items is None:
+        known = members(facts.get(witness.collection))
+        if not witness.has_first_seen or known is None:
             continue
         kept = []
-        for item in items:
+        for item in known[0]:
             end = _end(item, span, request.at)
             if end is not None and witness.where(item, facts) is not False:
                 ends.append(end)
@@ -52,8 +53,6 @@ def _end(item: Record, span: int, at: datetime) -> datetime | None:
 
 
 def _without(facts: Record, left: dict[str, object]) -> Record:
-    from governance.model.facts import Collection
-
     remaining = dict(facts)
     for name, items in left.items():
         value = facts.get(name)

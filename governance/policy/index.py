@@ -9,41 +9,65 @@ is the same answer as evaluating them gives. Rules without such a condition are 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeAlias
 
-from governance.policy.closures import value_of
+from governance.model.facts import Collection
+from governance.policy.closures import cost_of, value_of
 from governance.policy.condition import AllOf, AnyOf, Compare, Condition, Quantified, Record, Scope
-from governance.policy.postings import Posting, make_probe, postings_of
-from governance.policy.probes import CollectionProbe, Found, Probe
-
-Option: TypeAlias = "tuple[Posting, ...]"
-"""Postings that together cover a condition: it is false for every request that none of them finds."""
-
-_WORTH = 4
-"""A probe that serves fewer rules costs more than looking at them."""
+from governance.policy.logic import NO_VALUE
+from governance.policy.postings import Posting, postings_of
+from governance.policy.tables import Found, OrderTable, TextTable, boolean_table, order_table, text_table
 
 
-class ProbeKey(NamedTuple):
-    """Which probe: of a fact, or of a field of a collection's items, and how it is looked up."""
+@dataclass(frozen=True, slots=True)
+class Option:
+    """Postings that together cover a condition: it is false for every request that none of them finds. `sure` says
+    that the condition is true where one of them is met.
+    """
+
+    postings: tuple[Posting, ...]
+    sure: bool
+    conjunct: int = 0
+
+
+class TableKey(NamedTuple):
+    """Which table: of a fact, or of a field of a collection's items."""
 
     collection: str | None
     fact: str
-    kind: str
+    table: str
 
 
-def options(condition: Condition, scope: Scope, collection: str | None = None) -> list[Option]:
-    """The ways in which `condition` could be posted."""
+def conjuncts(condition: Condition) -> tuple[Condition, ...]:
+    """The conditions that must all hold, the quick ones first."""
+    if not isinstance(condition, AllOf):
+        return (condition,)
+    flat = [one for part in condition.parts for one in conjuncts(part)]
+    return tuple(sorted(flat, key=cost_of))
+
+
+def options(parts: Sequence[Condition], scope: Scope) -> list[Option]:
+    """The ways in which a rule of these conjuncts could be posted: each conjunct alone makes it false."""
+    return [
+        replace(option, conjunct=place)
+        for place, part in enumerate(parts)
+        for option in _options(part, scope, None)
+    ]
+
+
+def _options(condition: Condition, scope: Scope, collection: str | None) -> list[Option]:
     if isinstance(condition, AllOf):
-        return [option for part in condition.parts for option in options(part, scope, collection)]
+        inner = [option for part in condition.parts for option in _options(part, scope, collection)]
+        return [replace(option, sure=False) for option in inner]
     if isinstance(condition, AnyOf):
-        return _either([options(part, scope, collection) for part in condition.parts])
+        return _either([_options(part, scope, collection) for part in condition.parts])
     if isinstance(condition, Quantified):
         found = scope.find(condition.collection)
         if condition.quantifier != "some" or collection is not None or found is None:
             return []
-        return options(condition.where, scope.below(found[0]), condition.collection)
+        return _options(condition.where, scope.below(found[0]), condition.collection)
     return _comparison(condition, scope, collection) if isinstance(condition, Compare) else []
 
 
@@ -53,98 +77,226 @@ def _comparison(condition: Compare, scope: Scope, collection: str | None) -> lis
     # unknown whatever that fact says.
     if found is None or found[1] is not (collection is not None):
         return []
-    option = postings_of(condition, found[0], collection)
-    return [option] if option else []
+    postings = postings_of(condition, found[0], collection)
+    return [Option(postings, all(posting.sure for posting in postings))] if postings else []
 
 
 def _either(parts: list[list[Option]]) -> list[Option]:
     """A disjunction is covered by covering each of its parts."""
     if not all(parts):
         return []
-    return [tuple(posting for choices in parts for posting in min(choices, key=_guess))]
+    best = [min(choices, key=_guess) for choices in parts]
+    return [Option(tuple(posting for one in best for posting in one.postings), all(one.sure for one in best))]
 
 
 def _guess(option: Option) -> float:
-    return sum(posting.chance for posting in option)
+    return sum(posting.chance for posting in option.postings)
 
 
-@dataclass(slots=True)
+Row: TypeAlias = "tuple[str, type, dict[Any, Found], TextTable]"
+"""A table of texts (or booleans) laid open, so that most look-ups need no call: name, class, what was seen, table."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectionIndex:
+    """The tables over the fields of one collection's items."""
+
+    name: str
+    rows: tuple[Row, ...]
+    orders: tuple[tuple[str, OrderTable], ...]
+    everything: Found
+
+    def find(self, facts: Record, found: Found) -> None:
+        """Add the rules that some item may match; all of them where there may be items nobody knows."""
+        value = facts.get(self.name, NO_VALUE)
+        if isinstance(value, Collection) and value.missing is None:
+            if len(self.rows) == 1 and not self.orders:
+                self._find_one_field(value.items, found)
+                return
+            for item in value.items:
+                self._find_item(item, found)
+        elif isinstance(value, tuple) and all(text.__class__ is str for text in value):
+            for _, _, seen, table in self.rows:
+                for text in value:
+                    rules = seen.get(text)
+                    if rules is None:
+                        rules = table.look(text)
+                    found.update(rules)
+        elif value is not None:
+            found.update(self.everything)
+
+    def _find_one_field(self, items: Iterable[Record], found: Found) -> None:
+        """`_find_item` where a single field is looked at, which is the usual case."""
+        ((name, kind, seen, table),) = self.rows
+        for item in items:
+            value = item.get(name, NO_VALUE)
+            if value.__class__ is kind:
+                rules = seen.get(value)
+                if rules is None:
+                    rules = table.look(value)
+                if rules:
+                    found.update(rules)
+            elif value is not None:
+                found.update(table.everything)
+
+    def _find_item(self, item: Record, found: Found) -> None:
+        get = item.get
+        for name, kind, seen, table in self.rows:
+            value = get(name, NO_VALUE)
+            if value.__class__ is kind:
+                rules = seen.get(value)
+                if rules is None:
+                    rules = table.look(value)
+                if rules:
+                    found.update(rules)
+            elif value is not None:
+                found.update(table.everything)
+        for name, order in self.orders:
+            order.find(get(name, NO_VALUE), found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Index:
-    """Built once, then only read."""
+    """Built once, then only read. `always` are the rules to look at for every request, `unserved` those of them for
+    which there is no condition to post."""
 
     always: tuple[int, ...]
     unserved: tuple[int, ...]
-    _facts: list[tuple[str, Probe]] = field(default_factory=list)
-    _open: list[tuple[str, Probe]] = field(default_factory=list)
-    _collections: list[CollectionProbe] = field(default_factory=list)
+    rows: tuple[Row, ...] = ()
+    properties: tuple[Row, ...] = ()
+    orders: tuple[tuple[str, OrderTable], ...] = ()
+    collections: tuple[CollectionIndex, ...] = ()
 
     def find(self, facts: Record) -> Found:
         """The rules that may be true or unknown, beside those in `always`."""
         found: Found = {}
         get = facts.get
-        for name, probe in self._facts:
-            probe.find(get(name, _NOTHING), found)
-        for name, probe in self._open:
-            probe.find(value_of(facts, name), found)
-        for collection in self._collections:
+        for name, kind, seen, table in self.rows:
+            value = get(name, NO_VALUE)
+            if value.__class__ is kind:
+                rules = seen.get(value)
+                if rules is None:
+                    rules = table.look(value)
+                if rules:
+                    found.update(rules)
+            elif value is not None:
+                found.update(table.everything)
+        if self.properties:
+            self._find_properties(facts, found)
+        for name, order in self.orders:
+            order.find(get(name, NO_VALUE), found)
+        for collection in self.collections:
             collection.find(facts, found)
         return found
 
+    def _find_properties(self, facts: Record, found: Found) -> None:
+        for name, _, _, table in self.properties:
+            value = value_of(facts, name)
+            if isinstance(value, str):
+                found.update(table.look(value))
+            elif value is not None:
+                found.update(table.everything)
 
-_NOTHING = object()
-"""Stands for a fact nobody supplied; unreadable for every probe."""
 
-
-def build_index(conditions: Sequence[Condition | None], scope: Scope) -> Index:
-    """The index of rules numbered as in `conditions`. None is a rule that only CEL can judge."""
-    choices = [options(one, scope) if one is not None else [] for one in conditions]
+def build_index(rules: Sequence[Sequence[Condition]], scope: Scope) -> tuple[Index, Mapping[int, int]]:
+    """The index of rules numbered as in `rules`, each the list of its conjuncts; a rule that only CEL can judge has
+    none. Also the conjunct of each rule that need not be judged where the index is sure of the rule.
+    """
+    choices = [options(parts, scope) for parts in rules]
     chosen = _choose(choices)
-    served = Counter(_key(posting) for option in chosen.values() for posting in option)
-    kept = {
-        rule: option
-        for rule, option in chosen.items()
-        if all(served[_key(posting)] >= _WORTH for posting in option)
-    }
-    always = tuple(rule for rule in range(len(conditions)) if rule not in kept)
-    index = Index(always, tuple(rule for rule in range(len(conditions)) if rule not in chosen))
-    _fill(index, kept.items())
-    return index
+    numbers = range(len(rules))
+    index = _filled(
+        chosen,
+        always=tuple(rule for rule in numbers if rule not in chosen),
+        unserved=tuple(rule for rule in numbers if not choices[rule]),
+    )
+    return index, {rule: option.conjunct for rule, option in chosen.items() if option.sure}
 
 
 def _choose(choices: Sequence[list[Option]]) -> dict[int, Option]:
-    """For each rule the option that the fewest requests will find."""
-    distinct: dict[ProbeKey, set[Any]] = {}
+    """For each rule the option that the fewest requests will find, among those whose tables serve enough rules."""
+    keys: dict[TableKey, set[Any]] = {}
+    users: Counter[TableKey] = Counter()
     for rule_options in choices:
-        for option in rule_options:
-            for posting in option:
-                distinct.setdefault(_key(posting), set()).add(posting.key)
+        postings = [posting for option in rule_options for posting in option.postings]
+        users.update({_key(posting) for posting in postings})
+        for posting in postings:
+            keys.setdefault(_key(posting), set()).add(posting.key)
 
     def chance(option: Option) -> float:
-        # With many keys under a probe, a request that has one of them has few of the others.
-        return sum(max(posting.floor, posting.chance / len(distinct[_key(posting)])) for posting in option)
+        # With many keys in a table, a request that has one of them has few of the others.
+        return sum(
+            max(posting.floor, posting.chance / len(keys[_key(posting)])) for posting in option.postings
+        )
 
-    return {rule: min(found, key=chance) for rule, found in enumerate(choices) if found}
+    worthwhile = (
+        [one for one in found if all(users[_key(posting)] >= _worth(posting) for posting in one.postings)]
+        for found in choices
+    )
+    return {rule: min(found, key=chance) for rule, found in enumerate(worthwhile) if found}
 
 
-def _key(posting: Posting) -> ProbeKey:
-    return ProbeKey(posting.collection, posting.fact, posting.kind)
+def _worth(posting: Posting) -> int:
+    """How many rules a table must be able to serve, below which it costs more than looking at them."""
+    if posting.table in {"up", "down"}:
+        return 4
+    return 1 if posting.collection is None else 2
 
 
-def _fill(index: Index, chosen: Iterable[tuple[int, Option]]) -> None:
-    probes: dict[ProbeKey, Probe] = {}
-    for rule, option in chosen:
-        for posting in option:
+def _key(posting: Posting) -> TableKey:
+    return TableKey(posting.collection, posting.fact, posting.table)
+
+
+def _filled(chosen: Mapping[int, Option], *, always: tuple[int, ...], unserved: tuple[int, ...]) -> Index:
+    texts: dict[TableKey, TextTable] = {}
+    orders: dict[TableKey, OrderTable] = {}
+    for rule, option in chosen.items():
+        for posting in option.postings:
             key = _key(posting)
-            if key not in probes:
-                probes[key] = make_probe(posting)
-            probes[key].post(posting.key, rule)
-    below: dict[str, list[tuple[str, Probe]]] = {}
-    for key, probe in probes.items():
-        probe.seal()
-        if key.collection is not None:
-            below.setdefault(key.collection, []).append((key.fact, probe))
-        elif key.fact.startswith("property."):
-            index._open.append((key.fact, probe))  # noqa: SLF001 - the builder of this very class
-        else:
-            index._facts.append((key.fact, probe))  # noqa: SLF001 - as above
-    index._collections.extend(CollectionProbe(name, fields) for name, fields in below.items())  # noqa: SLF001
+            if posting.table in {"up", "down"}:
+                if key not in orders:
+                    orders[key] = order_table(posting.spec, upwards=posting.table == "up")
+                orders[key].post(posting.key, rule)
+            else:
+                if key not in texts:
+                    texts[key] = boolean_table() if posting.table == "boolean" else text_table(posting.spec)
+                texts[key].post(posting.how, posting.key, rule, sure=option.sure)
+    for order in orders.values():
+        order.seal()
+    names = sorted({key.collection for key in (*texts, *orders) if key.collection is not None})
+    rows = _rows(texts, None)
+    return Index(
+        always=always,
+        unserved=unserved,
+        rows=tuple(row for row in rows if not row[0].startswith("property.")),
+        properties=tuple(row for row in rows if row[0].startswith("property.")),
+        orders=_orders(orders, None),
+        collections=tuple(_collection(name, texts, orders) for name in names),
+    )
+
+
+def _collection(
+    name: str, texts: Mapping[TableKey, TextTable], orders: Mapping[TableKey, OrderTable]
+) -> CollectionIndex:
+    everything: Found = {}
+    for tables in (texts, orders):
+        for key, table in tables.items():
+            if key.collection == name:
+                everything.update(table.everything)
+    return CollectionIndex(
+        name=name, rows=_rows(texts, name), orders=_orders(orders, name), everything=everything
+    )
+
+
+def _rows(texts: Mapping[TableKey, TextTable], collection: str | None) -> tuple[Row, ...]:
+    return tuple(
+        (key.fact, bool if key.table == "boolean" else str, table.seen, table)
+        for key, table in texts.items()
+        if key.collection == collection
+    )
+
+
+def _orders(
+    orders: Mapping[TableKey, OrderTable], collection: str | None
+) -> tuple[tuple[str, OrderTable], ...]:
+    return tuple((key.fact, table) for key, table in orders.items() if key.collection == collection)

@@ -59,6 +59,13 @@ def symbols(expression: Expression) -> frozenset[str]:
     return frozenset().union(*(symbols(part) for part in expression[1]))
 
 
+@lru_cache(maxsize=4096)
+def licences_in(text: str) -> frozenset[str] | None:
+    """Every licence that occurs in a scanner's text, or None where it is no expression."""
+    expression = parse_expression(text)
+    return None if expression is None else symbols(expression)
+
+
 def is_satisfied(expression: Expression, allowed: frozenset[str]) -> bool:
     """Whether the allowed licences alone are enough."""
     if isinstance(expression, str):

@@ -88,6 +88,11 @@ def time_key(value: str) -> datetime | None:
     return at.astimezone(UTC) if at.tzinfo is not None else None
 
 
+def severity_rank(word: str) -> int:
+    """The place of a severity in the order, `unknown` included: `gte: unknown` is all but `none`."""
+    return _RANKS[word]
+
+
 def severity_key(value: object) -> int | None:
     """The rank of a fact's severity, or None where it is no severity or itself says `unknown`."""
     rank = _RANKS.get(value) if isinstance(value, str) else None

@@ -20,7 +20,7 @@ from governance.policy.condition import Operand
 from governance.policy.licences import parse_expression, requires_any
 from governance.policy.literals import LiteralError, parse_literal
 from governance.policy.names import folds_names, loose_name, normal_name, parse_purl
-from governance.policy.patterns import PatternError, compile_glob, compile_regex
+from governance.policy.patterns import PatternError, TextTest, compile_glob, compile_regex
 from governance.policy.versions import RangeError, in_range, parse_range
 
 ReadOperand: TypeAlias = "Callable[[FactSpec, object], Operand]"
@@ -41,6 +41,16 @@ class Operator:
     group: str | None = None
     many: bool = False
 
+
+ORDERS: Mapping[str, Callable[[Any, Any], bool]] = MappingProxyType(
+    {
+        "lt": python.lt,
+        "lte": python.le,
+        "gt": python.gt,
+        "gte": python.ge,
+    }
+)
+"""The comparison behind each operator of order."""
 
 _T = FactType
 _TEXTS = frozenset({_T.STRING, _T.NAME})
@@ -112,13 +122,16 @@ def _glob(spec: FactSpec, operand: Any) -> Built:
     if spec.type is not FactType.NAME:
         return comparing.text_test(spec, fits)
     loose = compile_glob(loose_name(operand))
+    normal: dict[str, TextTest] = {}
 
     def test(value: Any, ecosystem: str | None) -> bool | None:
         if not isinstance(value, str):
             return False if value is None else None
-        if ecosystem is not None:
-            return compile_glob(normal_name(ecosystem, operand))(normal_name(ecosystem, value))
-        return True if fits(value) else None if loose(loose_name(value)) else False
+        if ecosystem is None:
+            return True if fits(value) else None if loose(loose_name(value)) else False
+        if ecosystem not in normal:
+            normal[ecosystem] = compile_glob(normal_name(ecosystem, operand))
+        return normal[ecosystem](normal_name(ecosystem, value))
 
     return Spelled(test)
 
@@ -194,10 +207,10 @@ _ROWS = (
              meaning="equals the value, after both are brought to normal form"),
     Operator(name="in", types=_SCALARS - {_T.BOOLEAN}, read=_many, build=comparing.membership, many=True,
              meaning="equals a value of the list; a licence expression is satisfied by the list alone"),
-    Operator(name="lt", types=_ORDERED, read=_one, build=_order(python.lt), meaning="less than"),
-    Operator(name="lte", types=_ORDERED, read=_one, build=_order(python.le), meaning="less than or equal to"),
-    Operator(name="gt", types=_ORDERED, read=_one, build=_order(python.gt), meaning="greater than"),
-    Operator(name="gte", types=_ORDERED, read=_one, build=_order(python.ge), meaning="greater than or equal to"),
+    Operator(name="lt", types=_ORDERED, read=_one, build=_order(ORDERS["lt"]), meaning="less than"),
+    Operator(name="lte", types=_ORDERED, read=_one, build=_order(ORDERS["lte"]), meaning="less than or equal to"),
+    Operator(name="gt", types=_ORDERED, read=_one, build=_order(ORDERS["gt"]), meaning="greater than"),
+    Operator(name="gte", types=_ORDERED, read=_one, build=_order(ORDERS["gte"]), meaning="greater than or equal to"),
     Operator(name="exists", types=frozenset(_T), read=_boolean, build=_exists,
              meaning="`true`: there is a value (for a set or collection: at least one)"),
     Operator(name="glob", group="matches", types=_TEXTS | {_T.VERSION}, read=_text(compile_glob),

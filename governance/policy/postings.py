@@ -2,174 +2,116 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from governance.model.facts import FactSpec, FactType
 from governance.policy.comparing import order_key
 from governance.policy.condition import Compare, ListName
-from governance.policy.licences import parse_expression, symbols
-from governance.policy.literals import SEVERITIES
+from governance.policy.literals import SEVERITIES, severity_rank
 from governance.policy.names import loose_name, parse_purl
+from governance.policy.operators import ORDERS
 from governance.policy.patterns import anchor_of
-from governance.policy.probes import (
-    ABSENT,
-    UNREADABLE,
-    EndsProbe,
-    MembersProbe,
-    OrderProbe,
-    Probe,
-    ValueProbe,
-)
 
 _UPWARDS, _DOWNWARDS = frozenset({"gt", "gte"}), frozenset({"lt", "lte"})
 _HALF = 0.5
+_FEW = 0.3
+_BY_VALUE = frozenset({FactType.STRING, FactType.SEVERITY, FactType.BOOLEAN})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Posting:
-    """One key of one probe. `chance` is a guess at how many requests have the key, `floor` what it cannot fall below
-    however many keys there are (a boolean stays a boolean). `fact` is the name by which the value is got.
+    """One key of one table. `table` is the sort of table (`text`, `boolean`, `up`, `down`), `how` the key is met;
+    `chance` a guess at how many requests meet it, `floor` what that cannot fall below however many keys there are.
+    `sure` says that the comparison is true of every value that meets the key.
     """
 
     collection: str | None
     fact: str
-    kind: str
     spec: FactSpec
+    table: str
+    how: str
     key: Any
     chance: float
-    floor: float = 0.0
+    floor: float
+    sure: bool
 
 
 def postings_of(condition: Compare, spec: FactSpec, collection: str | None) -> tuple[Posting, ...]:
-    """The postings that cover a comparison; none where no probe serves it."""
+    """The postings that cover a comparison; none where no table serves it."""
     operand = condition.operand
     if isinstance(operand, ListName):
         return ()
-    keys = _keys(condition.operator, spec, operand)
+    if condition.operator in _UPWARDS | _DOWNWARDS:
+        keys = _order_keys(condition.operator, spec, operand)
+    elif condition.operator in {"is", "in", "requires"}:
+        keys = _member_keys(spec, operand if isinstance(operand, tuple) else (operand,))
+    else:
+        keys = _pattern_keys(condition.operator, spec, operand)
     return tuple(
         Posting(
             collection=collection,
             fact=condition.fact,
-            kind=kind,
             spec=spec,
+            table=table,
+            how=how,
             key=key,
             chance=chance,
-            floor=chance if kind.startswith("order") or spec.values or spec.type in _CLOSED else 0.0,
+            sure=_is_sure(condition.operator, spec, operand),
+            floor=chance if table != "text" or spec.values or spec.type is FactType.SEVERITY else 0.0,
         )
-        for kind, key, chance in keys
+        for table, how, key, chance in keys
     )
 
 
-_CLOSED = frozenset({FactType.BOOLEAN, FactType.SEVERITY})
+def _is_sure(operator: str, spec: FactSpec, operand: Any) -> bool:
+    """Whether meeting the key is all there is to the comparison: nothing is normalised, and no part is left to test."""
+    if spec.type not in _BY_VALUE:
+        return False
+    if operator == "glob":
+        return operand.rstrip("*").find("*") < 0 and "?" not in operand and not operand.startswith("*")
+    return operator in {"is", "in", *_UPWARDS, *_DOWNWARDS}
 
 
-def _keys(operator: str, spec: FactSpec, operand: Any) -> list[tuple[str, Any, float]]:
-    """Kind of probe, key and chance for each posting."""
-    if operator in _UPWARDS | _DOWNWARDS and spec.type is not FactType.VERSION:
-        return [("order-up" if operator in _UPWARDS else "order-down", order_key(spec)(operand), _HALF)]
-    if operator in {"is", "in", "requires"}:
-        operands = operand if isinstance(operand, tuple) else (operand,)
-        return _member_keys(spec, operands)
-    if operator == "glob" and spec.type in {FactType.STRING, FactType.NAME}:
-        glob = loose_name(operand) if spec.type is FactType.NAME else operand
-        return _anchor_keys(glob, "name" if spec.type is FactType.NAME else "value")
-    if operator == "purl":
-        purl = parse_purl(operand)
-        return _anchor_keys(purl.package, "package") if purl else []
-    return []
+_Keys = list[tuple[str, str, Any, float]]
 
 
-def _member_keys(spec: FactSpec, operands: tuple[Any, ...]) -> list[tuple[str, Any, float]]:
-    chance = _HALF if spec.type is FactType.BOOLEAN else 1 / max(3, len(spec.values))
-    if spec.type is FactType.NAME:
-        return [("name", loose_name(one), chance) for one in operands]
-    if spec.type is FactType.LICENCE:
-        return [("licence", one, chance) for one in operands]
-    if spec.type is FactType.PURL:
+def _order_keys(operator: str, spec: FactSpec, operand: Any) -> _Keys:
+    if spec.type is FactType.VERSION:
+        return []
+    if spec.type is FactType.SEVERITY:
+        fits, wanted = ORDERS[operator], severity_rank(operand)
+        words = [word for word in SEVERITIES if word != "unknown" and fits(severity_rank(word), wanted)]
+        return [("text", "exact", word, 1 / len(SEVERITIES)) for word in words]
+    return [("up" if operator in _UPWARDS else "down", "exact", order_key(spec)(operand), _HALF)]
+
+
+def _member_keys(spec: FactSpec, operands: tuple[Any, ...]) -> _Keys:
+    if spec.type is FactType.BOOLEAN:
+        return [("boolean", "exact", one, _HALF) for one in operands]
+    chance = 1 / max(3, len(spec.values))
+    keys: list[str] = []
+    if spec.type in _BY_VALUE or spec.type is FactType.LICENCE:
+        keys = list(operands)
+    elif spec.type is FactType.NAME:
+        keys = [loose_name(one) for one in operands]
+    elif spec.type is FactType.PURL:
         purls = [parse_purl(one) for one in operands]
-        return [("package", purl.package, chance) for purl in purls if purl] if all(purls) else []
-    if spec.type in {FactType.STRING, FactType.SEVERITY, FactType.BOOLEAN}:
-        return [("value", one, chance) for one in operands]
-    return []
+        keys = [purl.package for purl in purls if purl] if all(purls) else []
+    return [("text", "exact", key, chance) for key in keys]
 
 
-def _anchor_keys(glob: str, kind: str) -> list[tuple[str, Any, float]]:
-    anchor = anchor_of(glob)
+def _pattern_keys(operator: str, spec: FactSpec, operand: Any) -> _Keys:
+    pattern = None
+    if operator == "glob" and spec.type is FactType.STRING:
+        pattern = operand
+    elif operator == "glob" and spec.type is FactType.NAME:
+        pattern = loose_name(operand)
+    elif operator == "purl":
+        purl = parse_purl(operand)
+        pattern = purl.package if purl else None
+    anchor = anchor_of(pattern) if pattern else None
     if anchor is None:
         return []
-    if anchor.kind == "whole":
-        return [(kind, anchor.text, 1 / 3)]
-    return [(f"{kind}-{anchor.kind}", anchor.text, _HALF)]
-
-
-def make_probe(posting: Posting) -> Probe:
-    """An empty probe of the posting's kind."""
-    kind, _, end = posting.kind.partition("-")
-    if kind == "order":
-        return OrderProbe(extract=_order(posting.spec), upwards=end == "up")
-    if kind == "licence":
-        return MembersProbe(extract=_licences)
-    extract = _EXTRACT[kind](posting.spec)
-    if end:
-        return EndsProbe(extract=extract, suffix=end == "suffix")
-    return ValueProbe(extract=extract)
-
-
-def _order(spec: FactSpec) -> Callable[[Any], Any]:
-    key = order_key(spec)
-
-    def extract(value: Any) -> Any:
-        found = key(value)
-        return UNREADABLE if found is None else found
-
-    return extract
-
-
-def _value(spec: FactSpec) -> Callable[[Any], Any]:
-    if spec.type is FactType.BOOLEAN:
-        return lambda value: (
-            value if value is True or value is False else ABSENT if value is None else UNREADABLE
-        )
-    allowed = frozenset(spec.values)
-    if spec.type is FactType.SEVERITY:
-        # `unknown` may be any severity, so every rule is unknown about it.
-        allowed = frozenset(SEVERITIES) - {"unknown"}
-
-    def extract(value: Any) -> Any:
-        if not isinstance(value, str):
-            return ABSENT if value is None else UNREADABLE
-        return UNREADABLE if allowed and value not in allowed else value
-
-    return extract
-
-
-def _name(_spec: FactSpec) -> Callable[[Any], Any]:
-    return lambda value: (
-        loose_name(value) if isinstance(value, str) else ABSENT if value is None else UNREADABLE
-    )
-
-
-def _package(_spec: FactSpec) -> Callable[[Any], Any]:
-    def extract(value: Any) -> Any:
-        if not isinstance(value, str):
-            return ABSENT if value is None else UNREADABLE
-        purl = parse_purl(value)
-        return UNREADABLE if purl is None else purl.package
-
-    return extract
-
-
-def _licences(value: Any) -> Any:
-    if not isinstance(value, str):
-        return ABSENT if value is None else UNREADABLE
-    expression = parse_expression(value)
-    return UNREADABLE if expression is None else symbols(expression)
-
-
-_EXTRACT: dict[str, Callable[[FactSpec], Callable[[Any], Any]]] = {
-    "value": _value,
-    "name": _name,
-    "package": _package,
-}
+    how = "exact" if anchor.kind == "whole" else anchor.kind
+    return [("text", how, anchor.text, 1 / 3 if how == "exact" else _FEW)]

@@ -9,14 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from governance.model.facts import FactSpec, Unknown, find_spec
+from governance.model.facts import FactSpec, find_spec
 from governance.policy.mistakes import Mistakes, Path
-from governance.policy.wording import safe_text, value_text
 
 _SLOT = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
-_MAX_MESSAGE = 1000
 
 RULE_NAMES = (
     "rule.id",
@@ -44,15 +41,6 @@ class Template:
     def slots(self) -> list[str]:
         """The names that occur."""
         return [part.name for part in self.parts if isinstance(part, Slot)]
-
-    def fill(self, names: Mapping[str, str], facts: Mapping[str, Any], item: Mapping[str, Any] | None) -> str:
-        """The message. `names` are those of the rule, `item` the item that matched."""
-        if len(self.parts) == 1 and isinstance(self.parts[0], str):
-            return self.parts[0]
-        return safe_text(
-            "".join(part if isinstance(part, str) else _filled(part.name, names, facts, item) for part in self.parts),
-            _MAX_MESSAGE,
-        )  # fmt: skip
 
 
 def parse_template(text: str, path: Path, mistakes: Mistakes) -> Template:
@@ -105,20 +93,3 @@ def _merged(parts: list[str | Slot]) -> tuple[str | Slot, ...]:
         else:
             merged.append(part)
     return tuple(merged)
-
-
-def _filled(
-    name: str, names: Mapping[str, str], facts: Mapping[str, Any], item: Mapping[str, Any] | None
-) -> str:
-    known = names.get(name)
-    if known is not None:
-        return known
-    if name.startswith("matched."):
-        value = item.get(name[8:]) if item is not None else None
-        return "unknown" if value is None or isinstance(value, Unknown) else value_text(value)
-    value = facts.get(name)
-    return (
-        "unknown"
-        if isinstance(value, Unknown) or (value is None and name not in facts)
-        else value_text(value)
-    )

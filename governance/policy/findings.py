@@ -1,0 +1,66 @@
+"""Findings: a rule's objection in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from governance.model.facts import Facts
+from governance.model.request import Request
+from governance.model.verdict import Effect, Evidence, Finding
+from governance.policy.compiled import CompiledRule
+from governance.policy.explain import EvidenceRows
+from governance.policy.lazy import Lazy
+from governance.policy.wording import safe_text
+
+_MAX_REASONS = 3
+
+
+class Objection(NamedTuple):
+    """A rule that fired and was not waived. `known` is False where it fired because something is not known; `grace` is
+    the time until which it only warns.
+    """
+
+    rule: CompiledRule
+    effect: Effect
+    known: bool
+    remarks: tuple[Evidence, ...] = ()
+    grace: str | None = None
+
+
+class Findings(Lazy[Finding]):
+    """The findings of a verdict, strictest first, then by rule."""
+
+    __slots__ = ("_facts", "_objections", "_request")
+
+    def __init__(self, request: Request, facts: Facts, objections: Sequence[Objection]) -> None:
+        self._made = None
+        self._request = request
+        self._facts = facts
+        self._objections = objections
+
+    def _make(self) -> tuple[Finding, ...]:
+        ordered = sorted(self._objections, key=lambda one: (-one.effect, one.rule.name))
+        return tuple(_finding(one, self._request, self._facts) for one in ordered)
+
+
+def _finding(objection: Objection, request: Request, facts: Facts) -> Finding:
+    rule = objection.rule
+    items = rule.matched(facts.values, known=objection.known) if rule.witnesses else []
+    message = rule.message.say(request, facts, items)
+    if len(items) > 1:
+        message += f" (and {len(items) - 1} more)"
+    if not objection.known:
+        reasons = "; ".join(safe_text(reason, 120) for reason in rule.unknowns(facts.values)[:_MAX_REASONS])
+        message += f" (not known: {reasons or 'some of what the rule reads'})"
+    if objection.grace is not None:
+        message += f" (in grace until {objection.grace})"
+    return Finding(
+        rule=rule.name,
+        effect=objection.effect,
+        severity=rule.severity,
+        message=message,
+        remediation=rule.remediation.say(request, facts, items) if rule.remediation is not None else None,
+        waivable=rule.waivable,
+        evidence=EvidenceRows(rule, facts, objection.remarks),
+    )
