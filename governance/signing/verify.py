@@ -89,11 +89,13 @@ def verify_folder(
     signed_at: datetime | None = None,
     role: Role = Role.ARTIFACT,
     may_ignore: frozenset[str] = IGNORED_NAMES,
+    left_out: frozenset[str] = frozenset(),
     workers: int = 2,
 ) -> SignatureReport:
     """Verify a signature file against a local folder or file, in whatever way it was hashed.
 
-    Names in `may_ignore` are left out where the signer left them out too, and hashed where they were signed. Raises
+    Names in `may_ignore` are left out where the signer left them out too, and hashed where they were signed. `left_out`
+    are further names at the root that the caller knows to be no part of it, such as the signature file itself. Raises
     `UnsafePathError` and `TransferError` for files that cannot be hashed.
     """
     from governance.signing.hashing import hash_parts
@@ -110,7 +112,7 @@ def verify_folder(
             algorithm=statement.hash_type,
             shard_size=statement.shard_size,
             workers=workers,
-            left_out=may_ignore - signed_roots,
+            left_out=(may_ignore | left_out) - signed_roots,
         )
     except SignatureError as error:
         return replace(report, valid=False, reason=Reason(error.reason), detail=error.message)

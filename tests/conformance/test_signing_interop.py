@@ -31,6 +31,7 @@ hashing = pytest.importorskip(
 from model_signing import signing, verifying
 
 CURVES = [Algorithm.P256, Algorithm.P384, Algorithm.P521]
+ROOT = Path(__file__).resolve().parents[2]
 FILES = {
     "MLmodel": b"flavors: {}\n",
     "sub-x": b"1",
@@ -219,6 +220,33 @@ def test_openssl_verifies_by_hand(model: Path, tmp_path: Path) -> None:
     command = ["openssl", "dgst", "-sha256", "-verify", "key.pub", "-signature", "sig", "signed"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "Verified OK"
+
+
+@pytest.mark.skipif(
+    not all(shutil.which(name) for name in ("openssl", "jq", "sha256sum")),
+    reason="openssl or jq is not there",
+)
+def test_the_commands_of_the_documentation_verify_by_hand(tmp_path: Path) -> None:
+    blocks = (ROOT / "docs/signatures.md").read_text().split("```")
+    (commands,) = [block.removeprefix("sh\n") for block in blocks if "openssl dgst" in block]
+    folder = tmp_path / "FOLDER"
+    for name, data in FILES.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    (tmp_path / "key.pub").write_text(signer().public_pem)
+    bundle = sign_manifest(hash_folder(folder), name="m", signer=signer())
+    (folder / "model.sig").write_bytes(bundle)
+    (tmp_path / "model.sig").write_bytes(bundle)
+
+    def by_hand() -> tuple[int, list[str]]:
+        done = subprocess.run(
+            ["sh", "-ec", commands], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
+        )
+        return done.returncode, done.stdout.split("\n")
+
+    assert by_hand() == (0, ["Verified OK", str(len(FILES)), str(len(FILES)), ""])
+    (folder / "sub-x").write_bytes(b"2")
+    assert by_hand()[0] != 0
 
 
 def test_the_hint_is_the_sha256_of_the_key_file(tmp_path: Path) -> None:

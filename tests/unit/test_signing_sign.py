@@ -153,6 +153,10 @@ def test_a_local_folder_verifies_with_its_signature_inside(tmp_path: Path) -> No
     assert verify_folder(bundle, tmp_path, trust(), at=NOW).valid
     (tmp_path / ".git" / "config").write_bytes(b"changed, and no part of the model")
     assert verify_folder(bundle, tmp_path, trust(), at=NOW).valid
+    (tmp_path / "other.sig").write_bytes(bundle)
+    assert verify_folder(bundle, tmp_path, trust(), at=NOW).unsigned == ("other.sig",)
+    assert verify_folder(bundle, tmp_path, trust(), at=NOW, left_out=frozenset({"other.sig"})).valid
+    (tmp_path / "other.sig").unlink()
     (tmp_path / "evil.pkl").write_bytes(b"")
     assert verify_folder(bundle, tmp_path, trust(), at=NOW).unsigned == ("evil.pkl",)
 
