@@ -17,6 +17,7 @@ from governance.devserver import (
     aql,
     builds,
     content,
+    download,
     huggingface,
     huggingface_upload,
     machinelearning,
@@ -55,6 +56,7 @@ def build_router() -> Router:
         machinelearning.add_routes,
         huggingface_upload.add_routes,
         huggingface.add_routes,
+        download.add_routes,
         content.add_routes,
     ):
         add_routes(router)

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from aiohttp import web
 
 from governance.devserver import access
-from governance.devserver.content import deliver
+from governance.devserver.download import deliver
 from governance.devserver.items import Item, iso
 from governance.devserver.paths import clean_path
 from governance.devserver.problems import Problem

@@ -20,7 +20,8 @@ from aiohttp import web
 from governance.devserver.app import build_app
 from governance.devserver.config import DevServerConfig, Origin, RepositorySpec, UserSpec
 from governance.devserver.faults import Faults
-from governance.devserver.items import Item
+from governance.devserver.huggingface import commit_of
+from governance.devserver.items import Item, iso
 from governance.devserver.platform import LOGGER, Platform
 from governance.devserver.repositories import config_of
 from governance.devserver.scans import Status
@@ -141,6 +142,14 @@ class DevServer:
         with store.receive() as incoming:
             incoming.write(data)
             return store.put_upload(repo, path, incoming, by=by, claimed={})
+
+    def add_model(self, repo: str, model: str, files: Mapping[str, bytes], *, revision: str = "main") -> str:
+        """Store a model (`org/name`) in a Hugging Face repository, also in a remote one, as if it had been fetched.
+        Returns the commit id of that revision."""
+        folder = f"models/{model}/{revision}_{iso(self._platform.now())}"
+        for path, data in files.items():
+            self.put(repo, f"{folder}/files/{path}", data)
+        return commit_of(self.item(repo, folder))
 
     def put_bytes_behind_the_scenes(
         self, repo: str, path: str, data: bytes, *, keep_checksums: bool = False
