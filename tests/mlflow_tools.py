@@ -106,6 +106,11 @@ class Home:
             parts.close()
 
 
+def bodies(rows: Sequence[Stored]) -> list[Any]:
+    """The bodies of entries, to look into."""
+    return [row.entry.body for row in rows]
+
+
 def make_home(
     path: Path,
     devserver: DevServer,

@@ -58,14 +58,12 @@ def stored(uri: str, tmp_path: Path) -> str:
 
 @pytest.mark.parametrize(
     "name",
-    ["../../escape.txt", "/etc/cron.d/x", "a/../../b", "C:/windows/x", "a\\..\\b", "a/./b", "x\x00y", "a//b"],
+    ["../../escape.txt", "//etc/cron.d/x", "a/../../b", "C:/windows/x", "a\\..\\b", "a/./b", "x\x00y", "a//b"],
 )
 def test_a_listing_with_a_hostile_name_writes_nothing(
     devserver: DevServer, stored: str, out: Path, name: str
 ) -> None:
-    devserver.faults.add(
-        Fault(method="GET", path="*/api/storage/*", query="*list*", times=None, rewrite=hostile_listing(name))
-    )
+    devserver.faults.add(hostile_listing(name))
     with pytest.raises(GovernedError):
         get_artifact_repository(stored).download_artifacts("folder", str(out))
     with pytest.raises(GovernedError):
@@ -110,7 +108,7 @@ def test_a_disk_that_fills_up_leaves_nothing(
     devserver: DevServer, home: Home, repo: str, stored: str, out: Path
 ) -> None:
     def full(place: Path) -> BinaryIO:
-        return FullDisk(place, "x")  # type: ignore[return-value]
+        return FullDisk(place, "x")
 
     parts = home.assembly()
     root = parse_uri(stored)

@@ -28,6 +28,7 @@ from tests.mlflow_tools import (
     Home,
     Malicious,
     TrackingServer,
+    bodies,
     environment,
     fitted_model,
     make_home,
@@ -354,8 +355,8 @@ def test_callers_without_login_are_recorded_as_claims(
     experiment = mlflow.get_experiment_by_name("callers").experiment_id
     url = f"{server.url}/api/2.0/mlflow-artifacts/artifacts/{experiment}/x/eve.txt"
     requests.put(url, data=b"x", auth=("eve", "made-up"), timeout=30).raise_for_status()
-    (row,) = home.entries(EntryKind.DECISION, subject=f"{REPO}/ml/{experiment}/x/eve.txt")
-    actor = row.entry.body["actor"]
+    (body,) = bodies(home.entries(EntryKind.DECISION, subject=f"{REPO}/ml/{experiment}/x/eve.txt"))
+    actor = body["actor"]
     assert (actor["name"], actor["authentication"]) == ("eve", None)
 
 

@@ -14,7 +14,15 @@ from mlflow.tracking import MlflowClient
 from governance.audit.entry import EntryKind
 from governance.devserver import DevServer
 from plugin.errors import BlockedModelError, QuarantinedModelError
-from tests.mlflow_tools import Home, TrackingServer, environment, fitted_model, make_home, tracking_server
+from tests.mlflow_tools import (
+    Home,
+    TrackingServer,
+    bodies,
+    environment,
+    fitted_model,
+    make_home,
+    tracking_server,
+)
 
 REPO = "servers-local"
 PASSWORD = "a long admin password"
@@ -77,7 +85,7 @@ def test_who_logged_in_is_on_record_as_authenticated(
 ) -> None:
     info, root = log(server)
     assert f"{root}/model.sig" in devserver.paths(REPO)
-    actors = [row.entry.body["actor"] for row in home.entries(EntryKind.DECISION, subject=f"{REPO}/{root}")]
+    actors = [body["actor"] for body in bodies(home.entries(EntryKind.DECISION, subject=f"{REPO}/{root}"))]
     assert {(actor["name"], actor["authentication"]) for actor in actors} == {("boss", "basic-auth")}
     mlflow.pyfunc.load_model(info.model_uri)
     properties = home.assembly().artifactory(devserver.host).properties(REPO, root)
@@ -111,9 +119,9 @@ def test_list_and_delete(server: TrackingServer, devserver: DevServer, home: Hom
     assert not any(stored.endswith(f"{path}") for stored in devserver.paths(REPO))
     kind = server.log.parent.name.rstrip("0123456789")
     (deleted,) = [
-        row.entry.body
-        for row in home.entries(EntryKind.DECISION, subject=f"{REPO}/{kind}/{path}")
-        if row.entry.body["action"] == "delete"
+        body
+        for body in bodies(home.entries(EntryKind.DECISION, subject=f"{REPO}/{kind}/{path}"))
+        if body["action"] == "delete"
     ]
     assert deleted["actor"]["name"] == "boss"
     assert deleted["actor"]["authentication"] == "basic-auth"

@@ -1,0 +1,77 @@
+"""What was seen passing, read back from the audit log."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from governance.audit.entry import EntryKind, OutcomeStatus, moved_documents, outcome_body
+from governance.audit.log import AuditLog
+from governance.audit.memory import MemoryStore
+from governance.errors import AuditBrokenError
+from governance.model.artifact import FileEntry, parse_relative_path
+from governance.model.digest import Sha256
+from plugin.ledger import uploaded
+
+REF = "repo/1/models/m/artifacts"
+
+
+@pytest.fixture
+def log() -> AuditLog:
+    return AuditLog(MemoryStore(), now=lambda: datetime(2026, 1, 1, tzinfo=UTC), instance="test")
+
+
+def entry(path: str, digit: str) -> FileEntry:
+    return FileEntry(path=parse_relative_path(path), sha256=Sha256(digit * 64), size=1)
+
+
+def append(
+    log: AuditLog, action: str, *moved: FileEntry, status: OutcomeStatus = OutcomeStatus.DONE, ref: str = REF
+) -> None:
+    body = outcome_body(decision="d", action=action, status=status, moved=moved)
+    log.append(EntryKind.OUTCOME, body, subject=ref, correlation="c", evidence=moved_documents(moved))
+
+
+def seen(log: AuditLog) -> dict[str, Any]:
+    return {str(found.path): found.sha256[0] if found.sha256 else None for found in uploaded(log, REF)}
+
+
+def test_the_last_upload_of_a_path_counts(log: AuditLog) -> None:
+    append(log, "upload", entry("a", "1"), entry("b", "1"))
+    append(log, "upload", entry("a", "2"))
+    append(log, "load", entry("a", "3"))
+    append(log, "upload", entry("a", "4"), ref="repo/other")
+    assert seen(log) == {"a": "2", "b": "1"}
+
+
+def test_deleted_files_are_gone_until_they_come_again(log: AuditLog) -> None:
+    append(log, "upload", entry("a", "1"), entry("b", "1"))
+    append(log, "delete", entry("a", "1"))
+    assert seen(log) == {"b": "1"}
+    append(log, "upload", entry("a", "2"))
+    assert seen(log) == {"a": "2", "b": "1"}
+
+
+def test_files_of_an_upload_that_failed_later_count_and_refused_ones_do_not(log: AuditLog) -> None:
+    append(log, "upload", entry("a", "1"), status=OutcomeStatus.FAILED)
+    append(log, "upload", status=OutcomeStatus.REFUSED)
+    assert seen(log) == {"a": "1"}
+
+
+def test_somebody_elses_signature_is_no_file(log: AuditLog) -> None:
+    append(log, "upload", entry("model.sig", "1"), entry("a", "1"))
+    assert seen(log) == {"a": "1"}
+
+
+def test_nothing_was_seen(log: AuditLog) -> None:
+    assert seen(log) == {}
+
+
+def test_a_list_that_is_not_kept_any_more_is_an_error(log: AuditLog) -> None:
+    moved = (entry("a", "1"), entry("b", "1"))
+    body = outcome_body(decision="d", action="upload", status=OutcomeStatus.DONE, moved=moved)
+    log.append(EntryKind.OUTCOME, body, subject=REF, correlation="c")
+    with pytest.raises(AuditBrokenError):
+        uploaded(log, REF)
