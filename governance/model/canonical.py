@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import orjson
@@ -31,7 +31,7 @@ class CanonicalError(ValueError):
 
 def canonical_bytes(value: Json) -> bytes:
     """The one byte string of `value` (UTF-8, no final newline). Raises `CanonicalError` outside the subset."""
-    if not _is_plain(value, 0):
+    if not _are_plain((value,), 0):
         _check(value, "$", 0)
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS, default=_plain)
 
@@ -82,26 +82,32 @@ def _plain(value: object) -> object:
     raise CanonicalError(f"a {type(value).__name__} is not JSON")
 
 
-def _is_plain(value: Any, depth: int) -> bool:
+def _are_plain(members: Iterable[Any], depth: int) -> bool:
     """A quick look that lets nearly all documents pass. What it does not know is for `_check` to judge and name."""
-    kind = type(value)
-    if kind is str:
-        return bool(value.isascii())
-    if kind is int:
-        return bool(-_MAX_INT <= value <= _MAX_INT)
-    if kind is dict:
-        for key, member in value.items():
-            if (
-                type(key) is not str
-                or not key.isascii()
-                or depth > _MAX_DEPTH
-                or not _is_plain(member, depth + 1)
-            ):
-                return False
-        return True
-    if kind is list or kind is tuple:
-        return depth <= _MAX_DEPTH and all(_is_plain(member, depth + 1) for member in value)
-    return value is None or kind is bool
+    for member in members:
+        kind = type(member)
+        if kind is str:
+            is_plain = member.isascii()
+        elif kind is int:
+            is_plain = -_MAX_INT <= member <= _MAX_INT
+        elif kind is dict:
+            is_plain = (
+                depth < _MAX_DEPTH and _has_ascii_keys(member) and _are_plain(member.values(), depth + 1)
+            )
+        elif kind is list or kind is tuple:
+            is_plain = depth < _MAX_DEPTH and _are_plain(member, depth + 1)
+        else:
+            is_plain = member is None or kind is bool
+        if not is_plain:
+            return False
+    return True
+
+
+def _has_ascii_keys(value: dict[Any, Any]) -> bool:
+    try:
+        return "".join(value).isascii()
+    except TypeError:
+        return False
 
 
 def _check(value: object, path: str, depth: int) -> None:
