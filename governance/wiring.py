@@ -6,6 +6,7 @@ part that needs them is first asked for. Does not: decide, move or record anythi
 
 from __future__ import annotations
 
+import os
 import platform
 import threading
 from collections.abc import Callable
@@ -155,7 +156,9 @@ class Assembly:
     def signer(self) -> Signer | None:
         """The signing key, or None where none is configured. Raises `KeyFileError`."""
         location = self.settings.key_location
-        return load_signer(location, self.settings.passphrase()) if location else None
+        if location is None:
+            return None
+        return load_signer(location, self.settings.passphrase(), environment=os.environ)
 
     @cached_property
     def trust(self) -> TrustStore:

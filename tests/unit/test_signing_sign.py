@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,10 +17,24 @@ from governance.signing.hashing import hash_folder
 from governance.signing.keys import LocalSigner
 from governance.signing.manifest import Manifest
 from governance.signing.publickey import Algorithm
+from governance.signing.reason import Reason
 from governance.signing.sign import attribution, plan_resigning, sign_manifest
+from governance.signing.statement import MAX_RESOURCES
 from governance.signing.trust import Revocation, TrustStore
 from governance.signing.verify import verify_bundle, verify_folder
-from tests.unit.signing_kit import FILES, NOW, manifest_of, opened, payload_of, signer, trust, trusted
+from tests.unit.signing_kit import (
+    FILES,
+    NOW,
+    manifest_of,
+    opened,
+    payload_of,
+    seal,
+    signed,
+    signer,
+    statement_of,
+    trust,
+    trusted,
+)
 
 DAY = timedelta(days=1)
 
@@ -179,6 +194,31 @@ def test_a_lone_file_is_signed_as_a_folder_of_one(tmp_path: Path) -> None:
     assert verify_folder(bundle, tmp_path / "model.pkl", trust(), at=NOW).valid
     (tmp_path / "model.pkl").rename(tmp_path / "renamed.pkl")
     assert not verify_folder(bundle, tmp_path / "renamed.pkl", trust(), at=NOW).valid
+
+
+def test_a_hash_whose_package_is_missing_is_a_reason_and_not_an_error(tmp_path: Path) -> None:
+    write(tmp_path, FILES)
+    document = statement_of()
+    document["predicate"]["serialization"]["hash_type"] = "blake3"
+    for row in document["predicate"]["resources"]:
+        row["algorithm"] = "blake3"
+    report = verify_folder(signed(seal(document)), tmp_path, trust(), at=NOW)
+    # With the package the digests are compared, and are not BLAKE3's.
+    assert report.reason in {Reason.HASH, Reason.FILES}
+    assert (
+        verify_bundle(signed(seal(document)), manifest_of(), trust(), at=NOW).reason is Reason.NOT_COMPARABLE
+    )
+
+
+def test_a_manifest_has_a_limit() -> None:
+    entry = manifest_of().entries[0]
+    many = Manifest(
+        tuple(replace(entry, name=parse_relative_path(str(number))) for number in range(MAX_RESOURCES + 1))
+    )
+    with pytest.raises(ValueError, match="allowed in one signature"):
+        sign_manifest(many, name="m", signer=signer())
+    with pytest.raises(ValueError, match="twice"):
+        Manifest((entry, entry))
 
 
 def test_both_base64_alphabets_are_read() -> None:

@@ -16,7 +16,7 @@ from governance.signing import keyring
 from governance.signing.keys import LocalSigner, load_signer
 from governance.signing.publickey import parse_public_key
 from governance.signing.roots import PAYLOAD_TYPE, accept_next, open_signed_trust, sign_trust
-from governance.signing.sign import sign_manifest
+from governance.signing.sign import sign_manifest, sign_payload
 from governance.signing.trust import Revocation, Role, TrustStore, verifier_id
 from governance.signing.trustfile import Roots, TrustDocument, parse_trust, render_trust
 from governance.signing.verify import verify_bundle
@@ -259,6 +259,22 @@ def test_the_life_of_a_key(tmp_path: Path) -> None:
     assert verify_bundle(new_bundle, manifest_of(), loaded, at=NOW).reason == "key-compromised"
     with pytest.raises(KeyFileError, match="already"):
         keyring.revoke(loaded, second.key_id, why=Revocation.SUPERSEDED, at=NOW)
+
+
+def test_a_trust_file_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(KeyFileError, match="cannot be written"):
+        keyring.save_trust(tmp_path / "file" / "trust.json", rich())
+
+
+def test_what_is_no_signed_trust_file_is_refused() -> None:
+    unsigned = render_trust(TrustDocument(store=rich(), roots=None))
+    made = sign_payload(unsigned, signers=[signer()], payload_type=PAYLOAD_TYPE)
+    envelope = json.dumps(json.loads(made)["dsseEnvelope"]).encode()
+    with pytest.raises(KeyFileError, match="says that nobody signed it"):
+        open_signed_trust(envelope)
+    with pytest.raises(KeyFileError, match="bytes"):
+        open_signed_trust(b" " * ((2 << 20) + 1))
 
 
 def test_keys_are_named_by_enough_of_their_id() -> None:
