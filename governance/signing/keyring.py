@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -180,7 +181,8 @@ def replace_file(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         waiting.replace(path)
     except OSError as error:
-        waiting.unlink(missing_ok=True)
+        with suppress(OSError):
+            waiting.unlink()
         raise KeyFileError(f"`{path}` cannot be written: {error.strerror}") from error
 
 
