@@ -397,3 +397,10 @@ def _model_in(annotation: Any) -> Any:
 def kinds() -> Sequence[str]:
     """The kinds of document."""
     return tuple(KINDS)
+
+
+def json_schema(kind: str) -> dict[str, Any]:
+    """The JSON Schema (2020-12) of a kind of document, conditions included. Raises `KeyError` for no kind."""
+    from governance.policy.schemagen import schema_of  # it reads the shapes above
+
+    return schema_of(kind, KINDS[kind])

@@ -1,0 +1,166 @@
+"""JSON Schema of the documents, for editors: pydantic's for the shapes, and conditions from the fact catalogue.
+
+What a schema cannot say (that a list exists, that a message names a known fact) is left to the loader.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel
+
+from governance.model.facts import CATALOGUE, FactSpec, FactType
+from governance.policy.condition import MEMBER
+from governance.policy.literals import SEVERITIES
+from governance.policy.operators import OPERATORS, Operator
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+BASE = "https://mlgov.dev/schema/v1/"
+
+Tree = dict[str, Any]
+
+_SET_TYPES = frozenset({FactType.STRINGS, FactType.COLLECTION})
+_LIST: Tree = {
+    "type": "object",
+    "properties": {"list": {"type": "string", "description": "name of a list of the policy set"}},
+    "required": ["list"],
+    "additionalProperties": False,
+}
+
+
+def schema_of(
+    kind: str, shape: type[BaseModel], catalogue: Mapping[str, FactSpec] = CATALOGUE
+) -> dict[str, Any]:
+    """The schema of one kind. Conditions stand in `$defs`, once for each scope."""
+    schema = shape.model_json_schema(by_alias=True)
+    definitions = schema.setdefault("$defs", {})
+    rule = definitions.get("RuleShape")
+    if rule is not None:
+        definitions |= _condition_definitions(catalogue)
+        rule["properties"]["when"] = {"$ref": "#/$defs/Condition"}
+        rule["anyOf"] = [{"required": ["when"]}, {"required": ["condition"]}]
+    if kind == "PolicyTest":
+        facts = _fixture(catalogue)
+        definitions["Fixture"] = facts
+        definitions["TestSpecShape"]["properties"]["fixtures"]["additionalProperties"] = {
+            "$ref": "#/$defs/Fixture"
+        }
+        definitions["CaseShape"]["properties"]["set"] = {"$ref": "#/$defs/Fixture"}
+    return {"$schema": DIALECT, "$id": f"{BASE}{kind}.json", **schema, "title": f"mlgov/v1 {kind}"}
+
+
+def _condition_definitions(catalogue: Mapping[str, FactSpec]) -> Tree:
+    """One condition for each scope. What compares facts of the artifact is the same in all of them."""
+    roots = list(catalogue.values())
+    text = FactSpec(name=MEMBER, type=FactType.STRING, source="", meaning="the text itself")
+    definitions: Tree = {
+        "OnFacts": {"anyOf": [*_quantifiers(roots), *_comparisons(roots)]},
+        "Condition": _condition("Condition", []),
+        "ConditionOnText": _condition("ConditionOnText", [text]),
+    }
+    for spec in roots:
+        if spec.type is FactType.COLLECTION:
+            definitions[_scope(spec)] = _condition(_scope(spec), spec.fields)
+    return definitions
+
+
+def _scope(spec: FactSpec) -> str:
+    return f"ConditionOn{spec.name.title().replace('.', '').replace('_', '')}"
+
+
+def _condition(scope: str, fields: Sequence[FactSpec]) -> Tree:
+    this = {"$ref": f"#/$defs/{scope}"}
+    several = {"type": "array", "items": this, "minItems": 1}
+    return {
+        "description": "a condition: `all`, `any`, `not`, `some` or `every` with `where`, or `fact` with operators",
+        "anyOf": [
+            _object({"all": several}, ["all"]),
+            _object({"any": several}, ["any"]),
+            _object({"not": this}, ["not"]),
+            *_quantifiers(fields),
+            *_comparisons(fields, of_item=True),
+            {"$ref": "#/$defs/OnFacts"},
+        ],
+    }
+
+
+def _quantifiers(sets: Iterable[FactSpec]) -> Iterable[Tree]:
+    texts = sorted(spec.name for spec in sets if spec.type is FactType.STRINGS)
+    scopes = [(_scope(spec), [spec.name]) for spec in sets if spec.type is FactType.COLLECTION]
+    of_texts = [("ConditionOnText", texts)] if texts else []
+    for scope, names in (*scopes, *of_texts):
+        for word in ("some", "every"):
+            yield _object({word: {"enum": names}, "where": {"$ref": f"#/$defs/{scope}"}}, [word, "where"])
+
+
+def _comparisons(facts: Iterable[FactSpec], *, of_item: bool = False) -> Iterable[Tree]:
+    """One alternative for each type, and one for each fact with closed values."""
+    by_type: dict[FactType, list[str]] = {}
+    for spec in facts:
+        if spec.values:
+            yield _comparison({"const": spec.name, "description": spec.meaning}, spec)
+        elif spec.name != "property.*":
+            by_type.setdefault(spec.type, []).append(spec.name)
+    for kind, names in by_type.items():
+        yield _comparison({"enum": sorted(names)}, FactSpec(name="", type=kind, source="", meaning=""))
+    if of_item:
+        return
+    yield _comparison(
+        {"type": "string", "pattern": r"^property\..+$"},
+        FactSpec(name="", type=FactType.STRING, source="", meaning=""),
+    )
+
+
+def _comparison(name: Tree, spec: FactSpec) -> Tree:
+    literal = _literal(spec)
+    plain: Tree = {}
+    matches: Tree = {}
+    for row in OPERATORS.values():
+        if spec.type in row.types:
+            (matches if row.group else plain)[row.name] = _operand(row, literal)
+    if matches:
+        plain["matches"] = _object(matches, []) | {"minProperties": 1}
+    return _object({"fact": name, **plain}, ["fact"]) | {"minProperties": 2}
+
+
+def _operand(row: Operator, literal: Tree) -> Tree:
+    if row.name == "exists":
+        return {"type": "boolean", "description": row.meaning}
+    if row.many:
+        listed = {"type": "array", "items": literal, "minItems": 1}
+        return {"anyOf": [listed, _LIST], "description": row.meaning}
+    if row.group:
+        return {"type": "string", "minLength": 1, "description": row.meaning}
+    return literal | {"description": row.meaning}
+
+
+def _literal(spec: FactSpec) -> Tree:
+    if spec.values:
+        return {"enum": list(spec.values)}
+    plain: dict[FactType, Tree] = {
+        FactType.BOOLEAN: {"type": "boolean"},
+        FactType.INTEGER: {"type": "integer"},
+        FactType.SCORE: {"type": "number"},
+        FactType.DURATION: {"type": "string", "pattern": r"^\d{1,9}[smhdw]$"},
+        FactType.SEVERITY: {"enum": list(SEVERITIES)},
+    }
+    return plain.get(spec.type, {"type": "string", "minLength": 1})
+
+
+def _fixture(catalogue: Mapping[str, FactSpec]) -> Tree:
+    """Facts of a fixture: any value the type takes, null for absent, `{unknown: why}`."""
+    return {
+        "type": "object",
+        "properties": {
+            name: {"description": f"{spec.meaning} ({spec.type.value})"}
+            for name, spec in sorted(catalogue.items())
+            if name != "property.*"
+        },
+        "patternProperties": {r"^property\..+$": {}},
+        "additionalProperties": False,
+    }
+
+
+def _object(properties: Tree, required: list[str]) -> Tree:
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
