@@ -1,7 +1,8 @@
 """What a verdict becomes while a source of facts cannot be reached. Pure: the caller looks for the earlier verdict.
 
 1. Nothing changes where every source answered, or where the verdict lets the request pass anyhow.
-2. Nothing is overruled that is known: a rule that objects on facts, not for want of them, stands.
+2. Nothing is overruled that is known: a rule that objects on facts, not for want of them, stands, and so does a
+   default that no allow rule could have opened.
 3. Else the set's rule for the environment counts: refuse, or let an earlier verdict on the same question stand up to an
    age. Either way the verdict says that it is degraded, and why.
 """
@@ -26,15 +27,25 @@ class Earlier:
 
 def is_degraded_refusal(verdict: Verdict, unreachable: tuple[str, ...]) -> bool:
     """Whether the verdict refuses for no other reason than that somebody gave no answer (1 and 2)."""
-    if not unreachable or verdict.decision < Effect.QUARANTINE:
-        return False
-    return not any(
-        result.fired
-        and result.truth is Truth.TRUE
+    refusing = [name for name, decision in verdict.by_policy if decision >= Effect.QUARANTINE]
+    return bool(unreachable and refusing) and not any(_has_known_ground(verdict, name) for name in refusing)
+
+
+def _has_known_ground(verdict: Verdict, policy: str) -> bool:
+    """Whether a policy refuses on what is known: a rule that objects on facts, or a default that refuses although no
+    allow rule waits for a fact."""
+    rules = [result for result in verdict.rules if result.rule.partition("/")[0] == policy]
+    objecting = [
+        result
+        for result in rules
+        if result.fired
         and result.effect >= Effect.QUARANTINE
         and result.waiver is None
-        for result in verdict.rules
-    )
+        and result.grace is None
+    ]
+    if objecting:
+        return any(result.truth is Truth.TRUE for result in objecting)
+    return not any(result.effect is Effect.ALLOW and result.truth is Truth.UNKNOWN for result in rules)
 
 
 def in_outage(
