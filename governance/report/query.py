@@ -6,7 +6,7 @@ them, also where the list is cut. Does not: judge anything again, or hide an ent
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -169,11 +169,12 @@ def build_report(
     most: int = 2_000,
     vkey: str | None = None,
     command: str | None = None,
+    roots: Mapping[int, bytes] | None = None,
 ) -> Report:
     """Verify the log, and tell what happened from `since` up to `until`.
 
     `subject` narrows it to one artifact (`repository/path`). `command` is the line that checks an exported copy offline,
-    to be printed with the statement of integrity.
+    to be printed with the statement of integrity. `roots` are roots remembered from elsewhere, by tree size.
     """
     entries = Entries(log, since, None if until is None else utc_text(until), subject)
     decisions: dict[str, DecisionRow] = {}
@@ -198,7 +199,7 @@ def build_report(
         since=None if since is None else utc_text(since),
         until=entries.until,
         subject=subject,
-        verification=log.verify(),
+        verification=log.verify(roots),
         checkpoint=log.checkpoint(),
         vkey=vkey,
         command=command,

@@ -90,6 +90,29 @@ def test_the_first_bad_entry_is_named(
     log.close()
 
 
+@pytest.mark.parametrize(
+    ("start", "stop"), [(0, 0), (0, 700), (1, 2), (255, 257), (256, 512), (300, 699), (512, 700), (700, 700)]
+)
+def test_a_range_is_checked_against_the_tree_alone(tmp_path: Path, start: int, stop: int) -> None:
+    log = open_log(tmp_path / "a.sqlite")
+    fill(log, 699)
+    good = log.verify_range(start, stop)
+    assert good.problems == ()
+    assert good.size == stop
+    with pytest.raises(ValueError, match="no entries"):
+        log.verify_range(start, 701)
+    log.close()
+    data = b"{}"
+    tamper(
+        tmp_path / "a.sqlite",
+        "UPDATE entry SET data = ?, leaf = ? WHERE seq = 400",
+        values=(data, leaf_hash(data)),
+    )
+    log = open_log(tmp_path / "a.sqlite")
+    assert log.verify_range(start, stop).is_good is not (start <= 400 < stop)
+    log.close()
+
+
 def test_an_entry_and_its_hash_changed_together_show_in_the_root(path: Path) -> None:
     connection = sqlite3.connect(path)
     data = changed(connection.execute("SELECT data FROM entry WHERE seq = 4").fetchone()[0])
