@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Verify, read and export the audit log.")
 
-_MOST_NOTES = 20
+_MOST_SHOWN = 20
 
 
 @app.command("verify")
@@ -38,11 +38,12 @@ def verify(
             "problems": [{"index": each.index, "what": each.what} for each in result.problems],
             "notes": [{"index": each.index, "what": each.what} for each in result.notes],
         })  # fmt: skip
-    for note in result.notes[:_MOST_NOTES]:
-        err().print(sign(Mark.WARN), styled(str(note)))
-    for problem in result.problems[:_MOST_NOTES]:
+    for problem in result.problems[:_MOST_SHOWN]:
         err().print(sign(Mark.FAIL), styled(str(problem)))
     result.require_good()
+    if result.notes and not as_json:
+        more = f" (and {len(result.notes) - 1} more; `--json` lists them)" if len(result.notes) > 1 else ""
+        err().print(sign(Mark.WARN), styled(f"no break, but odd: {result.notes[0]}{more}"))
     if not as_json:
         out().print(sign(Mark.OK), f"the audit log proves itself: {result.size} entries")
         print_pairs({"  tree root": result.root.hex()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,8 +10,6 @@ from types import FrameType
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
-
-from governance.cli.output import styled
 
 if TYPE_CHECKING:
     from governance.cli.stage.stage import Stage
@@ -93,8 +92,10 @@ def _wait(tell: Narrator, stage: Stage) -> None:
     path.touch(mode=0o600)
     path.write_text(f"{lines}\n", encoding="utf-8")
     tell.note(f"{lines}\n\n(or: source '{path}')")
-    tell.console.print(styled(f"MLflow's pages: {stage.tracking_url}"))
-    signal.pause()
+    tell.done(f"MLflow's pages: {stage.tracking_url}")
+    # The way to end this, and no interruption of anything.
+    with contextlib.suppress(KeyboardInterrupt):
+        signal.pause()
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:

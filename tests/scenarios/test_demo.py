@@ -7,12 +7,15 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import requests
 
-from tests.scenarios.cli import clean
+from tests.scenarios.cli import Done, clean, run_cli
 
 DEMO = [sys.executable, "-m", "governance.cli.main", "demo", "--folder"]
 SECONDS = 280
@@ -33,16 +36,48 @@ def processes_of(folder: Path) -> list[str]:
     return found
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """One whole run: its folder, what was printed, its exit code, and what was seen while its servers stayed up."""
+
+    folder: Path
+    text: str
+    code: int
+    doctor: Done
+    pages: int
+
+
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """One whole run: the folder, and what was printed."""
+def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
     folder = tmp_path_factory.mktemp("demo") / "story"
-    done = subprocess.run(
-        [*DEMO, str(folder)], capture_output=True, text=True, env=clean(MLGOV_ENVIRONMENT="staging"),
-        timeout=SECONDS, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder, done.stdout
+    command = [*DEMO, str(folder), "--keep-running"]
+    # Settings of the caller's own must not get in.
+    environment = clean(MLGOV_ENVIRONMENT="staging", MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+    ) as process:
+        assert process.stdout is not None
+        timer = threading.Timer(SECONDS, process.kill)
+        timer.daemon = True
+        timer.start()
+        text = ""
+        while "MLflow's pages:" not in text:
+            line = process.stdout.readline()
+            assert line, text
+            text += line
+        variables = {
+            name.removeprefix("export "): value.strip("'")
+            for name, _, value in (
+                line.partition("=") for line in (folder / "env.sh").read_text().splitlines()
+            )
+        }
+        doctor = run_cli("doctor", "models-local", variables=variables)
+        pages = requests.get(variables["MLFLOW_TRACKING_URI"], timeout=30).status_code
+        process.send_signal(signal.SIGINT)
+        text += process.stdout.read()
+        code = process.wait(timeout=60)
+        timer.cancel()
+    return Told(folder=folder, text=text, code=code, doctor=doctor, pages=pages)
 
 
 @pytest.mark.parametrize(
@@ -64,16 +99,23 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
         "report/report.html",
     ],
 )
-def test_the_story_is_told(told: tuple[Path, str], says: str) -> None:
-    assert says in told[1]
+def test_the_story_is_told(told: Told, says: str) -> None:
+    assert says in told.text
 
 
-def test_no_process_is_left(told: tuple[Path, str]) -> None:
-    assert processes_of(told[0]) == []
+def test_the_servers_stay_up_until_interrupted(told: Told) -> None:
+    assert told.pages == 200
+    assert told.doctor.code == 0, told.doctor.out
+    assert "runs the governance app" in told.doctor.out
+    assert told.code == 0, told.text
 
 
-def test_everything_lies_in_the_folder(told: tuple[Path, str]) -> None:
-    folder = told[0]
+def test_no_process_is_left(told: Told) -> None:
+    assert processes_of(told.folder) == []
+
+
+def test_everything_lies_in_the_folder(told: Told) -> None:
+    folder = told.folder
     assert {path.name for path in folder.iterdir()} >= {
         "artifactory",
         "home",
@@ -86,8 +128,8 @@ def test_everything_lies_in_the_folder(told: tuple[Path, str]) -> None:
     assert sorted(path.name for path in folder.parent.iterdir()) == ["story"]
 
 
-def test_the_exported_log_proves_itself_without_us(told: tuple[Path, str]) -> None:
-    export = told[0] / "audit-export"
+def test_the_exported_log_proves_itself_without_us(told: Told) -> None:
+    export = told.folder / "audit-export"
     done = subprocess.run(
         [sys.executable, "-I", "-S", str(export / "verify_log.py"), str(export)],
         capture_output=True,
@@ -97,17 +139,17 @@ def test_the_exported_log_proves_itself_without_us(told: tuple[Path, str]) -> No
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_report_counts_what_was_told(told: tuple[Path, str]) -> None:
-    lines = [json.loads(line) for line in (told[0] / "report" / "report.jsonl").read_text().splitlines()]
+def test_the_report_counts_what_was_told(told: Told) -> None:
+    lines = [json.loads(line) for line in (told.folder / "report" / "report.jsonl").read_text().splitlines()]
     text = json.dumps(lines)
     assert "would_block" in text
     assert "quarantine" in text
-    html = (told[0] / "report" / "report.html").read_text()
+    html = (told.folder / "report" / "report.html").read_text()
     assert "would have been blocked" in html
 
 
-def test_no_secret_is_in_logs_or_reports(told: tuple[Path, str]) -> None:
-    folder, printed = told
+def test_no_secret_is_in_logs_or_reports(told: Told) -> None:
+    folder, printed = told.folder, told.text
     passphrase = (folder / "home" / "passphrase").read_text()
     texts = [printed, *(path.read_text(errors="replace") for path in folder.glob("logs/*"))]
     texts += [path.read_text(errors="replace") for path in folder.glob("report/*")]
