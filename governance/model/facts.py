@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TypeAlias
+from urllib.parse import quote, unquote
 
 from governance.model.canonical import Json, canonical_digest
 from governance.model.digest import Sha256
@@ -131,7 +132,7 @@ class Facts:
             origin = self.origins.get(name)
             if origin is not None:
                 row |= {"source": origin.source, "at": origin.observed_at}
-            document[name] = row
+            document[_written_name(name)] = row
         return document
 
     def digest(self) -> Sha256:
@@ -152,6 +153,7 @@ def facts_from_json(document: Mapping[str, Json]) -> Facts:
     for name, row in document.items():
         if not isinstance(row, Mapping):
             raise ValueError(f"fact `{name}` is not an object")  # noqa: TRY004 - malformed data, not a caller's type
+        name = _read_name(name)  # noqa: PLW2901 - the name as it was before it was written
         values[name] = _value_from_json(row)
         source, at = row.get("source"), row.get("at")
         if isinstance(source, str) and isinstance(at, str):
@@ -161,23 +163,48 @@ def facts_from_json(document: Mapping[str, Json]) -> Facts:
 
 def _value_to_json(value: FactValue) -> dict[str, Json]:
     if isinstance(value, Unknown):
-        return {"unknown": value.reason}
+        return {"unknown": _written(value.reason)}
     if isinstance(value, Collection):
         rows: dict[str, Json] = {
-            "items": [{key: _member_to_json(member) for key, member in item.items()} for item in value.items],
+            "items": [
+                {_written_name(key): _member_to_json(member) for key, member in item.items()}
+                for item in value.items
+            ],
         }
-        return rows if value.missing is None else rows | {"missing": value.missing}
+        return rows if value.missing is None else rows | {"missing": _written(value.missing)}
     return {"value": _member_to_json(value)}
 
 
 def _member_to_json(value: ItemValue) -> Json:
     if isinstance(value, Unknown):
-        return {"unknown": value.reason}
-    if isinstance(value, float):
+        return {"unknown": _written(value.reason)}
+    if isinstance(value, str):
+        return _written(value)
+    if isinstance(value, float) or (isinstance(value, int) and abs(value) > _MAX_INT):
         return {"decimal": repr(value)}
-    if isinstance(value, tuple):
-        return list(value)
-    return value
+    return [_written(one) for one in value] if isinstance(value, tuple) else value
+
+
+_MAX_INT = 2**53 - 1  # see `governance.model.canonical`
+
+
+def _written(text: str) -> str:
+    """Text without lone surrogates, which JSON from a server may hold and canonical JSON may not: they must not keep a
+    decision off the record."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _written_name(name: str) -> str:
+    """A name as a key of canonical JSON, which is ASCII. Anyone who may annotate an artifact may call a property as he
+    likes; that must not keep a decision off the record either."""
+    return name if name.isascii() and "%" not in name else quote(name, safe=_NAME_SIGNS, errors="replace")
+
+
+def _read_name(name: str) -> str:
+    return unquote(name) if "%" in name else name
+
+
+_NAME_SIGNS = "".join(chr(code) for code in range(32, 127) if chr(code) != "%")
 
 
 def _value_from_json(row: Mapping[str, Json]) -> FactValue:
@@ -196,13 +223,14 @@ def _value_from_json(row: Mapping[str, Json]) -> FactValue:
 def _item_from_json(item: Json) -> Item:
     if not isinstance(item, Mapping):
         raise ValueError("an item that is not an object")  # noqa: TRY004 - malformed data, not a caller's type
-    return {key: _member_from_json(member) for key, member in item.items()}
+    return {_read_name(key): _member_from_json(member) for key, member in item.items()}
 
 
 def _member_from_json(value: Json) -> ItemValue:
     if isinstance(value, Mapping):
         if "decimal" in value:
-            return float(str(value["decimal"]))
+            text = str(value["decimal"])
+            return int(text) if text.lstrip("-").isdigit() else float(text)
         if "unknown" in value:
             return Unknown(str(value["unknown"]))
         raise ValueError("an object that is neither decimal nor unknown")
