@@ -109,10 +109,10 @@ def new_buffer() -> Buffer:
 def list_files(path: Path, *, left_out: frozenset[str] = IGNORED_NAMES) -> list[LocalFile]:
     """Every regular file below `path`, largest first. Raises `UnsafePathError`, `TransferError`."""
     try:
+        if path.is_symlink() and path.is_file():
+            raise _link(path.name)
         if path.is_file():
-            found = [
-                LocalFile(parse_relative_path(path.name), os.fspath(path.resolve()), path.stat().st_size)
-            ]
+            found = [LocalFile(parse_relative_path(path.name), os.fspath(path), path.stat().st_size)]
         else:
             found = list(_walk(os.fspath(path), "", left_out))
     except OSError as error:

@@ -4,11 +4,13 @@ Promises: a trust file is replaced whole or not at all; one that others may writ
 replaced by an older one or by one that nobody signed. Does not: ask anybody for a passphrase.
 
 Beside a signed trust file lies `<name>.seen`: the version, digest and root keys last accepted. It is what makes a
-rollback visible, so it belongs on the machine that verifies.
+rollback visible, so it belongs on the machine that verifies. A process that may not write there goes on with what it
+last could, and says so in the log.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 from collections.abc import Sequence
@@ -46,7 +48,11 @@ def load_trust(path: Path, *, must_be_signed: bool = False) -> TrustStore:
     if seen is not None:
         found = _check_seen(found, data, seen)
     if seen is None or seen[0] != found.version:
-        _remember(path, found)
+        try:
+            _remember(path, found)
+        except KeyFileError as error:
+            # Where only an administrator may write, `install_trust` by the administrator remembers.
+            _LOG.warning("a rollback of the trust file will not be noticed: %s", error.message)
     return found.document.store
 
 
@@ -211,6 +217,8 @@ def _is_envelope(data: bytes) -> bool:
     except SignatureError as error:
         raise KeyFileError(error.message, hint="See `docs/signatures.md`.") from error
 
+
+_LOG = logging.getLogger(__name__)
 
 _Seen = tuple[int, str, Roots]
 

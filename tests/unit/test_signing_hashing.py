@@ -19,10 +19,11 @@ from tests.unit.signing_kit import FILES, manifest_of
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
+    root = tmp_path / "model"
     for name, data in FILES.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes(data)
-    return tmp_path
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(data)
+    return root
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
@@ -75,6 +76,14 @@ def test_links_pipes_and_odd_names_are_refused(folder: Path, spoil: Callable[[Pa
     spoil(folder)
     with pytest.raises(UnsafePathError):
         hash_folder(folder)
+
+
+def test_a_lone_file_that_is_a_link_is_refused_and_a_link_to_the_whole_folder_is_not(folder: Path) -> None:
+    (folder.parent / "current").symlink_to(folder)
+    assert hash_folder(folder.parent / "current") == manifest_of()
+    (folder.parent / "latest").symlink_to(folder / "MLmodel")
+    with pytest.raises(UnsafePathError, match="symbolic link"):
+        hash_folder(folder.parent / "latest")
 
 
 def test_a_folder_that_is_not_there_and_a_file_that_cannot_be_read(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -195,6 +196,16 @@ def test_installed_trust_remembers_and_refuses_to_go_back(tmp_path: Path) -> Non
     path.write_bytes(files[1])
     with pytest.raises(KeyFileError, match="version 3 was seen before"):
         keyring.load_trust(path)
+
+
+def test_trust_is_read_where_nothing_may_be_written_and_the_log_says_what_that_costs(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "trust.json"
+    path.write_bytes(sign_trust(version(1), by("r1", "r2")))
+    (tmp_path / f".{path.name}.seen.{os.getpid()}").mkdir()  # what cannot be written, also for root
+    assert keyring.load_trust(path).version == 1
+    assert "rollback" in caplog.text
 
 
 def test_a_bad_update_leaves_the_file_as_it_was(tmp_path: Path) -> None:
