@@ -124,10 +124,7 @@ class AuditLog:
             body = self._pseudonyms.apply(body)
         documents = tuple(_named(document) for document in evidence)
         if len(self._unconfirmed) >= self._doubt_bound:
-            raise AuditUnavailableError(
-                f"the audit log has not confirmed {len(self._unconfirmed)} entries",
-                hint="Mend the store under the audit log; nothing is let through until then.",
-            )
+            self._settle_doubts()
         before = self._take_unconfirmed() if self._unconfirmed else []
         try:
             draft = self._draft(
@@ -254,6 +251,20 @@ class AuditLog:
                 )
             )
         return taken
+
+    def _settle_doubts(self) -> None:
+        """So much is in doubt that nothing new is begun before the old is written."""
+        pending = self._take_unconfirmed()
+        try:
+            self._store.append(pending)
+        except BaseException as error:
+            self._put_back(pending)
+            if isinstance(error, AuditUnavailableError):
+                raise AuditUnavailableError(
+                    f"the audit log has not confirmed {len(pending)} entries, and still cannot: {error.message}",
+                    hint="Mend the store under the audit log; nothing is let through until then.",
+                ) from error
+            raise
 
     def _put_back(self, drafts: Sequence[Draft]) -> None:
         with self._lock:

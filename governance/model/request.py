@@ -96,7 +96,7 @@ def utc_text(at: datetime) -> str:
 
 def parse_utc(text: str) -> datetime:
     """Read what `utc_text` writes. Raises `ValueError` on any other form."""
-    at = datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+    at = datetime.fromisoformat(text)
     if utc_text(at) != text:
         raise ValueError(f"`{text[:40]}` is not a time in canonical form")
     return at

@@ -93,6 +93,12 @@ def test_too_much_in_doubt_is_refused_without_a_new_entry() -> None:
         errors.append(caught.value)
     assert "has not confirmed" in errors[-1].message
     assert errors[-1].entry_id is None
+    store.refuse = None
+    fill(log, 1)
+    assert numbers(store) == list(range(1, len(numbers(store)) + 1)), (
+        "and it goes on once the store is mended"
+    )
+    assert log.verify().is_good
 
 
 def test_a_body_that_does_not_fit_its_kind_spends_no_number() -> None:
