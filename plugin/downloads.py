@@ -18,8 +18,6 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from mlflow.utils.file_utils import ArtifactProgressBar
-
 from governance.artifactory.address import Address
 from governance.artifactory.client import ArtifactoryClient
 from governance.errors import DigestMismatchError, NotFoundError, RefusedError, VerificationError
@@ -30,6 +28,7 @@ from governance.wiring import Assembly
 from plugin.context import caller, mlflow_context
 from plugin.listing import Listings, Plan
 from plugin.location import Part
+from plugin.progress import progress
 from plugin.staging import check_room, release, staging
 from plugin.transfer import Incoming, OpenNew, fetch, open_new
 
@@ -99,8 +98,8 @@ class Downloads:
 
     def _fetch(self, items: list[tuple[Permit, Incoming]]) -> None:
         workers = self._assembly.settings.transfer_workers
-        with ArtifactProgressBar.files(desc="Downloading artifacts", total=len(items)) as bar:
-            fetch(self._client, items, workers=workers, opener=self._opener, done=bar.update)
+        with progress("Downloading artifacts", len(items)) as done:
+            fetch(self._client, items, workers=workers, opener=self._opener, done=done)
 
     def _request(self, part: Part, plan: Plan) -> Request:
         model = part.artifact.kind is Kind.MODEL

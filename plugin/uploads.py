@@ -21,8 +21,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mlflow.utils.file_utils import ArtifactProgressBar
-
 from governance.artifactory.address import Address
 from governance.artifactory.client import ArtifactoryClient
 from governance.errors import NotFoundError
@@ -41,6 +39,7 @@ from governance.wiring import Assembly
 from plugin.context import caller, in_server, mlflow_context, read_flavors
 from plugin.ledger import uploaded
 from plugin.location import MODEL_FILE, find_root, folder_kind, folder_name, logged_model_root, lone_file
+from plugin.progress import progress
 from plugin.sealing import Sealer
 from plugin.transfer import LocalTree, Outgoing, open_local, scan, send
 
@@ -177,8 +176,8 @@ class Uploads:
             for name, source, size in load.sources
         ]
         workers = self._assembly.settings.transfer_workers
-        with ArtifactProgressBar.files(desc="Uploading artifacts", total=len(items)) as bar:
-            digests = send(self._client, permit, items, workers=workers, done=bar.update)
+        with progress("Uploading artifacts", len(items)) as done:
+            digests = send(self._client, permit, items, workers=workers, done=done)
         return [_seen(item, digests[item.name]) for item in items]
 
     def _is_taken(self, place: Address) -> bool:

@@ -7,7 +7,7 @@ import pickle
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -360,7 +360,19 @@ def test_callers_without_login_are_recorded_as_claims(
     assert (actor["name"], actor["authentication"]) == ("eve", None)
 
 
-def test_gc_deletes_what_was_deleted_and_the_skip_switch_keeps_it(
+def gc(server: TrackingServer, env: Mapping[str, str], home: Path, *arguments: str) -> str:
+    """Run `mlflow gc` on the server's database. What it said."""
+    database = server.log.parent / "mlflow.db"
+    done = subprocess.run(
+        [sys.executable, "-m", "mlflow", "gc", "--backend-store-uri", f"sqlite:///{database}", *arguments],
+        env={**env, "PATH": "/usr/bin:/bin", "HOME": str(home), "MLFLOW_TRACKING_URI": server.url},
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+def test_gc_deletes_what_was_deleted(
     server: TrackingServer, devserver: DevServer, home: Home, model: Any, tmp_path: Path
 ) -> None:
     mlflow.set_experiment("gc")
@@ -368,20 +380,34 @@ def test_gc_deletes_what_was_deleted_and_the_skip_switch_keeps_it(
     with mlflow.start_run() as run:
         mlflow.log_artifact(str(tmp_path / "f"))
         info = mlflow.sklearn.log_model(model, name="model", **PLAIN)
-    kept = storage_path(info)
+    root = storage_path(info)
     artifact = f"ml/{run.info.experiment_id}/{run.info.run_id}/artifacts/f"
     assert artifact in devserver.paths(REPO)
     MlflowClient().delete_run(run.info.run_id)
-    database = server.log.parent / "mlflow.db"
-    done = subprocess.run(
-        [sys.executable, "-m", "mlflow", "gc", "--backend-store-uri", f"sqlite:///{database}", "--run-ids", run.info.run_id,
-         "--tracking-uri", server.url],
-        env={**home.env, "PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "MLFLOW_TRACKING_URI": server.url},
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    gc(server, home.env, tmp_path, "--run-ids", run.info.run_id)
     assert artifact not in devserver.paths(REPO)
-    assert f"{kept}/MLmodel" in devserver.paths(REPO)
+    assert f"{root}/MLmodel" in devserver.paths(REPO)
+    MlflowClient().delete_logged_model(info.model_id)
+    gc(server, home.env, tmp_path, "--logged-model-ids", info.model_id)
+    assert not any(path.startswith(root) for path in devserver.paths(REPO))
+
+
+def test_gc_keeps_files_where_the_skip_switch_says_so(
+    server: TrackingServer, devserver: DevServer, home: Home, tmp_path: Path
+) -> None:
+    (tmp_path / "f").write_text("x")
+    with environment(home.env):
+        mlflow.create_experiment(
+            "kept", artifact_location=f"artifactory://{devserver.host}/artifactory/{REPO}/kept"
+        )
+        mlflow.set_experiment("kept")
+        with mlflow.start_run() as run:
+            mlflow.log_artifact(str(tmp_path / "f"))
+    MlflowClient().delete_run(run.info.run_id)
+    env = {**home.env, "ARTIFACTORY_ARTIFACTS_DELETE_SKIP": "True"}
+    said = gc(server, env, tmp_path, "--run-ids", run.info.run_id)
+    assert "stays in Artifactory" in said
+    assert f"kept/{run.info.run_id}/artifacts/f" in devserver.paths(REPO)
 
 
 def test_a_model_straight_to_artifactory_and_back(
