@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import shutil
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from governance.errors import KeyFileError
 from governance.signing.keys import load_signer
@@ -156,3 +161,67 @@ def test_a_service_whose_client_is_missing_says_so(location: str) -> None:
         load_signer(location)
     with pytest.raises(KeyFileError, match="names no key"):
         load_signer(location.partition(":")[0] + ":")
+
+
+class Vault(BaseHTTPRequestHandler):
+    """The two calls of Vault's transit engine that signing needs, for one Ed25519 key."""
+
+    key = ed25519.Ed25519PrivateKey.generate()
+
+    def do_GET(self) -> None:
+        public = base64.b64encode(self.key.public_key().public_bytes_raw()).decode()
+        self.answer(self.path == "/v1/transit/keys/model-key", {"keys": {"1": {"public_key": public}}})
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        signature = base64.b64encode(self.key.sign(base64.b64decode(body["input"]))).decode()
+        known = self.path.startswith("/v1/transit/sign/model-key")
+        self.answer(known, {"signature": f"vault:v1:{signature}"})
+
+    def answer(self, known: bool, data: object) -> None:
+        body = json.dumps({"data": data} if known else {"errors": ["no such key"]}).encode()
+        self.send_response(200 if known else 404)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+VAULT_SCRIPT = """
+from governance.errors import KeyFileError
+from governance.signing.keys import load_signer
+from governance.signing.sign import sign_manifest
+from governance.signing.trust import TrustStore
+from governance.signing.verify import verify_bundle
+from tests.unit.signing_kit import NOW, manifest_of
+signer = load_signer("hashivault:model-key")
+bundle = sign_manifest(manifest_of(), name="m", signer=signer)
+print(verify_bundle(bundle, manifest_of(), TrustStore.of_key(signer.public), at=NOW).valid)
+try:
+    load_signer("hashivault:other")
+except KeyFileError as error:
+    print(error.message)
+"""
+
+
+def test_a_key_in_vault_signs_through_its_own_client() -> None:
+    pytest.importorskip("hvac")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Vault) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        # The client takes its address and token from the environment, so it lives in a process of its own.
+        environment = {
+            **os.environ,
+            "VAULT_ADDR": f"http://127.0.0.1:{server.server_port}",
+            "VAULT_TOKEN": "t",
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", VAULT_SCRIPT],
+            env=environment, cwd=Path(__file__).resolve().parents[2],
+            capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+        server.shutdown()
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["True", "`hashivault:other` cannot be opened: InvalidPath"]
