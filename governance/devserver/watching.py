@@ -32,11 +32,15 @@ class Violation:
 
     watch: str
     policy: str
-    rule: str
-    blocks: bool
+    rule: Mapping[str, Any]
     item: Item
     issue: Issue
     created: datetime
+
+    @property
+    def blocks(self) -> bool:
+        """Whether the rule forbids downloads."""
+        return bool(_blocking(self.rule).get("active"))
 
     @property
     def id(self) -> str:
@@ -101,13 +105,12 @@ class Watching:
                 found = Violation(
                     watch=watch,
                     policy=policy["name"],
-                    rule=rule["name"],
-                    blocks=bool(_blocking(rule).get("active")),
+                    rule=rule,
                     item=item,
                     issue=issue,
                     created=scan.at,
                 )
-                if self._is_ignored(found) is ignored:
+                if (self.ignore_rule(found) is not None) is ignored:
                     yield found
 
     def _rules(self, item: Item) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
@@ -120,9 +123,11 @@ class Watching:
                     for rule in policy.get("rules") or []:
                         yield name, policy, rule
 
-    def _is_ignored(self, violation: Violation) -> bool:
+    def ignore_rule(self, violation: Violation) -> dict[str, Any] | None:
+        """The rule in force that covers a violation."""
         now = self._now()
-        return any(_covers(rule, violation) for rule in self.ignored.values() if _in_force(rule, now))
+        rules = (rule for rule in self.ignored.values() if _in_force(rule, now))
+        return next((rule for rule in rules if _covers(rule, violation)), None)
 
 
 def _blocking(rule: Mapping[str, Any]) -> Mapping[str, Any]:

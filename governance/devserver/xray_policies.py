@@ -163,6 +163,8 @@ async def ignored_violations(call: Call) -> web.Response:
 async def _violations(call: Call, *, ignored: bool) -> web.Response:
     body = await call.json_object()
     filters = body.get("filters") or {}
+    if filters.get("watch_name") not in (None, "", *call.platform.watching.watches):
+        raise Problem(400, f"There is no watch {filters['watch_name']}")
     rows = await _found(call, filters, ignored=ignored)
     pagination = body.get("pagination") or {}
     rows.sort(key=lambda row: str(row["created"]), reverse=pagination.get("direction", "desc") != "asc")
@@ -194,8 +196,13 @@ async def _found(call: Call, filters: Json, *, ignored: bool) -> list[Json]:
         for violation in platform.watching.violations(item, scan, issues, ignored=ignored):
             if _passes(violation, filters):
                 row = rows.setdefault(violation.id, _row(violation, call.base()))
-                match = {"policy": violation.policy, "rule": violation.rule, "is_blocking": violation.blocks}
-                row["matched_policies"].append(match)
+                row["matched_policies"].append(_match(violation))
+                rule = platform.watching.ignore_rule(violation)
+                if rule is not None:
+                    kept = {
+                        name: rule.get(name) for name in ("id", "author", "created", "notes", "expires_at")
+                    }
+                    row["ignore_rule_details"] = {**kept, "is_expired": False}
     return list(rows.values())
 
 
@@ -253,6 +260,18 @@ def _row(violation: Violation, base: str) -> Json:
         "impact_artifacts": [where],
         "violation_details_url": f"{base.removesuffix('/artifactory')}/xray/api/v1/violations/{violation.id}",
         "matched_policies": [],
-        "applicability": [],
-        "properties": [{"cve": cve} for cve in issue["cve_ids"]],
+        "impacted_artifact": {"name": violation.item.name, "path": where.removeprefix("default/")},
+        "applicability": None,
+        "properties": [{"cve": cve, "Cve": cve} for cve in issue["cve_ids"]],
+    }
+
+
+def _match(violation: Violation) -> Json:
+    actions = violation.rule.get("actions") or {}
+    return {
+        "policy": violation.policy,
+        "rule": violation.rule["name"],
+        "is_blocking": violation.blocks,
+        "is_build_failed": bool(actions.get("fail_build")),
+        "fail_pull_request": bool(actions.get("fail_pull_request")),
     }

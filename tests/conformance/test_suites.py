@@ -15,11 +15,33 @@ from tests.conformance.suites import environment, prepared, python, run_pytest
 JFROG_XRAY_KNOWN_FAILURES = {"test_licenses_list"}
 
 
+def watch_repository(devserver: DevServer, repo: str, admin: dict[str, str]) -> None:
+    """A watch with violations, one of them ignored, so that the suite has something to read."""
+    rule = {"name": "r", "priority": 1, "criteria": {"min_severity": "Low"}, "actions": {"fail_build": True}}
+    resources = [{"type": "repository", "bin_mgr_id": "default", "name": repo, "repo_type": "local"}]
+    bodies: list[tuple[str, dict[str, object]]] = [
+        ("v2/policies", {"name": "suite-policy", "type": "security", "rules": [rule]}),
+        (
+            "v2/watches",
+            {
+                "general_data": {"name": "suite-watch", "active": True},
+                "project_resources": {"resources": resources},
+                "assigned_policies": [{"name": "suite-policy", "type": "security"}],
+            },
+        ),
+        ("v1/ignore_rules", {"notes": "trial", "ignore_filters": {"cves": ["CVE-2020-1747"]}}),
+    ]
+    for path, body in bodies:
+        answer = requests.post(f"{devserver.xray_url}/api/{path}", json=body, headers=admin, timeout=10)
+        assert answer.status_code == 201, answer.text
+
+
 def test_jfrog_xray_live_tests(devserver: DevServer, repo: str, tmp_path: Path) -> None:
     folder = prepared()
     devserver.put(repo, "app/requirements.txt", b"PyYAML==5.3\nscikit-learn==1.4.0\n")
     admin = {"Authorization": f"Bearer {devserver.token('admin')}"}
     item = devserver.item(repo, "app/requirements.txt")
+    watch_repository(devserver, repo, admin)
     artifact = {"name": item.name, "sha256": item.content.sha256, "sha1": item.content.sha1}
     build: dict[str, object] = {"name": "nightly", "number": "7", "started": "2026-11-22T00:00:00.000Z"}
     build["modules"] = [{"id": "m", "artifacts": [artifact]}]
@@ -39,7 +61,7 @@ def test_jfrog_xray_live_tests(devserver: DevServer, repo: str, tmp_path: Path) 
             "XRAY_TEST_BUILD_NAME": "nightly",
             "XRAY_TEST_BUILD_NUMBER": "7",
             "XRAY_TEST_CVE": "CVE-2020-14343",
-            "XRAY_TEST_WATCH": "none",
+            "XRAY_TEST_WATCH": "suite-watch",
             "XRAY_TEST_EXPORT_COMPONENT": "pyyaml:5.3",
             "XRAY_TEST_EXPORT_PKGTYPE": "pypi",
         },
@@ -70,19 +92,19 @@ from pathlib import Path
 from frogml.storage.authentication.models import AuthConfig
 from frogml.storage.frog_ml import FrogMLStorage
 from frogml.storage.models.serialization_metadata import SerializationMetadata
-url, token, source, target = sys.argv[1:]
+url, token, source, target, repo = sys.argv[1:]
 storage = FrogMLStorage(AuthConfig.by_access_token(url, token))
 kind = SerializationMetadata(framework="files", framework_version="", serialization_format="pkl", runtime="python", runtime_version="3.12")
 code = Path(source).parent / "code.zip"
 code.write_bytes(b"PK")
 pins = Path(source).parent / "requirements.txt"
 pins.write_text("PyYAML==6.0.2")
-stored = storage.upload_model_version(repository="ml-local", model_name="tiny", namespace="acme", model_path=source, model_type=kind,
+stored = storage.upload_model_version(repository=repo, model_name="tiny", namespace="acme", model_path=source, model_type=kind,
     properties={"stage": "trial"}, dependencies_files_paths=[str(pins)], code_archive_file_path=str(code))
-manifest = storage.get_entity_manifest("model", "ml-local", "acme", "tiny", stored.version)
+manifest = storage.get_entity_manifest("model", repo, "acme", "tiny", stored.version)
 assert manifest["dependency_artifacts"][0]["download_url"].endswith("/dependencies/requirements.txt"), manifest
 assert manifest["code_artifacts"]["download_url"].endswith("/code/code.zip"), manifest
-storage.download_model_version(repository="ml-local", namespace="acme", model_name="tiny", version=stored.version, target_path=target)
+storage.download_model_version(repository=repo, namespace="acme", model_name="tiny", version=stored.version, target_path=target)
 assert (Path(target) / "sub/model.pkl").read_bytes() == (Path(source) / "sub/model.pkl").read_bytes()
 print("stored and loaded")
 """
@@ -95,8 +117,9 @@ def test_frogml_stores_and_loads_a_model(devserver: DevServer, tmp_path: Path) -
     (source / "sub").mkdir(parents=True)
     (source / "sub/model.pkl").write_bytes(b"weights")
     target.mkdir()
+    repo = devserver.create_repository("frogml-suite-local", package_type="machinelearning")
     done = subprocess.run(
-        [python(folder), "-c", FROGML_MODELS, devserver.url, devserver.token("alice"), source, target],
+        [python(folder), "-c", FROGML_MODELS, devserver.url, devserver.token("alice"), source, target, repo],
         env=environment(tmp_path, {}),
         capture_output=True,
         text=True,
@@ -104,8 +127,8 @@ def test_frogml_stores_and_loads_a_model(devserver: DevServer, tmp_path: Path) -
         check=False,
     )
     assert "stored and loaded" in done.stdout, done.stderr[-3000:]
-    version = next(path for path in devserver.paths("ml-local") if path.endswith("model-manifest.json"))
-    assert devserver.item("ml-local", version.rpartition("/")[0]).properties == {"stage": ("trial",)}
+    version = next(path for path in devserver.paths(repo) if path.endswith("model-manifest.json"))
+    assert devserver.item(repo, version.rpartition("/")[0]).properties == {"stage": ("trial",)}
 
 
 HUGGINGFACE = """

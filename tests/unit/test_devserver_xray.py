@@ -331,7 +331,8 @@ def test_violations_and_ignore_rules(devserver: DevServer, repo: str, post: Any,
     assert found["total_violations"] == 2
     first = next(row for row in found["violations"] if "CVE-2020-14343" in row["issue_id"])
     assert first["impacted_artifacts"] == first["impact_artifacts"] == [f"default/{repo}/requirements.txt"]
-    assert first["matched_policies"] == [{"policy": name, "rule": "r1", "is_blocking": True}]
+    (match,) = first["matched_policies"]
+    assert (match["policy"], match["rule"], match["is_blocking"]) == (name, "r1", True)
     assert (
         len(post("/api/v1/violations", {**filters, "pagination": {"limit": 1, "offset": 2}})["violations"])
         == 1
@@ -343,6 +344,8 @@ def test_violations_and_ignore_rules(devserver: DevServer, repo: str, post: Any,
     assert post("/api/v1/violations", filters)["total_violations"] == 1
     ignored = post(f"/api/v1/violations/ignored/w-{name}?limit=500&offset=1", None, method="GET")
     assert [row["issue_id"] for row in ignored["data"]] == [first["issue_id"]]
+    assert ignored["data"][0]["ignore_rule_details"]["id"] == rule_id
+    post("/api/v1/violations", {"filters": {"watch_name": "no such watch"}}, status=400)
     post(f"/api/v1/ignore_rules/{rule_id}", None, method="DELETE", status=204)
     assert post("/api/v1/violations", filters)["total_violations"] == 2
 
