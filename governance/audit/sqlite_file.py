@@ -29,7 +29,7 @@ CREATE TABLE entry (
     data BLOB NOT NULL
 ) STRICT;
 CREATE INDEX entry_subject ON entry (subject, kind);
-CREATE INDEX entry_correlation ON entry (correlation);
+CREATE INDEX entry_correlation ON entry (correlation, kind);
 CREATE INDEX entry_kind ON entry (kind);
 -- The hashes of every 256 neighbouring nodes of one level and of the 7 levels above them; `root` is the level above that.
 CREATE TABLE tile (
