@@ -8,6 +8,7 @@ Does not: judge, or hash.
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -53,21 +54,14 @@ def staging(beside: Path) -> Iterator[Path]:
 
 
 def release(staged: Path, target: Path) -> None:
-    """Move everything below `staged` to the same places below `target`.
+    """Move everything below `staged` to the same places below `target`; a folder that is new there goes in one piece.
 
     Raises `UnsafePathError`, before anything is moved, where a folder on the way is a symbolic link: it could lead
     anywhere, and the name came from a server.
     """
-    found = sorted(staged.rglob("*"))
-    for item in found:
-        _check_place(item.relative_to(staged), target)
+    _check_places(staged, target)
     with space_errors(target):
-        for item in found:
-            place = target / item.relative_to(staged)
-            if item.is_dir():
-                place.mkdir(exist_ok=True)
-            else:
-                item.replace(place)
+        _merge(staged, target)
 
 
 @contextmanager
@@ -94,9 +88,27 @@ def check_room(place: Path, wanted: int) -> None:
         )
 
 
-def _check_place(relative: Path, target: Path) -> None:
-    place = target
-    for part in relative.parts[:-1]:
-        place = place / part
+def _check_places(staged: Path, target: Path) -> None:
+    for name in _folders(staged):
+        place = target / name
         if place.is_symlink():
             raise UnsafePathError(f"`{place}` is a symbolic link: nothing is written through it")
+        if place.is_dir():
+            _check_places(staged / name, place)
+
+
+def _merge(staged: Path, target: Path) -> None:
+    folders = _folders(staged)
+    for name in folders:
+        if (target / name).is_dir():
+            _merge(staged / name, target / name)
+        else:
+            (staged / name).rename(target / name)
+    for entry in list(os.scandir(staged)):
+        if entry.name not in folders:
+            os.replace(entry.path, target / entry.name)  # noqa: PTH105 - a thousand files, and no path object for each
+
+
+def _folders(folder: Path) -> frozenset[str]:
+    with os.scandir(folder) as entries:
+        return frozenset(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
