@@ -23,9 +23,11 @@ def devserver() -> Iterator[DevServer]:
 @pytest.fixture
 def repo(devserver: DevServer) -> Iterator[str]:
     """Key of a fresh, empty generic repository. Faults and held scans of the test end with it."""
-    yield devserver.create_repository(f"test-{next(_NUMBERS)}-local")
+    key = devserver.create_repository(f"test-{next(_NUMBERS)}-local")
+    yield key
     devserver.faults.clear()
     devserver.release_scans()
+    devserver.remove_repository(key)
 
 
 @pytest.fixture(scope="session")

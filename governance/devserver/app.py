@@ -95,6 +95,10 @@ async def _answer(platform: Platform, router: Router, request: web.Request, path
         return render(Problem(400, "The path is not UTF-8"), path)
     except ConnectionError:
         return _to_nobody()
+    except (AttributeError, KeyError, TypeError, ValueError):
+        # Bodies are read without a schema: a number where a list belongs shows here. Logged whole, as it may be our mistake.
+        LOGGER.warning("%s %s cannot be understood", request.method, path, exc_info=True)
+        return render(Problem(400, "The request cannot be understood"), path)
     except Exception:  # noqa: BLE001 - whatever a handler did not foresee becomes 500, and is logged whole
         LOGGER.exception("%s %s failed", request.method, path)
         return render(Problem(500, "Internal Server Error"), path)

@@ -134,6 +134,10 @@ class DevServer:
         self._platform.store.create_repository(key, config_of(spec))
         return key
 
+    def remove_repository(self, key: str) -> None:
+        """Remove a repository with all that it holds."""
+        self._platform.store.remove_repository(key)
+
     # -- contents, behind everybody's back
 
     def put(self, repo: str, path: str, data: bytes, *, by: str = "admin") -> Item:
@@ -264,7 +268,12 @@ async def _close(runner: web.AppRunner) -> None:
 
 async def _listen(platform: Platform, config: DevServerConfig) -> tuple[web.AppRunner, int]:
     runner = web.AppRunner(
-        build_app(platform), access_log=None, handle_signals=False, shutdown_timeout=1.0, read_bufsize=_BUFFER
+        build_app(platform),
+        access_log=None,
+        handle_signals=False,
+        shutdown_timeout=1.0,
+        read_bufsize=_BUFFER,
+        auto_decompress=False,  # what was sent is what is stored
     )
     await runner.setup()
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -225,6 +226,44 @@ def test_system_calls(devserver: DevServer, call: Any) -> None:
     assert call("GET", "/artifactory/api/v1/uploads/config").json() == {"supported": False}
     assert call("GET", "/artifactory/api/nothing").status_code == 404
     assert call("POST", "/artifactory/api/system/ping").status_code == 405
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/xray/api/v2/summary/artifact", {"paths": 5}),
+        ("POST", "/xray/api/v2/summary/artifact", {"paths": ["default/../x"]}),
+        ("POST", "/xray/api/v1/violations", {"pagination": {"limit": "x"}}),
+        ("GET", "/artifactory/api/storage/models-local?list&depth=x", None),
+        ("PUT", "/artifactory/%ff/x", None),
+        ("PUT", "/artifactory/api/security/permissions/x", {"principals": 5}),
+        ("PUT", "/artifactory/api/repositories/x-local", []),
+        ("POST", "/xray/api/v1/scan/graph", {"nodes": [1]}),
+    ],
+)
+def test_requests_of_the_wrong_shape_are_400(call: Any, method: str, path: str, body: object) -> None:
+    assert call(method, path, json=body).status_code == 400
+
+
+def test_administrators_see_the_whole(devserver: DevServer, call: Any, repo: str) -> None:
+    devserver.put(repo, "a", b"1234")
+    summary = call("GET", "/artifactory/api/storageinfo").json()["binariesSummary"]
+    assert int(summary["artifactsCount"]) >= 1
+    assert repo in {
+        row["key"] for row in call("GET", "/artifactory/api/repositories/configurations").json()["LOCAL"]
+    }
+    assert call("GET", "/artifactory/api/system/service_id").text.startswith("jfrt@")
+    assert call("GET", "/access/api/v1/system/ping").json()["status"] == "OK"
+    assert call("GET", "/artifactory/api/storageinfo", token=devserver.token("alice")).status_code == 403
+
+
+def test_bodies_are_stored_as_sent(devserver: DevServer, repo: str, call: Any) -> None:
+    packed = gzip.compress(b"hello")
+    assert (
+        call("PUT", f"/artifactory/{repo}/a", data=packed, headers={"Content-Encoding": "gzip"}).status_code
+        == 201
+    )
+    assert devserver.read(repo, "a") == packed
 
 
 def test_copy_and_move_check_rights_first(devserver: DevServer, repo: str, call: Any) -> None:

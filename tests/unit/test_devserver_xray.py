@@ -350,6 +350,47 @@ def test_violations_and_ignore_rules(devserver: DevServer, repo: str, post: Any,
     assert post("/api/v1/violations", filters)["total_violations"] == 2
 
 
+@pytest.mark.parametrize(
+    ("ignore_filters", "blocked"),
+    [
+        ({"components": [{"name": "pyyaml", "version": "5.3.1"}]}, False),
+        ({"components": [{"name": "pypi://pyyaml"}]}, False),
+        ({"components": [{"name": "pyyaml", "version": "6.0"}]}, True),
+        ({"artifacts": [{"name": "requirements.txt"}]}, False),
+        ({"artifacts": [{"name": "other.txt"}]}, True),
+        ({"vulnerabilities": ["DEV-CVE-2020-14343"], "policies": ["another"]}, True),
+        ({"docker-layers": ["x"]}, True),
+    ],
+)
+def test_what_ignore_rules_cover(
+    devserver: DevServer, repo: str, post: Any, watched: Any, ignore_filters: dict[str, object], blocked: bool
+) -> None:
+    devserver.put(repo, "requirements.txt", b"PyYAML==5.3.1")
+    watched({"min_severity": "High"})
+    info = post("/api/v1/ignore_rules", {"ignore_filters": ignore_filters}, status=201)["info"]
+    assert (download(devserver, repo, "requirements.txt").status_code == 403) is blocked
+    post(f"/api/v1/ignore_rules/{info.rpartition('id: ')[2]}", None, method="DELETE", status=204)
+
+
+@pytest.mark.parametrize(
+    ("patterns", "blocked"),
+    [
+        ({"IncludePatterns": ["m/**"]}, True),
+        ({"IncludePatterns": ["other/**"]}, False),
+        ({"IncludePatterns": ["**"], "ExcludePatterns": ["**/*.txt"]}, False),
+    ],
+)
+def test_watches_on_a_part_of_a_repository(
+    devserver: DevServer, repo: str, post: Any, watched: Any, patterns: dict[str, object], blocked: bool
+) -> None:
+    devserver.put(repo, "m/requirements.txt", b"PyYAML==5.3.1")
+    name = watched({"min_severity": "High"})
+    body = watch(f"w-{name}", repo, name)
+    body["project_resources"]["resources"][0]["filters"] = [{"type": "ant-patterns", "value": patterns}]  # type: ignore[index]
+    post(f"/api/v2/watches/w-{name}", body, method="PUT")
+    assert (download(devserver, repo, "m/requirements.txt").status_code == 403) is blocked
+
+
 def test_ignore_rules_end(devserver: DevServer, repo: str, post: Any, watched: Any) -> None:
     devserver.put(repo, "requirements.txt", b"PyYAML==5.3.1")
     watched({"min_severity": "High"})
