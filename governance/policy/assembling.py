@@ -115,6 +115,8 @@ class Assembler:
         elif isinstance(shape, TestShape):
             suite = read_suite(shape, document.source, self.catalogue, mistakes)
             self._keep(self._suites, suite.name, suite, document, mistakes)
+        elif kind == "Policy":
+            reader.conditions(document.data)
 
     def _keep(
         self, kept: dict[str, _Entity[T]], name: str, value: T, document: Source, mistakes: Mistakes

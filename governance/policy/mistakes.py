@@ -73,7 +73,7 @@ class Mistakes:
 
 def nearest(name: str, among: Iterable[str]) -> str | None:
     """The valid name that `name` most likely stands for, if any is close."""
-    close = difflib.get_close_matches(name, list(among), n=1, cutoff=0.6)
+    close = difflib.get_close_matches(name, list(among), n=1, cutoff=0.5 if len(name) < 4 else 0.6)
     return close[0] if close else None
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 from governance.model.facts import CATALOGUE, FactSpec
 from governance.model.verdict import Effect, Mode, Severity
@@ -66,6 +67,16 @@ class Reader:
             retry_after=_seconds(spec.retry_after),
             rules=tuple(rules[name] for name in sorted(rules)),
         )
+
+    def conditions(self, tree: Any) -> None:
+        """Note the mistakes in the conditions of a policy whose shape is wrong elsewhere, so that nobody has to mend
+        one to see the other."""
+        spec = tree.get("spec")
+        rules = spec.get("rules") if isinstance(spec, dict) else None
+        for place, one in enumerate(rules if isinstance(rules, list) else ()):
+            if isinstance(one, dict) and one.get("when") is not None:
+                at: Path = ("spec", "rules", place, "when")
+                ConditionParser(self.mistakes).parse(one["when"], at, Scope(self.catalogue))
 
     def policy_set(self, shape: SetShape) -> PolicySet:
         """The set."""

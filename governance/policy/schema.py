@@ -378,13 +378,18 @@ def _sentence(message: str) -> str:
 def _keys_at(shape: type[BaseModel], path: Path) -> list[str]:
     """The keys that the model at `path` knows."""
     current: Any = shape
+    below_container = False
     for part in path:
-        if isinstance(current, type) and issubclass(current, BaseModel):
-            field = next((one for one in current.model_fields.values() if one.alias == part), None)
-            current = _model_in(field.annotation) if field else None
-        # An index or a key of a mapping keeps the model that its members have.
-    if not (isinstance(current, type) and issubclass(current, BaseModel)):
-        return []
+        if below_container or isinstance(
+            part, int
+        ):  # an index, or a key of a mapping: its members have the model
+            below_container = False
+            continue
+        field = next((one for one in current.model_fields.values() if one.alias == part), None)
+        current = _model_in(field.annotation) if field else None
+        if current is None or field is None:
+            return []
+        below_container = "dict[" in str(field.annotation)
     return [field.alias or name for name, field in current.model_fields.items()]
 
 

@@ -1,0 +1,272 @@
+"""Loading: every mistake at once, each with its place, what was expected, and the nearest valid name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from governance.errors import PolicyInvalidError
+from governance.policy.load import discover, load_policies
+from tests.unit.policy_kit import bundle, policy, policy_set, problems, rule, waiver
+
+CVE = "{some: vulnerabilities, where: {fact: cvss, gte: 7.0}}"
+
+
+def test_a_mistake_reads_as_file_line_column_path_expected_got_and_suggestion() -> None:
+    text = policy(rule("{fact: xray.malicius, is: true}"))
+    (found,) = problems(text)
+    assert found == (
+        "file0.yaml:9:20 spec.rules[0].when.fact: expected a fact of the catalogue, got 'xray.malicius', "
+        "did you mean `xray.malicious`?"
+    )
+
+
+def test_all_mistakes_of_all_files_come_at_once_in_order() -> None:
+    one = policy(
+        "- id: A b\n  effect: blokc\n  when: {fact: publisher, iz: acme}\n  message: x\n  sevrity: high\n"
+    )
+    two = "apiVersion: mlgov/v2\nkind: Policy\n"
+    three = "apiVersion: mlgov/v1\nkind: Polcy\n"
+    found = problems(one, two, three)
+    assert [line.partition(" expected")[0] for line in found] == [
+        "file0.yaml:7:11 spec.rules[0].id:",
+        "file0.yaml:8:15 spec.rules[0].effect:",
+        "file0.yaml:9:31 spec.rules[0].when.iz:",
+        "file0.yaml:11:7 spec.rules[0].sevrity:",
+        "file1.yaml:1:13 apiVersion:",
+        "file2.yaml:2:7 kind:",
+    ]
+    assert "did you mean `block`?" in found[1]
+    assert "did you mean `is`?" in found[2]
+    assert "did you mean `severity`?" in found[3]
+    assert "did you mean `mlgov/v1`?" in found[4]
+    assert "did you mean `Policy`?" in found[5]
+
+
+@pytest.mark.parametrize(
+    ("when", "message"),
+    [
+        ("{fact: publisher, iz: acme}", "when.iz: expected an operator: `is`, `in`, `exists`, `matches: {glob}` or `matches: {regex}`, got 'iz', did you mean `is`?"),
+        ("{fact: publisher, lt: acme}", "expected an operator for `publisher`, which is of type name"),
+        ("{fact: publisher}", "expected an operator beside `fact`"),
+        ("{fact: xray.malicious, is: 'yes'}", "expected `true` or `false`, got 'yes'"),
+        ("{fact: xray.max_cvss, gte: '7.0'}", "expected a number, got '7.0'"),
+        ("{fact: xray.violations, gte: 1.5}", "expected a whole number, got the number 1.5"),
+        ("{fact: scan.age, gt: 7}", "expected a duration such as `12h` or `7d`, got the number 7"),
+        ("{fact: scan.age, gt: 7days}", "expected a duration such as `12h` or `7d`, got '7days'"),
+        ("{fact: xray.max_severity, gte: hihg}", "did you mean `high`?"),
+        ("{fact: artifact.version, lt: 3.10}", "expected a version in quotes, such as `'3.10'` (a number would lose its last zero), got the number 3.1 (written `3.10`)"),
+        ("{fact: artifact.version, matches: {versions: 3.10}}", "expected a text in quotes, got the number 3.1 (written `3.10`)"),
+        ("{fact: artifact.version, matches: {versions: '>=x'}}", "expected a range such as `>=1.0,<2`"),
+        ("{fact: artifact.version, matches: {versions: 'vers:cobol/>=1'}}", "expected a VERS of a known scheme"),
+        ("{fact: artifact.version, matches: {versions: 'vers:npm/>1.0.0|>2.0.0'}}", "bounds take turns"),
+        ("{fact: artifact.version, matches: {versions: 'vers:npm/1.0.0|1.0.0'}}", "each version stands once"),
+        ("{fact: content.verdict, is: malicous}", "did you mean `malicious`?"),
+        ("{fact: artifact.kind, in: [model, fiel]}", "when.in[1]: expected one of"),
+        ("{fact: publisher, in: []}", "expected a list with at least one value"),
+        ("{fact: publisher, in: acme}", "expected a list with at least one value"),
+        ("{fact: publisher, in: {list: nowhere}}", "expected the name of a list of the policy set, got 'nowhere'"),
+        ("{fact: publisher, matches: {glop: a*}}", "did you mean `glob`?"),
+        ("{fact: publisher, matches: a*}", "expected a mapping with one of `glob`"),
+        ("{fact: artifact.ref, matches: {regex: '(a'}}", "expected a regular expression of RE2 (missing )"),
+        ("{fact: artifact.ref, matches: {regex: '(?=a)'}}", "expected a regular expression of RE2 (invalid perl operator"),
+        ("{fact: artifact.ref, matches: {regex: '(a)\\1'}}", "expected a regular expression of RE2 (invalid escape sequence"),
+        ("{fact: artifact.ref, matches: {regex: '(x{1000}){1000}'}}", "expected a regular expression of RE2 (invalid repetition size"),
+        ("{some: dependencies, where: {fact: purl, matches: {purl: 'evil-*'}}}", "expected a package URL"),
+        ("{some: licences, where: {fact: spdx, in: [Apache-2]}}", "did you mean `Apache-2.0`?"),
+        ("{some: licences, where: {fact: spdx, in: ['MIT OR X11']}}", "expected an SPDX licence id"),
+        ("{some: vulnerabilities, where: {fact: cvs, gte: 7.0}}", "did you mean `cvss`?"),
+        ("{some: vulnerabilitys, where: {fact: cvss, gte: 7.0}}", "did you mean `vulnerabilities`?"),
+        ("{some: publisher, where: {fact: value, is: x}}", "expected a collection"),
+        ("{some: vulnerabilities}", "expected `where` beside `some`"),
+        ("{fact: vulnerabilities, gte: 7.0}", "or `some: vulnerabilities` with `where`"),
+        ("{fact: actor.groups, is: speech}", "or `some: actor.groups` with `where`"),
+        ("{all: []}", "expected a list with at least one condition"),
+        ("{any: {fact: publisher, is: a}}", "expected a list with at least one condition"),
+        ("{al: [{fact: publisher, is: a}]}", "did you mean `all`?"),
+        ("{all: [{fact: publisher, is: a}], any: [{fact: publisher, is: b}]}", "expected one of `all` or `any`, not several"),
+        ("{not: {fact: publisher, is: a}, is: b}", "expected only `not` here"),
+        ("{}", "expected a condition: a mapping with one of"),
+        ("yes", "expected a condition: a mapping"),
+        ("{fact: property.*, is: x}", "expected a fact of the catalogue"),
+        ("{fact: publisher, exists: 1}", "expected `true` or `false`"),
+        ("{fact: vulnerabilities, exists: {unknown: x}}", "expected `true` or `false`"),
+        ("{some: vulnerabilities, where: {fact: published, lt: 2026-11-20}}", "expected a time in UTC such as"),
+        ("{some: vulnerabilities, where: {fact: published, lt: '2026-02-30T00:00:00Z'}}", "expected a time in UTC such as"),
+    ],
+)  # fmt: skip
+def test_each_mistake_in_a_condition_has_its_own_message(when: str, message: str) -> None:
+    (found,) = problems(policy(rule(when)))
+    assert message in found
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("- {id: a, effect: block, message: x}", "expected the key `when`"),
+        ("- {id: a, effect: block, when: null, message: x}", "expected the key `when`"),
+        ("- {id: a, effect: block, when: {fact: publisher, is: x}}", "expected the key `message`: a rule that may block says why"),
+        ("- {effect: block, when: {fact: publisher, is: x}, message: x}", "expected the key `id`, which is missing"),
+        ("- {id: a, effect: allow, when: {fact: publisher, is: x}, grace: {production: 7d}}", "expected no grace on a rule that refuses nothing"),
+        ("- {id: a, effect: block, when: {fact: publisher, is: x}, message: x, grace: {production: 7d}}", "grace is counted from an item's `first_seen`"),
+        ("- {id: a, effect: block, when: {not: {some: vulnerabilities, where: {fact: cvss, gte: 7.0}}}, message: x, grace: {production: 7d}}", "grace is counted from"),
+        ("- {id: a, effect: block, when: {some: vulnerabilities, where: {fact: cvss, gte: 7.0}}, message: x, grace: {production: 7}}", "expected a text (in quotes if it looks like a number)"),
+        ("- {id: a, effect: block, when: {some: vulnerabilities, where: {fact: cvss, gte: 7.0}}, message: x, grace: {production: week}}", "expected a duration such as"),
+        ("- {id: a, effect: block, when: {fact: publisher, is: x}, message: x, retryAfter: 1m}", "expected no `retryAfter` but on a rule of effect quarantine"),
+        ("- {id: a, effect: block, when: {fact: publisher, is: x}, message: 'by {publishr}'}", "expected the name of a fact in the message, got 'publishr', did you mean `publisher`?"),
+        ("- {id: a, effect: block, when: {fact: publisher, is: x}, message: '{matched.path}'}", "the rule has no `some`, so nothing is matched"),
+        ("- {id: a, effect: block, when: {some: files, where: {fact: format, is: pickle}}, message: '{matched.pth}'}", "did you mean `matched.path`?"),
+        ("- {id: a, effect: block, when: {fact: publisher, is: x}, message: 'a { b'}", "expected `{name}` in the message"),
+        ("- {id: a, effect: block, when: {fact: publisher, is: x}, message: x, remediation: '{nope}'}", "spec.rules[0].remediation: expected the name of a fact"),
+        ("- {id: a, effect: block, when: {fact: publisher, is: x}, message: x}\n- {id: a, effect: warn, when: {fact: publisher, is: y}}", "expected an id that no other rule of the policy has, got 'a'"),
+        ("- {id: a, effect: block, when: {fact: publisher, is: x}, message: x, waivable: no}", "expected one of never, owners, approvers, got 'no'"),
+        ("- {id: 3, effect: block, when: {fact: publisher, is: x}, message: x}", "expected a text (in quotes if it looks like a number), got the number 3"),
+        ("- just text", "expected a mapping, got 'just text'"),
+    ],
+)  # fmt: skip
+def test_each_mistake_in_a_rule_has_its_own_message(body: str, message: str) -> None:
+    found = problems(policy(body))
+    assert any(message in line for line in found), found
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        ([policy(), policy()], "file1.yaml:3:18 metadata.name: expected a name that is not taken; `p` stands in file0.yaml:3 already"),
+        ([policy(head="  match: {actions: [downlod]}\n")], "did you mean `download`?"),
+        ([policy(head="  match: {repositories: []}\n")], "at least 1 item"),
+        (["apiVersion: mlgov/v1\nkind: Policy\nmetadata: {name: p}\nspec: {}\n"], "expected the key `default`, which is missing"),
+        (["apiVersion: mlgov/v1\nkind: Policy\nmetadata: {name: P q}\nspec: {default: allow}\n"], "expected a name of lower-case letters"),
+        (["- a\n"], "expected a document: a mapping with `apiVersion` and `kind`, got a list"),
+        (["apiVersion: mlgov/v1\n"], "expected a kind: one of Policy, PolicySet, Waiver, PolicyTest"),
+        ([""], "expected at least one document of kind Policy"),
+        ([policy(), policy_set("  layers: [{name: a, extends: b}, {name: b, extends: a}]\n")], "expected no circle of layers; here a extends b extends a"),
+        ([policy(), policy_set("  layers: [{name: a, extends: nowhere}]\n")], "expected a layer that `a` extends, got 'nowhere'"),
+        ([policy(), policy_set("  layers: [{name: a}, {name: a}]\n")], "expected each layer once, got 'a'"),
+        ([policy(), policy_set("  layers: [{name: a, policies: [q]}]\n")], "expected the name of a policy, got 'q'"),
+        ([policy(), policy_set("  bindings: [{policies: [q], environments: [production]}]\n")], "expected the name of a policy, got 'q'"),
+        ([policy(), policy_set("  bindings: [{policies: ['*'], environments: [production], mode: enforced}]\n")], "did you mean `enforce`?"),
+        ([policy(), policy_set("  outage: {production: {action: last-verdict}}\n")], "expected the key `maxAge`"),
+        ([policy(), policy_set("  outage: {production: {action: block, maxAge: 1h}}\n")], "expected no `maxAge` beside `action: block`"),
+        ([policy(), policy_set("  outage: {prod: {action: block}, production: {action: block}}\n")], "expected each environment once, in one spelling"),
+        ([policy(), policy_set("  lists: {a: [[x]]}\n")], "expected a text or a number, got a list"),
+        ([policy(), policy_set("  {}\n", name="a"), policy_set("  {}\n", name="b")], "expected one set, or `extends` in all but one"),
+        ([policy(), policy_set("  extends: b\n", name="a"), policy_set("  extends: a\n", name="b")], "expected no circle of sets; here a extends b extends a"),
+        ([policy(), policy_set("  extends: zz\n", name="a")], "expected the name of a set, got 'zz'"),
+        ([policy(), policy_set("  lists: {l: [a]}\n", name="a"), policy_set("  extends: a\n  lists: {l: [b]}\n", name="b")], "a child may not change `l`"),
+        ([policy(rule("{some: licences, where: {fact: spdx, in: {list: l}}}")), policy_set("  lists: {l: [Nope-1]}\n")], "expected a list whose values are each an SPDX licence id"),
+    ],
+)  # fmt: skip
+def test_each_mistake_between_documents_has_its_own_message(texts: list[str], message: str) -> None:
+    found = problems(*texts)
+    assert any(message in line for line in found), found
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rule": "p/x"}, "expected the full name of a rule; revoke a waiver whose rule is gone, got 'p/x', did you mean `p/r`?"),
+        ({"rule": "r"}, "expected the full name of a rule: `policy/rule`"),
+        ({"expires": None}, "expected the key `expires`, which is missing"),
+        ({"expires": "2026-12-20"}, "expected a time in UTC such as"),
+        ({"expires": "2026-11-19T00:00:00Z"}, "expected a time after `starts`"),
+        ({"expires": "2027-12-20T00:00:00Z"}, "expected a time at most 90 days after `starts`"),
+        ({"artifact": "{ref: a/b}"}, "expected the key `digest`, which is missing"),
+        ({"artifact": "{ref: a/b, digest: 'md5:1'}"}, "expected a digest: `sha256:` or `dirhash1:`"),
+        ({"reason": None}, "expected the key `reason`, which is missing"),
+        ({"approvedBy": "[]"}, "at least 1 item"),
+        ({"approvedBy": "[alice]"}, "expected at least 1 approver(s) other than the one who asked"),
+        ({"approvedBy": "[Alice]"}, "expected at least 1 approver(s) other than the one who asked"),
+    ],
+)  # fmt: skip
+def test_each_mistake_in_a_waiver_has_its_own_message(changes: dict[str, str | None], message: str) -> None:
+    found = problems(policy(rule(CVE)), waiver(**changes))
+    assert any(message in line for line in found), found
+
+
+@pytest.mark.parametrize(
+    ("rule_more", "set_body", "changes", "message"),
+    [
+        ("  waivable: never\n", "", {}, "expected a rule that may be waived; this one is `waivable: never`"),
+        ("  waivable: owners\n", "", {}, "expected the policy's owner (it names none) among the approvers"),
+        ("", "  waivers: {maxDays: 7}\n", {}, "expected a time at most 7 days after `starts`"),
+        ("", "  waivers: {approvals: 2}\n", {}, "expected at least 2 approver(s)"),
+        ("", "  waivers: {approvals: 2}\n", {"approvedBy": "[bob, BOB]"}, "expected at least 2 approver(s)"),
+        ("", "  waivers: {selfApproval: true}\n", {"approvedBy": "[alice]"}, None),
+        ("  waivable: never\n", "", {"revoked": "{at: '2026-11-21T00:00:00Z', by: bob}"}, None),
+    ],
+)
+def test_waivers_are_held_to_the_rule_and_the_set(
+    rule_more: str, set_body: str, changes: dict[str, str], message: str | None
+) -> None:
+    texts = [policy(rule(CVE, more=rule_more)), waiver(**changes)]
+    found = problems(*texts, policy_set(set_body)) if set_body else problems(*texts)
+    assert any(message in line for line in found) if message else found == []
+
+
+def test_a_waiver_of_an_allow_rule_is_refused() -> None:
+    found = problems(policy(rule(CVE, effect="allow")), waiver())
+    assert any("expected a rule that objects to something; this one allows" in line for line in found)
+
+
+def test_shorthand_stands_for_rules() -> None:
+    shorthand = (
+        "  allow: {publishers: [acme, google], formats: [safetensors, onnx]}\n"
+        "  block: {severity: high, malicious: true, licences: [AGPL-3.0-only], packages: ['pkg:pypi/evil-*'], unsigned: true}\n"
+    )
+    (one,) = bundle(policy(head=shorthand)).policies
+    assert [(each.id, each.effect.word) for each in one.rules] == [
+        ("allow-listed", "allow"),
+        ("block-licences", "block"),
+        ("block-malicious", "block"),
+        ("block-packages", "block"),
+        ("block-severity", "block"),
+        ("block-unsigned", "block"),
+    ]
+
+
+def test_mistakes_in_shorthand_are_named_by_their_key() -> None:
+    found = problems(policy(head="  block: {licences: [AGPL-3], packages: [evil], severty: high}\n"))
+    assert ["spec.block.severty" in line for line in found] == [True]
+    found = problems(policy(head="  block: {licences: [AGPL-3], packages: [evil]}\n"))
+    assert [
+        "spec.block.licences: expected an SPDX" in found[0],
+        "spec.block.packages: expected a package URL" in found[1],
+    ]
+
+
+def test_shorthand_does_not_hide_a_rule_of_the_same_name() -> None:
+    text = policy(rule(CVE, name="block-severity"), head="  block: {severity: high}\n")
+    assert any("expected no rule `block-severity` beside the shorthand" in line for line in problems(text))
+
+
+def test_files_and_folders_are_read_and_hidden_ones_are_not(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / "a.yaml").write_text(policy(name="a"))
+    (tmp_path / "sub" / "b.yml").write_text(policy(name="b"))
+    (tmp_path / ".hidden" / "c.yaml").write_text("nonsense: [")
+    (tmp_path / "README.md").write_text("nonsense: [")
+    assert [one.name for one in load_policies([tmp_path]).policies] == ["a", "b"]
+
+
+def test_a_missing_path_is_a_mistake_like_others(tmp_path: Path) -> None:
+    with pytest.raises(PolicyInvalidError, match="expected a folder or file of policies, got nothing"):
+        load_policies([tmp_path / "nowhere"])
+
+
+def test_a_policy_folder_is_found_upwards_and_not_beyond_the_repository(tmp_path: Path) -> None:
+    (tmp_path / "outer" / ".governance").mkdir(parents=True)
+    (tmp_path / "outer" / ".governance" / "p.yaml").write_text(policy())
+    inner = tmp_path / "outer" / "repository" / "src" / "deep"
+    inner.mkdir(parents=True)
+    assert discover(inner) == tmp_path / "outer" / ".governance"
+    (tmp_path / "outer" / "repository" / ".git").mkdir()
+    assert discover(inner) is None
+    (tmp_path / "outer" / "repository" / "policies").mkdir()
+    assert discover(inner) is None, "an empty folder, or one with other people's YAML, is no policy"
+    (tmp_path / "outer" / "repository" / "policies" / "p.yaml").write_text(policy())
+    assert discover(inner) == tmp_path / "outer" / "repository" / "policies"
+    (tmp_path / "outer" / "repository" / "policies" / "__init__.py").write_text("")
+    assert discover(inner) is None, "a Python package of that name"
