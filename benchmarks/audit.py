@@ -212,6 +212,14 @@ def grow(store: SqliteStore, count: int) -> None:
         store.append(drafts)
 
 
+def hashing_rate(data: bytes, count: int = 200_000) -> float:
+    """Leaf hashes a CPU second: what a machine gives at this moment, so that the ratio tells more than the rate."""
+    started = time.process_time()
+    for _ in range(count):
+        merkle.leaf_hash(data)
+    return count / (time.process_time() - started)
+
+
 def verification(folder: Path, count: int) -> Iterator[Figure]:
     """Entries verified a CPU second, best of three."""
     store = SqliteStore(folder / "verify.sqlite")
@@ -223,13 +231,11 @@ def verification(folder: Path, count: int) -> Iterator[Figure]:
         result = log.verify()
         best = max(best, result.size / (time.process_time() - started))
         result.require_good()
+    peer = hashing_rate(sample())
     yield Figure(
-        figure=f"verify {count} entries",
-        value=round(best),
-        unit="entries/CPU s",
-        target=">= 250000",
-        met=best >= 250_000,
-    )
+        figure=f"verify {count} entries, beside hashing alone", value=round(best), unit="entries/CPU s", peer=round(peer),
+        ratio=round(best / peer, 2), target=">= 250000", met=best >= 250_000,
+    )  # fmt: skip
     yield from proofs(log, count)
     log.close()
 
