@@ -45,6 +45,7 @@ class Told:
     code: int
     doctor: Done
     pages: int
+    outside: tuple[str, ...]
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,14 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
     folder = tmp_path_factory.mktemp("demo") / "story"
     command = [*DEMO, str(folder), "--keep-running"]
     # Settings of the caller's own must not get in.
-    environment = clean(MLGOV_ENVIRONMENT="staging", MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    outside = folder.parent.parent / "outside"
+    outside.mkdir()
+    environment = clean(
+        MLGOV_ENVIRONMENT="staging",
+        MLFLOW_TRACKING_URI="http://127.0.0.1:9",
+        TMPDIR=str(outside),
+        HOME=str(outside),
+    )
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
     ) as process:
@@ -77,7 +85,8 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
         text += process.stdout.read()
         code = process.wait(timeout=60)
         timer.cancel()
-    return Told(folder=folder, text=text, code=code, doctor=doctor, pages=pages)
+    outside_files = tuple(str(path.relative_to(outside)) for path in outside.rglob("*") if path.is_file())
+    return Told(folder=folder, text=text, code=code, doctor=doctor, pages=pages, outside=outside_files)
 
 
 @pytest.mark.parametrize(
@@ -126,6 +135,8 @@ def test_everything_lies_in_the_folder(told: Told) -> None:
     }
     assert not (folder / "PAYLOAD-RAN").exists()
     assert sorted(path.name for path in folder.parent.iterdir()) == ["story"]
+    assert not (folder / "tmp").exists()
+    assert not [path for path in told.outside if "cache" not in path.lower()]
 
 
 def test_the_exported_log_proves_itself_without_us(told: Told) -> None:

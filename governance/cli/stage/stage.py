@@ -122,7 +122,7 @@ def prepare_folder(folder: Path) -> Path:
             )
         shutil.rmtree(folder)
     try:
-        for path in (folder, folder / "logs", folder / "home"):
+        for path in (folder, folder / "logs", folder / "home", folder / "tmp"):
             path.mkdir(parents=True, mode=0o700)
         (folder / _MARKER).touch()
     except OSError as error:
@@ -192,9 +192,12 @@ def wait_for_tracking(stage: Stage, server: Server) -> None:
     server.wait_until(lambda: answers(f"{stage.tracking_url}/health"), seconds=_START_SECONDS)
 
 
-def child_environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """The environment of every child: the user's settings, and nothing that phones home or draws bars into logs."""
+def child_environment(settings: Mapping[str, str], temporary: Path) -> dict[str, str]:
+    """The environment of every child: the user's settings, temporary files in the demo's own folder, and nothing that
+    phones home or draws bars into logs.
+    """
     quiet = {
+        "TMPDIR": str(temporary),
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -220,14 +223,17 @@ def open_stage(folder: Path, artifactory: DevServer) -> Iterator[Stage]:
     """The stage around a running Artifactory. The tracking server gets its address now and is started later."""
     url = f"http://127.0.0.1:{free_port()}"
     settings = user_settings(folder, artifactory, url)
-    environment = child_environment(settings)
+    environment = child_environment(settings, folder / "tmp")
     log = folder / "logs" / "session.log"
-    with Session("plugin.demo.session", environment=environment, log=log, cwd=folder) as session:
-        yield Stage(
-            folder=folder,
-            artifactory=artifactory,
-            tracking_url=url,
-            environment=environment,
-            settings=settings,
-            session=session,
-        )
+    try:
+        with Session("plugin.demo.session", environment=environment, log=log, cwd=folder) as session:
+            yield Stage(
+                folder=folder,
+                artifactory=artifactory,
+                tracking_url=url,
+                environment=environment,
+                settings=settings,
+                session=session,
+            )
+    finally:
+        shutil.rmtree(folder / "tmp", ignore_errors=True)  # copies of models, which MLflow leaves behind
