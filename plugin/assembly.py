@@ -7,6 +7,7 @@ cost more than the call. Settings are read anew each time, so that a test or not
 from __future__ import annotations
 
 import functools
+import logging
 import os
 from collections.abc import Mapping
 
@@ -36,4 +37,15 @@ def server_destination(environ: Mapping[str, str] = os.environ) -> Address | Non
 @functools.lru_cache(maxsize=8)
 def _build(pid: int, settings: Settings, hosts: frozenset[str]) -> Assembly:
     del pid  # a forked worker makes its own connections
+    if settings.debug:
+        _talk()
     return build_assembly(settings, extra_hosts=hosts)
+
+
+def _talk() -> None:
+    """What `ARTIFACTORY_DEBUG` asks for: each request with its status and time on standard error, and no header of it."""
+    for name in ("governance", "plugin"):
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.DEBUG)
+        if not logger.hasHandlers():
+            logger.addHandler(logging.StreamHandler())

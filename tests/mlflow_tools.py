@@ -179,6 +179,7 @@ def tracking_server(
     *,
     database: Path | None = None,
     gunicorn: bool = False,
+    workers: int = 1,
     app: str | None = "governance",
     options: Sequence[str] = (),
 ) -> Iterator[TrackingServer]:
@@ -190,7 +191,7 @@ def tracking_server(
         shutil.copy(_database_template(), store)
     command = [
         sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{store}",
-        "--artifacts-destination", destination, "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
+        "--artifacts-destination", destination, "--host", "127.0.0.1", "--port", str(port), "--workers", str(workers),
         *(["--app-name", app] if app else []),
         *(["--gunicorn-opts", "--timeout 120 --threads 4"] if gunicorn else []),
         *options,

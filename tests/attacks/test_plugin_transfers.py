@@ -58,7 +58,16 @@ def stored(uri: str, tmp_path: Path) -> str:
 
 @pytest.mark.parametrize(
     "name",
-    ["../../escape.txt", "//etc/cron.d/x", "a/../../b", "C:/windows/x", "a\\..\\b", "a/./b", "x\x00y", "a//b"],
+    [
+        "../../escape.txt",
+        "//etc/cron.d/x",
+        "a/../../b",
+        "C:/windows/x",
+        "a\\..\\b",
+        "a/./b",
+        "x\x00y",
+        "a//b",
+    ],
 )
 def test_a_listing_with_a_hostile_name_writes_nothing(
     devserver: DevServer, stored: str, out: Path, name: str

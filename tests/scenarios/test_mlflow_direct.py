@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -343,3 +345,18 @@ def test_the_repository_takes_what_later_versions_of_mlflow_may_pass(uri: str, h
 
     made = artifactory_repository(uri, tracking_uri=None, registry_uri=None, workspace="later")
     assert made.artifact_uri == uri
+
+
+def test_the_debug_switch_shows_requests_and_no_token(uri: str, home: Home, tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository as g\n"
+        "g(sys.argv[1]).list_artifacts()\n"
+    )
+    env = {**home.env, "ARTIFACTORY_DEBUG": "yes", "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code, uri], env=env, capture_output=True, text=True, timeout=120, check=True
+    )
+    assert "GET /artifactory/api/storage/" in done.stderr
+    assert done.stdout == ""
+    assert home.env["ARTIFACTORY_AUTH_TOKEN"] not in done.stderr

@@ -39,7 +39,7 @@ def home(devserver: DevServer, tmp_path_factory: pytest.TempPathFactory) -> Home
 def server(
     request: pytest.FixtureRequest, devserver: DevServer, home: Home, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[TrackingServer]:
-    """A tracking server with basic-auth."""
+    """A tracking server with basic-auth. Under gunicorn it has two workers, so files of one model arrive at both."""
     folder = tmp_path_factory.mktemp(request.param)
     config = folder / "auth.ini"
     config.write_text(
@@ -54,10 +54,11 @@ def server(
         "MLFLOW_FLASK_SERVER_SECRET_KEY": "a secret key of a test",
     }
     destination = f"artifactory://{devserver.host}/artifactory/{REPO}/{request.param}"
+    gunicorn = request.param == "gunicorn"
     own = {name: value for name, value in home.env.items() if name.startswith("MLFLOW")}
     user = {"MLFLOW_TRACKING_USERNAME": "boss", "MLFLOW_TRACKING_PASSWORD": PASSWORD}
     with (
-        tracking_server(folder, env, destination, gunicorn=request.param == "gunicorn") as running,
+        tracking_server(folder, env, destination, gunicorn=gunicorn, workers=2 if gunicorn else 1) as running,
         environment({**own, **user}),
     ):
         mlflow.set_tracking_uri(running.url)
