@@ -175,14 +175,21 @@ def _value_to_json(value: FactValue) -> dict[str, Json]:
     return {"value": _member_to_json(value)}
 
 
-def _member_to_json(value: ItemValue) -> Json:
+def _member_to_json(value: object) -> Json:
     if isinstance(value, Unknown):
         return {"unknown": _written(value.reason)}
     if isinstance(value, str):
         return _written(value)
     if isinstance(value, float) or (isinstance(value, int) and abs(value) > _MAX_INT):
         return {"decimal": repr(value)}
-    return [_written(one) for one in value] if isinstance(value, tuple) else value
+    if isinstance(value, tuple):
+        return [_written(str(one)) for one in value]
+    # A collector from outside may return anything; what is no value of a fact is judged as unknown and recorded so.
+    return (
+        value
+        if value is None or isinstance(value, int)
+        else {"unknown": f"a {type(value).__name__} is no value"}
+    )
 
 
 _MAX_INT = 2**53 - 1  # see `governance.model.canonical`

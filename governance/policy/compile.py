@@ -20,9 +20,9 @@ from governance.policy.cel import compile_expression
 from governance.policy.compiled import CompiledRule, compile_rule
 from governance.policy.condition import Scope, Test
 from governance.policy.documents import Binding, OutageRule, Policy, PolicyBundle, PolicySet, Waiver
-from governance.policy.environments import is_production, normal_environment
+from governance.policy.environments import normal_environment
 from governance.policy.index import Index, build_index, conjuncts
-from governance.policy.layers import policies_in_force
+from governance.policy.layers import IMPLIED, policies_in_force
 from governance.policy.load import bundle_from_trees
 from governance.policy.parsing import ListResolver
 from governance.policy.patterns import TextTest, compile_glob
@@ -174,9 +174,8 @@ def mode_of(policy: str, environment: str, policies: PolicySet | None) -> Mode |
     Without bindings: observe, and enforce in production. Where several bindings meet, the strictest counts, so that
     their order does not matter and a child set cannot loosen its parent's.
     """
-    if policies is None or policies.bindings is None:
-        return Mode.ENFORCE if is_production(environment) else Mode.OBSERVE
-    modes = [one.mode for one in policies.bindings if _binds(one, policy, environment)]
+    bindings = IMPLIED if policies is None or policies.bindings is None else policies.bindings
+    modes = [one.mode for one in bindings if _binds(one, policy, environment)]
     return max(modes, key=_STRICTNESS.__getitem__, default=None)
 
 

@@ -10,7 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from governance.policy.documents import Layer, OutageRule, Policy, PolicyBundle, PolicySet, WaiverRules
+from governance.model.verdict import Mode
+from governance.policy.documents import (
+    Binding,
+    Layer,
+    OutageRule,
+    Policy,
+    PolicyBundle,
+    PolicySet,
+    WaiverRules,
+)
+from governance.policy.environments import PRODUCTION
 from governance.policy.patterns import compile_glob
 
 
@@ -43,7 +53,7 @@ def merge_sets(parent: PolicySet, child: PolicySet) -> PolicySet:
         extends=parent.extends,
         revision=max(parent.revision, child.revision),
         layers=_layers(parent.layers, child.layers),
-        bindings=None if parent.bindings is None else (*parent.bindings, *(child.bindings or ())),
+        bindings=_bindings(parent.bindings, child.bindings),
         outage=tuple(sorted(_outage(dict(parent.outage), dict(child.outage)).items())),
         waivers=WaiverRules(
             max_days=min(parent.waivers.max_days, child.waivers.max_days),
@@ -54,9 +64,33 @@ def merge_sets(parent: PolicySet, child: PolicySet) -> PolicySet:
     )
 
 
+def _bindings(
+    parent: tuple[Binding, ...] | None, child: tuple[Binding, ...] | None
+) -> tuple[Binding, ...] | None:
+    """A parent without bindings enforces in production and observes elsewhere; a child adds to that."""
+    if parent is None and child is None:
+        return None
+    return tuple(
+        sorted(
+            {*(parent or IMPLIED), *(child or ())}, key=lambda one: (one.policies, one.environments, one.mode)
+        )
+    )
+
+
+IMPLIED = (
+    Binding(policies=("*",), environments=(PRODUCTION,), mode=Mode.ENFORCE),
+    Binding(policies=("*",), environments=("*",), mode=Mode.OBSERVE),
+)
+"""What holds where no set says anything."""
+
+
 def _layers(parent: tuple[Layer, ...] | None, child: tuple[Layer, ...] | None) -> tuple[Layer, ...] | None:
     """A parent without layers has every policy in force already."""
-    return None if parent is None or child is None else (*parent, *child)
+    return (
+        None
+        if parent is None or child is None
+        else tuple(sorted({*parent, *child}, key=lambda layer: layer.name))
+    )
 
 
 def _outage(parent: Mapping[str, OutageRule], child: Mapping[str, OutageRule]) -> dict[str, OutageRule]:
