@@ -1,4 +1,4 @@
-"""Write the generated pages: `docs/commands.md`, `docs/facts.md` and `docs/settings.md`.
+"""Write what is generated: `docs/commands.md`, `docs/facts.md`, `docs/settings.md`, and the JSON Schemas in `policies/`.
 
 `python docs/generate.py --write` writes them, `--check` fails where one is not what would be written. Both run from
 anywhere. What can be read off the code stands here and nowhere else.
@@ -17,9 +17,10 @@ from typer.models import ArgumentInfo, OptionInfo
 
 from governance.cli.main import app
 from governance.model.facts import CATALOGUE, FactSpec
+from governance.policy.docs import generated_files
 from governance.settings import Settings
 
-DOCS = Path(__file__).resolve().parent
+ROOT = Path(__file__).resolve().parents[1]
 NOTE = "<!-- written by docs/generate.py: change the code, then `make docs` -->"
 FACTS_INTRODUCTION = """\
 What policies can ask for. A fact that nobody could establish is *unknown*, with a reason; it is never false or zero. A
@@ -156,7 +157,9 @@ def settings() -> str:
     return "\n\n".join([*head, "\n".join(lines)]) + "\n"
 
 
-PAGES = {"commands.md": commands, "facts.md": facts, "settings.md": settings}
+def pages() -> dict[str, str]:
+    """The pages by their name below the checkout."""
+    return {"docs/commands.md": commands(), "docs/facts.md": facts(), "docs/settings.md": settings()}
 
 
 def main() -> int:
@@ -167,8 +170,8 @@ def main() -> int:
     choice.add_argument("--check", action="store_true")
     write = parser.parse_args().write
     stale = []
-    for name, make in PAGES.items():
-        path, text = DOCS / name, make()
+    for name, text in (pages() | generated_files()).items():
+        path = ROOT / name
         if path.exists() and path.read_text(encoding="utf-8") == text:
             continue
         if write:

@@ -82,12 +82,11 @@ def schema(
     kind: Annotated[str, typer.Argument(help="`Policy`, `PolicySet`, `Waiver` or `PolicyTest`.")] = "Policy",
 ) -> None:
     """Print the JSON Schema of a kind of document, for editors."""
-    from governance.policy.schema import KINDS
+    from governance.policy.schema import json_schema, kinds
 
-    if kind not in KINDS:
-        raise SettingsError(f"`{kind}` is not a kind of document", hint=f"There are {', '.join(KINDS)}.")
-    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": kind}
-    print_json(KINDS[kind].model_json_schema(by_alias=True) | dialect)
+    if kind not in kinds():
+        raise SettingsError(f"`{kind}` is not a kind of document", hint=f"There are {', '.join(kinds())}.")
+    print_json(json_schema(kind))
 
 
 def _files(paths: list[Path] | None) -> tuple[Path, ...]:
