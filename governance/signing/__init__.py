@@ -7,7 +7,7 @@
 | `predicate` | the statement, read |
 | `publickey`, `keys`, `kms`, `pkcs11` | public keys; signers by the scheme of their address |
 | `trust`, `roots`, `keyring` | whom we believe for what and when; how that list is signed, renewed and kept |
-| `sign`, `verify`, `report`, `reason` | the two verbs, the answer, and why not |
+| `sign`, `verify`, `signers`, `report`, `reason` | the two verbs, who signed, the answer, and why not |
 | `timestamp` | trusted time |
 | `certificate`, `keyless` | signers known by a certificate chain or by a Sigstore identity |
 | `vsa` | a verdict as a signed attestation (SLSA verification summary) |

@@ -29,18 +29,12 @@ from datetime import datetime
 from pathlib import Path
 
 from governance.errors import SignatureError
-from governance.signing.bundle import (
-    MAX_BUNDLE,
-    Bundle,
-    CertificateMaterial,
-    KeyMaterial,
-    SigstoreMaterial,
-    parse_bundle,
-)
+from governance.signing.bundle import MAX_BUNDLE, parse_bundle
 from governance.signing.manifest import Manifest
 from governance.signing.predicate import Statement, parse_statement
 from governance.signing.reason import Reason, refuse, shown
 from governance.signing.report import SignatureReport
+from governance.signing.signers import find_signers
 from governance.signing.statement import IGNORED_NAMES, PAYLOAD_TYPE
 from governance.signing.trust import Role, Signed, TrustStore
 
@@ -195,7 +189,7 @@ def open_envelope(
     """Steps 1 to 7: the payload, and who vouches for it. Raises `SignatureError`."""
     parsed = parse_bundle(bundle, payload_type=payload_type)  # 1, 2, 3
     _check_trust(trust, role, at)  # 4
-    found = _find_signers(parsed, trust, at=at, signed_at=signed_at)  # 5
+    found = find_signers(parsed, trust, at=at, signed_at=signed_at)  # 5
     good: dict[str, Signed] = {}
     objection: tuple[Reason, Signed] | None = None
     for signed in found:
@@ -220,58 +214,6 @@ def _check_trust(trust: TrustStore, role: Role, at: datetime) -> None:
         raise refuse(Reason.TRUST_EXPIRED, "the trust file has expired; ask for its current version")
     if not trust.names_any(role):
         raise refuse(Reason.NO_TRUST, f"the trust file names nobody for the role `{role}`")
-
-
-def _find_signers(
-    bundle: Bundle, trust: TrustStore, *, at: datetime, signed_at: datetime | None
-) -> list[Signed]:
-    if isinstance(bundle.material, SigstoreMaterial):
-        from governance.signing.keyless import find_sigstore_signer
-
-        found = find_sigstore_signer(bundle.envelope, bundle.material, trust)
-        return [replace(found, signed_at=signed_at)]
-    times = _trusted_times(bundle, trust, at=at, signed_at=signed_at)
-    if isinstance(bundle.material, CertificateMaterial):
-        from governance.signing.certificate import find_certificate_signer
-
-        return [find_certificate_signer(bundle.envelope, bundle.material, trust, times=times, at=at)]
-    return _find_key_signers(bundle, bundle.material, trust, times)
-
-
-def _trusted_times(
-    bundle: Bundle, trust: TrustStore, *, at: datetime, signed_at: datetime | None
-) -> dict[bytes, datetime]:
-    """By signature, when it was made: as the caller's log says, else as a time stamp does."""
-    if signed_at is not None:
-        return {each.value: signed_at for each in bundle.envelope.signatures}
-    if not bundle.timestamps:
-        return {}
-    from governance.signing.timestamp import stamped_times
-
-    return stamped_times(bundle, trust, at=at)
-
-
-def _find_key_signers(
-    bundle: Bundle, material: KeyMaterial, trust: TrustStore, times: Mapping[bytes, datetime]
-) -> list[Signed]:
-    message = bundle.envelope.message
-    found = [
-        Signed(name=key.name, key_id=key.key_id, grant=key.grant, signed_at=times.get(signature.value))
-        for signature in bundle.envelope.signatures
-        for key in trust.keys
-        if key.public.has_signed(message, signature.value)
-    ]
-    if found:
-        return found
-    hints = [material.hint, *(signature.keyid for signature in bundle.envelope.signatures)]
-    named = next((key for hint in hints if (key := trust.find(hint))), None)
-    if named is not None:
-        raise refuse(
-            Reason.BAD_SIGNATURE, f"the signature names the key of `{named.name}` and was not made with it"
-        )
-    raise refuse(
-        Reason.UNKNOWN_KEY, f"no trusted key made this signature (it names `{shown(material.hint)}`)"
-    )
 
 
 _OBJECTIONS: Mapping[Reason, str] = {
