@@ -25,7 +25,7 @@ from governance.collect.dependencies import DependenciesCollector, DependencyRea
 from governance.collect.scan import ScanCollector
 from governance.collect.signature import SignatureCollector
 from governance.collect.storage import StorageCollector
-from governance.errors import SettingsError
+from governance.errors import AuditUnavailableError, SettingsError
 from governance.gate import Gate
 from governance.policy.load import discover
 from governance.policy.source import PolicySource
@@ -142,7 +142,14 @@ class Assembly:
     @cached_property
     def log(self) -> AuditLog:
         """The audit log. Raises `AuditUnavailableError` when it cannot be opened."""
-        self.settings.audit_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder = self.settings.audit_file.parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise AuditUnavailableError(
+                f"the audit log's folder `{folder}` cannot be made: {error.strerror}",
+                hint="Mend `MLGOV_AUDIT_PATH` or `MLGOV_HOME`; nothing is let through without a log.",
+            ) from error
         return AuditLog(
             SqliteStore(self.settings.audit_file), now=self.now, instance=platform.node() or "unnamed"
         )
