@@ -126,7 +126,8 @@ def _members(data: bytes) -> dict[str, bytes]:
             for entry in tar:
                 if len(members) > _MAX_FILES:
                     raise BundleError(f"a bundle of at most {_MAX_FILES} files")
-                members[_name(entry, members)] = _content(tar, entry)
+                name = _name(entry, members)  # before anything of the entry is read
+                members[name] = _content(tar, entry)
     except (tarfile.TarError, EOFError, UnicodeDecodeError, ValueError, OverflowError) as error:
         raise BundleError("a tar archive") from error
     return members
