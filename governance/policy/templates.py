@@ -1,6 +1,7 @@
 """Messages: text with `{names}` of facts in it, checked when the policy is loaded, filled in when a rule fires.
 
-`{matched.x}` is the field `x` of the item that satisfied a quantifier; `{matched.count}` says how many did. `{{` and
+`{matched.x}` is the field `x` of the item that satisfied a quantifier; `{matched.count}` says how many did,
+`{matched.label}` what that item is called. `{{` and
 `}}` stand for braces. There are no expressions, indices or formats: what is filled in comes from outside.
 """
 
@@ -22,6 +23,7 @@ RULE_NAMES = (
     "request.action",
     "evidence.sources",
     "matched.count",
+    "matched.label",
 )
 
 

@@ -11,7 +11,7 @@ from governance.model.request import Request
 from governance.policy.closures import value_of
 from governance.policy.documents import Policy, Rule
 from governance.policy.templates import Template
-from governance.policy.wording import safe_text, value_text
+from governance.policy.wording import item_text, safe_text, value_text
 
 Items: TypeAlias = "Sequence[Mapping[str, Any]]"
 Fill: TypeAlias = "Callable[[Request, Facts, Items], str]"
@@ -54,12 +54,14 @@ def _filling(
     fixed = {"rule.id": rule.id, "rule.severity": rule.severity.word, "policy.name": policy.name}
     if name in fixed:
         return fixed[name]
-    if name == "request.action":
-        return lambda request, _facts, _items: request.action.value
-    if name == "matched.count":
-        return lambda _request, _facts, items: str(len(items))
-    if name == "evidence.sources":
-        return lambda _request, found, _items: _sources(found, facts)
+    known: dict[str, Fill] = {
+        "request.action": lambda request, _facts, _items: request.action.value,
+        "matched.count": lambda _request, _facts, items: str(len(items)),
+        "matched.label": lambda _request, _facts, items: item_text(items[0]) if items else "unknown",
+        "evidence.sources": lambda _request, found, _items: _sources(found, facts),
+    }
+    if name in known:
+        return known[name]
     if name.startswith("matched."):
         return _matched(name[8:])
     return _fact(name, catalogue)
