@@ -46,7 +46,8 @@ def compile_condition(condition: Condition, scope: Scope) -> Test:
             return _in_scope(some_text_of(condition.collection, texts), scope, in_item=in_item)
         where = compile_condition(condition.where, scope.below(spec))
         make = some_of if condition.quantifier == "some" else every_of
-        return _in_scope(make(condition.collection, where), scope, in_item=in_item)
+        test = make(condition.collection, where, texts=spec.type is FactType.STRINGS)
+        return _in_scope(test, scope, in_item=in_item)
     spec, in_item = _found(scope, condition.fact)
     return _in_scope(_compare(condition, spec, scope, in_item=in_item), scope, in_item=in_item)
 

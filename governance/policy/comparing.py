@@ -175,9 +175,23 @@ def _licence_member(operand: tuple[Any, ...]) -> ValueTest:
     return test
 
 
+def _time_member(operand: tuple[Any, ...]) -> ValueTest:
+    wanted = frozenset(time_key(one) for one in operand)
+
+    def test(value: Any) -> bool | None:
+        if not isinstance(value, str):
+            return False if value is None else None
+        found = time_key(value)
+        return None if found is None else found in wanted
+
+    return test
+
+
 def _purl_member(operand: tuple[Any, ...]) -> ValueTest:
-    """A package URL without a version stands for every version of the package."""
+    """A package URL without a version stands for every version of the package; a package that is not pinned may be
+    any of its versions."""
     wanted = frozenset(operand)
+    packages = frozenset(purl.package for one in operand if (purl := parse_purl(one)))
 
     def test(value: Any) -> bool | None:
         if not isinstance(value, str):
@@ -185,7 +199,9 @@ def _purl_member(operand: tuple[Any, ...]) -> ValueTest:
         purl = parse_purl(value)
         if purl is None:
             return None
-        return purl.text in wanted or f"pkg:{purl.package}" in wanted
+        if f"pkg:{purl.package}" in wanted or purl.text in wanted:
+            return True
+        return None if not purl.version and purl.package in packages else False
 
     return test
 
@@ -196,4 +212,5 @@ _MEMBERSHIP: dict[FactType, Callable[[tuple[Any, ...]], Built]] = {
     FactType.VERSION: _version_member,
     FactType.LICENCE: _licence_member,
     FactType.PURL: _purl_member,
+    FactType.TIME: _time_member,
 }

@@ -29,9 +29,15 @@ class Witness:
     """A compiled quantifier that has witnesses: the items for which `where` is `wanted`."""
 
     collection: str
+    texts: bool
     where: Test
     wanted: bool
     has_first_seen: bool
+
+    def items(self, facts: Record) -> tuple[Record, ...]:
+        """The known items."""
+        found = members(facts.get(self.collection), texts=self.texts)
+        return () if found is None else found[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +82,7 @@ class CompiledRule:
         items = [
             item
             for witness in self.witnesses
-            for item in (members(facts.get(witness.collection)) or ((),))[0]
+            for item in witness.items(facts)
             if witness.where(item, facts) is (witness.wanted if known else None)
         ]
         return sorted(items, key=_badness) if len(items) > 1 else items
@@ -150,6 +156,7 @@ def _witness(one: Witnessed, scope: Scope) -> Witness:
     below = scope.below(one.collection)
     return Witness(
         collection=one.part.collection,
+        texts=one.collection.type is FactType.STRINGS,
         where=compile_condition(one.part.where, below),
         wanted=one.wanted,
         has_first_seen=FIRST_SEEN in (below.fields or {}),

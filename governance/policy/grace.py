@@ -10,7 +10,6 @@ from governance.policy.compiled import CompiledRule
 from governance.policy.condition import Record
 from governance.policy.environments import normal_environment
 from governance.policy.literals import time_key
-from governance.policy.logic import members
 from governance.policy.quantifying import FIRST_SEEN
 
 
@@ -24,22 +23,22 @@ def grace_until(rule: CompiledRule, request: Request, facts: Record) -> str | No
     if span is None:
         return None
     ends: list[datetime] = []
-    left: dict[str, object] = {}
-    for witness in rule.witnesses:
-        known = members(facts.get(witness.collection))
-        if not witness.has_first_seen or known is None:
-            continue
-        kept = []
-        for item in known[0]:
-            end = _end(item, span, request.at)
-            if end is not None and witness.where(item, facts) is not False:
-                ends.append(end)
-            else:
-                kept.append(item)
-        left[witness.collection] = kept
+    remaining = dict(facts)
+    for name in sorted({witness.collection for witness in rule.witnesses if witness.has_first_seen}):
+        value = facts.get(name)
+        if isinstance(value, Collection):
+            grounds = [witness.where for witness in rule.witnesses if witness.collection == name]
+            spared = {
+                place: end
+                for place, item in enumerate(value.items)
+                if (end := _end(item, span, request.at)) is not None
+                and any(where(item, facts) is not False for where in grounds)
+            }
+            ends.extend(spared.values())
+            kept = tuple(item for place, item in enumerate(value.items) if place not in spared)
+            remaining[name] = Collection(kept, value.missing)
     if not ends:
         return None
-    remaining = _without(facts, left)
     return None if rule.test(remaining, remaining) is not False else utc_text(min(ends))
 
 
@@ -50,12 +49,3 @@ def _end(item: Record, span: int, at: datetime) -> datetime | None:
         return None
     end = first + timedelta(seconds=span)
     return end if at < end else None
-
-
-def _without(facts: Record, left: dict[str, object]) -> Record:
-    remaining = dict(facts)
-    for name, items in left.items():
-        value = facts.get(name)
-        if isinstance(value, Collection) and isinstance(items, list):
-            remaining[name] = Collection(tuple(items), value.missing)
-    return remaining

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeAlias
 
-from governance.model.facts import Collection
+from governance.model.facts import Collection, FactType
 from governance.policy.closures import cost_of, value_of
 from governance.policy.condition import AllOf, AnyOf, Compare, Condition, Quantified, Record, Scope
 from governance.policy.logic import NO_VALUE
@@ -99,9 +99,10 @@ Row: TypeAlias = "tuple[str, type, dict[Any, Found], TextTable]"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectionIndex:
-    """The tables over the fields of one collection's items."""
+    """The tables over the fields of one collection's items, or over a set of texts."""
 
     name: str
+    texts: bool
     rows: tuple[Row, ...]
     orders: tuple[tuple[str, OrderTable], ...]
     everything: Found
@@ -109,19 +110,19 @@ class CollectionIndex:
     def find(self, facts: Record, found: Found) -> None:
         """Add the rules that some item may match; all of them where there may be items nobody knows."""
         value = facts.get(self.name, NO_VALUE)
-        if isinstance(value, Collection) and value.missing is None:
-            if len(self.rows) == 1 and not self.orders:
-                self._find_one_field(value.items, found)
-                return
-            for item in value.items:
-                self._find_item(item, found)
-        elif isinstance(value, tuple) and all(text.__class__ is str for text in value):
+        if self.texts and isinstance(value, tuple) and all(text.__class__ is str for text in value):
             for _, _, seen, table in self.rows:
                 for text in value:
                     rules = seen.get(text)
                     if rules is None:
                         rules = table.look(text)
                     found.update(rules)
+        elif isinstance(value, Collection) and value.missing is None and not self.texts:
+            if len(self.rows) == 1 and not self.orders:
+                self._find_one_field(value.items, found)
+                return
+            for item in value.items:
+                self._find_item(item, found)
         elif value is not None:
             found.update(self.everything)
 
@@ -138,6 +139,8 @@ class CollectionIndex:
                     found.update(rules)
             elif value is not None:
                 found.update(table.everything)
+            elif table.absent:
+                found.update(table.absent)
 
     def _find_item(self, item: Record, found: Found) -> None:
         get = item.get
@@ -151,6 +154,8 @@ class CollectionIndex:
                     found.update(rules)
             elif value is not None:
                 found.update(table.everything)
+            elif table.absent:
+                found.update(table.absent)
         for name, order in self.orders:
             order.find(get(name, NO_VALUE), found)
 
@@ -181,6 +186,8 @@ class Index:
                     found.update(rules)
             elif value is not None:
                 found.update(table.everything)
+            elif table.absent:
+                found.update(table.absent)
         if self.properties:
             self._find_properties(facts, found)
         for name, order in self.orders:
@@ -196,6 +203,8 @@ class Index:
                 found.update(table.look(value))
             elif value is not None:
                 found.update(table.everything)
+            elif table.absent:
+                found.update(table.absent)
 
 
 def build_index(rules: Sequence[Sequence[Condition]], scope: Scope) -> tuple[Index, Mapping[int, int]]:
@@ -209,6 +218,7 @@ def build_index(rules: Sequence[Sequence[Condition]], scope: Scope) -> tuple[Ind
         chosen,
         always=tuple(rule for rule in numbers if rule not in chosen),
         unserved=tuple(rule for rule in numbers if not choices[rule]),
+        scope=scope,
     )
     return index, {rule: option.conjunct for rule, option in chosen.items() if option.sure}
 
@@ -247,7 +257,9 @@ def _key(posting: Posting) -> TableKey:
     return TableKey(posting.collection, posting.fact, posting.table)
 
 
-def _filled(chosen: Mapping[int, Option], *, always: tuple[int, ...], unserved: tuple[int, ...]) -> Index:
+def _filled(
+    chosen: Mapping[int, Option], *, always: tuple[int, ...], unserved: tuple[int, ...], scope: Scope
+) -> Index:
     texts: dict[TableKey, TextTable] = {}
     orders: dict[TableKey, OrderTable] = {}
     for rule, option in chosen.items():
@@ -260,7 +272,7 @@ def _filled(chosen: Mapping[int, Option], *, always: tuple[int, ...], unserved: 
             else:
                 if key not in texts:
                     texts[key] = boolean_table() if posting.table == "boolean" else text_table(posting.spec)
-                texts[key].post(posting.how, posting.key, rule, sure=option.sure)
+                texts[key].post(posting.how, posting.key, rule, sure=option.sure, absent=posting.absent)
     for order in orders.values():
         order.seal()
     names = sorted({key.collection for key in (*texts, *orders) if key.collection is not None})
@@ -271,20 +283,25 @@ def _filled(chosen: Mapping[int, Option], *, always: tuple[int, ...], unserved: 
         rows=tuple(row for row in rows if not row[0].startswith("property.")),
         properties=tuple(row for row in rows if row[0].startswith("property.")),
         orders=_orders(orders, None),
-        collections=tuple(_collection(name, texts, orders) for name in names),
+        collections=tuple(_collection(name, texts, orders, scope) for name in names),
     )
 
 
 def _collection(
-    name: str, texts: Mapping[TableKey, TextTable], orders: Mapping[TableKey, OrderTable]
+    name: str, texts: Mapping[TableKey, TextTable], orders: Mapping[TableKey, OrderTable], scope: Scope
 ) -> CollectionIndex:
     everything: Found = {}
     for tables in (texts, orders):
         for key, table in tables.items():
             if key.collection == name:
                 everything.update(table.everything)
+    spec = scope.find(name)
     return CollectionIndex(
-        name=name, rows=_rows(texts, name), orders=_orders(orders, name), everything=everything
+        name=name,
+        texts=spec is not None and spec[0].type is FactType.STRINGS,
+        rows=_rows(texts, name),
+        orders=_orders(orders, name),
+        everything=everything,
     )
 
 

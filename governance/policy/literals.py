@@ -22,6 +22,7 @@ Literal: TypeAlias = "str | int | float | bool"
 _DURATION = re.compile(r"(\d{1,9})(s|m|h|d|w)")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z")
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)")
 _MAX_TEXT = 1000
 SEVERITIES = tuple(severity.word for severity in Severity)
 
@@ -81,11 +82,13 @@ def parse_time(value: object) -> datetime:
 
 def time_key(value: str) -> datetime | None:
     """A fact's time, or None where it is not RFC 3339."""
+    if not _RFC3339.fullmatch(value):
+        return None
     try:
         at = datetime.fromisoformat(value)
     except ValueError:
         return None
-    return at.astimezone(UTC) if at.tzinfo is not None else None
+    return at.astimezone(UTC)
 
 
 def severity_rank(word: str) -> int:

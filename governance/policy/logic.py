@@ -66,15 +66,15 @@ def negated(part: Test) -> Test:
     return test
 
 
-def some_of(name: str, where: Test) -> Test:
+def some_of(name: str, where: Test, *, texts: bool) -> Test:
     """True with one known match, else unknown where anything is not known."""
 
     def test(record: Record, facts: Record) -> bool | None:
         value = record.get(name, NO_VALUE)
-        if value.__class__ is Collection:
+        if value.__class__ is Collection and not texts:
             items, result = value.items, None if value.missing is not None else False
         else:
-            found = members(value)
+            found = members(value, texts=texts)
             if found is None:
                 return None
             items, result = found[0], False if found[1] else None
@@ -108,11 +108,11 @@ def some_text_of(name: str, fits: ValueTest) -> Test:
     return test
 
 
-def every_of(name: str, where: Test) -> Test:
+def every_of(name: str, where: Test, *, texts: bool) -> Test:
     """Unknown over nothing and over what is incomplete: that no licence is bad does not make the licences good."""
 
     def test(record: Record, facts: Record) -> bool | None:
-        found = members(record.get(name, NO_VALUE))
+        found = members(record.get(name, NO_VALUE), texts=texts)
         if found is None or not found[1] or not found[0]:
             return None
         result: bool | None = True
@@ -127,16 +127,16 @@ def every_of(name: str, where: Test) -> Test:
     return test
 
 
-def members(value: Any) -> tuple[tuple[Record, ...], bool] | None:
-    """The items of a collection or set of texts, and whether they are all. An absent collection is an empty one; any
-    other value is unknown, which is None here.
+def members(value: Any, *, texts: bool) -> tuple[tuple[Record, ...], bool] | None:
+    """The items of a collection, or of a set of texts, and whether they are all. One that is absent is empty; any other
+    value, and a set where a collection should be, is unknown, which is None here.
     """
-    if isinstance(value, Collection):
-        return value.items, value.missing is None
-    if isinstance(value, tuple):
-        texts = tuple({MEMBER: member} for member in value if isinstance(member, str))
-        return texts, len(texts) == len(value)
-    return ((), True) if value is None else None
+    if value is None:
+        return (), True
+    if texts and isinstance(value, tuple):
+        known = tuple({MEMBER: member} for member in value if isinstance(member, str))
+        return known, len(known) == len(value)
+    return (value.items, value.missing is None) if isinstance(value, Collection) and not texts else None
 
 
 def fused(condition: Compare, spec: FactSpec, built: ValueTest) -> Test:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from governance.model.facts import Collection, FactSpec, FactType, Unknown
+from governance.model.facts import Collection, FactSpec, FactType
 from governance.policy import comparing
 from governance.policy.comparing import Built, Spelled, ValueTest
 from governance.policy.condition import Operand
@@ -102,18 +102,34 @@ def _order(compare: Callable[[Any, Any], bool]) -> BuildTest:
     return lambda spec, operand: comparing.ordering(spec, compare, operand)
 
 
-def _exists(_spec: FactSpec, operand: Any) -> ValueTest:
+def _exists(spec: FactSpec, operand: Any) -> ValueTest:
+    """A value of another sort than the catalogue promises is unknown, even as to whether there is one."""
+    if spec.type is FactType.COLLECTION:
+        there = _collection_there
+    elif spec.type is FactType.STRINGS:
+        there = _texts_there
+    else:
+        there = _scalar_there
+
     def test(value: Any) -> bool | None:
-        if isinstance(value, Unknown):
-            return None
-        if isinstance(value, Collection) and not value.items and not value.is_complete:
-            return None
-        present = (
-            value is not None and value != () and not (isinstance(value, Collection) and not value.items)
-        )
-        return present is operand
+        found = False if value is None else there(value)
+        return None if found is None else found is operand
 
     return test
+
+
+def _collection_there(value: Any) -> bool | None:
+    if not isinstance(value, Collection):
+        return None
+    return True if value.items else False if value.is_complete else None
+
+
+def _texts_there(value: Any) -> bool | None:
+    return bool(value) if isinstance(value, tuple) else None
+
+
+def _scalar_there(value: Any) -> bool | None:
+    return True if isinstance(value, str | int | float) else None
 
 
 def _glob(spec: FactSpec, operand: Any) -> Built:

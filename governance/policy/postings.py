@@ -23,7 +23,8 @@ _BY_VALUE = frozenset({FactType.STRING, FactType.SEVERITY, FactType.BOOLEAN})
 class Posting:
     """One key of one table. `table` is the sort of table (`text`, `boolean`, `up`, `down`), `how` the key is met;
     `chance` a guess at how many requests meet it, `floor` what that cannot fall below however many keys there are.
-    `sure` says that the comparison is true of every value that meets the key.
+    `sure` says that the comparison is true of every value that meets the key, `absent` that it is unknown of one that
+    is absent.
     """
 
     collection: str | None
@@ -35,6 +36,7 @@ class Posting:
     chance: float
     floor: float
     sure: bool
+    absent: bool
 
 
 def postings_of(condition: Compare, spec: FactSpec, collection: str | None) -> tuple[Posting, ...]:
@@ -57,6 +59,7 @@ def postings_of(condition: Compare, spec: FactSpec, collection: str | None) -> t
             how=how,
             key=key,
             chance=chance,
+            absent=condition.operator in _UPWARDS | _DOWNWARDS,
             sure=_is_sure(condition.operator, spec, operand),
             floor=chance if table != "text" or spec.values or spec.type is FactType.SEVERITY else 0.0,
         )

@@ -29,16 +29,18 @@ _MAX_SEEN = 8192
 
 @dataclass(slots=True)
 class TextTable:
-    """Rules by what a text must equal, begin or end with. For booleans, by the boolean."""
+    """Rules by what a text must equal, begin or end with. For booleans, by the boolean. An absent value equals nothing,
+    but it has no order either: `absent` are the rules that compare it."""
 
     form: Form
     exact: dict[Any, Found] = field(default_factory=dict)
     starts: dict[int, dict[str, Found]] = field(default_factory=dict)
     ends: dict[int, dict[str, Found]] = field(default_factory=dict)
     everything: Found = field(default_factory=dict)
+    absent: Found = field(default_factory=dict)
     seen: dict[Any, Found] = field(default_factory=dict)
 
-    def post(self, how: str, key: Any, rule: int, *, sure: bool) -> None:
+    def post(self, how: str, key: Any, rule: int, *, sure: bool, absent: bool) -> None:
         """Post a rule under a key."""
         if how == "exact":
             self.exact.setdefault(key, {})[rule] = sure
@@ -46,6 +48,8 @@ class TextTable:
             tables = self.starts if how == "prefix" else self.ends
             tables.setdefault(len(key), {}).setdefault(key, {})[rule] = sure
         self.everything[rule] = False
+        if absent:
+            self.absent[rule] = False
 
     def look(self, text: Any) -> Found:
         """The rules that a text brings."""

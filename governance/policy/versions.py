@@ -31,6 +31,7 @@ _SCHEMES = {
     "pypi": "pep440", "npm": "semver", "cargo": "semver", "golang": "semver", "nuget": "semver", "semver": "semver",
     "conda": "pep440", "mlflow": "pep440",
 }  # fmt: skip
+_PEP440 = frozenset(name for name, scheme in _SCHEMES.items() if scheme == "pep440")
 RANGE_SCHEMES = tuple(name for name in _SCHEMES if name not in {"conda", "mlflow"})
 
 
@@ -67,9 +68,10 @@ def compare_versions(ecosystem: str | None, left: str, right: str) -> int | None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VersionRange:
-    """A range. `ecosystem` is the one it speaks of; `holds` tells for a version, or None where it is not one there."""
+    """A range. `ecosystems` are those it speaks of, None where it speaks of all; `holds` tells for a version, or None
+    where it is not one there."""
 
-    ecosystem: str
+    ecosystems: frozenset[str] | None
     holds: Callable[[str], bool | None]
 
 
@@ -89,12 +91,12 @@ def parse_range(text: str) -> VersionRange:
         key = version_key("pep440", version)
         return None if key is None else bool(specifiers.contains(key, prereleases=True))
 
-    return VersionRange(ecosystem="pypi", holds=holds)
+    return VersionRange(ecosystems=_PEP440, holds=holds)
 
 
 def in_range(wanted: VersionRange, ecosystem: str | None, version: str) -> bool | None:
     """Whether `version` of `ecosystem` lies in the range. A range of another ecosystem holds nothing of this one."""
-    if ecosystem is not None and wanted.ecosystem not in {ecosystem, "semver"}:
+    if ecosystem is not None and wanted.ecosystems is not None and ecosystem not in wanted.ecosystems:
         return False
     inside = wanted.holds(version)
     return None if inside and ecosystem is None else inside
@@ -132,9 +134,10 @@ def _vers(text: str) -> VersionRange:
     if not separator or scheme not in RANGE_SCHEMES:
         known = ", ".join(RANGE_SCHEMES)
         raise RangeError(f"a VERS of a known scheme ({known}), as in `vers:pypi/>=1.0|<2`")
+    spoken_of = None if scheme == "semver" else frozenset({scheme})
     parts = rest.replace(" ", "").split("|")
     if parts == ["*"]:
-        return VersionRange(ecosystem=scheme, holds=lambda version: _known(scheme, version))
+        return VersionRange(ecosystems=spoken_of, holds=lambda version: _known(scheme, version))
     if len(parts) > _MAX_CONSTRAINTS:
         raise RangeError(f"a VERS of at most {_MAX_CONSTRAINTS} constraints")
     constraints = sorted((_constraint(scheme, part) for part in parts), key=lambda one: one.key)
@@ -146,7 +149,7 @@ def _vers(text: str) -> VersionRange:
         key = version_key(_SCHEMES[scheme], version)
         return None if key is None else _contains(constraints, key)
 
-    return VersionRange(ecosystem=scheme, holds=holds)
+    return VersionRange(ecosystems=spoken_of, holds=holds)
 
 
 def _known(scheme: str, version: str) -> bool | None:

@@ -46,8 +46,6 @@ class Judgement:
     graced: frozenset[str] = frozenset()
     policies: Mapping[str, str] = field(default_factory=dict)
     mode: str = "enforce"
-    odd: frozenset[str] = frozenset()
-    """Facts that met a comparison over which engine and oracle are known to differ: see `values.is_disputed`."""
 
 
 def judge(documents: Sequence[Tree], request: Request, facts: Facts) -> Judgement:
@@ -71,12 +69,11 @@ def judge(documents: Sequence[Tree], request: Request, facts: Facts) -> Judgemen
         policies=(decisions := {}),
     )
     fired, graced = set(), set()
-    odd: list[str] = []
     for policy, spec in bound.items():
         effects = []
         for rule in spec.get("rules", []):
             name = f"{policy}/{rule['id']}"
-            world = World(facts, settings.get("lists", {}), odd=odd)
+            world = World(facts, settings.get("lists", {}))
             truth = world.truth(rule["when"])
             truths[name] = WORDS[truth]
             if not fires(rule, truth):
@@ -86,7 +83,6 @@ def judge(documents: Sequence[Tree], request: Request, facts: Facts) -> Judgemen
             if waiver is not None:
                 waived[name] = waiver
             elif in_grace(rule, request, world):
-                odd.extend("vulnerabilities" for _ in asserted(rule["when"], "vulnerabilities")[1:])
                 graced.add(name)
                 effects.append("warn")
             else:
@@ -99,7 +95,6 @@ def judge(documents: Sequence[Tree], request: Request, facts: Facts) -> Judgemen
         waived=found.waived,
         graced=frozenset(graced),
         policies=found.policies,
-        odd=frozenset(odd),
         mode=max((mode for name, mode in modes.items() if name in bound and mode), key=MODES.index),
     )
 
@@ -244,11 +239,10 @@ def asserted(when: Tree, collection: str, *, positive: bool = True) -> list[Tree
 
 @dataclass(frozen=True)
 class World:
-    """The facts and the lists. `odd` collects the facts that met a disputed comparison."""
+    """The facts and the lists."""
 
     facts: Facts
     lists: Mapping[str, Sequence[Any]]
-    odd: list[str] = field(default_factory=list)
 
     def truth(self, when: Tree, item: Tree | None = None, fields: Tree | None = None) -> Truth:
         if "all" in when:
@@ -270,7 +264,6 @@ class World:
         if isinstance(value, Unknown):
             return None
         if not values.fits(spec, value):
-            self.odd.append(when[head])
             return None
         if isinstance(value, Collection):
             members, complete = list(value.items), value.missing is None
@@ -297,8 +290,6 @@ class World:
         if isinstance(value, Unknown):
             return None
         ecosystem = self._ecosystem(spec, item if fields and name in fields else None)
-        if values.is_disputed(spec, operator, value, operand, ecosystem):
-            self.odd.append(name)
         if operator == "exists":
             there = values.exists(spec, value)
             return None if there is None else there is operand

@@ -394,17 +394,3 @@ def fits(spec: FactSpec, value: Any) -> bool:
     if spec.type is FactType.STRINGS:
         return value is None or isinstance(value, tuple)
     return not isinstance(value, Collection | tuple)
-
-
-def is_disputed(spec: FactSpec, operator: str, value: Any, operand: Any, ecosystem: str | None) -> bool:
-    """Comparisons in which the engine is known to differ. Each has a test in `test_policy_oracle` that is expected to
-    fail until the engine is mended; then its line goes from here too."""
-    if operator == "exists":
-        return not fits(spec, value)
-    if spec.type is FactType.TIME and operator in {"is", "in"}:
-        return True
-    if spec.type is FactType.SEVERITY and operator in ORDERS:
-        return value is None
-    if operator == "versions":
-        return ecosystem in PEP440 - {"pypi"} and not operand.startswith("vers:")
-    return spec.type is FactType.PURL and operator in {"is", "in"} and (purl(value) or "x")[-1] == ""

@@ -53,9 +53,6 @@ def test_ten_thousand_pairs_agree(capsys: pytest.CaptureFixture[str]) -> None:
         for _ in range(REQUESTS):
             request, facts = policy_strategies.request(random), policy_strategies.facts(random)
             expected = policy_oracle.judge(documents, request, facts)
-            if expected.odd:
-                marks["disputed"] += 1
-                continue
             found = said(policy, request, evaluate(policy, request, facts))
             assert found == expected, f"seed {seed}: {shown(documents, request, facts)}"
             decisions[expected.decision] += 1
@@ -72,7 +69,7 @@ def some(collection: str, fact: str, **operation: Any) -> Any:
     return {"some": collection, "where": {"fact": fact, **operation}}
 
 
-DISPUTED: dict[str, tuple[list[Any], dict[str, FactValue], list[str]]] = {
+SETTLED: dict[str, tuple[list[Any], dict[str, FactValue], list[str]]] = {
     "exists of a text where a set of texts should be": (
         [{"fact": "manifest.changed_files", "exists": True}], {"manifest.changed_files": "garbage"}, ["unknown"]),
     "exists of a text where a collection should be": (
@@ -100,7 +97,7 @@ DISPUTED: dict[str, tuple[list[Any], dict[str, FactValue], list[str]]] = {
         [some("actor.groups", "value", **{"is": "a"}), some("actor.groups", "value", **{"is": "b"})],
         {"actor.groups": Collection(({"value": "a"},))}, ["unknown", "unknown"]),
 }  # fmt: skip
-"""Where the engine is known to differ from the specification; see `policy_values.is_disputed`."""
+"""Where the engine once differed from the specification."""
 
 
 def policy_of(whens: list[Any], **more: Any) -> list[Any]:
@@ -112,10 +109,9 @@ def policy_of(whens: list[Any], **more: Any) -> list[Any]:
     return [{"apiVersion": "mlgov/v1", "kind": "Policy", "metadata": {"name": "p"}, "spec": spec}]
 
 
-@pytest.mark.xfail(reason="known difference of the engine: see DISPUTED", raises=AssertionError)
-@pytest.mark.parametrize("name", DISPUTED)
-def test_disputed(name: str) -> None:
-    whens, values, expected = DISPUTED[name]
+@pytest.mark.parametrize("name", SETTLED)
+def test_settled(name: str) -> None:
+    whens, values, expected = SETTLED[name]
     policy = compile_bundle(policy_strategies.load(policy_of(whens)))
     request, facts = policy_strategies.request(Random(0)), Facts(values)
     if list(policy_oracle.judge(policy_of(whens), request, facts).truths.values()) != expected:
@@ -123,9 +119,6 @@ def test_disputed(name: str) -> None:
     assert list(said(policy, request, evaluate(policy, request, facts)).truths.values()) == expected
 
 
-@pytest.mark.xfail(
-    reason="the second `some` over one collection puts back what the first left out", raises=AssertionError
-)
 def test_grace_with_two_grounds() -> None:
     both = {
         "any": [some("vulnerabilities", "cvss", gte=7), some("vulnerabilities", "malicious", **{"is": True})]

@@ -98,17 +98,6 @@ def decision_vectors() -> Iterator[Vector]:
 CONDITIONS, DECIDED = list(condition_vectors()), list(decision_vectors())
 VECTORS = {vector.name: vector for vector in (*CONDITIONS, *DECIDED)}
 
-DISPUTED = frozenset(
-    {
-        "conditions-times: published at: true 1",
-        "conditions-times: published at: unknown 1",
-        "conditions-times: an absent severity has no order: unknown 1",
-        "conditions-times: an unpinned package may be the denied version: unknown 1",
-        "conditions-times: versions of registered models are PEP 440: true 1",
-    }
-)
-"""Where the engine is known to say otherwise; `tests/property/test_policy_oracle.py` has the same cases, smaller."""
-
 
 def request_for(given: Mapping[str, Any]) -> Request:
     """The README's request, with what the case says otherwise."""
@@ -151,12 +140,7 @@ def said(policy: CompiledPolicy, request: Request, verdict: Verdict) -> dict[str
     }
 
 
-def marked(name: str) -> Any:
-    known = pytest.mark.xfail(reason="known difference of the engine", raises=AssertionError)
-    return pytest.param(name, marks=known) if name in DISPUTED else name
-
-
-@pytest.mark.parametrize("name", map(marked, VECTORS))
+@pytest.mark.parametrize("name", VECTORS)
 def test_vector(name: str) -> None:
     vector = VECTORS[name]
     policy, request = compiled(vector.documents), request_for(vector.request)
@@ -169,7 +153,6 @@ def test_vector(name: str) -> None:
 def test_there_are_enough_and_no_name_stands_twice() -> None:
     assert len(VECTORS) == len(CONDITIONS) + len(DECIDED)
     assert len(VECTORS) >= LEAST, len(VECTORS)
-    assert set(VECTORS) >= DISPUTED
 
 
 @pytest.mark.parametrize("truth", DECISIONS)
