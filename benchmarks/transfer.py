@@ -150,9 +150,22 @@ def measure(
             wanted = names if verb.startswith("download") else ()
             result = run(peer, verb, uri=uri, local=local, names=wanted, env=env | extra)
             found.setdefault((peer, verb), []).append(result)
+            check_stored(server, f"{case.files}/{peer}-{number}", case, signed=peer == "plugin")
             shutil.rmtree(target)
     shutil.rmtree(source)
     return found
+
+
+def check_stored(server: Embedded, path: str, case: Case, *, signed: bool) -> None:
+    """A transfer that did not arrive would be a fast one."""
+    import requests
+
+    place = f"http://{server.host}/artifactory/api/storage/{REPOSITORY}/{path}"
+    headers = {"Authorization": f"Bearer {server.token}"}
+    listed = requests.get(place, params={"list": "", "deep": "1"}, headers=headers, timeout=60)
+    sizes = [row["size"] for row in listed.json()["files"]]
+    if sizes.count(case.size) != case.files or len(sizes) != case.files + signed:
+        raise RuntimeError(f"`{path}` holds {len(sizes)} files instead of {case.files}")
 
 
 def turns(jfrog: Path | None) -> Iterator[tuple[str, str, dict[str, str]]]:
@@ -162,7 +175,7 @@ def turns(jfrog: Path | None) -> Iterator[tuple[str, str, dict[str, str]]]:
         yield "plugin", verb, {}
     yield "plugin", AGAIN, {}
     if jfrog is not None:
-        yield "jfrog", "upload", {"PYTHONPATH": str(jfrog)}
+        yield "jfrog", "upload", {"BENCHMARK_JFROG": str(jfrog.resolve())}
 
 
 def figures(case: Case, runs: dict[tuple[str, str], list[Run]]) -> Iterator[Figure]:

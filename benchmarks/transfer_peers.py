@@ -6,6 +6,7 @@ and the peak memory of the whole process in MiB.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import resource
@@ -48,7 +49,7 @@ def bare(verb: str, uri: str, local: Path, names: list[str]) -> Callable[[], obj
 
 
 def through_mlflow(verb: str, uri: str, local: Path, names: list[str]) -> Callable[[], object]:
-    """Whatever plugin MLflow's registry holds for `artifactory`."""
+    """Our plugin, as MLflow's registry holds it."""
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
     del names
@@ -62,9 +63,23 @@ def through_mlflow(verb: str, uri: str, local: Path, names: list[str]) -> Callab
     return lambda: repository.download_artifacts("", str(local))
 
 
+def jfrog(verb: str, uri: str, local: Path, names: list[str]) -> Callable[[], object]:
+    """JFrog's plugin, from the folder that `BENCHMARK_JFROG` names: beside ours, MLflow would not find it."""
+    module = Path(os.environ["BENCHMARK_JFROG"]) / "plugin/artifactory_repository.py"
+    spec = importlib.util.spec_from_file_location("jfrog_plugin", module)
+    assert spec is not None
+    assert spec.loader is not None
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    repository = loaded.JFrogArtifactoryRepository(uri)
+    assert verb == "upload", "it cannot download a folder"
+    del names
+    return lambda: repository.log_artifacts(str(local))
+
+
 def main() -> None:
     peer, verb, uri, local, *names = sys.argv[1:]
-    make = bare if peer == "bare" else through_mlflow
+    make = {"bare": bare, "plugin": through_mlflow, "jfrog": jfrog}[peer]
     work = make(verb, uri, Path(local), names)
     wall, cpu = time.perf_counter(), time.process_time()
     work()
