@@ -35,6 +35,9 @@ class Settings(BaseSettings):
     environment: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")] = "development"
     home: Path = Path("~/.mlgov")
     policy_path: Path | None = None
+    policy_bundle: str | None = None
+    policy_bundle_name: str | None = None
+    policy_bundle_max_age: float = Field(default=86_400.0, gt=0, le=31_536_000)
     audit_path: Path | None = None
     key: str | None = None
     key_passphrase: SecretStr | None = None
@@ -48,6 +51,9 @@ class Settings(BaseSettings):
     reuse_seconds: float = Field(default=30.0, ge=0, le=300)
     transfer_workers: int = Field(default=8, ge=1, le=64)
     server_auth: Literal["none", "basic-auth"] = "none"
+    tracking_username: str | None = Field(default=None, validation_alias="MLFLOW_TRACKING_USERNAME")
+    tracking_password: SecretStr | None = Field(default=None, validation_alias="MLFLOW_TRACKING_PASSWORD")
+    tracking_token: SecretStr | None = Field(default=None, validation_alias="MLFLOW_TRACKING_TOKEN")
     token: SecretStr | None = Field(
         default=None,
         validation_alias="ARTIFACTORY_AUTH_TOKEN",
@@ -201,6 +207,6 @@ def _variable(location: str) -> str:
     """The environment variable a user would set, from the place pydantic names."""
     return (
         location
-        if location.startswith("ARTIFACTORY_")
+        if location.startswith(("ARTIFACTORY_", "MLFLOW_"))
         else f"MLGOV_{location.removeprefix('MLGOV_').upper()}"
     )

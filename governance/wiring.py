@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import policies
+from governance.artifactory.address import SCHEME, parse_uri
 from governance.artifactory.client import ArtifactoryClient
 from governance.audit.log import AuditLog
 from governance.audit.sqlite import SqliteStore
@@ -26,14 +27,21 @@ from governance.collect.scan import ScanCollector
 from governance.collect.signature import SignatureCollector
 from governance.collect.storage import StorageCollector
 from governance.errors import AuditUnavailableError, SettingsError
-from governance.gate import Gate
+from governance.gate import Gate, Policies
+from governance.policy.bundle import PAYLOAD_TYPE as POLICY_BUNDLE_TYPE
+from governance.policy.bundlesource import BundleSource
 from governance.policy.load import discover
+from governance.policy.revisions import RevisionMemory
 from governance.policy.source import PolicySource
 from governance.settings import Settings
 from governance.signing.keys import Signer, load_signer
-from governance.signing.trust import TrustStore
+from governance.signing.trust import Role, TrustStore
+from governance.signing.verify import open_envelope
 from governance.transport import Credentials, Transport
 from governance.xray.client import XrayClient
+
+MAX_POLICY_BUNDLE = 64 << 20
+"""Largest policy bundle in bytes, wherever it comes from."""
 
 
 def utc_now() -> datetime:
@@ -155,9 +163,37 @@ class Assembly:
         )
 
     @cached_property
-    def policies(self) -> PolicySource:
-        """The policy in force: files named by the settings, else found upwards, else the shipped `baseline`."""
-        return PolicySource(policy_files(self.settings))
+    def policies(self) -> Policies:
+        """The policy in force: a signed bundle where the settings name one; else files that they name, or that are found
+        upwards, or the shipped `baseline`. Raises `SettingsError`.
+        """
+        settings = self.settings
+        if settings.policy_bundle is None:
+            return PolicySource(policy_files(settings))
+        if settings.policy_bundle_name is None:
+            raise SettingsError(
+                "a policy bundle without the name of the set that must be in it",
+                hint="Set `MLGOV_POLICY_BUNDLE_NAME`, so that another team's bundle is not taken for yours.",
+            )
+        return BundleSource(
+            bundle_fetcher(self, settings.policy_bundle),
+            verify=self._verified_policy,
+            memory=RevisionMemory(settings.home / "policy-revisions.json"),
+            name=settings.policy_bundle_name,
+            max_age=settings.policy_bundle_max_age,
+        )
+
+    def _verified_policy(self, envelope: bytes) -> bytes:
+        payload, _ = open_envelope(
+            envelope,
+            self.trust,
+            at=self.now(),
+            repository=None,
+            signed_at=None,
+            role=Role.POLICY,
+            payload_type=POLICY_BUNDLE_TYPE,
+        )
+        return payload
 
     @cached_property
     def signer(self) -> Signer | None:
@@ -215,3 +251,53 @@ def policy_files(settings: Settings, *, start: Path | None = None) -> tuple[Path
         return (settings.policy_path,)
     found = discover(start or Path.cwd())
     return (found,) if found is not None else (policies.path("baseline"),)
+
+
+def bundle_fetcher(assembly: Assembly, location: str) -> Callable[[], bytes]:
+    """What fetches the policy bundle from a file, an `artifactory://` location or a tracking server (`https://.../`,
+    whose app serves it at `gov/policy`). Raises `SettingsError` for another form. The bundle's signature is checked by
+    whoever takes it, so nothing here is trusted.
+    """
+    scheme = urlsplit(location).scheme
+    if scheme == SCHEME:
+        address = parse_uri(location)
+        return lambda: assembly.artifactory(address.host).read_small(
+            address.repository, address.path, limit=MAX_POLICY_BUNDLE
+        )
+    if scheme in {"https", "http"}:
+        transport = Transport(
+            base_url=location, service="MLflow", credentials=_tracking_credentials(assembly.settings)
+        )
+        return lambda: transport.call("GET", "gov/policy", limit=MAX_POLICY_BUNDLE).body
+    if scheme:
+        raise SettingsError(
+            f"a policy bundle cannot come from `{scheme}:`",
+            hint="`MLGOV_POLICY_BUNDLE` is a file, an `artifactory://` location or the URL of a tracking server.",
+        )
+    return lambda: read_bundle_file(Path(location).expanduser())
+
+
+def read_bundle_file(path: Path) -> bytes:
+    """A policy bundle from disk. Raises `SettingsError` where it cannot be read or is too large."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_POLICY_BUNDLE + 1)
+    except OSError as error:
+        raise SettingsError(
+            f"the policy bundle `{path}` cannot be read: {error.strerror}", hint="Mend `MLGOV_POLICY_BUNDLE`."
+        ) from error
+    if len(data) > MAX_POLICY_BUNDLE:
+        raise SettingsError(f"the policy bundle `{path}` is larger than {MAX_POLICY_BUNDLE} bytes")
+    return data
+
+
+def _tracking_credentials(settings: Settings) -> Credentials | None:
+    if settings.tracking_token is not None:
+        return Credentials(token=settings.tracking_token.get_secret_value())
+    if settings.tracking_username is None or settings.tracking_password is None:
+        return None
+    return Credentials(
+        token=None,
+        user=settings.tracking_username,
+        password=settings.tracking_password.get_secret_value(),
+    )

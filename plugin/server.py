@@ -4,7 +4,8 @@ It adds to MLflow's own app (with basic-auth underneath where that is configured
 
 1. the caller's identity, captured where only authenticated requests arrive, for the repository to find (`plugin.context`);
 2. the signature over a logged model, made when MLflow marks the model READY and before MLflow's client hears of it;
-3. `GET /gov/health`, which says that this app is in place.
+3. `GET /gov/health`, which says that this app is in place;
+4. `GET /gov/policy`, the signed policy bundle that this server was given as a file, for clients to take and verify.
 
 Promises: enforcement does not depend on this app; without it, proxied models stay unsigned, and policies that ask for a
 signature refuse them. When a signature cannot be made the client gets an error that it repeats, and a repeat does no
@@ -32,6 +33,7 @@ from urllib.parse import urlsplit
 from governance.artifactory.address import SCHEME
 from governance.model.request import Actor
 from governance.settings import Settings, load_settings
+from governance.wiring import read_bundle_file
 from plugin.assembly import server_destination
 from plugin.context import CALLER, web_user
 from plugin.errors import GovernedError
@@ -46,6 +48,7 @@ _FINALIZE = re.compile(r".*/(?:api|ajax-api)/[0-9.]+/mlflow/logged-models/(?P<id
 _READY = "LOGGED_MODEL_READY"
 _SERVER = "uvicorn"
 _HEALTH = "/gov/health"
+_POLICY = "/gov/policy"
 _MAX_HEADER = 4096
 
 
@@ -55,6 +58,7 @@ def create_app() -> Any:
 
     flask_app.after_request(seal_when_ready)
     flask_app.add_url_rule(_HEALTH, "governance_health", health, methods=["GET"])
+    flask_app.add_url_rule(_POLICY, endpoint="governance_policy", view_func=policy_bundle, methods=["GET"])
     settings = load_settings()
     under_uvicorn = os.environ.get("_MLFLOW_SGI_NAME", _SERVER) == _SERVER
     app = _with_basic_auth(settings) if _wants_basic_auth(settings) else _plain(flask_app, asgi=under_uvicorn)
@@ -119,6 +123,16 @@ def health() -> Any:
     from flask import jsonify
 
     return jsonify({"app": "governance", "status": "ok"})
+
+
+def policy_bundle() -> Any:
+    """The policy bundle as it lies on this server's disk; 404 where the settings name no file."""
+    from flask import Response
+
+    location = load_settings().policy_bundle
+    if location is None or urlsplit(location).scheme:
+        return Response("this server has no policy bundle\n", status=404, mimetype="text/plain")
+    return Response(read_bundle_file(Path(location).expanduser()), mimetype="application/x-tar")
 
 
 def proxied_path(uri: str) -> str | None:

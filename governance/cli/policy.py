@@ -89,6 +89,51 @@ def schema(
     print_json(json_schema(kind))
 
 
+@app.command("bundle")
+def bundle(
+    folder: Annotated[Path, typer.Argument(help="The folder with the policy files.")],
+    revision: Annotated[
+        int, typer.Option(min=1, help="Must rise with each bundle; a lower one is a rollback.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The bundle to write.")],
+    name: Annotated[str, typer.Option(help="The set's name, which clients expect.")],
+) -> None:
+    """Pack policy files into a bundle signed with the configured key.
+
+    Clients take it with `MLGOV_POLICY_BUNDLE` and `MLGOV_POLICY_BUNDLE_NAME`; their trust file must give the key the
+    role `policy`.
+    """
+    from governance.policy.bundle import PAYLOAD_TYPE, pack_bundle
+    from governance.policy.compile import compile_bundle
+    from governance.policy.load import load_policies, policy_paths
+    from governance.settings import load_settings
+    from governance.signing.sign import sign_payload
+    from governance.wiring import build_assembly
+
+    loaded = compile_bundle(load_policies([folder]))
+    if loaded.revision is not None and loaded.revision != revision:
+        raise SettingsError(
+            f"the set in `{folder}` is of revision {loaded.revision}, not {revision}",
+            hint="Raise the revision in the file, or give the one it has.",
+        )
+    assembly = build_assembly(load_settings())
+    signer = assembly.signer
+    if signer is None:
+        raise SettingsError(
+            "there is no key to sign with", hint="`mlgov keys init` makes one; or set `MLGOV_KEY`."
+        )
+    files = {file.relative_to(folder).as_posix(): file.read_bytes() for file in policy_paths([folder])}
+    data = pack_bundle(
+        files,
+        name=name,
+        revision=revision,
+        made=assembly.now(),
+        sign=lambda payload: sign_payload(payload, signers=(signer,), payload_type=PAYLOAD_TYPE),
+    )
+    output.write_bytes(data)
+    out().print(sign(Mark.OK), styled(f"{len(files)} files, revision {revision} of {name}: {output}", "bold"))
+
+
 def _files(paths: list[Path] | None) -> tuple[Path, ...]:
     from governance.settings import load_settings
     from governance.wiring import policy_files

@@ -28,6 +28,7 @@ class Role(enum.StrEnum):
     DECISION = "decision"
     CHECKPOINT = "checkpoint"
     WAIVER = "waiver"
+    POLICY = "policy"
     TIMESTAMP = "timestamp"
 
 

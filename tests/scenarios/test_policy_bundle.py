@@ -1,0 +1,180 @@
+"""A signed policy bundle on its way: made by the command line, taken from a file, from Artifactory and from a server."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from governance.devserver.server import DevServer
+from governance.errors import PolicyInvalidError, SettingsError
+from governance.settings import Settings
+from governance.wiring import build_assembly
+
+PASSPHRASE = "correct horse"
+POLICY = """
+apiVersion: mlgov/v1
+kind: Policy
+metadata: {{name: trial}}
+spec: {{match: {{actions: [load]}}, default: allow, rules: []}}
+---
+apiVersion: mlgov/v1
+kind: PolicySet
+metadata: {{name: acme, revision: {revision}}}
+spec: {{bindings: [{{policies: ["*"], environments: ["*"], mode: enforce}}]}}
+"""
+
+
+def mlgov(home: Path, *words: str) -> None:
+    environ = {"PATH": os.environ["PATH"], "HOME": str(home), "MLGOV_HOME": str(home)}
+    environ["MLGOV_KEY_PASSPHRASE"] = PASSPHRASE
+    done = subprocess.run(
+        [sys.executable, "-m", "governance.cli.main", *words],
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with a key, its trust file, and two revisions of a bundle."""
+    home = tmp_path_factory.mktemp("home")
+    mlgov(home, "keys", "init")
+    for revision in (1, 2):
+        folder = home / f"policies-{revision}"
+        folder.mkdir()
+        (folder / "trial.yaml").write_text(POLICY.format(revision=revision))
+        mlgov(
+            home, "policy", "bundle", str(folder), "--name", "acme", "--revision", str(revision),
+            "--output", str(home / f"bundle-{revision}.tar"),
+        )  # fmt: skip
+    return home
+
+
+def settings(home: Path, tmp_path: Path, location: str, **more: object) -> Settings:
+    (tmp_path / "home").mkdir(exist_ok=True)
+    return Settings(
+        home=tmp_path / "home",
+        trust=home / "trust.json",
+        policy_bundle=location,
+        policy_bundle_name="acme",
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def revision(found: Settings) -> int | None:
+    return build_assembly(found).policies.current().revision
+
+
+def test_from_a_file(home: Path, tmp_path: Path) -> None:
+    assert revision(settings(home, tmp_path, str(home / "bundle-1.tar"))) == 1
+
+
+def test_an_older_one_is_a_rollback_also_after_a_restart(home: Path, tmp_path: Path) -> None:
+    assert revision(settings(home, tmp_path, str(home / "bundle-2.tar"))) == 2
+    with pytest.raises(PolicyInvalidError, match="rollback"):
+        revision(settings(home, tmp_path, str(home / "bundle-1.tar")))
+
+
+def test_a_changed_one_is_refused(home: Path, tmp_path: Path) -> None:
+    data = (home / "bundle-1.tar").read_bytes()
+    (tmp_path / "changed.tar").write_bytes(data.replace(b"default: allow", b"default: block"))
+    with pytest.raises(PolicyInvalidError):
+        revision(settings(home, tmp_path, str(tmp_path / "changed.tar")))
+
+
+def test_the_key_must_have_the_role(home: Path, tmp_path: Path) -> None:
+    trust = tmp_path / "trust.json"
+    text = (home / "trust.json").read_text()
+    assert '"policy"' in text
+    trust.write_text(text.replace('"policy"', '"waiver"'))
+    trust.chmod(0o600)
+    found = settings(home, tmp_path, str(home / "bundle-1.tar")).model_copy(update={"trust": trust})
+    with pytest.raises((PolicyInvalidError, SettingsError)):
+        revision(found)
+
+
+def test_from_artifactory(home: Path, tmp_path: Path, devserver: DevServer, repo: str) -> None:
+    devserver.put(repo, "policy/bundle.tar", (home / "bundle-1.tar").read_bytes())
+    host = f"127.0.0.1:{devserver.port}"
+    found = settings(
+        home,
+        tmp_path,
+        f"artifactory://{host}/artifactory/{repo}/policy/bundle.tar",
+        artifactory_url=f"http://{host}",
+        ARTIFACTORY_AUTH_TOKEN=devserver.token("admin"),
+    )
+    assert revision(found) == 1
+
+
+@pytest.fixture
+def app(home: Path) -> Iterator[str]:
+    """A server that answers as the tracking server's app does."""
+    data = (home / "bundle-1.tar").read_bytes()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            found = self.path == "/gov/policy" and (self.headers["Authorization"] or "").startswith("Basic ")
+            self.send_response(200 if found else 401)
+            self.send_header("Content-Length", str(len(data) if found else 0))
+            self.end_headers()
+            if found:
+                self.wfile.write(data)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+def test_from_the_tracking_server_with_the_callers_login(home: Path, tmp_path: Path, app: str) -> None:
+    login = {"MLFLOW_TRACKING_USERNAME": "alice", "MLFLOW_TRACKING_PASSWORD": "secret"}
+    assert revision(settings(home, tmp_path, app, **login)) == 1
+
+
+def test_without_anything_to_fall_back_on_there_is_no_policy(home: Path, tmp_path: Path, app: str) -> None:
+    with pytest.raises(PolicyInvalidError, match="401"):
+        revision(settings(home, tmp_path, app))
+
+
+@pytest.mark.parametrize("location", ["ftp://example.org/x", "none.tar"])
+def test_other_places(home: Path, tmp_path: Path, location: str) -> None:
+    with pytest.raises((SettingsError, PolicyInvalidError)):
+        revision(settings(home, tmp_path, location))
+
+
+def test_the_set_must_be_named(home: Path, tmp_path: Path) -> None:
+    found = settings(home, tmp_path, "x").model_copy(update={"policy_bundle_name": None})
+    with pytest.raises(SettingsError, match="name of the set"):
+        revision(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "status"), [("bundle-1.tar", 200), ("", 404), ("https://elsewhere.example", 404)]
+)
+def test_the_server_app_hands_out_the_file_it_was_given(
+    home: Path, tmp_path: Path, name: str, status: int
+) -> None:
+    location = str(home / name) if name.endswith(".tar") else name
+    code = "from plugin.server import policy_bundle as view; answer = view(); print(answer.status_code, len(answer.data))"
+    environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "MLGOV_POLICY_BUNDLE": location}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True
+    )
+    printed, size = done.stdout.split()
+    assert int(printed) == status
+    assert status != 200 or int(size) == (home / "bundle-1.tar").stat().st_size
