@@ -1,11 +1,11 @@
 """How effects combine: within a policy the highest wins, then the default; across policies the strictest.
 
-The effects that matched in a policy are kept as bits, and what they come to under each default is worked out once.
+While rules are judged, their effects are collected as bits of one number, so that what they come to can be remembered.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from governance.model.verdict import Effect
 
@@ -21,14 +21,16 @@ def combine(default: Effect, effects: Iterable[Effect]) -> Effect:
     return max(highest, default) if highest is Effect.WARN and Effect.ALLOW not in matched else highest
 
 
-BITS: Mapping[Effect, int] = {effect: 1 << effect for effect in Effect}
-"""One bit for each effect."""
+_WIDTH = len(Effect)
+_ALL = (1 << _WIDTH) - 1
 
-COMBINED: Mapping[Effect, tuple[Effect, ...]] = {
-    default: tuple(
-        combine(default, [effect for effect in Effect if bits & BITS[effect]])
-        for bits in range(1 << len(Effect))
-    )
-    for default in Effect
-}
-"""By default effect and bits: what `combine` gives."""
+
+def mask_of(policy: int, effect: Effect) -> int:
+    """The bit that stands for an effect of the policy of that number. Masks of a verdict's rules are joined by `|`."""
+    return 1 << (policy * _WIDTH + effect)
+
+
+def effects_in(mask: int, policy: int) -> tuple[Effect, ...]:
+    """The effects of a policy in a mask."""
+    bits = mask >> (policy * _WIDTH) & _ALL
+    return tuple(effect for effect in Effect if bits & 1 << effect)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from governance.errors import PolicyInvalidError
 from governance.model.canonical import CanonicalError, canonical_bytes, canonical_digest, parse_canonical
@@ -17,11 +17,12 @@ from governance.model.facts import FactSpec
 from governance.model.request import Actor, Request
 from governance.model.verdict import Effect, Mode, Verdict
 from governance.policy.cel import compile_expression
+from governance.policy.combining import combine, effects_in
 from governance.policy.compiled import CompiledRule, compile_rule
 from governance.policy.condition import Scope, Test
 from governance.policy.documents import Binding, OutageRule, Policy, PolicyBundle, PolicySet, Waiver
 from governance.policy.environments import normal_environment
-from governance.policy.index import Index, build_index, conjuncts
+from governance.policy.index import Index, build_index, choose_options, conjuncts
 from governance.policy.layers import IMPLIED, policies_in_force
 from governance.policy.load import bundle_from_trees
 from governance.policy.parsing import ListResolver
@@ -59,6 +60,10 @@ class CompiledPolicyPart:
         return actors is None or any(fits_actor(pattern, actor) for pattern in actors)
 
 
+Outcome: TypeAlias = "tuple[tuple[tuple[str, Effect], ...], Effect]"
+"""What each policy says by itself, and what they say together."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What binds one sort of request: the policies by name, their modes, all their rules by name, and those of them
@@ -68,15 +73,31 @@ class Plan:
     names: tuple[str, ...]
     modes: Mapping[str, Mode]
     rules: tuple[CompiledRule, ...]
-    always: tuple[CompiledRule, ...]
+    always: tuple[tuple[CompiledRule, Test], ...]
     numbers: frozenset[int]
     whole: bool
     asks_actor: bool
+    _outcomes: dict[int, Outcome] = field(default_factory=dict)
+
+    def outcome(self, mask: int) -> Outcome:
+        """What the effects in `mask` come to, for each policy and for all of them. Remembered, up to a bound."""
+        known = self._outcomes.get(mask)
+        if known is None:
+            by_policy = tuple(
+                (part.policy.name, combine(part.policy.default, effects_in(mask, part.number)))
+                for part in self.parts
+            )
+            known = by_policy, max(decision for _, decision in by_policy)
+            if len(self._outcomes) < _MAX_PLANS:
+                self._outcomes[mask] = known
+        return known
 
 
 @dataclass(frozen=True, kw_only=True)
 class CompiledPolicy:
-    """All policies in force, ready to judge. `revision` is that of the set, if there is one. Made by `compile_bundle` and `from_document`."""
+    """All policies in force, ready to judge. `revision` is that of the set, if there is one; `always` are the rules looked
+    at for every request, `unserved` the names of those that no index can serve, `tempered` of those that grace or a waiver may
+    soften. Made by `compile_bundle` and `from_document`."""
 
     digest: Sha256
     document: bytes = field(repr=False)
@@ -84,7 +105,10 @@ class CompiledPolicy:
     rules: tuple[CompiledRule, ...] = field(repr=False)
     parts: tuple[CompiledPolicyPart, ...] = field(repr=False)
     index: Index = field(repr=False)
+    always: tuple[CompiledRule, ...] = field(repr=False)
+    unserved: tuple[str, ...] = field(repr=False)
     waivers: Mapping[str, tuple[Waiver, ...]] = field(repr=False)
+    tempered: frozenset[str] = field(repr=False)
     revision: int | None
     _plans: dict[tuple[str, str, str, str], Plan] = field(default_factory=dict, repr=False, compare=False)
 
@@ -131,7 +155,13 @@ class CompiledPolicy:
         bundle = replace(self.bundle, waivers=(*self.bundle.waivers, *added))
         document, digest = _document(bundle)
         return replace(
-            self, bundle=bundle, document=document, digest=digest, waivers=_by_rule(bundle.waivers), _plans={}
+            self,
+            bundle=bundle,
+            document=document,
+            digest=digest,
+            waivers=_by_rule(bundle.waivers),
+            tempered=_tempered(self.rules, bundle),
+            _plans={},
         )
 
     def _plan(self, action: str, environment: str, repository: str, kind: str) -> Plan:
@@ -153,9 +183,7 @@ class CompiledPolicy:
             names=tuple(part.policy.name for part in parts),
             modes=dict(modes),
             rules=tuple(sorted(rules, key=lambda rule: rule.name)),
-            always=tuple(
-                rule for rule in map(self.rules.__getitem__, self.index.always) if rule.policy in numbers
-            ),
+            always=tuple((rule, rule.test) for rule in self.always if rule.policy in numbers),
             numbers=numbers,
             whole=len(numbers) == len(self.parts),
             asks_actor=any(part.policy.match.actors is not None for part in parts),
@@ -196,7 +224,7 @@ def compile_bundle(bundle: PolicyBundle) -> CompiledPolicy:
         for number, policy in enumerate(policies)
         for rule in policy.rules
     ]
-    index, settled = build_index([() if when is None else conjuncts(when) for *_, when in listed], scope)
+    chosen, servable = choose_options([() if when is None else conjuncts(when) for *_, when in listed], scope)
     rules = tuple(
         compile_rule(
             policy,
@@ -205,10 +233,11 @@ def compile_bundle(bundle: PolicyBundle) -> CompiledPolicy:
             when=when,
             scope=scope,
             cel=_expression(rule.expression, bundle),
-            settled=settled.get(place),
+            settled=option.conjunct if option is not None and option.sure else None,
         )
-        for place, (number, policy, rule, when) in enumerate(listed)
+        for (number, policy, rule, when), option in zip(listed, chosen, strict=True)
     )
+    posted = [(rule, option) for rule, option in zip(rules, chosen, strict=True) if option is not None]
     places: dict[int, list[int]] = {}
     for place, (number, *_) in enumerate(listed):
         places.setdefault(number, []).append(place)
@@ -222,9 +251,12 @@ def compile_bundle(bundle: PolicyBundle) -> CompiledPolicy:
         bundle=bundle,
         rules=rules,
         parts=parts,
-        index=index,
+        index=build_index(posted, scope),
+        always=tuple(rule for rule, option in zip(rules, chosen, strict=True) if option is None),
+        unserved=tuple(rule.name for rule, can in zip(rules, servable, strict=True) if not can),
         revision=bundle.set.revision if bundle.set else None,
         waivers=_by_rule(bundle.waivers),
+        tempered=_tempered(rules, bundle),
     )
 
 
@@ -268,6 +300,11 @@ def _by_rule(waivers: Sequence[Waiver]) -> dict[str, tuple[Waiver, ...]]:
     for waiver in sorted(waivers, key=lambda one: one.name):
         found.setdefault(waiver.rule, []).append(waiver)
     return {rule: tuple(ones) for rule, ones in found.items()}
+
+
+def _tempered(rules: Iterable[CompiledRule], bundle: PolicyBundle) -> frozenset[str]:
+    """The rules whose match may be softened, by grace or a waiver."""
+    return frozenset(rule.name for rule in rules if rule.grace) | {waiver.rule for waiver in bundle.waivers}
 
 
 def _unresolved(name: str, _error: object) -> None:

@@ -9,6 +9,7 @@ from governance.model.facts import Facts, FactSpec, FactType, Unknown, find_spec
 from governance.model.verdict import Effect, Evidence, Severity
 from governance.policy.cel import facts_named
 from governance.policy.closures import compile_condition, value_of
+from governance.policy.combining import mask_of
 from governance.policy.condition import Condition, Record, Scope, Test, root_facts
 from governance.policy.documents import Policy, Rule, Waivable
 from governance.policy.index import conjuncts
@@ -40,7 +41,7 @@ class Witness:
         return () if found is None else found[0]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CompiledRule:
     """One rule. `test` judges it; `rest` judges what is left of it where the index knows that the condition it was
     posted under holds (None: nothing is). All else is looked at only when it fired.
@@ -49,6 +50,7 @@ class CompiledRule:
     name: str
     policy: int
     policy_name: str
+    mask: int
     rule: Rule
     effect: Effect
     severity: Severity
@@ -137,6 +139,7 @@ def compile_rule(
         name=f"{policy.name}/{rule.id}",
         policy=number,
         policy_name=policy.name,
+        mask=mask_of(number, rule.effect),
         rule=rule,
         effect=rule.effect,
         severity=rule.severity,

@@ -14,18 +14,18 @@ The caller must still apply the binding's mode (`CompiledPolicy.mode_for`); the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from governance.model.facts import Facts
 from governance.model.request import Request
-from governance.model.verdict import Effect, Evidence, Finding, RuleResult, Severity, Verdict
-from governance.policy.combining import BITS, COMBINED
+from governance.model.verdict import Effect, Evidence, Finding, Severity, Verdict
+from governance.policy.combining import mask_of
 from governance.policy.compile import CompiledPolicy, Plan
 from governance.policy.compiled import CompiledRule
 from governance.policy.environments import is_production, normal_environment
-from governance.policy.explain import Judged, RuleResults, rule_result
-from governance.policy.findings import Findings, Objection
+from governance.policy.explain import Judged, RuleResults, Tempered, rule_result
+from governance.policy.findings import Findings
 from governance.policy.grace import grace_until
 from governance.policy.waiver import addresses, objection
 from governance.policy.wording import safe_text
@@ -36,8 +36,6 @@ DEFAULT_RETRY = 60
 NO_POLICY = "mlgov/no-policy"
 """Name of the finding about a request that no policy binds."""
 
-_ALLOW, _QUARANTINE = Effect.ALLOW, Effect.QUARANTINE
-
 
 def evaluate(policy: CompiledPolicy, request: Request, facts: Facts) -> Verdict:
     """What the policy says of the request on these facts."""
@@ -45,70 +43,51 @@ def evaluate(policy: CompiledPolicy, request: Request, facts: Facts) -> Verdict:
     if not plan.parts:
         return _unbound(policy, request, facts)  # 6
     judged = _judge(policy, plan, facts)  # 2
-    objections: list[Objection] = []
-    special: dict[str, RuleResult] = {}
-    effects: dict[int, int] = {}
+    special: dict[str, Tempered] = {}
+    mask = 0
     for rule, truth in judged:
         if truth is None and not rule.match_unknown:
             continue
-        effect = rule.effect
-        if rule.grace or rule.name in policy.waivers:
-            objection = _temper(policy, rule, request, facts, truth=truth, special=special)  # 3
-            if objection is None:
-                continue
-            effect = objection.effect
-            objections.append(objection)
-        elif effect is not _ALLOW:
-            objections.append(Objection(rule, effect, truth is True))
-        effects[rule.policy] = effects.get(rule.policy, 0) | BITS[effect]
-    by_policy = tuple(
-        [
-            (part.policy.name, COMBINED[part.policy.default][effects.get(part.number, 0)])
-            for part in plan.parts
-        ]
-    )  # 4
-    decision = max([one for _, one in by_policy])  # 5
+        if rule.name in policy.tempered:
+            tempered = special[rule.name] = _temper(policy, rule, request, facts, truth=truth)  # 3
+            if tempered.effect is not None:
+                mask |= mask_of(rule.policy, tempered.effect)
+        else:
+            mask |= rule.mask
+    by_policy, decision = plan.outcome(mask)  # 4, 5
     return Verdict(
         decision=decision,
-        findings=Findings(request, facts, objections) if objections else (),
-        rules=RuleResults(plan.rules, facts, judged, special),
+        findings=Findings((request, facts, judged, special)),
+        rules=RuleResults((plan.rules, facts, judged, special)),
         policies=plan.names,
         by_policy=by_policy,
         policy_digest=policy.digest,
         policy_revision=policy.revision,
         facts_digest=facts.digest(),
-        retry_after=_retry_after(plan, objections, by_policy) if decision is _QUARANTINE else None,
-    )  # fmt: skip
+        retry_after=_retry_after(plan, judged, special, by_policy) if decision is Effect.QUARANTINE else None,
+    )
 
 
 def _judge(policy: CompiledPolicy, plan: Plan, facts: Facts) -> Sequence[Judged]:
     """The rules that are not false, with their truth. The index leaves out only rules that are false."""
-    values, rules, whole, numbers = facts.record, policy.rules, plan.whole, plan.numbers
-    judged: list[Judged] = [
-        (rule, truth) for rule in plan.always if (truth := rule.test(values, values)) is not False
-    ]
-    for place, sure in policy.index.find(values).items():
-        rule = rules[place]
+    values, whole, numbers = facts.record, plan.whole, plan.numbers
+    judged: list[Judged] = []
+    for rule, test in plan.always:
+        truth = test(values, values)
+        if truth is not False:
+            judged.append((rule, truth))
+    for rule, left in policy.index.find(values).items():
         if whole or rule.policy in numbers:
-            test = rule.rest if sure else rule.test
-            truth = True if test is None else test(values, values)
+            truth = True if left is None else left(values, values)
             if truth is not False:
                 judged.append((rule, truth))
     return judged
 
 
 def _temper(
-    policy: CompiledPolicy,
-    rule: CompiledRule,
-    request: Request,
-    facts: Facts,
-    *,
-    truth: bool | None,
-    special: dict[str, RuleResult],
-) -> Objection | None:
-    """The objection of a rule that has grace or waivers; None where a waiver covers it. Its result is put into
-    `special`.
-    """
+    policy: CompiledPolicy, rule: CompiledRule, request: Request, facts: Facts, *, truth: bool | None
+) -> Tempered:
+    """What becomes of a match that grace or a waiver may soften."""
     until = grace_until(rule, request, facts.values) if rule.grace else None
     result = replace(rule_result(rule, facts, truth), grace=until)
     remarks: list[Evidence] = []
@@ -117,19 +96,28 @@ def _temper(
             continue
         why_not = objection(waiver, request, result, policy.catalogue)
         if why_not is None:
-            special[rule.name] = replace(result, waiver=waiver.name)
-            return None
+            return Tempered(replace(result, waiver=waiver.name), None, ())
         remarks.append(Evidence(fact="waiver", value=f"{waiver.name} does not apply: {why_not}"))
-    special[rule.name] = result
-    effect = Effect.WARN if until is not None else rule.effect
-    return Objection(rule, effect, truth is True, tuple(remarks), until)
+    return Tempered(result, Effect.WARN if until is not None else rule.effect, tuple(remarks))
 
 
-def _retry_after(plan: Plan, objections: Sequence[Objection], by_policy: Sequence[tuple[str, Effect]]) -> int:
+def _retry_after(
+    plan: Plan,
+    judged: Sequence[Judged],
+    special: Mapping[str, Tempered],
+    by_policy: Sequence[tuple[str, Effect]],
+) -> int:
     """The longest wait that a quarantining rule asks for, else that a quarantining policy does."""
-    rules = [one.rule.rule.retry_after for one in objections if one.effect is _QUARANTINE]
+    rules = [
+        rule.rule.retry_after
+        for rule, truth in judged
+        if (truth is True or rule.match_unknown)
+        and (special[rule.name].effect if rule.name in special else rule.effect) is Effect.QUARANTINE
+    ]
     decisions = dict(by_policy)
-    policies = [part.policy.retry_after for part in plan.parts if decisions[part.policy.name] is _QUARANTINE]
+    policies = [
+        part.policy.retry_after for part in plan.parts if decisions[part.policy.name] is Effect.QUARANTINE
+    ]
     asked = [wait for wait in rules if wait is not None] or [wait for wait in policies if wait is not None]
     return max(asked, default=DEFAULT_RETRY)
 

@@ -7,11 +7,11 @@ nothing. `verdict_bytes` looks at everything.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from governance.model.canonical import Json, canonical_bytes
 from governance.model.facts import Facts
-from governance.model.verdict import Evidence, Finding, RuleResult, Truth, Verdict
+from governance.model.verdict import Effect, Evidence, Finding, RuleResult, Truth, Verdict
 from governance.policy.compiled import CompiledRule
 from governance.policy.lazy import Lazy
 
@@ -19,57 +19,62 @@ Judged: TypeAlias = "tuple[CompiledRule, bool | None]"
 """A rule and how it came out."""
 
 
+class Tempered(NamedTuple):
+    """A match that grace or a waiver may have softened: its result, the effect that is left (None: waived), and why
+    waivers that address it do not apply."""
+
+    result: RuleResult
+    effect: Effect | None
+    remarks: tuple[Evidence, ...]
+
+
 class EvidenceRows(Lazy[Evidence]):
     """The facts a rule rested on, and remarks such as why a waiver does not apply."""
 
-    __slots__ = ("_facts", "_remarks", "_rule")
+    __slots__ = ()
 
-    def __init__(self, rule: CompiledRule, facts: Facts, remarks: tuple[Evidence, ...] = ()) -> None:
+    def __init__(self, made_from: tuple[CompiledRule, Facts, tuple[Evidence, ...]]) -> None:
+        """From a rule, the facts, and remarks."""
+        self._from = made_from
         self._made = None
-        self._rule = rule
-        self._facts = facts
-        self._remarks = remarks
 
     def _make(self) -> tuple[Evidence, ...]:
-        return self._rule.evidence(self._facts) + self._remarks
+        rule, facts, remarks = self._from
+        return (*rule.evidence(facts), *remarks)
 
 
 class RuleResults(Lazy[RuleResult]):
     """The results of all rules of the policies bound, by name. `notable` are those that are not false."""
 
-    __slots__ = ("_facts", "_judged", "_rules", "_special")
+    __slots__ = ()
 
     def __init__(
-        self,
-        rules: tuple[CompiledRule, ...],
-        facts: Facts,
-        judged: Sequence[Judged],
-        special: Mapping[str, RuleResult],
+        self, made_from: tuple[tuple[CompiledRule, ...], Facts, Sequence[Judged], Mapping[str, Tempered]]
     ) -> None:
-        """`rules` are those of the policies bound, `judged` those of them that are not false; `special` holds the
-        results that a waiver or grace changed.
+        """From the rules of the policies bound, the facts, those rules that are not false, and those of them that
+        grace or a waiver may have softened.
         """
+        self._from = made_from
         self._made = None
-        self._rules = rules
-        self._facts = facts
-        self._judged = judged
-        self._special = special
 
     def __len__(self) -> int:
-        return len(self._rules)
+        return len(self._from[0])
 
     @property
     def notable(self) -> tuple[RuleResult, ...]:
         """The rules that are not false, by name."""
-        ordered = sorted(self._judged, key=lambda one: one[0].name)
+        ordered = sorted(self._from[2], key=lambda one: one[0].name)
         return tuple(self._result(rule, truth) for rule, truth in ordered)
 
     def _make(self) -> tuple[RuleResult, ...]:
-        truths = {rule.name: truth for rule, truth in self._judged}
-        return tuple(self._result(rule, truths.get(rule.name, False)) for rule in self._rules)
+        rules, _, judged, _ = self._from
+        truths = {rule.name: truth for rule, truth in judged}
+        return tuple(self._result(rule, truths.get(rule.name, False)) for rule in rules)
 
     def _result(self, rule: CompiledRule, truth: bool | None) -> RuleResult:
-        return self._special.get(rule.name) or rule_result(rule, self._facts, truth)
+        _, facts, _, special = self._from
+        tempered: Tempered | None = special.get(rule.name)
+        return rule_result(rule, facts, truth) if tempered is None else tempered.result
 
 
 def rule_result(rule: CompiledRule, facts: Facts, truth: bool | None) -> RuleResult:
@@ -80,7 +85,7 @@ def rule_result(rule: CompiledRule, facts: Facts, truth: bool | None) -> RuleRes
         effect=rule.effect,
         truth=_TRUTHS[truth],
         fired=fired,
-        evidence=EvidenceRows(rule, facts),
+        evidence=EvidenceRows((rule, facts, ())),
         matched=rule.matched_texts(facts.values, known=truth is True) if fired and rule.witnesses else (),
     )
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from governance.model.facts import Facts
 from governance.model.request import Request
 from governance.model.verdict import Effect, Evidence, Finding
 from governance.policy.compiled import CompiledRule
-from governance.policy.explain import EvidenceRows
+from governance.policy.explain import EvidenceRows, Judged, Tempered
 from governance.policy.lazy import Lazy
 from governance.policy.wording import safe_text
 
@@ -31,17 +31,30 @@ class Objection(NamedTuple):
 class Findings(Lazy[Finding]):
     """The findings of a verdict, strictest first, then by rule."""
 
-    __slots__ = ("_facts", "_objections", "_request")
+    __slots__ = ()
 
-    def __init__(self, request: Request, facts: Facts, objections: Sequence[Objection]) -> None:
+    def __init__(self, made_from: tuple[Request, Facts, Sequence[Judged], Mapping[str, Tempered]]) -> None:
+        """From the rules that are not false, and those of them that grace or a waiver may have softened."""
+        self._from = made_from
         self._made = None
-        self._request = request
-        self._facts = facts
-        self._objections = objections
 
     def _make(self) -> tuple[Finding, ...]:
-        ordered = sorted(self._objections, key=lambda one: (-one.effect, one.rule.name))
-        return tuple(_finding(one, self._request, self._facts) for one in ordered)
+        request, facts, judged, special = self._from
+        ordered = sorted(_objections(judged, special), key=lambda one: (-one.effect, one.rule.name))
+        return tuple(_finding(one, request, facts) for one in ordered)
+
+
+def _objections(judged: Sequence[Judged], special: Mapping[str, Tempered]) -> Iterator[Objection]:
+    for rule, truth in judged:
+        tempered = special.get(rule.name)
+        known = truth is True
+        if not known and not rule.match_unknown:
+            continue
+        if tempered is None:
+            if rule.effect > Effect.ALLOW:
+                yield Objection(rule, rule.effect, known)
+        elif tempered.effect is not None and tempered.effect > Effect.ALLOW:
+            yield Objection(rule, tempered.effect, known, tempered.remarks, tempered.result.grace)
 
 
 def _finding(objection: Objection, request: Request, facts: Facts) -> Finding:
@@ -62,5 +75,5 @@ def _finding(objection: Objection, request: Request, facts: Facts) -> Finding:
         message=message,
         remediation=rule.remediation.say(request, facts, items) if rule.remediation is not None else None,
         waivable=rule.waivable,
-        evidence=EvidenceRows(rule, facts, objection.remarks),
+        evidence=EvidenceRows((rule, facts, objection.remarks)),
     )

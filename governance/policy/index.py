@@ -2,8 +2,7 @@
 
 Each rule is posted under the condition that the fewest requests satisfy: one whose being false makes the whole rule
 false. Only those under the keys that the facts have are evaluated; all others are false without being looked at, which
-is the same answer as evaluating them gives. Rules without such a condition are evaluated for every request, and
-`Index.unserved` names them.
+is the same answer as evaluating them gives. Rules without such a condition are evaluated for every request.
 """
 
 from __future__ import annotations
@@ -18,7 +17,15 @@ from governance.policy.closures import cost_of, value_of
 from governance.policy.condition import AllOf, AnyOf, Compare, Condition, Quantified, Record, Scope
 from governance.policy.logic import NO_VALUE
 from governance.policy.postings import Posting, postings_of
-from governance.policy.tables import Found, OrderTable, TextTable, boolean_table, order_table, text_table
+from governance.policy.tables import (
+    Found,
+    OrderTable,
+    Rule,
+    TextTable,
+    boolean_table,
+    order_table,
+    text_table,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,122 +112,92 @@ class CollectionIndex:
     texts: bool
     rows: tuple[Row, ...]
     orders: tuple[tuple[str, OrderTable], ...]
-    everything: Found
+    single: Row | None
 
-    def find(self, facts: Record, found: Found) -> None:
+    @property
+    def everything(self) -> Found:
+        """Every rule posted here."""
+        found: Found = {}
+        for tables in (self.rows, self.orders):
+            for row in tables:
+                found.update(row[-1].everything)
+        return found
+
+    def find(self, value: Any, found: Found) -> None:
         """Add the rules that some item may match; all of them where there may be items nobody knows."""
-        value = facts.get(self.name, NO_VALUE)
         if self.texts and isinstance(value, tuple) and all(text.__class__ is str for text in value):
-            for _, _, seen, table in self.rows:
+            for _, kind, _, table in self.rows:
                 for text in value:
-                    rules = seen.get(text)
-                    if rules is None:
-                        rules = table.look(text)
-                    found.update(rules)
+                    found.update(table.bring(text, kind))
         elif isinstance(value, Collection) and value.missing is None and not self.texts:
-            if len(self.rows) == 1 and not self.orders:
-                self._find_one_field(value.items, found)
-                return
             for item in value.items:
                 self._find_item(item, found)
         elif value is not None:
             found.update(self.everything)
 
-    def _find_one_field(self, items: Iterable[Record], found: Found) -> None:
-        """`_find_item` where a single field is looked at, which is the usual case."""
-        ((name, kind, seen, table),) = self.rows
-        for item in items:
-            value = item.get(name, NO_VALUE)
-            if value.__class__ is kind:
-                rules = seen.get(value)
-                if rules is None:
-                    rules = table.look(value)
-                if rules:
-                    found.update(rules)
-            elif value is not None:
-                found.update(table.everything)
-            elif table.absent:
-                found.update(table.absent)
-
     def _find_item(self, item: Record, found: Found) -> None:
-        get = item.get
-        for name, kind, seen, table in self.rows:
-            value = get(name, NO_VALUE)
-            if value.__class__ is kind:
-                rules = seen.get(value)
-                if rules is None:
-                    rules = table.look(value)
-                if rules:
-                    found.update(rules)
-            elif value is not None:
-                found.update(table.everything)
-            elif table.absent:
-                found.update(table.absent)
+        for name, kind, _, table in self.rows:
+            found.update(table.bring(item.get(name, NO_VALUE), kind))
         for name, order in self.orders:
-            order.find(get(name, NO_VALUE), found)
+            order.find(item.get(name, NO_VALUE), found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Index:
-    """Built once, then only read. `always` are the rules to look at for every request, `unserved` those of them for
-    which there is no condition to post."""
+    """Built once, then only read, but for what its tables remember of texts."""
 
-    always: tuple[int, ...]
-    unserved: tuple[int, ...]
     rows: tuple[Row, ...] = ()
     properties: tuple[Row, ...] = ()
     orders: tuple[tuple[str, OrderTable], ...] = ()
     collections: tuple[CollectionIndex, ...] = ()
 
     def find(self, facts: Record) -> Found:
-        """The rules that may be true or unknown, beside those in `always`."""
+        """The posted rules that may be true or unknown, and what is left to be judged of each."""
         found: Found = {}
         get = facts.get
         for name, kind, seen, table in self.rows:
             value = get(name, NO_VALUE)
-            if value.__class__ is kind:
-                rules = seen.get(value)
-                if rules is None:
-                    rules = table.look(value)
-                if rules:
-                    found.update(rules)
-            elif value is not None:
-                found.update(table.everything)
-            elif table.absent:
-                found.update(table.absent)
+            rules = seen.get(value) if value.__class__ is kind else None
+            if rules is None:
+                rules = table.bring(value, kind)
+            if rules:
+                found.update(rules)
         if self.properties:
             self._find_properties(facts, found)
         for name, order in self.orders:
             order.find(get(name, NO_VALUE), found)
-        for collection in self.collections:
-            collection.find(facts, found)
+        self._find_items(facts, found)
         return found
 
+    def _find_items(self, facts: Record, found: Found) -> None:
+        for collection in self.collections:
+            value = facts.get(collection.name, NO_VALUE)
+            if value.__class__ is not Collection or value.missing is not None or collection.single is None:
+                collection.find(value, found)
+                continue
+            name, kind, seen, table = collection.single
+            for item in value.items:
+                member = item.get(name, NO_VALUE)
+                rules = seen.get(member) if member.__class__ is kind else None
+                if rules is None:
+                    rules = table.bring(member, kind)
+                if rules:
+                    found.update(rules)
+
     def _find_properties(self, facts: Record, found: Found) -> None:
-        for name, _, _, table in self.properties:
-            value = value_of(facts, name)
-            if isinstance(value, str):
-                found.update(table.look(value))
-            elif value is not None:
-                found.update(table.everything)
-            elif table.absent:
-                found.update(table.absent)
+        for name, kind, _, table in self.properties:
+            found.update(table.bring(value_of(facts, name), kind))
 
 
-def build_index(rules: Sequence[Sequence[Condition]], scope: Scope) -> tuple[Index, Mapping[int, int]]:
-    """The index of rules numbered as in `rules`, each the list of its conjuncts; a rule that only CEL can judge has
-    none. Also the conjunct of each rule that need not be judged where the index is sure of the rule.
+def choose_options(
+    rules: Sequence[Sequence[Condition]], scope: Scope
+) -> tuple[list[Option | None], list[bool]]:
+    """For rules given as lists of their conjuncts: how each is to be posted, or None where it is looked at for every
+    request; and whether there was any way to post it.
     """
     choices = [options(parts, scope) for parts in rules]
     chosen = _choose(choices)
-    numbers = range(len(rules))
-    index = _filled(
-        chosen,
-        always=tuple(rule for rule in numbers if rule not in chosen),
-        unserved=tuple(rule for rule in numbers if not choices[rule]),
-        scope=scope,
-    )
-    return index, {rule: option.conjunct for rule, option in chosen.items() if option.sure}
+    return [chosen.get(number) for number in range(len(rules))], [bool(found) for found in choices]
 
 
 def _choose(choices: Sequence[list[Option]]) -> dict[int, Option]:
@@ -257,12 +234,11 @@ def _key(posting: Posting) -> TableKey:
     return TableKey(posting.collection, posting.fact, posting.table)
 
 
-def _filled(
-    chosen: Mapping[int, Option], *, always: tuple[int, ...], unserved: tuple[int, ...], scope: Scope
-) -> Index:
+def build_index(posted: Iterable[tuple[Rule, Option]], scope: Scope) -> Index:
+    """The index of rules, each posted as was chosen for it."""
     texts: dict[TableKey, TextTable] = {}
     orders: dict[TableKey, OrderTable] = {}
-    for rule, option in chosen.items():
+    for rule, option in posted:
         for posting in option.postings:
             key = _key(posting)
             if posting.table in {"up", "down"}:
@@ -278,8 +254,6 @@ def _filled(
     names = sorted({key.collection for key in (*texts, *orders) if key.collection is not None})
     rows = _rows(texts, None)
     return Index(
-        always=always,
-        unserved=unserved,
         rows=tuple(row for row in rows if not row[0].startswith("property.")),
         properties=tuple(row for row in rows if row[0].startswith("property.")),
         orders=_orders(orders, None),
@@ -290,18 +264,15 @@ def _filled(
 def _collection(
     name: str, texts: Mapping[TableKey, TextTable], orders: Mapping[TableKey, OrderTable], scope: Scope
 ) -> CollectionIndex:
-    everything: Found = {}
-    for tables in (texts, orders):
-        for key, table in tables.items():
-            if key.collection == name:
-                everything.update(table.everything)
     spec = scope.find(name)
+    rows, ordered = _rows(texts, name), _orders(orders, name)
+    is_texts = spec is not None and spec[0].type is FactType.STRINGS
     return CollectionIndex(
         name=name,
-        texts=spec is not None and spec[0].type is FactType.STRINGS,
-        rows=_rows(texts, name),
-        orders=_orders(orders, name),
-        everything=everything,
+        texts=is_texts,
+        rows=rows,
+        orders=ordered,
+        single=rows[0] if len(rows) == 1 and not ordered and not is_texts else None,
     )
 
 

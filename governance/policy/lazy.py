@@ -9,10 +9,13 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Lazy(Sequence[T_co], Generic[T_co]):
-    """Subclasses give `_make`, which is pure, so that it does not matter when or how often it runs."""
+    """Subclasses give `_make`, which is pure, so that it does not matter when or how often it runs, and a constructor
+    that takes what it is made from as one tuple: these are created for every decision, and most are never looked at.
+    """
 
-    __slots__ = ("_made",)
+    __slots__ = ("_from", "_made")
 
+    _from: Any
     _made: tuple[T_co, ...] | None
 
     def _make(self) -> tuple[T_co, ...]:

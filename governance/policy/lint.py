@@ -212,8 +212,8 @@ def _unserved(policy: CompiledPolicy) -> Iterator[Note]:
     """Only worth a word where there are many rules; a few dozen are looked at faster than looked up."""
     if len(policy.rules) < _MANY:
         return
-    for number in policy.index.unserved:
-        yield _note("unserved-rule", policy.rules[number].name)
+    for name in policy.unserved:
+        yield _note("unserved-rule", name)
 
 
 _MANY = 200

@@ -9,17 +9,33 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from governance.model.facts import FactSpec, FactType
 from governance.policy.comparing import order_key
+from governance.policy.condition import Test
 from governance.policy.licences import licences_in
 from governance.policy.literals import SEVERITIES
 from governance.policy.names import loose_name, parse_purl
 
-Found: TypeAlias = "dict[int, bool]"
-"""Numbers of rules, each once, in no order that matters. True where the condition that the rule was posted under is
-known to hold, so that only the rest of the rule is to be judged."""
+Found: TypeAlias = "dict[Any, Test | None]"
+"""Rules, each once, in no order that matters, with what is left to be judged of them: the whole rule, or the rest of it
+where the condition it was posted under is known to hold, or None where that is all there is to it."""
+
+
+class Rule(Protocol):
+    """What a table needs of a rule."""
+
+    @property
+    def test(self) -> Test:
+        """Judges the rule."""
+        ...
+
+    @property
+    def rest(self) -> Test | None:
+        """Judges what is left of it."""
+        ...
+
 
 Form: TypeAlias = "Callable[[str], frozenset[str] | None]"
 """The keys under which a text is looked up; None where it cannot be read."""
@@ -40,19 +56,25 @@ class TextTable:
     absent: Found = field(default_factory=dict)
     seen: dict[Any, Found] = field(default_factory=dict)
 
-    def post(self, how: str, key: Any, rule: int, *, sure: bool, absent: bool) -> None:
+    def post(self, how: str, key: Any, rule: Rule, *, sure: bool, absent: bool) -> None:
         """Post a rule under a key."""
         if how == "exact":
-            self.exact.setdefault(key, {})[rule] = sure
+            self.exact.setdefault(key, {})[rule] = rule.rest if sure else rule.test
         else:
             tables = self.starts if how == "prefix" else self.ends
-            tables.setdefault(len(key), {}).setdefault(key, {})[rule] = sure
-        self.everything[rule] = False
+            tables.setdefault(len(key), {}).setdefault(key, {})[rule] = rule.rest if sure else rule.test
+        self.everything[rule] = rule.test
         if absent:
-            self.absent[rule] = False
+            self.absent[rule] = rule.test
 
-    def look(self, text: Any) -> Found:
-        """The rules that a text brings."""
+    def bring(self, value: Any, kind: type) -> Found:
+        """The rules that a value brings, whatever it is."""
+        if value.__class__ is kind:
+            known = self.seen.get(value)
+            return self._look(value) if known is None else known
+        return self.absent if value is None else self.everything
+
+    def _look(self, text: Any) -> Found:
         keys = self.form(text)
         found: Found = {}
         if keys is None:
@@ -79,13 +101,13 @@ class OrderTable:
     key: Callable[[Any], Any]
     upwards: bool
     everything: Found = field(default_factory=dict)
-    _posted: list[tuple[Any, int]] = field(default_factory=list)
+    _posted: list[tuple[Any, Rule]] = field(default_factory=list)
     _thresholds: list[Any] = field(default_factory=list)
 
-    def post(self, key: Any, rule: int) -> None:
+    def post(self, key: Any, rule: Rule) -> None:
         """Post a rule under its threshold."""
         self._posted.append((key, rule))
-        self.everything[rule] = False
+        self.everything[rule] = rule.test
 
     def seal(self) -> None:
         """Sort by threshold; nothing is posted afterwards."""
@@ -98,9 +120,9 @@ class OrderTable:
         if key is None:
             found.update(self.everything)
         elif self.upwards:
-            found.update((rule, False) for _, rule in self._posted[: bisect_right(self._thresholds, key)])
+            found.update((rule, rule.test) for _, rule in self._posted[: bisect_right(self._thresholds, key)])
         else:
-            found.update((rule, False) for _, rule in self._posted[bisect_left(self._thresholds, key) :])
+            found.update((rule, rule.test) for _, rule in self._posted[bisect_left(self._thresholds, key) :])
 
 
 def text_table(spec: FactSpec) -> TextTable:

@@ -11,7 +11,7 @@ from governance.model.artifact import Kind
 from governance.model.facts import Collection, FactValue, Unknown
 from governance.model.request import Action, Actor
 from governance.model.verdict import Effect, Mode, Truth
-from governance.policy.combining import COMBINED, combine
+from governance.policy.combining import combine, effects_in, mask_of
 from governance.policy.compile import from_document
 from governance.policy.evaluate import NO_POLICY, evaluate
 from governance.policy.explain import verdict_bytes
@@ -37,11 +37,22 @@ def test_the_highest_effect_wins_and_a_warn_opens_no_default(
     assert verdict(policy(rules, default=default), {"xray.malicious": True}).decision.word == outcome
 
 
-def test_what_effects_come_to_is_worked_out_for_every_case() -> None:
-    for default in Effect:
-        for bits in range(16):
-            effects = [effect for effect in Effect if bits & 1 << effect]
-            assert COMBINED[default][bits] is combine(default, effects)
+def test_effects_of_several_policies_are_kept_apart() -> None:
+    mask = (
+        mask_of(0, Effect.ALLOW)
+        | mask_of(3, Effect.BLOCK)
+        | mask_of(3, Effect.WARN)
+        | mask_of(99, Effect.QUARANTINE)
+    )
+    found = {policy: effects_in(mask, policy) for policy in (0, 1, 2, 3, 99)}
+    assert found == {
+        0: (Effect.ALLOW,),
+        1: (),
+        2: (),
+        3: (Effect.WARN, Effect.BLOCK),
+        99: (Effect.QUARANTINE,),
+    }
+    assert combine(Effect.ALLOW, found[3]) is Effect.BLOCK
 
 
 @pytest.mark.parametrize(
