@@ -52,7 +52,9 @@ class CelPeer:
     def decide(self, facts: dict[str, Any]) -> Answer:
         """Outcome and rules."""
         activation = self._env.Activation(_cel_data(facts))
-        return combine([(name, effect) for name, effect, program in self._programs if program.eval(activation).value()])
+        return combine(
+            [(name, effect) for name, effect, program in self._programs if program.eval(activation).value()]
+        )
 
 
 class CelListPeer:
@@ -79,9 +81,14 @@ def _cel_environment() -> tuple[Any, Any]:
     kinds = cel.Type
     rows = kinds.List(kinds.Map(kinds.STRING, kinds.DYN))
     variables = {
-        **dict.fromkeys(_CEL_TEXTS, kinds.STRING), **dict.fromkeys(_CEL_INTS, kinds.INT),
-        **dict.fromkeys(_CEL_BOOLS, kinds.BOOL), "xray.max_cvss": kinds.DOUBLE, "actor.groups": kinds.List(kinds.STRING),
-        "vulnerabilities": rows, "licences": rows, "files": rows,
+        **dict.fromkeys(_CEL_TEXTS, kinds.STRING),
+        **dict.fromkeys(_CEL_INTS, kinds.INT),
+        **dict.fromkeys(_CEL_BOOLS, kinds.BOOL),
+        "xray.max_cvss": kinds.DOUBLE,
+        "actor.groups": kinds.List(kinds.STRING),
+        "vulnerabilities": rows,
+        "licences": rows,
+        "files": rows,
     }
     return cel.NewEnv(variables=variables), cel  # fmt: skip
 
@@ -168,7 +175,9 @@ def _cedar_context(facts: dict[str, Any]) -> dict[str, Any]:
         flags.append("9.0")
     if any(one["cvss"] >= 7.0 and one["fix_available"] for one in advisories):
         flags.append("7.0 fix")
-    plain = {name.replace(".", "_"): value for name, value in facts.items() if isinstance(value, str | int | bool)}
+    plain = {
+        name.replace(".", "_"): value for name, value in facts.items() if isinstance(value, str | int | bool)
+    }
     return plain | {
         "groups": list(facts["actor.groups"]),
         "cves": [one["cve"] for one in advisories],
@@ -305,4 +314,10 @@ def _rego_atom(atom: Atom) -> str:
     return f"{value} {sign} {json.dumps(operand)}"
 
 
-PEERS: tuple[Callable[[list[NeutralRule]], Peer], ...] = (CelPeer, CelListPeer, CedarPeer, RegoPeer, RegoVmPeer)
+PEERS: tuple[Callable[[list[NeutralRule]], Peer], ...] = (
+    CelPeer,
+    CelListPeer,
+    CedarPeer,
+    RegoPeer,
+    RegoVmPeer,
+)

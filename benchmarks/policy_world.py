@@ -7,6 +7,7 @@ outcome and the names of all rules that matched; a naive interpreter here says w
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
@@ -50,8 +51,13 @@ class NeutralRule:
 
 def realistic_rules() -> list[NeutralRule]:
     """27 rules as a team might have them after a year; four of them with a waiver."""
+
     def block(name: str, *atoms: Atom, waived: int | None = None) -> NeutralRule:
-        waiver = None if waived is None else Waived(digest=digest_of(waived), expires=NOW + timedelta(days=waived % 5 - 1))
+        waiver = (
+            None
+            if waived is None
+            else Waived(digest=digest_of(waived), expires=NOW + timedelta(days=waived % 5 - 1))
+        )
         return NeutralRule(id=name, effect="block", atoms=atoms, waived=waiver)
 
     return [
@@ -106,7 +112,10 @@ def _generated(dice: random.Random, number: int) -> tuple[Atom, ...]:
     if sort < 0.70:
         return (("is", "publisher", f"org-{number}"), ("some_format", (dice.choice(FORMATS),)))
     if sort < 0.80:
-        return (("is", "artifact.repository", f"team-{dice.randint(0, 4000)}"), ("gt", "scan.age", dice.randint(1, 60) * 86_400))
+        return (
+            ("is", "artifact.repository", f"team-{dice.randint(0, 4000)}"),
+            ("gt", "scan.age", dice.randint(1, 60) * 86_400),
+        )
     if sort < 0.90:
         return (("glob", "artifact.name", f"{dice.choice(PACKAGES)}-x{number}-*"),)
     if sort < 0.97:
@@ -151,7 +160,7 @@ def _request(dice: random.Random, number: int) -> dict[str, Any]:
         "revision.pinned": good or dice.random() < 0.7,
         "environment": dice.choice(["production", "development", "staging"]),
         "xray.malicious": not good and dice.random() < 0.03,
-        "xray.max_cvss": max((one["cvss"] for one in vulnerabilities), default=0.0),
+        "xray.max_cvss": max((float(str(one["cvss"])) for one in vulnerabilities), default=0.0),
         "xray.max_severity": dice.choice(["low", "medium", "high"]),
         "scan.complete": good or dice.random() < 0.9,
         "scan.age": dice.randint(0, 40 if not good else 20) * 86_400,
@@ -181,7 +190,10 @@ def holds(atom: Atom, facts: dict[str, Any]) -> bool:
     kind, *rest = atom
     if kind == "some_vuln":
         score, fix = rest
-        return any(one["cvss"] >= score and (fix is None or one["fix_available"] is fix) for one in facts["vulnerabilities"])
+        return any(
+            one["cvss"] >= score and (fix is None or one["fix_available"] is fix)
+            for one in facts["vulnerabilities"]
+        )
     if kind == "some_cve":
         return any(one["cve"] == rest[0] for one in facts["vulnerabilities"])
     if kind == "some_licence":
@@ -191,7 +203,7 @@ def holds(atom: Atom, facts: dict[str, Any]) -> bool:
     if kind == "group":
         return rest[0] in facts["actor.groups"]
     value, operand = facts[rest[0]], rest[1]
-    tests = {
+    tests: dict[str, Callable[[], Any]] = {
         "is": lambda: value == operand,
         "in": lambda: value in operand,
         "glob": lambda: fnmatchcase(value, operand),
@@ -204,7 +216,11 @@ def holds(atom: Atom, facts: dict[str, Any]) -> bool:
 
 def naive(rules: list[NeutralRule], facts: dict[str, Any]) -> tuple[str, frozenset[str]]:
     """Outcome and the names of all rules that matched and were not waived."""
-    matched = [rule for rule in rules if all(holds(atom, facts) for atom in rule.atoms) and not is_waived(rule, facts)]
+    matched = [
+        rule
+        for rule in rules
+        if all(holds(atom, facts) for atom in rule.atoms) and not is_waived(rule, facts)
+    ]
     effects = {rule.effect for rule in matched}
     outcome = "block" if "block" in effects else "allow" if "allow" in effects else "block"
     return outcome, frozenset(rule.id for rule in matched)  # fmt: skip
@@ -218,7 +234,14 @@ def is_waived(rule: NeutralRule, facts: dict[str, Any]) -> bool:
 def policy_yaml(rules: list[NeutralRule], requests: list[dict[str, Any]]) -> bytes:
     """Our policy file. `requests` name the artifacts that the waivers are for."""
     refs = {facts["digest"]: facts["artifact.ref"] for facts in requests}
-    lines = ["apiVersion: mlgov/v1", "kind: Policy", "metadata: {name: bench}", "spec:", "  default: block", "  rules:"]
+    lines = [
+        "apiVersion: mlgov/v1",
+        "kind: Policy",
+        "metadata: {name: bench}",
+        "spec:",
+        "  default: block",
+        "  rules:",
+    ]
     for rule in rules:
         lines += [
             f"    - id: {rule.id}",
@@ -234,11 +257,18 @@ def policy_yaml(rules: list[NeutralRule], requests: list[dict[str, Any]]) -> byt
             ref = refs.get(rule.waived.digest, "nowhere/none")
             starts = rule.waived.expires - timedelta(days=30)
             lines += [
-                "---", "apiVersion: mlgov/v1", "kind: Waiver", f"metadata: {{name: W-{rule.id}}}", "spec:",
+                "---",
+                "apiVersion: mlgov/v1",
+                "kind: Waiver",
+                f"metadata: {{name: W-{rule.id}}}",
+                "spec:",
                 f"  rule: bench/{rule.id}",
                 f'  artifact: {{ref: {ref}, digest: "sha256:{rule.waived.digest}"}}',
-                "  reason: benchmark", "  requestedBy: alice", "  approvedBy: [bob]",
-                f"  starts: {starts:%Y-%m-%dT%H:%M:%SZ}", f"  expires: {rule.waived.expires:%Y-%m-%dT%H:%M:%SZ}",
+                "  reason: benchmark",
+                "  requestedBy: alice",
+                "  approvedBy: [bob]",
+                f"  starts: {starts:%Y-%m-%dT%H:%M:%SZ}",
+                f"  expires: {rule.waived.expires:%Y-%m-%dT%H:%M:%SZ}",
             ]
     return ("\n".join(lines) + "\n").encode()  # fmt: skip
 
@@ -247,7 +277,9 @@ def _yaml_atom(atom: Atom) -> str:
     kind, *rest = atom
     if kind == "some_vuln":
         score, fix = rest
-        parts = f"{{fact: cvss, gte: {score}}}" + ("" if fix is None else f", {{fact: fix_available, is: {_word(fix)}}}")
+        parts = f"{{fact: cvss, gte: {score}}}" + (
+            "" if fix is None else f", {{fact: fix_available, is: {_word(fix)}}}"
+        )
         return f"{{some: vulnerabilities, where: {{all: [{parts}]}}}}"
     if kind == "some_cve":
         return f"{{some: vulnerabilities, where: {{fact: cve, is: {rest[0]}}}}}"
@@ -282,7 +314,11 @@ def our_request(facts: dict[str, Any]) -> tuple[Request, Facts]:
         repository=parse_repository_key(repository),
         path=path.rpartition("/")[0],
         name=facts["artifact.name"],
-        files=(FileEntry(path=parse_relative_path(path.rpartition("/")[2]), size=1, sha256=Sha256(facts["digest"])),),
+        files=(
+            FileEntry(
+                path=parse_relative_path(path.rpartition("/")[2]), size=1, sha256=Sha256(facts["digest"])
+            ),
+        ),
     )
     values: dict[str, FactValue] = {
         name: Collection(tuple(value)) if isinstance(value, list) else value
@@ -292,6 +328,11 @@ def our_request(facts: dict[str, Any]) -> tuple[Request, Facts]:
     values["artifact.ecosystem"] = "pypi"
     origin = Origin(source="benchmark", observed_at="2026-11-22T11:59:00.000000Z")
     request = Request(
-        action=Action.LOAD, artifact=artifact, actor=Actor(name="alice"), environment=facts["environment"], at=NOW, correlation="c",
+        action=Action.LOAD,
+        artifact=artifact,
+        actor=Actor(name="alice"),
+        environment=facts["environment"],
+        at=NOW,
+        correlation="c",
     )
     return request, Facts(values, dict.fromkeys(values, origin))  # fmt: skip

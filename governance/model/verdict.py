@@ -152,7 +152,9 @@ class Refusal:
         """The message of the exception: one line of what, a line per objection, then what to do."""
         word = "blocked" if self.decision is Effect.BLOCK else "quarantined"
         revision = f" revision {self.policy_revision}" if self.policy_revision is not None else ""
-        named = f"{', '.join(self.policies)}{revision}" if self.policies else "none is bound to such a request"
+        named = (
+            f"{', '.join(self.policies)}{revision}" if self.policies else "none is bound to such a request"
+        )
         lines = [
             f"{self.action} of {self.artifact_kind} `{self.artifact_ref}` is {word} by policy ({named})",
         ]

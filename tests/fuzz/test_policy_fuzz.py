@@ -13,7 +13,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from governance.errors import PolicyInvalidError
@@ -27,7 +27,12 @@ from governance.policy.strict_yaml import YamlRefusedError, parse_yaml
 from tests.property import policy_strategies as make
 from tests.property.policy_strategies import Tree, document_lists, requests
 
-small = settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+small = settings(
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    max_examples=80,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
 randoms = st.randoms(use_true_random=False)
 
 PIECES = (
