@@ -6,16 +6,18 @@ depends on; `from_document` makes the same compiled policy of it years later.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from governance.errors import PolicyInvalidError
-from governance.model.canonical import CanonicalError, canonical_bytes, canonical_digest, parse_canonical
-from governance.model.digest import Sha256
+from governance.model.canonical import CanonicalError, canonical_bytes, parse_canonical
+from governance.model.digest import Sha256, parse_sha256
 from governance.model.facts import FactSpec
 from governance.model.request import Actor, Request
 from governance.model.verdict import Effect, Mode, Verdict
+from governance.policy.allocating import collector_paused
 from governance.policy.cel import compile_expression
 from governance.policy.combining import combine, effects_in
 from governance.policy.compiled import CompiledRule, compile_rule
@@ -31,6 +33,7 @@ from governance.policy.printing import bundle_tree, spec_from_tree, with_floats
 from governance.policy.waiver import fits_actor
 
 _MAX_PLANS = 512
+_MANY_RULES = 500
 _STRICTNESS = {Mode.OBSERVE: 0, Mode.WARN: 1, Mode.ENFORCE: 2}
 
 
@@ -215,6 +218,11 @@ def _binds(binding: Binding, policy: str, environment: str) -> bool:
 
 def compile_bundle(bundle: PolicyBundle) -> CompiledPolicy:
     """Compile what the loader checked."""
+    with collector_paused(worth_it=sum(len(policy.rules) for policy in bundle.policies) > _MANY_RULES):
+        return _compiled(bundle)
+
+
+def _compiled(bundle: PolicyBundle) -> CompiledPolicy:
     scope = Scope(bundle.catalogue)
     lists = dict(bundle.set.lists) if bundle.set else {}
     resolver = ListResolver(lists, _unresolved)
@@ -224,18 +232,20 @@ def compile_bundle(bundle: PolicyBundle) -> CompiledPolicy:
         for number, policy in enumerate(policies)
         for rule in policy.rules
     ]
-    chosen, servable = choose_options([() if when is None else conjuncts(when) for *_, when in listed], scope)
+    parts_of = [() if when is None else conjuncts(when) for *_, when in listed]
+    chosen, servable = choose_options(parts_of, scope)
     rules = tuple(
         compile_rule(
             policy,
             rule,
             number=number,
             when=when,
+            parts=conditions,
             scope=scope,
             cel=_expression(rule.expression, bundle),
             settled=option.conjunct if option is not None and option.sure else None,
         )
-        for (number, policy, rule, when), option in zip(listed, chosen, strict=True)
+        for (number, policy, rule, when), conditions, option in zip(listed, parts_of, chosen, strict=True)
     )
     posted = [(rule, option) for rule, option in zip(rules, chosen, strict=True) if option is not None]
     places: dict[int, list[int]] = {}
@@ -291,8 +301,8 @@ def _expression(text: str | None, bundle: PolicyBundle) -> Test | None:
 
 
 def _document(bundle: PolicyBundle) -> tuple[bytes, Sha256]:
-    tree = bundle_tree(bundle)
-    return canonical_bytes(tree), canonical_digest(tree)
+    document = canonical_bytes(bundle_tree(bundle))
+    return document, parse_sha256(hashlib.sha256(document).hexdigest())
 
 
 def _by_rule(waivers: Sequence[Waiver]) -> dict[str, tuple[Waiver, ...]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from governance.model.facts import Facts, FactSpec, FactType, Unknown, find_spec
@@ -12,7 +12,6 @@ from governance.policy.closures import compile_condition, value_of
 from governance.policy.combining import mask_of
 from governance.policy.condition import Condition, Record, Scope, Test, root_facts
 from governance.policy.documents import Policy, Rule, Waivable
-from governance.policy.index import conjuncts
 from governance.policy.literals import severity_key, time_key
 from governance.policy.logic import all_of, members
 from governance.policy.mistakes import Mistakes
@@ -41,43 +40,18 @@ class Witness:
         return () if found is None else found[0]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class CompiledRule:
-    """One rule. `test` judges it; `rest` judges what is left of it where the index knows that the condition it was
-    posted under holds (None: nothing is). All else is looked at only when it fired.
-    """
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """What a rule needs to explain itself: the facts it rests on, the quantifiers with witnesses, and its texts."""
 
-    name: str
-    policy: int
-    policy_name: str
-    mask: int
-    rule: Rule
-    effect: Effect
-    severity: Severity
-    match_unknown: bool
-    waivable: bool
-    test: Test
-    rest: Test | None
     witnesses: tuple[Witness, ...]
     facts: tuple[tuple[str, FactType], ...]
     message: Wording
     remediation: Wording | None
-    grace: Mapping[str, int]
 
     def evidence(self, facts: Facts) -> tuple[Evidence, ...]:
         """The facts the rule rests on, by name, with where they came from."""
-        rows = []
-        for name, kind in self.facts:
-            origin = facts.origins.get(name)
-            rows.append(
-                Evidence(
-                    fact=name,
-                    value=value_text(value_of(facts.values, name), kind),
-                    source=origin.source if origin is not None else None,
-                    observed_at=origin.observed_at if origin is not None else None,
-                )
-            )
-        return tuple(rows)  # fmt: skip
+        return tuple(_evidence(name, kind, facts) for name, kind in self.facts)
 
     def matched(self, facts: Record, *, known: bool) -> list[Record]:
         """The items that made the rule match, the worst first; those that might have, where `known` is False."""
@@ -91,9 +65,8 @@ class CompiledRule:
 
     def matched_texts(self, facts: Record, *, known: bool) -> tuple[str, ...]:
         """What the matched items are called, each name once, at most `MAX_MATCHED` of them."""
-        return tuple(dict.fromkeys(item_text(item) for item in self.matched(facts, known=known)))[
-            :MAX_MATCHED
-        ]
+        names = dict.fromkeys(item_text(item) for item in self.matched(facts, known=known))
+        return tuple(names)[:MAX_MATCHED]
 
     def unknowns(self, facts: Record) -> list[str]:
         """Why what the rule reads is not known, a line per fact."""
@@ -107,38 +80,57 @@ class CompiledRule:
         return reasons
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
+class CompiledRule:
+    """One rule. `test` judges it; `rest` judges what is left of it where the index knows that the condition it was
+    posted under holds (None: nothing is). What it needs to explain itself is made when it first fires: of thousands of
+    rules few ever do.
+    """
+
+    name: str
+    policy: int
+    mask: int
+    rule: Rule
+    effect: Effect
+    severity: Severity
+    match_unknown: bool
+    waivable: bool
+    test: Test
+    rest: Test | None
+    grace: Mapping[str, int]
+    explain: Callable[[], Account]
+    _account: Account | None = None
+
+    @property
+    def account(self) -> Account:
+        """What the rule needs to explain itself."""
+        if self._account is None:
+            self._account = self.explain()
+        return self._account
+
+
 def compile_rule(
     policy: Policy,
     rule: Rule,
     *,
     number: int,
     when: Condition | None,
+    parts: Sequence[Condition],
     scope: Scope,
     cel: Test | None,
     settled: int | None,
 ) -> CompiledRule:
-    """The compiled form of a rule whose lists are resolved in `when`. `cel` is its compiled expression, if any, and
-    `settled` the conjunct that need not be judged where the index is sure of it.
+    """The compiled form of a rule whose lists are resolved in `when`, and whose conjuncts are `parts`. `cel` is its
+    compiled expression, if any, and `settled` the conjunct that need not be judged where the index is sure of it.
     """
-    tests = [compile_condition(part, scope) for part in conjuncts(when)] if when is not None else []
+    tests = [compile_condition(part, scope) for part in parts]
     rest = [test for place, test in enumerate(tests) if place != settled]
     if cel is not None:
         tests.append(cel)  # after the fields: it is slower, and often not reached
         rest.append(cel)
-    names = root_facts(when, scope) if when is not None else frozenset()
-    facts = tuple(
-        (name, _kind(find_spec(name, scope.catalogue))) for name in sorted(names | _named(rule, scope))
-    )
-
-    def worded(text: str) -> Wording:
-        return compile_wording(
-            parse_template(text, (), Mistakes()), policy, rule, scope.catalogue, [name for name, _ in facts]
-        )
-
     return CompiledRule(
         name=f"{policy.name}/{rule.id}",
         policy=number,
-        policy_name=policy.name,
         mask=mask_of(number, rule.effect),
         rule=rule,
         effect=rule.effect,
@@ -147,11 +139,36 @@ def compile_rule(
         waivable=rule.waivable is not Waivable.NEVER,
         test=all_of(tests),
         rest=all_of(rest) if rest else None,
+        grace=dict(rule.grace),
+        explain=lambda: _account(policy, rule, when, scope),
+    )
+
+
+def _account(policy: Policy, rule: Rule, when: Condition | None, scope: Scope) -> Account:
+    names = root_facts(when, scope) if when is not None else frozenset()
+    facts = tuple(
+        (name, _kind(find_spec(name, scope.catalogue))) for name in sorted(names | _named(rule, scope))
+    )
+
+    def worded(text: str) -> Wording:
+        template = parse_template(text, (), Mistakes())
+        return compile_wording(template, policy, rule, scope.catalogue, [name for name, _ in facts])
+
+    return Account(
         witnesses=tuple(_witness(one, scope) for one in witnessed(when, scope)) if when is not None else (),
         facts=facts,
         message=worded(rule.message),
         remediation=worded(rule.remediation) if rule.remediation else None,
-        grace=dict(rule.grace),
+    )
+
+
+def _evidence(name: str, kind: FactType, facts: Facts) -> Evidence:
+    origin = facts.origins.get(name)
+    return Evidence(
+        fact=name,
+        value=value_text(value_of(facts.values, name), kind),
+        source=origin.source if origin is not None else None,
+        observed_at=origin.observed_at if origin is not None else None,
     )
 
 

@@ -40,7 +40,7 @@ class EvidenceRows(Lazy[Evidence]):
 
     def _make(self) -> tuple[Evidence, ...]:
         rule, facts, remarks = self._from
-        return (*rule.evidence(facts), *remarks)
+        return (*rule.account.evidence(facts), *remarks)
 
 
 class RuleResults(Lazy[RuleResult]):
@@ -86,7 +86,7 @@ def rule_result(rule: CompiledRule, facts: Facts, truth: bool | None) -> RuleRes
         truth=_TRUTHS[truth],
         fired=fired,
         evidence=EvidenceRows((rule, facts, ())),
-        matched=rule.matched_texts(facts.values, known=truth is True) if fired and rule.witnesses else (),
+        matched=rule.account.matched_texts(facts.values, known=truth is True) if fired else (),
     )
 
 

@@ -58,13 +58,15 @@ def _objections(judged: Sequence[Judged], special: Mapping[str, Tempered]) -> It
 
 
 def _finding(objection: Objection, request: Request, facts: Facts) -> Finding:
-    rule = objection.rule
-    items = rule.matched(facts.values, known=objection.known) if rule.witnesses else []
-    message = rule.message.say(request, facts, items)
+    rule, account = objection.rule, objection.rule.account
+    items = account.matched(facts.values, known=objection.known)
+    message = account.message.say(request, facts, items)
     if len(items) > 1:
         message += f" (and {len(items) - 1} more)"
     if not objection.known:
-        reasons = "; ".join(safe_text(reason, 120) for reason in rule.unknowns(facts.values)[:_MAX_REASONS])
+        reasons = "; ".join(
+            safe_text(reason, 120) for reason in account.unknowns(facts.values)[:_MAX_REASONS]
+        )
         message += f" (not known: {reasons or 'some of what the rule reads'})"
     if objection.grace is not None:
         message += f" (in grace until {objection.grace})"
@@ -73,7 +75,9 @@ def _finding(objection: Objection, request: Request, facts: Facts) -> Finding:
         effect=objection.effect,
         severity=rule.severity,
         message=message,
-        remediation=rule.remediation.say(request, facts, items) if rule.remediation is not None else None,
+        remediation=account.remediation.say(request, facts, items)
+        if account.remediation is not None
+        else None,
         waivable=rule.waivable,
         evidence=EvidenceRows((rule, facts, objection.remarks)),
     )

@@ -24,10 +24,10 @@ def grace_until(rule: CompiledRule, request: Request, facts: Record) -> str | No
         return None
     ends: list[datetime] = []
     remaining = dict(facts)
-    for name in sorted({witness.collection for witness in rule.witnesses if witness.has_first_seen}):
+    for name in sorted({witness.collection for witness in rule.account.witnesses if witness.has_first_seen}):
         value = facts.get(name)
         if isinstance(value, Collection):
-            grounds = [witness.where for witness in rule.witnesses if witness.collection == name]
+            grounds = [witness.where for witness in rule.account.witnesses if witness.collection == name]
             spared = {
                 place: end
                 for place, item in enumerate(value.items)

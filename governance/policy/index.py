@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 from governance.model.facts import Collection, FactType
@@ -28,8 +28,7 @@ from governance.policy.tables import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(NamedTuple):
     """Postings that together cover a condition: it is false for every request that none of them finds. `sure` says
     that the condition is true where one of them is met.
     """
@@ -58,7 +57,7 @@ def conjuncts(condition: Condition) -> tuple[Condition, ...]:
 def options(parts: Sequence[Condition], scope: Scope) -> list[Option]:
     """The ways in which a rule of these conjuncts could be posted: each conjunct alone makes it false."""
     return [
-        replace(option, conjunct=place)
+        Option(option.postings, option.sure, place)
         for place, part in enumerate(parts)
         for option in _options(part, scope, None)
     ]
@@ -67,7 +66,7 @@ def options(parts: Sequence[Condition], scope: Scope) -> list[Option]:
 def _options(condition: Condition, scope: Scope, collection: str | None) -> list[Option]:
     if isinstance(condition, AllOf):
         inner = [option for part in condition.parts for option in _options(part, scope, collection)]
-        return [replace(option, sure=False) for option in inner]
+        return [Option(option.postings, sure=False) for option in inner]
     if isinstance(condition, AnyOf):
         return _either([_options(part, scope, collection) for part in condition.parts])
     if isinstance(condition, Quantified):
@@ -220,7 +219,11 @@ def _choose(choices: Sequence[list[Option]]) -> dict[int, Option]:
         [one for one in found if all(users[_key(posting)] >= _worth(posting) for posting in one.postings)]
         for found in choices
     )
-    return {rule: min(found, key=chance) for rule, found in enumerate(worthwhile) if found}
+    return {
+        rule: found[0] if len(found) == 1 else min(found, key=chance)
+        for rule, found in enumerate(worthwhile)
+        if found
+    }
 
 
 def _worth(posting: Posting) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 
 from governance.errors import PolicyInvalidError
 from governance.model.facts import CATALOGUE, FactSpec, extended
+from governance.policy.allocating import collector_paused
 from governance.policy.assembling import Assembler
 from governance.policy.documents import PolicyBundle
 from governance.policy.strict_yaml import DEFAULT_LIMITS, Limits, YamlRefusedError, parse_yaml
@@ -21,6 +22,7 @@ FOLDERS = (".governance", "policies")
 
 _SUFFIXES = frozenset({".yaml", ".yml"})
 _MAX_FILES = 2000
+_MANY_BYTES = 100_000
 _MARK = b"mlgov/"
 
 
@@ -47,16 +49,8 @@ def load_files(
     problems: Iterable[str] = (),
 ) -> PolicyBundle:
     """The same for files already read, such as those of a signed bundle. `problems` are mistakes found before."""
-    assembler = Assembler(catalogue)
-    found = list(problems)
-    for name in sorted(files):
-        try:
-            for document in parse_yaml(files[name], name, limits):
-                assembler.add(document)
-        except YamlRefusedError as error:
-            found.append(f"{name}:{error.line}:{error.column}: expected strict YAML, got {error.message}")
-    bundle = assembler.finish()
-    found.extend(assembler.problems())
+    with collector_paused(worth_it=sum(map(len, files.values())) > _MANY_BYTES):
+        bundle, found = _assembled(files, catalogue, limits, list(problems))
     if not bundle.policies and not found:
         found.append(
             f"{', '.join(sorted(files)) or '(nothing)'}:1:1: expected at least one document of kind Policy"
@@ -64,6 +58,20 @@ def load_files(
     if found:
         raise PolicyInvalidError(found)
     return bundle
+
+
+def _assembled(
+    files: Mapping[str, bytes], catalogue: Mapping[str, FactSpec], limits: Limits, found: list[str]
+) -> tuple[PolicyBundle, list[str]]:
+    assembler = Assembler(catalogue)
+    for name in sorted(files):
+        try:
+            for document in parse_yaml(files[name], name, limits):
+                assembler.add(document)
+        except YamlRefusedError as error:
+            found.append(f"{name}:{error.line}:{error.column}: expected strict YAML, got {error.message}")
+    bundle = assembler.finish()
+    return bundle, [*found, *assembler.problems()]
 
 
 def bundle_from_trees(trees: Iterable[Any], *, facts: Iterable[FactSpec] = ()) -> PolicyBundle:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from governance.model.facts import FactSpec, FactType
 from governance.policy.comparing import order_key
@@ -19,8 +18,7 @@ _FEW = 0.3
 _BY_VALUE = frozenset({FactType.STRING, FactType.SEVERITY, FactType.BOOLEAN})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Posting:
+class Posting(NamedTuple):
     """One key of one table. `table` is the sort of table (`text`, `boolean`, `up`, `down`), `how` the key is met;
     `chance` a guess at how many requests meet it, `floor` what that cannot fall below however many keys there are.
     `sure` says that the comparison is true of every value that meets the key, `absent` that it is unknown of one that

@@ -214,7 +214,7 @@ class _Builder:
 
     def _mapping(self, path: Path, depth: int) -> dict[str, Tree]:
         members: dict[str, Tree] = {}
-        lines: dict[str, int] = {}
+        first: dict[str, Any] = {}
         take, keep = self._next, self._keep
         while True:
             event = take()
@@ -222,8 +222,9 @@ class _Builder:
                 return members
             key = _key(event)
             if key in members:
-                raise _refused(f"key `{key[:60]}` twice; it stands in line {lines[key]} already", event)
-            lines[key] = event.start_mark.line + 1
+                line = first[key].start_mark.line + 1
+                raise _refused(f"key `{key[:60]}` twice; it stands in line {line} already", event)
+            first[key] = event
             below = (*path, key) if keep else path
             if keep:
                 mark = event.start_mark
