@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Iterator
 from itertools import count
 
@@ -11,6 +13,11 @@ from governance.devserver import DevServer, DevServerConfig
 from tests.postgres_server import PostgresServer, running_postgres, why_not
 
 _NUMBERS = count(1)
+
+if threading.current_thread() is threading.main_thread():
+    # A shell that starts the tests in the background makes its children ignore Ctrl-C, and what they start ignores it
+    # too. Some tests send it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
