@@ -303,10 +303,10 @@ def main() -> int:
         earlier = options.earlier.read_bytes() if options.earlier else None
         print(check(options.folder, options.key, earlier))  # noqa: T201 - a program's output
     except (BadLogError, ValueError, KeyError, TypeError) as error:
-        print(f"BAD: {error}")  # noqa: T201
+        print(f"BAD: {error}")  # noqa: T201 - a program's output
         return 1
     except (OSError, ImportError) as error:
-        print(f"Could not be checked: {type(error).__name__}: {error}")  # noqa: T201
+        print(f"Could not be checked: {type(error).__name__}: {error}")  # noqa: T201 - a program's output
         return 2
     return 0
 

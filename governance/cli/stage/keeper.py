@@ -27,7 +27,7 @@ def keep(command: Sequence[str], *, leash: int) -> int:
     # The terminal's Ctrl-C is for the demo, which then lets go of the leash.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # S603: the command is the demo's own; no shell is involved.
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True) as child:  # noqa: S603
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True) as child:  # noqa: S603 - a list of our own making, no shell
         signal.signal(signal.SIGTERM, lambda *_: _end(child.pid, signal.SIGTERM))
         threading.Thread(target=_watch, args=(leash, child), daemon=True).start()
         code = child.wait()

@@ -55,7 +55,7 @@ class Server:
         keeper = [sys.executable, "-m", "governance.cli.stage.keeper", *command]
         with log.open("wb") as sink:
             # S603: the command is the demo's own, never a user's text; no shell is involved.
-            self._keeper = subprocess.Popen(  # noqa: S603
+            self._keeper = subprocess.Popen(  # noqa: S603 - a list of our own making, no shell
                 keeper,
                 stdin=subprocess.PIPE,
                 stdout=sink,
@@ -113,7 +113,7 @@ class Session:
     def __init__(self, module: str, *, environment: Mapping[str, str], log: Path, cwd: Path) -> None:
         with log.open("wb") as sink:
             # S603: as above.
-            self._process = subprocess.Popen(  # noqa: S603
+            self._process = subprocess.Popen(  # noqa: S603 - a list of our own making, no shell
                 [sys.executable, "-m", module],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

@@ -83,7 +83,7 @@ class Stage:
     def mlgov(self, *arguments: str, expected: Sequence[int] = (0,)) -> Done:
         """Run `mlgov ARGUMENTS` as a user would. Raises `ChildFailedError` for an exit code that is not expected."""
         # S603: our own command with arguments of the story; no shell is involved.
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(  # noqa: S603 - a list of our own making, no shell
             [sys.executable, "-m", "governance.cli.main", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
