@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
@@ -159,7 +160,7 @@ def graced(r: Random, when: Tree) -> Tree:
 
 
 def policy_set(r: Random, names: Sequence[str]) -> Tree:
-    spec: Tree = {"lists": LISTS}
+    spec: Tree = {"lists": deepcopy(LISTS)}
     if r.random() < 0.3:
         spec["layers"] = [{"name": "org", "policies": [r.choice([*names, "*"])]}]
         if r.random() < 0.5:
