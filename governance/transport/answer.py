@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import orjson
-import requests
+import urllib3
 from pydantic import BaseModel, ValidationError
 
 from governance.transport.failures import FAILURES, Exchange, failure_of
@@ -61,10 +61,10 @@ class Answer:
 class StreamedResponse:
     """An answer whose body the caller reads, once. `length` is the announced number of bytes, where there is one."""
 
-    def __init__(self, response: requests.Response, exchange: Exchange) -> None:
-        self._raw = response.raw
+    def __init__(self, response: urllib3.BaseHTTPResponse, exchange: Exchange) -> None:
+        self._raw = response
         self.exchange = exchange
-        self.status: int = response.status_code
+        self.status: int = response.status
         self.headers: Mapping[str, str] = response.headers
         self.length = content_length(response, exchange)
 
@@ -96,37 +96,40 @@ class StreamedResponse:
 
 
 def read_capped(
-    response: requests.Response, exchange: Exchange, *, limit: int, seconds: float, clock: Callable[[], float]
+    response: urllib3.BaseHTTPResponse,
+    exchange: Exchange,
+    *,
+    limit: int,
+    seconds: float,
+    clock: Callable[[], float],
 ) -> bytes:
     """The whole body of a small answer, bounded in bytes and in time, so that no server can hold a caller by sending
     a byte a minute."""
     length = content_length(response, exchange)
     if length is not None and length > limit:
-        raise exchange.broken(
-            f"an answer of {length} bytes (the limit is {limit})", status=response.status_code
-        )
+        raise exchange.broken(f"an answer of {length} bytes (the limit is {limit})", status=response.status)
     body, end = bytearray(), clock() + seconds
     while piece := _next_piece(response, exchange):
         body += piece
         if len(body) > limit:
-            raise exchange.broken(f"an answer of more than {limit} bytes", status=response.status_code)
+            raise exchange.broken(f"an answer of more than {limit} bytes", status=response.status)
         if clock() > end:
             raise exchange.unreachable(f"the answer was not complete after {seconds:g} s")
     return bytes(body)
 
 
-def content_length(response: requests.Response, exchange: Exchange) -> int | None:
+def content_length(response: urllib3.BaseHTTPResponse, exchange: Exchange) -> int | None:
     """The announced length of a body sent as it is. Raises `ProtocolError` for a compressed one."""
     if response.headers.get("Content-Encoding", "identity") not in {"identity", ""}:
-        raise exchange.broken("a compressed body, which was not asked for", status=response.status_code)
+        raise exchange.broken("a compressed body, which was not asked for", status=response.status)
     text = response.headers.get("Content-Length", "")
     return int(text) if text.isascii() and text.isdigit() else None
 
 
-def _next_piece(response: requests.Response, exchange: Exchange) -> bytes:
+def _next_piece(response: urllib3.BaseHTTPResponse, exchange: Exchange) -> bytes:
     try:
         # `read1` gives what one receive brought, so that the caller's clock is looked at in between.
-        data: bytes = response.raw.read1(_PIECE, decode_content=False)
+        data: bytes = response.read1(_PIECE, decode_content=False)
     except FAILURES as error:
         failure, cause = failure_of(error, exchange)
     else:

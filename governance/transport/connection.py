@@ -1,19 +1,27 @@
-"""How connections are made: the checked address, the pool, and what the libraries below must not do.
+"""How connections are made: the checked address, the pools, and what the libraries below must not do.
 
-Promises: no cookie, no `~/.netrc`, no environment and no query string in a log line. Does not: send anything.
+Promises: no cookie, no `~/.netrc`, no environment and no query string in a log line.
+
+The `requests` session sets up TLS, proxies and pools, once per origin. Each request then goes straight to the pool of
+its origin: preparing and sending it through the session would cost as much again as the request itself, which a folder
+of a thousand files pays a thousand times.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
 import requests
 import requests.adapters
+import urllib3
+from requests.utils import select_proxy
 
 from governance.errors import SettingsError
 from governance.transport.failures import clean
@@ -62,15 +70,6 @@ class _Adapter(requests.adapters.HTTPAdapter):
         super().init_poolmanager(connections, maxsize, block, blocksize=_SEND_PIECE, **more)
 
 
-class _Session(requests.Session):
-    """Never looks at redirects by itself. Even when told not to follow one, `requests` reads its whole body, without a
-    limit, to prepare the next request.
-    """
-
-    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002 - the signature of `requests`
-        return None
-
-
 class _WithoutQueries(logging.Filter):
     """Cuts queries from the lines that urllib3 logs: a redirect to a signed URL carries its key there."""
 
@@ -85,14 +84,84 @@ class _WithoutQueries(logging.Filter):
 _WITHOUT_QUERIES = _WithoutQueries()
 
 
-def open_session(pool_size: int) -> requests.Session:
-    """A session that takes nothing from its surroundings and keeps `pool_size` connections to a host."""
-    logging.getLogger("urllib3.connectionpool").addFilter(_WITHOUT_QUERIES)
-    session = _Session()
-    session.trust_env = False
-    # One session serves many threads: a cookie of one answer has no business in the next request.
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    adapter = _Adapter(pool_connections=8, pool_maxsize=pool_size)
-    session.mount("https://", adapter)
-    session.mount("http://", adapter)
-    return session
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """The pool that leads to an origin. `is_proxied`: to a proxy that wants whole addresses."""
+
+    pool: urllib3.HTTPConnectionPool
+    is_proxied: bool
+
+
+class Connections:
+    """Keeps up to `pool_size` connections to each host. Takes nothing from its surroundings. Thread-safe."""
+
+    def __init__(
+        self,
+        *,
+        pool_size: int,
+        timeouts: tuple[float, float],
+        verify: bool | str,
+        proxies: Mapping[str, str],
+    ) -> None:
+        logging.getLogger("urllib3.connectionpool").addFilter(_WITHOUT_QUERIES)
+        self._session = requests.Session()
+        self._session.trust_env = False
+        # One session serves many threads: a cookie of one answer has no business in the next request.
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        adapter = _Adapter(pool_connections=8, pool_maxsize=pool_size)
+        self._session.mount("https://", adapter)
+        self._session.mount("http://", adapter)
+        self._adapter = adapter
+        self._timeout = urllib3.Timeout(connect=timeouts[0], read=timeouts[1])
+        self._verify = verify
+        self._proxies = dict(proxies)
+        self._ways: dict[str, _Way] = {}
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._session.close()
+
+    def send(
+        self, method: str, url: str, *, headers: Mapping[str, str], body: bytes | Iterable[bytes] | None
+    ) -> urllib3.BaseHTTPResponse:
+        """One exchange, without redirects and retries; the body of the answer is unread. Raises what `urllib3` and below
+        raise."""
+        origin, slash, rest = _split(url)
+        way = self._ways.get(origin)
+        if way is None:
+            # Two threads may both make one: the session hands out the same pool to both.
+            way = self._ways[origin] = self._way(origin)
+        return way.pool.urlopen(
+            method,
+            url if way.is_proxied else slash + rest,
+            body=body,
+            headers=headers,
+            retries=False,
+            redirect=False,
+            assert_same_host=False,
+            timeout=self._timeout,
+            preload_content=False,
+            decode_content=False,
+        )
+
+    def _way(self, origin: str) -> _Way:
+        prepared = requests.Request("GET", origin).prepare()
+        pool = self._adapter.get_connection_with_tls_context(
+            prepared, self._verify, proxies=self._proxies, cert=None
+        )
+        self._adapter.cert_verify(pool, origin, self._verify, None)  # type: ignore[no-untyped-call]  # as `requests` has it
+        proxy = select_proxy(origin, self._proxies)
+        return _Way(
+            cast(urllib3.HTTPConnectionPool, pool),
+            is_proxied=bool(proxy) and origin.startswith("http:") and not str(proxy).startswith("socks"),
+        )
+
+
+def _split(url: str) -> tuple[str, str, str]:
+    """Scheme and host, `/`, and the rest of an absolute address without fragment."""
+    scheme, _, tail = url.partition("//")
+    host, _, rest = tail.partition("/")
+    if "?" in host or "#" in host:  # an address that a redirect gave, without a path
+        host = urlsplit(url).netloc
+        rest = tail[len(host) :]
+    return f"{scheme.lower()}//{host}", "/", rest.partition("#")[0]

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import http.client
 import re
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 import orjson
-import requests
 import urllib3.exceptions as pool
 
 from governance.errors import (
@@ -37,7 +37,7 @@ _SECRET_LIKE = re.compile(
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e\u00a0-\ud7ff\ue000-\ufffd]+")
 _DIGESTS_OF_NOTHING = ("da39a3ee5e6b4b0d3255bfef95601890afd80709", "e3b0c44298fc1c149afbf4c8996fb924")
 
-FAILURES: Final = (requests.RequestException, pool.HTTPError, http.client.HTTPException, OSError)
+FAILURES: Final = (pool.HTTPError, http.client.HTTPException, OSError)
 """Every exception that a try may end in, apart from our own."""
 
 _TROUBLE = "The server or a proxy before it is in trouble. Try again; if it lasts, look at its status."
@@ -162,7 +162,7 @@ def clean(text: str, secrets: tuple[str, ...] = ()) -> str:
 
 
 def failure_of(error: Exception, exchange: Exchange) -> tuple[RemoteError, BaseException | None]:
-    """The error for an exception of `requests` or below, and the innermost cause, where it is fit to be chained.
+    """The error for an exception of `urllib3` or below, and the innermost cause, where it is fit to be chained.
 
     The outer causes quote the URL with its query, and carry the request with its headers. An innermost one of
     `http.client` quotes what the server sent, which may be what we sent it before.
@@ -209,22 +209,19 @@ def _connection(exchange: Exchange, cause: BaseException) -> RemoteError:
 
 # In this order, since the later kinds are bases or wrappers of the earlier ones.
 _BY_EXCEPTION = (
-    ((requests.exceptions.SSLError, pool.SSLError), _tls),
-    ((requests.exceptions.ProxyError, pool.ProxyError), _proxy),
+    ((pool.SSLError, ssl.SSLError), _tls),
+    ((pool.ProxyError,), _proxy),
     ((pool.NewConnectionError,), _connection),
-    ((pool.IncompleteRead, http.client.IncompleteRead, requests.exceptions.ChunkedEncodingError), _cut_short),
-    ((requests.exceptions.Timeout, pool.TimeoutError, TimeoutError), _timeout),
+    ((pool.IncompleteRead, http.client.IncompleteRead), _cut_short),
+    ((pool.TimeoutError, TimeoutError), _timeout),
     ((http.client.RemoteDisconnected,), _connection),
     ((http.client.HTTPException,), _not_http),
-    (
-        (requests.exceptions.ConnectionError, pool.NewConnectionError, pool.ProtocolError, OSError),
-        _connection,
-    ),
+    ((pool.ProtocolError, OSError), _connection),
 )
 
 
 def _chain(error: BaseException) -> list[BaseException]:
-    """`error` and what it wraps, outermost first. `requests` and `urllib3` keep it in `reason` or among `args`."""
+    """`error` and what it wraps, outermost first. `urllib3` keeps it in `reason` or among `args`."""
     chain = [error]
     while len(chain) < 8:
         last = chain[-1]

@@ -54,6 +54,8 @@ def make_plan(
     if body is not None and not isinstance(body, bytes | SizedBody):
         body = orjson.dumps(body)
         sent["Content-Type"] = "application/json"
+    if isinstance(body, SizedBody):
+        sent["Content-Length"] = str(len(body))  # else it would be sent as chunked, which some proxies drop
     place = path.lstrip("/")
     shown = f"{urlsplit(base_url).path}/{place}"
     return Plan(

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-import requests
 import urllib3.exceptions as pool
 
 _STATUSES: Final = frozenset({429, 502, 503, 504})
@@ -20,6 +19,11 @@ _FIRST_PAUSE: Final = 0.5
 _LIMIT_AFTER_SILENCE: Final = (
     1  # a stale connection hangs until the time-out; a second silence is the server's
 )
+
+_UNSENT: Final = (pool.NewConnectionError, pool.ConnectTimeoutError)
+"""No connection was made, so that the server cannot have seen the request."""
+
+_BROKEN: Final = (*_UNSENT, pool.ProtocolError, pool.TimeoutError, OSError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,25 +46,15 @@ class Retries:
 
     def after_failure(self, error: Exception, *, tried: int, idempotent: bool) -> float | None:
         """As `after_status`, for a try without an answer."""
-        if not isinstance(error, requests.exceptions.ConnectionError | requests.exceptions.Timeout):
+        if isinstance(error, pool.SSLError | pool.ProxyError) or not isinstance(error, _BROKEN):
             return None
-        if isinstance(error, requests.exceptions.SSLError | requests.exceptions.ProxyError):
-            return None
-        if not idempotent and not _is_unsent(error):
+        if not idempotent and not isinstance(error, _UNSENT):
             return None
         limit = self.limit
-        if isinstance(error, requests.exceptions.Timeout):
+        if isinstance(error, pool.TimeoutError):
             limit = min(limit, _LIMIT_AFTER_SILENCE)
         return self._pause(tried) if tried <= limit else None
 
     def _pause(self, tried: int) -> float:
         longest: float = min(_FIRST_PAUSE * 2 ** (tried - 1), _LONGEST_PAUSE)
         return longest * (0.5 + self.spread() / 2)
-
-
-def _is_unsent(error: Exception) -> bool:
-    """True where no connection was made, so that the server cannot have seen the request."""
-    if isinstance(error, requests.exceptions.ConnectTimeout):
-        return True
-    reason = getattr(error.args[0], "reason", None) if error.args else None
-    return isinstance(reason, pool.NewConnectionError)

@@ -14,13 +14,13 @@ from contextlib import contextmanager
 from typing import Any, Final, TypedDict
 from urllib.parse import urlsplit
 
-import requests
+import urllib3
 
 from governance.errors import RemoteError
 from governance.model.canonical import Json
 from governance.transport.answer import Answer, StreamedResponse, read_capped
 from governance.transport.body import Readable, SizedBody
-from governance.transport.connection import checked_base, checked_certificates, is_loopback, open_session
+from governance.transport.connection import Connections, checked_base, checked_certificates, is_loopback
 from governance.transport.credentials import Credentials
 from governance.transport.failures import FAILURES, Exchange, failure_of, status_error
 from governance.transport.plan import Plan, make_plan
@@ -71,15 +71,18 @@ class Transport:
             "service": service,
             "secrets": self._credentials.secrets(),
         }
-        self._timeouts = (connect_timeout, read_timeout)
         self._answer_timeout = answer_timeout
         self._retries = Retries(limit=retries)
         self._verify = checked_certificates(verify)
-        self._proxies = dict(proxies or {})
         self._max_body = max_body
         self._sleep = sleep
         self._clock = clock
-        self._session = open_session(pool_size)
+        self._connections = Connections(
+            pool_size=pool_size,
+            timeouts=(connect_timeout, read_timeout),
+            verify=self._verify,
+            proxies=proxies or {},
+        )
         self._warn()
 
     def __repr__(self) -> str:
@@ -92,7 +95,7 @@ class Transport:
 
     def close(self) -> None:
         """Close all connections."""
-        self._session.close()
+        self._connections.close()
 
     def json(
         self,
@@ -168,7 +171,6 @@ class Transport:
         ok: Collection[int] = (200, 201),
     ) -> Answer:
         """PUT `size` bytes of `body` from where it stands. It is sent again by the rules where it can be rewound."""
-        # `requests` sends a stream of length 0 as chunked, which some proxies drop; no bytes at all are unambiguous.
         source = SizedBody(body, size) if size else b""
         plan = make_plan("PUT", path, headers=headers, body=source, **self._target)
         return self._whole(plan, ok, None)
@@ -182,76 +184,63 @@ class Transport:
             )
         finally:
             response.close()
-        return Answer(
-            status=response.status_code, headers=response.headers, body=content, exchange=plan.exchange
-        )
+        return Answer(status=response.status, headers=response.headers, body=content, exchange=plan.exchange)
 
-    def _open(self, plan: Plan, ok: Collection[int]) -> requests.Response:
+    def _open(self, plan: Plan, ok: Collection[int]) -> urllib3.BaseHTTPResponse:
         """The answer, body unread, after as many tries as the rules allow. Raises for a status that is not in `ok`."""
         tried = 1
         outcome = self._try(plan)
         while (pause := self._pause(outcome, tried, plan)) is not None and plan.rewind():
-            if isinstance(outcome, requests.Response):
+            if isinstance(outcome, urllib3.BaseHTTPResponse):
                 outcome.close()
             self._sleep(pause)
             tried += 1
             outcome = self._try(plan)
-        if not isinstance(outcome, requests.Response):
+        if not isinstance(outcome, urllib3.BaseHTTPResponse):
             error, cause = failure_of(outcome, plan.exchange)
             raise error from cause
-        if outcome.status_code not in ok:
+        if outcome.status not in ok:
             raise self._refusal(outcome, plan.exchange)
         return outcome
 
-    def _pause(self, outcome: requests.Response | Exception, tried: int, plan: Plan) -> float | None:
-        if isinstance(outcome, requests.Response):
+    def _pause(self, outcome: urllib3.BaseHTTPResponse | Exception, tried: int, plan: Plan) -> float | None:
+        if isinstance(outcome, urllib3.BaseHTTPResponse):
             return self._retries.after_status(
-                outcome.status_code, outcome.headers, tried=tried, idempotent=plan.idempotent
+                outcome.status, outcome.headers, tried=tried, idempotent=plan.idempotent
             )
         return self._retries.after_failure(outcome, tried=tried, idempotent=plan.idempotent)
 
-    def _try(self, plan: Plan) -> requests.Response | Exception:
+    def _try(self, plan: Plan) -> urllib3.BaseHTTPResponse | Exception:
         """One try. The exception is handed back rather than raised, so that no traceback of ours leads to the ones of
-        `requests`, which quote queries and carry headers."""
+        `urllib3`, which quote queries and carry headers."""
         try:
             return self._follow(plan)
         except FAILURES as failure:
             return failure
 
-    def _follow(self, plan: Plan) -> requests.Response:
+    def _follow(self, plan: Plan) -> urllib3.BaseHTTPResponse:
         url = plan.url
         for _ in range(LONGEST + 1):
             response = self._exchange(plan, url)
             location = response.headers.get("Location")
-            if response.status_code not in STATUSES or location is None:
+            if response.status not in STATUSES or location is None:
                 return response
             response.close()
-            url = next_url(url, location, response.status_code, plan.exchange)
+            url = next_url(url, location, response.status, plan.exchange)
         raise plan.exchange.broken(f"more than {LONGEST} redirects in a row")
 
-    def _exchange(self, plan: Plan, url: str) -> requests.Response:
+    def _exchange(self, plan: Plan, url: str) -> urllib3.BaseHTTPResponse:
         headers = dict(plan.headers)
         if self._authorization is not None and is_home(url, self._home):
             headers["Authorization"] = self._authorization
-        request = requests.Request(plan.exchange.method, url, headers=headers, data=plan.body).prepare()
         started = self._clock()
-        response = self._session.send(
-            request,
-            stream=True,
-            allow_redirects=False,
-            timeout=self._timeouts,
-            verify=self._verify,
-            proxies=self._proxies,
-            cert=None,
-        )
+        response = self._connections.send(plan.exchange.method, url, headers=headers, body=plan.body)
         if _log.isEnabledFor(logging.DEBUG):
             spent = (self._clock() - started) * 1000
-            _log.debug(
-                "%s %s %d %.0f ms", plan.exchange.method, plan.exchange.path, response.status_code, spent
-            )
+            _log.debug("%s %s %d %.0f ms", plan.exchange.method, plan.exchange.path, response.status, spent)
         return response
 
-    def _refusal(self, response: requests.Response, exchange: Exchange) -> Exception:
+    def _refusal(self, response: urllib3.BaseHTTPResponse, exchange: Exchange) -> Exception:
         try:
             body = read_capped(
                 response, exchange, limit=_MAX_ERROR_BODY, seconds=_MAX_ERROR_SECONDS, clock=self._clock
@@ -260,7 +249,7 @@ class Transport:
             body = b""  # the status says enough
         finally:
             response.close()
-        return status_error(response.status_code, body, exchange)
+        return status_error(response.status, body, exchange)
 
     def _warn(self) -> None:
         if self._verify is False:
