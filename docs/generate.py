@@ -50,6 +50,7 @@ MEANINGS = {
     "xray_url": "where Xray is, unless beside Artifactory",
     "ca_bundle": "certificate authorities (PEM) to trust in place of the usual ones",
     "gather_seconds": "how long all facts together may take",
+    "gather_all": "gather also the facts that cost a request per file and that no rule reads, so that later policies can be tried on the log",
     "reuse_seconds": "how long a decision stands for the same bytes and actor",
     "transfer_workers": "simultaneous transfers",
     "server_auth": "`basic-auth` puts MLflow's login below the governance app",

@@ -199,10 +199,12 @@ class Gate:
         log: AuditLog,
         now: Callable[[], datetime],
         gather_seconds: float = 30.0,
+        gather_all: bool = False,
         reuse_seconds: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`gather_seconds` bounds the wait for all facts together. For `reuse_seconds` a decision about the same bytes
+        """`gather_seconds` bounds the wait for all facts together; `gather_all` has also those gathered that no rule
+        reads, for a log over which later policies can be tried. For `reuse_seconds` a decision about the same bytes
         for the same actor under the same policy stands for the next request too, as when the files of one model are
         fetched one by one; a new finding takes effect at the latest after that time.
         """
@@ -211,6 +213,7 @@ class Gate:
         self._log = log
         self._now = now
         self._gather_seconds = gather_seconds
+        self._gather_all = gather_all
         self._reuse_seconds = reuse_seconds
         self._clock = clock
         self._noted: set[Sha256] = set()
@@ -247,7 +250,13 @@ class Gate:
         self._conclude(decision, OutcomeStatus.DONE, permit, None)  # step 7
 
     def _decide(self, request: Request, policy: CompiledPolicy) -> Decision:
-        gathered = gather(self._collectors, request, deadline=self._gather_seconds, now=self._now)
+        gathered = gather(
+            self._collectors,
+            request,
+            deadline=self._gather_seconds,
+            now=self._now,
+            read=None if self._gather_all else policy.plan_for(request).reads(),
+        )
         stated = request_facts(request)
         said = Origin(source="request", observed_at=utc_text(request.at))
         facts = Facts(

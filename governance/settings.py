@@ -48,6 +48,7 @@ class Settings(BaseSettings):
     artifactory_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     xray_url: str | None = None
     gather_seconds: float = Field(default=30.0, gt=0, le=600)
+    gather_all: bool = False
     reuse_seconds: float = Field(default=30.0, ge=0, le=300)
     transfer_workers: int = Field(default=8, ge=1, le=64)
     server_auth: Literal["none", "basic-auth"] = "none"

@@ -230,6 +230,7 @@ class Assembly:
             log=self.log,
             now=self.now,
             gather_seconds=self.settings.gather_seconds,
+            gather_all=self.settings.gather_all,
             reuse_seconds=self.settings.reuse_seconds,
         )
 

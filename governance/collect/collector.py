@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from datetime import datetime
@@ -25,6 +25,7 @@ class Collector(Protocol):
     | --- | --- |
     | `name` | the source named with each fact |
     | `supplies` | every fact name this collector may return; those it does not return become unknown |
+    | `on_demand` | asked only where a rule reads one of its facts, since it costs a request per file |
     | `collect(request)` | the facts. May raise `GovernanceError`: then all of `supplies` are unknown, with that reason |
 
     A collector may take seconds, and must bound its own IO: `gather` stops waiting at its deadline and leaves the
@@ -41,6 +42,11 @@ class Collector(Protocol):
         """Every fact name that `collect` may return."""
         ...
 
+    @property
+    def on_demand(self) -> bool:
+        """Whether it is left alone where no rule reads what it supplies."""
+        ...
+
     def collect(self, request: Request) -> Mapping[str, FactValue]:
         """The facts about the request's artifact."""
         ...
@@ -50,26 +56,36 @@ Gather = Callable[[Request], Facts]
 
 
 def gather(
-    collectors: Sequence[Collector], request: Request, *, deadline: float, now: Callable[[], datetime]
+    collectors: Sequence[Collector],
+    request: Request,
+    *,
+    deadline: float,
+    now: Callable[[], datetime],
+    read: Collection[str] | None = None,
 ) -> Facts:
-    """Ask every collector in parallel; wait at most `deadline` seconds for all of them together.
+    """Ask the collectors in parallel; wait at most `deadline` seconds for all of them together.
+
+    `read` are the facts that some rule reads, None for all: collectors on demand whose facts are not among them are not
+    asked, and their facts are `Unknown` for that reason.
 
     A collector that raises, returns a fact it did not announce, or is late supplies `Unknown` with the reason. Two
     collectors that supply the same name are a mistake in wiring and raise `ValueError`, since neither can be trusted
     to win.
     """
     _check_disjoint(collectors)
-    if not collectors:
-        return Facts({UNREACHABLE: ()})
-    executor = ThreadPoolExecutor(max_workers=len(collectors), thread_name_prefix="collect")
+    asked = [each for each in collectors if read is None or not each.on_demand or each.supplies & set(read)]
+    executor = ThreadPoolExecutor(max_workers=max(1, len(asked)), thread_name_prefix="collect")
     try:
         running: list[tuple[Collector, Future[Mapping[str, FactValue]]]] = [
-            (collector, executor.submit(collector.collect, request)) for collector in collectors
+            (collector, executor.submit(collector.collect, request)) for collector in asked
         ]
         wait_for([future for _, future in running], timeout=deadline)
     finally:
         executor.shutdown(wait=False, cancel_futures=True)
-    values: dict[str, FactValue] = {}
+    unread = Unknown("no rule reads it, so it was not gathered")
+    values: dict[str, FactValue] = {
+        name: unread for each in collectors if each not in asked for name in each.supplies
+    }
     origins: dict[str, Origin] = {}
     unreachable: list[str] = []
     for collector, future in running:

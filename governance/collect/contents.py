@@ -37,6 +37,7 @@ class ContentsCollector:
     """`files` and `content.*`."""
 
     name = "contents"
+    on_demand = True
     supplies = frozenset(
         {
             "files",

@@ -105,6 +105,7 @@ class DependenciesCollector:
     """`dependencies`: the packages that the model declares."""
 
     name = "dependencies"
+    on_demand = True
     supplies = frozenset({"dependencies"})
 
     def __init__(self, reader: DependencyReader) -> None:

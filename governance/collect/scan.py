@@ -39,6 +39,7 @@ class ScanCollector:
     """`xray.*`, `scan.*`, `vulnerabilities`, `licences` and `operational_risk`."""
 
     name = "xray"
+    on_demand = True
     supplies = frozenset(
         {
             "xray.malicious",

@@ -29,6 +29,7 @@ class SignatureCollector:
     """`signature.*` and `manifest.*`."""
 
     name = "signature"
+    on_demand = False
     supplies = frozenset(
         {
             "signature.valid",

@@ -54,6 +54,7 @@ class StorageCollector:
     """`artifact.{age,created_by,origin}`, `publisher`, `revision.*` and `property.*`."""
 
     name = "storage"
+    on_demand = False
     supplies = frozenset({"artifact.age", "artifact.created_by", "artifact.origin", "property.*", *_NOT_HUB})
 
     def __init__(self, clients: Callable[[str], ArtifactoryClient], *, now: Callable[[], datetime]) -> None:

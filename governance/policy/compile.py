@@ -81,6 +81,13 @@ class Plan:
     whole: bool
     asks_actor: bool
     _outcomes: dict[int, Outcome] = field(default_factory=dict)
+    _reads: list[frozenset[str]] = field(default_factory=list)
+
+    def reads(self) -> frozenset[str]:
+        """The facts that some rule reads: what need not be gathered for the others. Worked out once."""
+        if not self._reads:
+            self._reads.append(frozenset().union(*(rule.reads() for rule in self.rules)))
+        return self._reads[0]
 
     def outcome(self, mask: int) -> Outcome:
         """What the effects in `mask` come to, for each policy and for all of them. Remembered, up to a bound."""

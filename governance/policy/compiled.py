@@ -98,6 +98,7 @@ class CompiledRule:
     test: Test
     rest: Test | None
     grace: Mapping[str, int]
+    reads: Callable[[], frozenset[str]]
     explain: Callable[[], Account]
     _account: Account | None = None
 
@@ -140,8 +141,18 @@ def compile_rule(
         test=all_of(tests),
         rest=all_of(rest) if rest else None,
         grace=dict(rule.grace),
+        reads=lambda: _facts_read(rule, when, scope),
         explain=lambda: _account(policy, rule, when, scope),
     )
+
+
+def _facts_read(rule: Rule, when: Condition | None, scope: Scope) -> frozenset[str]:
+    """The facts that the condition reads, and those that the messages would show."""
+    read = root_facts(when, scope) if when is not None else frozenset()
+    shown = (
+        parse_template(text, (), Mistakes()).slots() for text in (rule.message, rule.remediation) if text
+    )
+    return read | _named(rule, scope) | frozenset(slot for slots in shown for slot in slots)
 
 
 def _account(policy: Policy, rule: Rule, when: Condition | None, scope: Scope) -> Account:

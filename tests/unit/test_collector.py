@@ -40,6 +40,7 @@ class Scripted:
 
     answer: Callable[[], Mapping[str, FactValue]]
     name: str = "scripted"
+    on_demand: bool = False
     supplies: frozenset[str] = frozenset({"xray.malicious", "scan.complete"})
 
     def collect(self, request: Request) -> Mapping[str, FactValue]:

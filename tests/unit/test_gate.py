@@ -75,6 +75,7 @@ class World:
     delay: float = 0.0
     error: Exception | None = None
     name: str = "world"
+    on_demand: bool = False
     supplies: frozenset[str] = frozenset({"xray.malicious", "scan.complete"})
 
     def collect(self, request: Request) -> Mapping[str, FactValue]:
@@ -282,6 +283,28 @@ def test_a_degraded_verdict_is_not_fallen_back_on(tmp_path: Path) -> None:
         else:
             with pytest.raises(BlockedError):
                 load(b, asked)
+
+
+@pytest.mark.parametrize("gather_all", [False, True])
+@pytest.mark.parametrize(
+    ("fact", "on_demand", "is_read"),
+    [("xray.malicious", True, True), ("content.verdict", True, False), ("signature.valid", False, False)],
+)
+def test_facts_on_demand_are_gathered_where_a_rule_reads_them(
+    tmp_path: Path, fact: str, on_demand: bool, is_read: bool, gather_all: bool
+) -> None:
+    world = World(facts={fact: False}, supplies=frozenset({fact}), on_demand=on_demand)
+    gate = Gate(
+        policies=Fixed(compiled(tmp_path)),
+        collectors=[world],
+        log=AuditLog(MemoryStore(), now=lambda: NOON, instance="test"),
+        now=lambda: NOON,
+        gather_all=gather_all,
+    )
+    found = gate.decide(request()).facts.get(fact)
+    is_asked = is_read or gather_all or not on_demand
+    assert world.asked == is_asked
+    assert found is False if is_asked else found == Unknown("no rule reads it, so it was not gathered")
 
 
 def test_an_outage_does_not_overrule_what_is_known(tmp_path: Path) -> None:
