@@ -109,7 +109,8 @@ class WaiverRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicySet:
-    """A set. `layers` None: every policy is in force. `bindings` None: observe, and enforce in production."""
+    """A set. `layers` None: every policy is in force. `bindings` None: observe, and enforce in production.
+    `break_glass` are the environments in which a refusal may be overridden in an emergency; None: nowhere."""
 
     name: str
     revision: int = 0
@@ -120,12 +121,15 @@ class PolicySet:
     bindings: tuple[Binding, ...] | None = None
     outage: tuple[tuple[str, OutageRule], ...] = ()
     waivers: WaiverRules = WaiverRules()
+    break_glass: frozenset[str] | None = None
     lists: tuple[tuple[str, tuple[Any, ...]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiver:
-    """A dated exception for one rule, one artifact and these bytes."""
+    """A dated exception for one rule, one artifact and these bytes. `author` made the artifact and may not approve;
+    `void` is why it does not count, such as an approval whose signature is not good.
+    """
 
     name: str
     rule: str
@@ -140,6 +144,8 @@ class Waiver:
     actors: tuple[str, ...] | None = None
     findings: str | None = None
     ticket: str | None = None
+    author: str | None = None
+    void: str | None = None
     revoked_at: datetime | None = None
     revoked_by: str | None = None
     revoked_reason: str | None = None

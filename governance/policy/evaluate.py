@@ -27,7 +27,7 @@ from governance.policy.environments import is_production, normal_environment
 from governance.policy.explain import Judged, RuleResults, Tempered, rule_result
 from governance.policy.findings import Findings
 from governance.policy.grace import grace_until
-from governance.policy.waiver import addresses, objection
+from governance.policy.waiver import addresses, known_digest, objection
 from governance.policy.wording import safe_text
 
 DEFAULT_RETRY = 60
@@ -94,7 +94,13 @@ def _temper(
     for waiver in policy.waivers.get(rule.name, ()):
         if not rule.waivable or not addresses(waiver, request):
             continue
-        why_not = objection(waiver, request, result, policy.catalogue)
+        why_not = objection(
+            waiver,
+            request,
+            findings=lambda: known_digest(rule, result, facts, policy.catalogue),
+            author=facts.values.get("artifact.created_by"),
+            approvals=policy.bundle.set.waivers.approvals if policy.bundle.set else 1,
+        )
         if why_not is None:
             return Tempered(replace(result, waiver=waiver.name), None, ())
         remarks.append(Evidence(fact="waiver", value=f"{waiver.name} does not apply: {why_not}"))

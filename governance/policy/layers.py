@@ -60,6 +60,7 @@ def merge_sets(parent: PolicySet, child: PolicySet) -> PolicySet:
             approvals=max(parent.waivers.approvals, child.waivers.approvals),
             self_approval=parent.waivers.self_approval and child.waivers.self_approval,
         ),
+        break_glass=_break_glass(parent.break_glass, child.break_glass),
         lists=tuple(sorted({**dict(child.lists), **dict(parent.lists)}.items())),
     )
 
@@ -100,6 +101,11 @@ def _outage(parent: Mapping[str, OutageRule], child: Mapping[str, OutageRule]) -
         other = child.get(environment)
         merged[environment] = rule if other is None else _stricter((rule, other))
     return merged
+
+
+def _break_glass(parent: frozenset[str] | None, child: frozenset[str] | None) -> frozenset[str] | None:
+    """Where the parent says nothing, nobody may; where the child says nothing, the parent's word stands."""
+    return parent if parent is None or child is None else parent & child
 
 
 def _stricter(rules: Iterable[OutageRule]) -> OutageRule:

@@ -73,6 +73,7 @@ def set_tree(policies: PolicySet) -> Tree:
         ],
         "outage": {name: _outage_tree(rule) for name, rule in policies.outage},
         "waivers": {"maxDays": rules.max_days, "approvals": rules.approvals, "selfApproval": rules.self_approval},
+        "breakGlass": None if policies.break_glass is None else {"environments": sorted(policies.break_glass)},
         "lists": {name: list(values) for name, values in policies.lists},
     })  # fmt: skip
     metadata = _kept(
@@ -107,10 +108,12 @@ def waiver_tree(waiver: Waiver) -> Tree:
             "reason": waiver.reason,
             "ticket": waiver.ticket,
             "requestedBy": waiver.requested_by,
+            "author": waiver.author,
             "approvedBy": list(waiver.approved_by),
             "starts": utc_text(waiver.starts),
             "expires": utc_text(waiver.expires),
             "revoked": revoked,
+            "void": waiver.void,
         }
     )
     return {"apiVersion": API_VERSION, "kind": "Waiver", "metadata": {"name": waiver.name}, "spec": spec}

@@ -109,6 +109,9 @@ class Reader:
                 approvals=spec.waivers.approvals,
                 self_approval=spec.waivers.self_approval,
             ),
+            break_glass=None if spec.break_glass is None else frozenset(
+                map(normal_environment, spec.break_glass.environments)
+            ),
             lists=tuple(sorted((name, self._list(name, values)) for name, values in spec.lists.items())),
         )  # fmt: skip
 
@@ -130,6 +133,8 @@ class Reader:
             reason=spec.reason,
             ticket=spec.ticket,
             requested_by=spec.requested_by,
+            author=spec.author,
+            void=spec.void,
             approved_by=tuple(sorted(set(spec.approved_by))),
             starts=starts,
             expires=expires,

@@ -168,6 +168,12 @@ class WaiverRulesShape(_Shape):
     self_approval: bool = False
 
 
+class BreakGlassShape(_Shape):
+    """Where a refusal may be overridden in an emergency, with a justification on record."""
+
+    environments: list[Environment] = Field(min_length=1)
+
+
 class SetMetadataShape(_Shape):
     """Name and revision of a set."""
 
@@ -185,6 +191,7 @@ class SetSpecShape(_Shape):
     bindings: list[BindingShape] | None = Field(default=None, min_length=1)
     outage: dict[Environment, OutageShape] = {}
     waivers: WaiverRulesShape = WaiverRulesShape()
+    break_glass: BreakGlassShape | None = None
     lists: dict[Name, list[Any]] = {}
 
 
@@ -235,10 +242,14 @@ class WaiverSpecShape(_Shape):
     reason: Text
     ticket: Text | None = None
     requested_by: Text
-    approved_by: list[Text] = Field(min_length=1)
+    author: Text | None = Field(default=None, description="who made the artifact, who may not approve")
+    approved_by: list[Text] = Field(
+        default=[], description="names as accepted; where waivers are signed, the signatures count instead"
+    )
     starts: Time
     expires: Time
     revoked: RevocationShape | None = None
+    void: Text | None = Field(default=None, description="why it does not count, whatever else it says")
 
 
 class WaiverShape(_Shape):

@@ -6,18 +6,21 @@ Does not: verify who signed it; what reaches this module was accepted into the p
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from governance.model.canonical import canonical_digest
 from governance.model.digest import Digest, Sha256, file_digest
-from governance.model.facts import CATALOGUE, FactSpec, FactType, find_spec
+from governance.model.facts import CATALOGUE, Facts, FactSpec, FactType, find_spec
 from governance.model.request import Actor, Request, utc_text
-from governance.model.verdict import RuleResult
+from governance.model.verdict import RuleResult, Truth
+from governance.policy.compiled import MAX_MATCHED, CompiledRule
 from governance.policy.documents import Rule, Waivable, Waiver, WaiverRules
 from governance.policy.environments import normal_environment
 from governance.policy.mistakes import Mistakes, Path
 from governance.policy.patterns import compile_glob
+from governance.policy.wording import item_text
 
 _PASSING = frozenset({FactType.DURATION, FactType.TIME})
 """Values that change by themselves: they are no part of what was known when a waiver was granted."""
@@ -39,14 +42,35 @@ def addresses(waiver: Waiver, request: Request) -> bool:
 
 
 def objection(
-    waiver: Waiver, request: Request, result: RuleResult, catalogue: Mapping[str, FactSpec]
+    waiver: Waiver,
+    request: Request,
+    *,
+    findings: Callable[[], Digest],
+    author: object = None,
+    approvals: int = 1,
 ) -> str | None:
-    """Why the waiver does not cover the match, or None where it does."""
-    out_of_scope = _dated(waiver, request.at) or _elsewhere(waiver, request)
-    if out_of_scope is not None:
-        return out_of_scope
-    if waiver.findings is not None and waiver.findings != findings_digest(result, catalogue):
+    """Why the waiver does not cover the match, or None where it does.
+
+    `findings` is the digest of what is known now (see `known_digest`), `author` the one who is known to have made the
+    artifact, `approvals` how many the set asks for.
+    """
+    why = _dated(waiver, request.at) or _elsewhere(waiver, request) or _unapproved(waiver, author, approvals)
+    if why is not None:
+        return why
+    if waiver.findings is not None and waiver.findings != findings():
         return "what is found now is not what was known when it was granted"
+    return None
+
+
+def _unapproved(waiver: Waiver, author: object, approvals: int) -> str | None:
+    if waiver.void is not None:
+        return waiver.void
+    if not waiver.approved_by:
+        return "nobody has approved it"
+    if isinstance(author, str):
+        others = [name for name in waiver.approved_by if name.casefold() != author.casefold()]
+        if len(others) < min(approvals, len(waiver.approved_by)):
+            return f"one of its approvers, {author}, made the artifact"
     return None
 
 
@@ -63,6 +87,18 @@ def _elsewhere(waiver: Waiver, request: Request) -> str | None:
     if waiver.actors is not None and not any(fits_actor(one, request.actor) for one in waiver.actors):
         return "it does not hold for this actor"
     return None
+
+
+def known_digest(
+    rule: CompiledRule, result: RuleResult, facts: Facts, catalogue: Mapping[str, FactSpec] = CATALOGUE
+) -> Digest:
+    """`findings_digest` over all items that matched: a result names only the worst of very many, and one that was added
+    further down is a new finding too.
+    """
+    if len(result.matched) < MAX_MATCHED:
+        return findings_digest(result, catalogue)
+    items = rule.account.matched(facts.values, known=result.truth is Truth.TRUE)
+    return findings_digest(replace(result, matched=tuple({item_text(item) for item in items})), catalogue)
 
 
 def findings_digest(result: RuleResult, catalogue: Mapping[str, FactSpec] = CATALOGUE) -> Digest:
@@ -88,7 +124,7 @@ def check_waiver(
 ) -> None:
     """Note what keeps the waiver from ever counting: a rule that cannot be waived, too long a time, too few approvals."""
     at: Path = ("spec",)
-    if waiver.revoked_at is not None:
+    if waiver.revoked_at is not None or waiver.void is not None:
         return  # kept for the record, whatever the rules say today
     if rule is not None and rule.waivable is Waivable.NEVER:
         mistakes.add(
@@ -99,6 +135,8 @@ def check_waiver(
     if waiver.expires - waiver.starts > timedelta(days=rules.max_days):
         expected = f"a time at most {rules.max_days} days after `starts`"
         mistakes.add((*at, "expires"), expected, got=utc_text(waiver.expires))
+    if not waiver.approved_by:
+        return  # asked for, and not granted yet
     approvers = {name.casefold() for name in waiver.approved_by}
     if not rules.self_approval:
         approvers.discard(waiver.requested_by.casefold())

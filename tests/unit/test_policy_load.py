@@ -175,7 +175,6 @@ def test_each_mistake_between_documents_has_its_own_message(texts: list[str], me
         ({"artifact": "{ref: a/b}"}, "expected the key `digest`, which is missing"),
         ({"artifact": "{ref: a/b, digest: 'md5:1'}"}, "expected a digest: `sha256:` or `dirhash1:`"),
         ({"reason": None}, "expected the key `reason`, which is missing"),
-        ({"approvedBy": "[]"}, "at least 1 item"),
         ({"approvedBy": "[alice]"}, "expected at least 1 approver(s) other than the one who asked"),
         ({"approvedBy": "[Alice]"}, "expected at least 1 approver(s) other than the one who asked"),
     ],
