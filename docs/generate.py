@@ -52,6 +52,7 @@ MEANINGS = {
     "gather_seconds": "how long all facts together may take",
     "gather_all": "gather also the facts that cost a request per file and that no rule reads, so that later policies can be tried on the log",
     "reuse_seconds": "how long a decision stands for the same bytes and actor",
+    "break_glass": "justification for overriding refusals where the policy set allows break-glass; every decision is listed for review",
     "transfer_workers": "simultaneous transfers",
     "server_auth": "`basic-auth` puts MLflow's login below the governance app",
     "token": "access token for Artifactory and Xray",

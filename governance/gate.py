@@ -38,6 +38,7 @@ from governance.audit.entry import (
     outcome_body,
     policy_body,
     signature_body,
+    waiver_body,
 )
 from governance.audit.log import AuditLog
 from governance.collect.collector import UNREACHABLE, Collector, gather
@@ -56,6 +57,7 @@ from governance.model.digest import Digest, Sha256
 from governance.model.facts import Facts, Origin
 from governance.model.request import Action, Request, new_id, utc_text
 from governance.model.verdict import Effect, Mode, Refusal, Verdict
+from governance.policy.breakglass import Glass, break_glass_objection
 from governance.policy.compile import CompiledPolicy
 from governance.policy.evaluate import evaluate
 from governance.policy.outage import Earlier, in_outage, is_degraded_refusal
@@ -86,6 +88,7 @@ class Decision:
     policy: CompiledPolicy
     verdict: Verdict
     mode: Mode
+    glass: Glass | None = None
 
     @property
     def is_objection(self) -> bool:
@@ -95,7 +98,8 @@ class Decision:
     @property
     def is_refused(self) -> bool:
         """True where the door stays shut."""
-        return self.is_objection and self.mode is Mode.ENFORCE
+        broken = self.glass is not None and self.glass.opens
+        return self.is_objection and self.mode is Mode.ENFORCE and not broken
 
     def refusal(self) -> Refusal:
         """What the refused caller is told."""
@@ -113,6 +117,7 @@ class Decision:
             policy_revision=verdict.policy_revision,
             findings=tuple(finding for finding in verdict.findings if finding.effect >= Effect.QUARANTINE),
             retry_after=verdict.retry_after,
+            extra={"break_glass": self.glass.objection} if self.glass and self.glass.objection else {},
         )
 
     def error(self) -> RefusedError:
@@ -202,11 +207,15 @@ class Gate:
         gather_all: bool = False,
         reuse_seconds: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
+        break_glass: str | None = None,
+        on_policy: Callable[[], None] = lambda: None,
     ) -> None:
         """`gather_seconds` bounds the wait for all facts together; `gather_all` has also those gathered that no rule
         reads, for a log over which later policies can be tried. For `reuse_seconds` a decision about the same bytes
         for the same actor under the same policy stands for the next request too, as when the files of one model are
-        fetched one by one; a new finding takes effect at the latest after that time.
+        fetched one by one; a new finding takes effect at the latest after that time. `break_glass` is a justification
+        for overriding refusals where the policy set allows it; every decision made under it is recorded as such.
+        `on_policy` is called before the first decision under a policy is recorded, to record what belongs to it.
         """
         self._policies = policies
         self._collectors = tuple(collectors)
@@ -216,6 +225,8 @@ class Gate:
         self._gather_all = gather_all
         self._reuse_seconds = reuse_seconds
         self._clock = clock
+        self._break_glass = break_glass
+        self._on_policy = on_policy
         self._noted: set[Sha256] = set()
         self._flights: dict[tuple[object, ...], Future[Decision | None]] = {}
         self._recent: dict[tuple[object, ...], tuple[float, Decision]] = {}
@@ -238,7 +249,9 @@ class Gate:
         if decision.is_refused:  # step 4
             self._conclude(decision, OutcomeStatus.REFUSED, None, None)
             raise decision.error()
-        if decision.is_objection:
+        if decision.glass is not None and decision.glass.opens:
+            logger.warning("BREAK-GLASS, to be reviewed: %s", decision.refusal().text())
+        elif decision.is_objection:
             logger.warning("would have been blocked (%s mode): %s", decision.mode, decision.refusal().text())
         permit = Permit(_SEAL, decision)
         try:
@@ -264,14 +277,23 @@ class Gate:
             {**gathered.origins, **dict.fromkeys(stated, said)},
         )
         verdict = self._weathered(request, policy, facts, evaluate(policy, request, facts))
+        mode = policy.mode_for(request, verdict)
         return Decision(
             id=new_id(request.at),
             request=request,
             facts=facts,
             policy=policy,
             verdict=verdict,
-            mode=policy.mode_for(request, verdict),
+            mode=mode,
+            glass=self._glass(policy, request, verdict, mode),
         )
+
+    def _glass(self, policy: CompiledPolicy, request: Request, verdict: Verdict, mode: Mode) -> Glass | None:
+        if self._break_glass is None:
+            return None
+        needed = verdict.decision >= Effect.QUARANTINE and mode is Mode.ENFORCE
+        why = break_glass_objection(policy, verdict, request.environment) if needed else None
+        return Glass(justification=self._break_glass, needed=needed, objection=why)
 
     def _weathered(self, request: Request, policy: CompiledPolicy, facts: Facts, verdict: Verdict) -> Verdict:
         """The verdict with the set's rule for outages applied, where a source of facts gave no answer."""
@@ -308,11 +330,29 @@ class Gate:
             id=decision.id,
             evidence=(facts,),
         )
+        if decision.glass is not None:
+            self._record_glass(decision, decision.glass)
+
+    def _record_glass(self, decision: Decision, glass: Glass) -> None:
+        """Under a justification every decision is on record for review, also one that needed none."""
+        request = decision.request
+        more: dict[str, str | bool | None] = {
+            "by": request.actor.name,
+            "justification": glass.justification,
+            "needed": glass.needed,
+            "opened": glass.opens,
+            "reason": glass.objection or glass.justification,
+        }
+        body = waiver_body(event="break-glass", waiver=decision.id, more=more)
+        self._log.append(
+            EntryKind.WAIVER, body, subject=request.artifact.ref, correlation=request.correlation
+        )
 
     def _note(self, policy: CompiledPolicy, correlation: str) -> None:
         """Put a policy on record, with its whole document, before the first decision of this process under it."""
         if policy.digest in self._noted:
             return
+        self._on_policy()
         names = [each.name for each in policy.bundle.policies]
         body = policy_body(digest=policy.digest, revision=policy.revision, names=names)
         self._log.append(

@@ -50,6 +50,7 @@ class Settings(BaseSettings):
     gather_seconds: float = Field(default=30.0, gt=0, le=600)
     gather_all: bool = False
     reuse_seconds: float = Field(default=30.0, ge=0, le=300)
+    break_glass: str | None = Field(default=None, min_length=10, max_length=1000)
     transfer_workers: int = Field(default=8, ge=1, le=64)
     server_auth: Literal["none", "basic-auth"] = "none"
     tracking_username: str | None = Field(default=None, validation_alias="MLFLOW_TRACKING_USERNAME")

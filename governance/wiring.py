@@ -6,10 +6,11 @@ part that needs them is first asked for. Does not: decide, move or record anythi
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -26,11 +27,12 @@ from governance.collect.dependencies import DependenciesCollector, DependencyRea
 from governance.collect.scan import ScanCollector
 from governance.collect.signature import SignatureCollector
 from governance.collect.storage import StorageCollector
-from governance.errors import AuditUnavailableError, SettingsError
+from governance.errors import AuditUnavailableError, KeyFileError, SettingsError
 from governance.gate import Gate, Policies
 from governance.policy.bundle import PAYLOAD_TYPE as POLICY_BUNDLE_TYPE
 from governance.policy.bundlesource import BundleSource
-from governance.policy.load import discover
+from governance.policy.documents import PolicyBundle
+from governance.policy.load import discover, documents_among, load_files, load_policies
 from governance.policy.revisions import RevisionMemory
 from governance.policy.source import PolicySource
 from governance.settings import Settings
@@ -38,7 +40,14 @@ from governance.signing.keys import Signer, load_signer
 from governance.signing.trust import Role, TrustStore
 from governance.signing.verify import open_envelope
 from governance.transport import Credentials, Transport
+from governance.waivers.files import read_steps, steps_among
+from governance.waivers.guard import WaiverGuard
+from governance.waivers.memory import latest_time, memory_of, record_unseen
+from governance.waivers.settling import Memory, Register, settle
+from governance.waivers.steps import StepFile
 from governance.xray.client import XrayClient
+
+logger = logging.getLogger(__name__)
 
 MAX_POLICY_BUNDLE = 64 << 20
 """Largest policy bundle in bytes, wherever it comes from."""
@@ -138,6 +147,7 @@ class Assembly:
         self.settings = settings
         self.now = now
         self.connections = Connections(settings, extra_hosts=extra_hosts)
+        self._register: Register | None = None
 
     def artifactory(self, host: str) -> ArtifactoryClient:
         """The client of one Artifactory; see `Connections.artifactory`."""
@@ -167,9 +177,13 @@ class Assembly:
         """The policy in force: a signed bundle where the settings name one; else files that they name, or that are found
         upwards, or the shipped `baseline`. Raises `SettingsError`.
         """
+        return WaiverGuard(self._policy_source(), now=self.now, latest=self._latest_entry)
+
+    def _policy_source(self) -> Policies:
         settings = self.settings
         if settings.policy_bundle is None:
-            return PolicySource(policy_files(settings))
+            paths = policy_files(settings)
+            return PolicySource(paths, load=lambda: self.register(paths).bundle)
         if settings.policy_bundle_name is None:
             raise SettingsError(
                 "a policy bundle without the name of the set that must be in it",
@@ -178,10 +192,43 @@ class Assembly:
         return BundleSource(
             bundle_fetcher(self, settings.policy_bundle),
             verify=self._verified_policy,
+            load=lambda files: self._settled(load_files(documents_among(files)), steps_among(files)).bundle,
             memory=RevisionMemory(settings.home / "policy-revisions.json"),
             name=settings.policy_bundle_name,
             max_age=settings.policy_bundle_max_age,
         )
+
+    def register(self, paths: Sequence[Path]) -> Register:
+        """The waivers among policy files, settled by their signatures. Raises `PolicyInvalidError`."""
+        return self._settled(load_policies(paths), read_steps(paths))
+
+    def _settled(self, bundle: PolicyBundle, files: Sequence[StepFile]) -> Register:
+        """Nothing is asked of trust file or log where there is no waiver."""
+        trust, memory = TrustStore.empty(), Memory()
+        if bundle.waivers:
+            memory = self._memory()
+            try:
+                trust = self.trust
+            except KeyFileError as error:
+                # Nobody is trusted then, so no waiver counts; what the policy refuses stays refused.
+                logger.error("NO WAIVER COUNTS: %s", error)  # noqa: TRY400 - expected, and said in full
+        register = settle(bundle, files, trust=trust, now=self.now(), memory=memory)
+        for each in register.waivers:
+            if each.waiver.void is not None and each.waiver.revoked_at is None:
+                logger.warning("waiver %s does not count: %s", each.waiver.name, each.waiver.void)
+        self._register = register
+        return register
+
+    def _memory(self) -> Memory:
+        """What the log knows of waivers. Reading is no reason to make one."""
+        return memory_of(self.log) if self.settings.audit_file.exists() else Memory()
+
+    def _latest_entry(self) -> datetime | None:
+        return latest_time(self.log) if self.settings.audit_file.exists() else None
+
+    def _record_waivers(self) -> None:
+        if self._register is not None:
+            record_unseen(self.log, self._register, now=self.now())
 
     def _verified_policy(self, envelope: bytes) -> bytes:
         payload, _ = open_envelope(
@@ -232,6 +279,8 @@ class Assembly:
             gather_seconds=self.settings.gather_seconds,
             gather_all=self.settings.gather_all,
             reuse_seconds=self.settings.reuse_seconds,
+            break_glass=self.settings.break_glass,
+            on_policy=self._record_waivers,
         )
 
     def close(self) -> None:

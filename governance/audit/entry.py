@@ -17,6 +17,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -263,6 +264,25 @@ def key_body(
     body: dict[str, Json] = {"event": event, "key_id": key_id}
     more = {"name": _text_or_none(name), "reason": _text_or_none(reason)}
     return body | {key: value for key, value in more.items() if value is not None}
+
+
+def waiver_body(
+    *,
+    event: str,
+    waiver: str,
+    envelope: str | None = None,
+    more: Mapping[str, str | bool | None] = MappingProxyType({}),
+) -> dict[str, Json]:
+    """A step of a waiver, a use of break-glass (`waiver` is then the decision's id), or a foreign rule that was copied.
+    `envelope` is the SHA-256 of the evidence it rests on.
+    """
+    body: dict[str, Json] = {"event": event, "waiver": text(waiver, _MAX_NAME)}
+    rows: dict[str, Json] = {
+        name: text(value) if isinstance(value, str) else value for name, value in more.items()
+    }
+    return body | {
+        name: value for name, value in (rows | {"envelope": envelope}).items() if value is not None
+    }
 
 
 def artifact_body(artifact: Artifact) -> dict[str, Json]:

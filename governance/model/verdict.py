@@ -166,6 +166,8 @@ class Refusal:
             lines.append("  no rule allows it, and the policy's default is to refuse")
         if self.retry_after is not None:
             lines.append(f"  not final: try again in {self.retry_after} s")
+        if self.extra.get("break_glass"):
+            lines.append(f"  break-glass does not help: {self.extra['break_glass']}")
         if self.waiver_command:
             lines.append(f"  ask for a waiver: {self.waiver_command}")
         lines.append(f"  decision {self.decision_id}; environment {self.environment}")

@@ -6,12 +6,30 @@ writes down every decision that was made under a justification, also one that ne
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from governance.model.verdict import Effect, Verdict
 from governance.policy.compile import CompiledPolicy
 from governance.policy.environments import normal_environment
 
 MIN_JUSTIFICATION = 10
 """Characters: `x` justifies nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Glass:
+    """A justification that was given beforehand, and what it came to for one decision. `needed` says that the verdict
+    would have refused, `objection` why it still does.
+    """
+
+    justification: str
+    needed: bool
+    objection: str | None = None
+
+    @property
+    def opens(self) -> bool:
+        """Whether the act is let through on this justification alone."""
+        return self.needed and self.objection is None
 
 
 def break_glass_objection(policy: CompiledPolicy, verdict: Verdict, environment: str) -> str | None:

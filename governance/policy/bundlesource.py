@@ -16,7 +16,8 @@ from governance.errors import GovernanceError, PolicyInvalidError
 from governance.model.facts import CATALOGUE, FactSpec
 from governance.policy.bundle import BundleError, open_bundle
 from governance.policy.compile import CompiledPolicy, compile_bundle
-from governance.policy.load import load_files
+from governance.policy.documents import PolicyBundle
+from governance.policy.load import documents_among, load_files
 from governance.policy.revisions import RevisionMemory
 
 logger = logging.getLogger(__name__)
@@ -33,18 +34,19 @@ class BundleSource:
         memory: RevisionMemory,
         name: str,
         catalogue: Mapping[str, FactSpec] = CATALOGUE,
+        load: Callable[[Mapping[str, bytes]], PolicyBundle] | None = None,
         refresh: float = 60.0,
         max_age: float = 86_400.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`name` is the set that must be in the bundle. It is fetched anew every `refresh` seconds, and stands for at
-        most `max_age` seconds without.
+        most `max_age` seconds without. `load` replaces the reading of its files, where waivers must be verified.
         """
         self._fetch = fetch
         self._verify = verify
         self._memory = memory
         self._name = name
-        self._catalogue = catalogue
+        self._load = load or (lambda files: load_files(documents_among(files), catalogue=catalogue))
         self._refresh = refresh
         self._max_age = max_age
         self._clock = clock
@@ -78,7 +80,7 @@ class BundleSource:
             archive = open_bundle(
                 self._fetch(), verify=self._verify, name=self._name, highest=self._memory.highest(self._name)
             )
-            policy = compile_bundle(load_files(archive.files, catalogue=self._catalogue))
+            policy = compile_bundle(self._load(archive.files))
             if policy.revision is not None and policy.revision != archive.revision:
                 raise BundleError(f"the set of revision {archive.revision}, got {policy.revision}")
             self._memory.saw(archive.name, archive.revision)

@@ -20,8 +20,10 @@ from governance.policy.strict_yaml import DEFAULT_LIMITS, Limits, YamlRefusedErr
 FOLDERS = (".governance", "policies")
 """Where a repository keeps its policies."""
 
-_SUFFIXES = frozenset({".yaml", ".yml"})
+SUFFIXES = frozenset({".yaml", ".yml"})
+STEP_SUFFIX = ".sig.json"
 _MAX_FILES = 2000
+_MAX_STEPS = 20_000
 _MANY_BYTES = 100_000
 _MARK = b"mlgov/"
 
@@ -103,6 +105,23 @@ def policy_paths(paths: Sequence[Path], problems: list[str] | None = None) -> li
     return sorted(found)
 
 
+def documents_among(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The policy files among those of a bundle, which may carry steps of waivers beside them."""
+    return {name: data for name, data in files.items() if not name.endswith(STEP_SUFFIX)}
+
+
+def step_paths(paths: Sequence[Path]) -> list[Path]:
+    """The signed steps of waivers that lie in and below the folders among `paths`, sorted; see `governance.waivers`."""
+    folders = (path if path.is_dir() else path.parent for path in paths)
+    below = {
+        file
+        for folder in dict.fromkeys(folders)
+        for file in folder.rglob(f"*{STEP_SUFFIX}")
+        if file.is_file() and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+    }
+    return sorted(below)[:_MAX_STEPS]
+
+
 def discover(start: Path) -> Path | None:
     """The policy folder of the repository around `start`: the first on the way up to the root, or to the folder that
     holds `.git`. A Python package called `policies`, or one without our documents, is not it.
@@ -132,7 +151,7 @@ def _holds_policies(folder: Path) -> bool:
 
 def _is_policy_file(file: Path, below: Path) -> bool:
     hidden = any(part.startswith(".") for part in file.relative_to(below).parts)
-    return not hidden and file.suffix in _SUFFIXES and file.is_file()
+    return not hidden and file.suffix in SUFFIXES and file.is_file()
 
 
 class _Recorded:

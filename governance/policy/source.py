@@ -18,7 +18,7 @@ from governance.errors import PolicyInvalidError
 from governance.model.facts import CATALOGUE, FactSpec
 from governance.policy.compile import CompiledPolicy, compile_bundle
 from governance.policy.documents import PolicyBundle
-from governance.policy.load import load_policies, policy_paths
+from governance.policy.load import load_policies, policy_paths, step_paths
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ class PolicySource:
 def _signature(paths: Sequence[Path]) -> _Signature:
     """What changes when a file does: times, size and inode, since times alone may stand still between two writes."""
     rows = []
-    for path in policy_paths(paths):
+    for path in (*policy_paths(paths), *step_paths(paths)):
         try:
             found = path.stat()
         except OSError:

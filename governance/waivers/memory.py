@@ -1,0 +1,112 @@
+"""Waivers in the audit log: what is written of them, and what is known from it.
+
+The log is the part of the register that no pull request can change: a waiver that was deleted, a revocation whose file
+is gone, a break-glass use that nobody reviewed, an ignore rule that Xray removed when it expired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from datetime import datetime
+
+from governance.audit.entry import EntryKind, waiver_body
+from governance.audit.log import AuditLog, Stored
+from governance.model.canonical import Json
+from governance.model.request import new_id, parse_utc, utc_text
+from governance.waivers.settling import Memory, Register, Revoked, Settled, terms_digest
+from governance.waivers.steps import SignedStep, Step
+
+EVENTS: Mapping[Step, str] = {
+    Step.REQUEST: "requested",
+    Step.APPROVE: "approved",
+    Step.REVOKE: "revoked",
+    Step.REVIEW: "reviewed",
+}
+BROKEN = "break-glass"
+COPIED = "copied"
+
+
+def memory_of(log: AuditLog) -> Memory:
+    """What the log knows, for `settle`."""
+    seen: dict[str, datetime] = {}
+    revoked: dict[str, Revoked] = {}
+    for stored in log.find(kind=EntryKind.WAIVER):
+        body = stored.entry.body
+        envelope, terms = body.get("envelope"), body.get("terms")
+        if isinstance(envelope, str):
+            seen.setdefault(envelope, stored.entry.at)
+        if body["event"] == EVENTS[Step.REVOKE] and isinstance(terms, str):
+            revoked.setdefault(terms, _revocation(stored))
+    return Memory(seen=seen, revoked=revoked)
+
+
+def _revocation(stored: Stored) -> Revoked:
+    body, at = stored.entry.body, stored.entry.at
+    with suppress(ValueError):  # where it is not a time, the log's own will do
+        at = min(at, parse_utc(str(body.get("signed_at"))))
+    reason = body.get("reason")
+    return Revoked(at=at, by=str(body.get("by")), reason=None if reason is None else str(reason))
+
+
+def latest_time(log: AuditLog) -> datetime | None:
+    """When the newest entry was written, by its writer's clock. None for an empty log."""
+    from governance.audit.entry import parse_entry
+
+    size = log.store.frontier().size
+    if size == 0:
+        return None
+    return max(parse_entry(row.data).at for row in log.store.rows(size - 1, size))
+
+
+def record_step(log: AuditLog, settled: Settled, step: SignedStep, *, now: datetime) -> None:
+    """Put one verified step on record, with the file as evidence."""
+    waiver = settled.waiver
+    log.append(
+        EntryKind.WAIVER,
+        waiver_body(
+            event=EVENTS[step.step],
+            waiver=waiver.name,
+            envelope=step.file.sha256,
+            more={
+                "terms": terms_digest(waiver),
+                "rule": waiver.rule,
+                "digest": waiver.digest,
+                "by": step.by,
+                "key_id": step.key_id,
+                "signed_at": utc_text(step.at),
+                "reason": step.reason or waiver.reason,
+                "ticket": waiver.ticket,
+                "expires": utc_text(waiver.expires),
+            },
+        ),
+        subject=waiver.ref,
+        correlation=new_id(now),
+        evidence=(step.file.data,),
+    )
+
+
+def record_unseen(log: AuditLog, register: Register, *, now: datetime) -> None:
+    """Put every verified step on record that the log has not seen yet: this is the time from which it is trusted, and
+    what stays of it when its file is gone.
+    """
+    if not any(each.steps for each in register.waivers):
+        return
+    seen = memory_of(log).seen
+    for settled in register.waivers:
+        for step in settled.steps:
+            if step.file.sha256 not in seen:
+                record_step(log, settled, step, now=now)
+
+
+def reviewed(entries: Iterable[Stored]) -> frozenset[str]:
+    """The ids of the decisions whose break-glass use was reviewed."""
+    return frozenset(
+        str(each.entry.body["waiver"]) for each in entries if each.entry.body["event"] == EVENTS[Step.REVIEW]
+    )
+
+
+def body_text(body: Mapping[str, Json], name: str) -> str:
+    """A member of a body as text; empty where it has none."""
+    value = body.get(name)
+    return "" if value is None else str(value)
