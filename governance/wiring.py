@@ -183,7 +183,7 @@ class Assembly:
         settings = self.settings
         if settings.policy_bundle is None:
             paths = policy_files(settings)
-            return PolicySource(paths, load=lambda: self.register(paths).bundle)
+            return PolicySource(paths, load=lambda: self._in_force(self.register(paths)))
         if settings.policy_bundle_name is None:
             raise SettingsError(
                 "a policy bundle without the name of the set that must be in it",
@@ -192,7 +192,9 @@ class Assembly:
         return BundleSource(
             bundle_fetcher(self, settings.policy_bundle),
             verify=self._verified_policy,
-            load=lambda files: self._settled(load_files(documents_among(files)), steps_among(files)).bundle,
+            load=lambda files: self._in_force(
+                self._settled(load_files(documents_among(files)), steps_among(files))
+            ),
             memory=RevisionMemory(settings.home / "policy-revisions.json"),
             name=settings.policy_bundle_name,
             max_age=settings.policy_bundle_max_age,
@@ -212,12 +214,15 @@ class Assembly:
             except KeyFileError as error:
                 # Nobody is trusted then, so no waiver counts; what the policy refuses stays refused.
                 logger.error("NO WAIVER COUNTS: %s", error)  # noqa: TRY400 - expected, and said in full
-        register = settle(bundle, files, trust=trust, now=self.now(), memory=memory)
+        return settle(bundle, files, trust=trust, now=self.now(), memory=memory)
+
+    def _in_force(self, register: Register) -> PolicyBundle:
+        """The bundle that is judged by, after a word in the process's log about each waiver that does not count."""
         for each in register.waivers:
             if each.waiver.void is not None and each.waiver.revoked_at is None:
                 logger.warning("waiver %s does not count: %s", each.waiver.name, each.waiver.void)
         self._register = register
-        return register
+        return register.bundle
 
     def _memory(self) -> Memory:
         """What the log knows of waivers. Reading is no reason to make one."""

@@ -105,7 +105,7 @@ def bundle(
     """
     from governance.policy.bundle import PAYLOAD_TYPE, pack_bundle
     from governance.policy.compile import compile_bundle
-    from governance.policy.load import load_policies, policy_paths
+    from governance.policy.load import load_policies, policy_paths, step_paths
     from governance.settings import load_settings
     from governance.signing.sign import sign_payload
     from governance.wiring import build_assembly
@@ -122,7 +122,8 @@ def bundle(
         raise SettingsError(
             "there is no key to sign with", hint="`mlgov keys init` makes one; or set `MLGOV_KEY`."
         )
-    files = {file.relative_to(folder).as_posix(): file.read_bytes() for file in policy_paths([folder])}
+    paths = (*policy_paths([folder]), *step_paths([folder]))
+    files = {file.relative_to(folder).as_posix(): file.read_bytes() for file in paths}
     data = pack_bundle(
         files,
         name=name,

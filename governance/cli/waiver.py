@@ -1,164 +1,145 @@
-"""`mlgov waiver`: asking for an exception to a recorded refusal.
+"""`mlgov waiver`: exceptions to recorded refusals, asked for, approved and revoked by people who sign.
 
 A request is a file for people to review and approve, where the policies live. Nothing is waived by writing it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from governance.cli import waiver_register, waiver_steps
 from governance.cli.output import Mark, err, out, sign, styled
 from governance.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from governance.audit.log import Stored
-    from governance.model.canonical import Json
+    from governance.cli.waiver_people import Desk
+    from governance.policy.documents import Waiver
+    from governance.waivers.drafting import Refused
 
-app = typer.Typer(no_args_is_help=True, help="Ask for a dated exception to a rule.")
-
-_TO_FILL_IN = "TODO: why this is acceptable, and what was done to be sure"
-
-
-class NotWaivableError(ConfigurationError):
-    """There is nothing to ask for: the decision is unknown, was no refusal, or a rule cannot be waived."""
-
-
-@app.callback()
-def _root() -> None:
-    """Keeps `request` a verb of its own while it is the only one."""
+app = typer.Typer(no_args_is_help=True, help="Ask for, approve, revoke and list dated exceptions to rules.")
 
 
 @app.command("request")
 def request(
+    *,
     decision: Annotated[str, typer.Option(help="The decision's id, as the refusal names it.")],
-    reason: Annotated[str, typer.Option(help="Why the exception is acceptable.")] = _TO_FILL_IN,
-    ticket: Annotated[str | None, typer.Option(help="Where it is being discussed.")] = None,
-    days: Annotated[int, typer.Option(min=1, max=90, help="For how long it is asked.")] = 30,
+    reason: Annotated[str | None, typer.Option(help="Why the exception is acceptable. Mandatory.")] = None,
+    ticket: Annotated[str | None, typer.Option(help="Where it is being discussed. Mandatory.")] = None,
+    days: Annotated[
+        int, typer.Option(min=1, help="For how long it is asked; the policy set has a limit.")
+    ] = 30,
+    author: Annotated[
+        str | None, typer.Option(help="Who made the artifact, where Artifactory did not say.")
+    ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="File to write; `-` is standard output. Default: WAIVER-NAME.yaml")
+        Path | None,
+        typer.Option(
+            help="Folder to write to; `-` prints the documents unsigned. Default: beside the policies."
+        ),
     ] = None,
 ) -> None:
-    """Write a waiver from a recorded decision, for others to approve.
+    """Write a signed request for a waiver of a recorded decision, for others to approve.
 
-    One document for each rule that objected, tied to the artifact's digest and the environment. Exits with 2 where a
-    rule cannot be waived.
+    One document for each rule that objected, tied to the artifact's digest, the environment and what was found. Exits
+    with 2 where a rule cannot be waived.
     """
     from governance.cli.audit import open_log
-    from governance.wiring import utc_now
-    from plugin.context import local_user
+    from governance.cli.waiver_people import desk
+    from governance.waivers.drafting import read_refused
+    from governance.waivers.writing import waiver_folder, waiver_yaml
 
     with open_log() as log:
-        stored = log.get(decision)
-    ref, body = _decision(decision, stored)
-    documents = draft(
-        decision=decision, ref=ref, body=body, reason=reason, ticket=ticket, requester=local_user().name,
-        starts=utc_now(), days=days,
-    )  # fmt: skip
-    text = _yaml(documents)
-    if str(output) == "-":
-        out().print(styled(text), soft_wrap=True, end="")
-        return
-    path = output or Path(f"{_name(decision, 0, len(documents))}.yaml")
-    try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise ConfigurationError(f"`{path}` cannot be written: {error.strerror}") from error
-    out().print(sign(Mark.OK), styled(f"wrote `{path}`: {len(documents)} rule(s) for {days} days"))
+        refused = read_refused(log, decision)
+    refused.objections()  # what can never be waived is said before anybody is asked for a reason
+    with desk() as at:
+        if str(output) == "-":
+            drafted = drafts(
+                at, refused, reason=reason, ticket=ticket, days=days, author=author, by="(not signed)"
+            )
+            out().print(styled("".join(map(waiver_yaml, drafted))), soft_wrap=True, end="")
+            return
+        _, by = at.signer()
+        drafted = drafts(at, refused, reason=reason, ticket=ticket, days=days, author=author, by=by)
+        folder = output or waiver_folder(at.paths, Path.cwd())
+        for path in ask(at, drafted, folder):
+            out().print(sign(Mark.OK), styled(f"wrote `{path}`: {days} days, signed by {by}"))
+    needed = refused.rules.approvals
     err().print(
-        "  fill in the reason, and hand it to those who approve: it takes effect beside the policies, approved"
+        f"  commit it with its `.sig.json`; it takes effect with {needed} approval(s): `mlgov waiver approve`"
     )
 
 
-def draft(
+def drafts(
+    at: Desk,
+    refused: Refused,
     *,
-    decision: str,
-    ref: str,
-    body: Mapping[str, Json],
-    reason: str,
+    reason: str | None,
     ticket: str | None,
-    requester: str,
-    starts: datetime,
     days: int,
-) -> list[dict[str, Json]]:
-    """The waiver documents for a decision's body. Raises `NotWaivableError`, naming what stands against it."""
-    verdict, artifact = _object(body["verdict"]), _object(body["artifact"])
-    objections = [
-        finding for finding in _list(verdict["findings"]) if finding["effect"] in {"block", "quarantine"}
-    ]
-    if verdict["decision"] not in {"block", "quarantine"} or not objections:
+    author: str | None,
+    by: str,
+    only: Sequence[str] | None = None,
+) -> list[Waiver]:
+    """The waivers to ask for. Raises `ConfigurationError` where something mandatory is missing."""
+    from governance.waivers.drafting import NotWaivableError, draft
+
+    for name, value, hint in (
+        ("reason", reason, "Say why it is acceptable and what was done to be sure: `--reason TEXT`."),
+        ("ticket", ticket, "Say where it is discussed: `--ticket SEC-4711`."),
+    ):
+        if not (value or "").strip():
+            raise ConfigurationError(f"a waiver needs a {name}", hint=hint)
+    known = refused.author
+    if known is not None and author is not None and known.casefold() != author.casefold():
+        raise NotWaivableError(f"the record says that `{known}` made the artifact, not `{author}`")
+    if known is None and author is None:
         raise NotWaivableError(
-            f"decision `{decision}` was `{verdict['decision']}` with no rule that objected",
-            hint="A policy's default cannot be waived; the policy has to allow it.",
+            "it is not on record who made the artifact, who may not approve the waiver",
+            hint="`--author NAME`, as the trust file calls them.",
         )
-    fixed = [str(finding["rule"]) for finding in objections if finding["waivable"] is not True]
-    if fixed:
-        raise NotWaivableError(
-            f"{', '.join(f'`{rule}`' for rule in fixed)} cannot be waived",
-            hint=next((str(each["remediation"]) for each in objections if each["remediation"]), None),
-        )
-    if artifact["digest"] is None:
-        raise NotWaivableError("the digest of the artifact was not known, and a waiver is tied to one")
-    # Whole seconds: the form that people read and write in such files.
-    starts = starts.replace(microsecond=0)
-    common: dict[str, Json] = {
-        "artifact": {"ref": ref, "digest": artifact["digest"]},
-        "scope": {"environments": [body["environment"]]},
-        "reason": reason,
-        **({} if ticket is None else {"ticket": ticket}),
-        "requestedBy": requester,
-        "approvedBy": [],
-        "starts": _time(starts),
-        "expires": _time(starts + timedelta(days=days)),
-    }
-    return [
-        {
-            "apiVersion": "mlgov/v1",
-            "kind": "Waiver",
-            "metadata": {"name": _name(decision, index, len(objections))},
-            "spec": {"rule": finding["rule"], **common},
-        }
-        for index, finding in enumerate(objections)
-    ]
+    return draft(
+        refused,
+        reason=str(reason),
+        ticket=str(ticket),
+        requester=by,
+        author=str(known or author),
+        starts=at.now,
+        days=days,
+        only=only,
+    )
 
 
-def _decision(named: str, stored: Stored | None) -> tuple[str, Mapping[str, Json]]:
-    from governance.audit.entry import EntryKind
+def ask(at: Desk, waivers: Sequence[Waiver], folder: Path) -> list[Path]:
+    """Sign the requests, write them with their documents into `folder`, and record them."""
+    from governance.waivers.memory import record_step
+    from governance.waivers.settling import Settled
+    from governance.waivers.steps import Step, StepFile, open_step, sign_step, step_name, terms_of
+    from governance.waivers.writing import waiver_yaml, write_new, write_step
 
-    if stored is None or stored.entry.kind is not EntryKind.DECISION:
-        raise NotWaivableError(
-            f"this audit log holds no decision `{named}`",
-            hint="The log of the side that decided has it: run this where the tracking server runs, or set "
-            "`MLGOV_AUDIT_PATH`.",
-        )
-    return stored.entry.subject, stored.entry.body
-
-
-def _name(decision: str, index: int, count: int) -> str:
-    tail = decision.replace("-", "")[-10:]
-    return f"WVR-{tail}" if count == 1 else f"WVR-{tail}-{index + 1}"
-
-
-def _time(at: datetime) -> str:
-    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _yaml(documents: Sequence[Mapping[str, Json]]) -> str:
-    import yaml
-
-    # Default style quotes what a reader of YAML could take for another type, such as a time.
-    return yaml.safe_dump_all(documents, sort_keys=False, allow_unicode=True, explicit_start=True, width=110)
+    signer, by = at.signer()
+    written = []
+    for waiver in waivers:
+        terms = terms_of(waiver)
+        data = sign_step(terms, Step.REQUEST, signer=signer, by=by, at=at.now)
+        name = step_name(waiver.name, Step.REQUEST, signer.key_id)
+        file = StepFile(name=name, waiver=waiver.name, step=Step.REQUEST, data=data)
+        # As a reader will: a key that may not vouch for waivers here is found out now.
+        step = open_step(file, terms, at.assembly.trust, repository=waiver.ref.partition("/")[0], now=at.now)
+        path = folder / f"{waiver.name}.yaml"
+        write_new(path, waiver_yaml(waiver).encode())
+        write_step(folder, file)
+        record_step(at.assembly.log, Settled(waiver=waiver, steps=(step,)), step, now=at.now)
+        written.append(path)
+    return written
 
 
-def _object(value: Json) -> Mapping[str, Json]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _list(value: Json) -> list[Mapping[str, Json]]:
-    rows = value if isinstance(value, list | tuple) else []
-    return [_object(row) for row in rows]
+app.command("approve")(waiver_steps.approve)
+app.command("revoke")(waiver_steps.revoke)
+app.command("review")(waiver_steps.review)
+app.command("list")(waiver_register.list_waivers)
+app.command("expiring")(waiver_register.expiring)
+app.command("show")(waiver_register.show)

@@ -162,6 +162,7 @@ class Refusal:
             lines.append(f"  [{finding.severity.word}] {finding.rule}: {finding.message}")
             if finding.remediation:
                 lines.append(f"      what to do: {finding.remediation}")
+            lines += [f"      waiver {row.value}" for row in finding.evidence if row.fact == "waiver"]
         if not self.findings:
             lines.append("  no rule allows it, and the policy's default is to refuse")
         if self.retry_after is not None:

@@ -19,7 +19,7 @@ def read_steps(paths: Sequence[Path]) -> tuple[StepFile, ...]:
     for path in step_paths(paths):
         try:
             with path.open("rb") as stream:
-                step = as_step_file(str(path), stream.read(MAX_STEP + 1))
+                step = as_step_file(path.name, stream.read(MAX_STEP + 1))
         except OSError as error:
             raise ConfigurationError(f"the waiver step `{path}` cannot be read: {error.strerror}") from error
         if step is not None:

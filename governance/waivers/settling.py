@@ -135,7 +135,7 @@ class _Court:
         void = waiver.void or self._void(waiver, files, request, problems)
         return Settled(
             waiver=replace(waiver, void=void if void is None else void[:_MAX_VOID]),
-            steps=tuple(good),
+            steps=tuple(sorted(good, key=lambda each: each.at)),
             problems=tuple(problems),
             needed=self._needed,
         )

@@ -88,8 +88,10 @@ def step_name(waiver: str, step: Step, key_id: str) -> str:
 
 
 def as_step_file(name: str, data: bytes) -> StepFile | None:
-    """The file as a step, or None where its name is not that of one."""
-    match = _FILE.fullmatch(name.rpartition("/")[2])
+    """The file at a path as a step, or None where its name is not that of one."""
+    # Without its folder: the name gets into the policy's record, which must read the same on every machine.
+    name = name.rpartition("/")[2]
+    match = _FILE.fullmatch(name)
     if match is None:
         return None
     return StepFile(name=name, waiver=match["waiver"], step=Step(match["step"]), data=data)

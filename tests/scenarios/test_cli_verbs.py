@@ -7,10 +7,8 @@ import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from governance.cli.main import main
 from governance.devserver import DevServer
@@ -324,57 +322,6 @@ def load_and_fail(cli: Cli, ref: str) -> None:
     with pytest.raises(RefusedError), assembly.gate.admit(request):
         pass
     assembly.close()
-
-
-def test_a_waiver_is_drafted_and_takes_effect_once_approved(
-    cli: Cli, devserver: DevServer, repo: str, tmp_path: Path
-) -> None:
-    decision = refuse(cli, devserver, repo, VULNERABLE)
-    done = cli(
-        "waiver",
-        "request",
-        "--decision",
-        decision,
-        "--reason",
-        "sandbox only",
-        "--ticket",
-        "SEC-1",
-        "--days",
-        "7",
-    )
-    assert done.code == 0
-    (path,) = tmp_path.glob("WVR-*.yaml")
-    draft: dict[str, Any] = yaml.safe_load(path.read_text())
-    assert draft["spec"]["rule"] == "baseline-models/critical-vulnerability"
-    assert draft["spec"]["artifact"]["ref"] == f"{repo}/m"
-    assert draft["spec"]["artifact"]["digest"].startswith("dirhash1:")
-    assert draft["spec"]["scope"] == {"environments": ["production"]}
-
-    policies = tmp_path / "policies"
-    policies.mkdir()
-    import policies as packs
-
-    (policies / "baseline.yaml").write_text(packs.read("baseline"))
-    (policies / "waiver.yaml").write_text(path.read_text())
-    inside = {"MLGOV_POLICY_PATH": str(policies)}
-    assert cli("policy", "check", str(policies)).code == 2  # a draft that nobody approved is no waiver
-    draft["spec"]["approvedBy"] = ["bob"]
-    (policies / "waiver.yaml").write_text(yaml.safe_dump(draft))
-    assert cli("check", f"{repo}/m", **inside).code == 0
-    devserver.put(repo, "m/MLmodel", b"flavors: {a: {}}\n")
-    assert cli("check", f"{repo}/m", **inside).code == 1  # it was for other bytes
-
-
-def test_a_waiver_to_standard_output_and_not_over_a_file(
-    cli: Cli, devserver: DevServer, repo: str, tmp_path: Path
-) -> None:
-    decision = refuse(cli, devserver, repo, VULNERABLE)
-    assert (
-        yaml.safe_load(cli("waiver", "request", "--decision", decision, "--output", "-").out)["kind"]
-        == "Waiver"
-    )
-    (tmp_path / "taken.yaml").touch()
-    assert cli("waiver", "request", "--decision", decision, "--output", "taken.yaml").code == 2
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,176 @@
+"""`mlgov waiver approve`, `revoke` and `review`: what people sign about a waiver after it was asked for."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from governance.cli.output import Mark, err, out, print_pairs, sign, styled
+from governance.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from governance.audit.log import Stored
+    from governance.cli.waiver_people import Desk
+    from governance.policy.documents import PolicyBundle
+    from governance.waivers.settling import Settled
+
+Name = Annotated[str, typer.Argument(metavar="WAIVER", help="The waiver's name.")]
+Where = Annotated[
+    Path | None, typer.Option("--path", help="Policy file or folder. Default: the policy in force here.")
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before signing.")]
+
+
+def approve(waiver: Name, path: Where = None, yes: Yes = False) -> None:
+    """Approve a waiver: read what it says, sign it with your key, and commit the file that is written.
+
+    Whoever asked for it and whoever made the artifact may not. Exits with 2 where the approval would not count.
+    """
+    from governance.cli.waiver_people import WaiverError, desk
+    from governance.waivers.standing import State, state_of
+    from governance.waivers.steps import Step
+
+    with desk(path) as at:
+        settled = at.find(waiver)
+        state = state_of(settled, at.now)
+        if state in {State.REVOKED, State.EXPIRED}:
+            raise WaiverError(
+                f"`{waiver}` is {state} and cannot be approved any more", hint="Ask for a new one."
+            )
+        if settled.request is None:
+            why = f": {settled.problems[0]}" if settled.problems else ""
+            raise WaiverError(
+                f"`{waiver}` has no good signature of {settled.waiver.requested_by}, who is to have asked{why}"
+            )
+        print_terms(settled)
+        _confirm("sign this approval?", yes=yes)
+        written = at.take(settled, Step.APPROVE, reason=None)
+        after = at.find(waiver)
+        have, needed = len(after.waiver.approved_by), after.needed
+    more = "it counts from `starts`" if have >= needed else f"{needed - have} more needed"
+    out().print(sign(Mark.OK), styled(f"approved, {have} of {needed}: {more}; commit `{written}`"))
+
+
+def revoke(
+    waiver: Name,
+    reason: Annotated[str, typer.Option(help="Why it is taken back.")],
+    path: Where = None,
+    yes: Yes = False,
+) -> None:
+    """Take a waiver back from now on. It stays in the register."""
+    from governance.cli.waiver_people import WaiverError, desk
+    from governance.waivers.standing import State, state_of
+    from governance.waivers.steps import Step
+
+    with desk(path) as at:
+        settled = at.find(waiver)
+        if state_of(settled, at.now) is State.REVOKED:
+            raise WaiverError(f"`{waiver}` was revoked by {settled.waiver.revoked_by} already")
+        print_terms(settled)
+        _confirm("revoke it?", yes=yes)
+        written = at.take(settled, Step.REVOKE, reason=reason)
+    out().print(sign(Mark.OK), styled(f"revoked; commit `{written}`, and do not delete the others"))
+
+
+def review(
+    decisions: Annotated[
+        list[str] | None, typer.Argument(metavar="[DECISION]...", help="Decisions made under break-glass.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All that nobody reviewed yet.")] = False,
+    reason: Annotated[str, typer.Option(help="What came of it.")] = "",
+) -> None:
+    """Sign that break-glass uses were looked at; until then `mlgov waiver list` shows them.
+
+    Nobody reviews what they did themselves. Without arguments it lists what there is to review.
+    """
+    from governance.cli.waiver_people import WaiverError, desk
+    from governance.cli.waiver_register import print_glass
+    from governance.waivers.settling import Register
+    from governance.waivers.standing import view_log
+
+    with desk() as at:
+        log = at.log()
+        uses = {
+            str(use.entry.body["waiver"]): use for use in view_log(log, Register(bundle=_no_bundle())).glass
+        }
+        if not decisions and not everything:
+            print_glass(list(uses.values()))
+            return
+        unknown = [each for each in decisions or () if each not in uses]
+        if unknown:
+            raise WaiverError(f"no break-glass use of decision `{unknown[0]}` waits for a review")
+        if not reason.strip():
+            raise ConfigurationError("a review says what came of it", hint="`--reason TEXT`")
+        for decision in uses if everything else decisions or ():
+            _review(at, uses[decision], reason)
+            out().print(sign(Mark.OK), styled(f"reviewed `{decision}`"))
+
+
+def _review(at: Desk, use: Stored, reason: str) -> None:
+    from governance.audit.entry import EntryKind, waiver_body
+    from governance.cli.waiver_people import WaiverError
+    from governance.model.request import new_id, utc_text
+    from governance.waivers.memory import EVENTS
+    from governance.waivers.steps import Step, StepFile, open_step, sign_step
+
+    signer, by = at.signer()
+    body = use.entry.body
+    decision = str(body["waiver"])
+    if by.casefold() == str(body.get("by")).casefold():
+        raise WaiverError(f"{by} broke the glass for `{decision}`, and somebody else reviews it")
+    terms = {
+        "waiver": decision, "entry": use.entry.id, "actor": body.get("by"), "justification": body.get("justification")
+    }  # fmt: skip
+    data = sign_step(terms, Step.REVIEW, signer=signer, by=by, at=at.now, reason=reason)
+    file = StepFile(name="the review", waiver=decision, step=Step.REVIEW, data=data)
+    step = open_step(
+        file, terms, at.assembly.trust, repository=use.entry.subject.partition("/")[0], now=at.now
+    )
+    at.assembly.log.append(
+        EntryKind.WAIVER,
+        waiver_body(
+            event=EVENTS[Step.REVIEW],
+            waiver=decision,
+            envelope=file.sha256,
+            more={"by": by, "key_id": step.key_id, "signed_at": utc_text(step.at), "reason": reason},
+        ),
+        subject=use.entry.subject,
+        correlation=new_id(at.now),
+        evidence=(data,),
+    )
+
+
+def print_terms(settled: Settled) -> None:
+    """What is being signed."""
+    waiver = settled.waiver
+    print_pairs({
+        "  waiver": waiver.name,
+        "  rule": waiver.rule,
+        "  artifact": waiver.ref,
+        "  digest": waiver.digest,
+        "  where": ", ".join(waiver.environments) if waiver.environments else "everywhere",
+        "  for": ", ".join(waiver.actors) if waiver.actors else "everybody",
+        "  findings": waiver.findings,
+        "  reason": waiver.reason,
+        "  ticket": waiver.ticket,
+        "  asked by": waiver.requested_by,
+        "  made by": waiver.author,
+        "  approved by": ", ".join(waiver.approved_by) or "nobody yet",
+        "  from, until": f"{waiver.starts:%Y-%m-%d %H:%M} to {waiver.expires:%Y-%m-%d %H:%M} UTC",
+    })  # fmt: skip
+
+
+def _confirm(question: str, *, yes: bool) -> None:
+    """Ask a person; a script has decided already."""
+    if not yes and sys.stdin.isatty() and not typer.confirm(question, err=True):
+        err().print("nothing was signed")
+        raise typer.Exit(1)
+
+
+def _no_bundle() -> PolicyBundle:
+    from governance.policy.documents import PolicyBundle
+
+    return PolicyBundle(policies=())

@@ -1,0 +1,269 @@
+"""The life of a waiver at the command line: people with keys of their own, files in a repository, one embedded server."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import policies as packs
+from governance.cli.main import main
+from governance.cli.reference import locate, parse_reference
+from governance.devserver import DevServer
+from governance.errors import RefusedError
+from governance.model.request import Action, Actor, Request, new_id
+from governance.settings import load_settings
+from governance.wiring import build_assembly
+from tests.scenarios.cli import Done, clean
+
+VULNERABLE = {
+    "MLmodel": b"flavors: {}\n",
+    "requirements.txt": b"PyYAML==5.3\n",
+    "weights.safetensors": b"\x02\0\0\0\0\0\0\0{}",
+}
+RULE = "baseline-models/critical-vulnerability"
+SET = (
+    "apiVersion: mlgov/v1\nkind: PolicySet\nmetadata: {name: acme, revision: 1}\nspec:\n"
+    "  waivers: {maxDays: 60, approvals: 2}\n"
+)
+
+
+@dataclass
+class Team:
+    """People at one repository. `run` is `mlgov` in this process, as one of them."""
+
+    run: Callable[..., Done]
+    folder: Path
+    ref: str
+    server: DevServer
+
+    @property
+    def waivers(self) -> Path:
+        return self.folder / ".governance" / "waivers"
+
+    def load(self, who: str = "server", actor: str = "zoe", **variables: str) -> str:
+        """Ask the gate for the model, on record: `allowed`, or the refusal's text."""
+        self.run(who, "--version", **variables)  # leaves this process's environment as that of `who`
+        settings = load_settings()
+        assembly = build_assembly(settings)
+        place = parse_reference(self.ref, settings)
+        (part,) = locate(assembly.artifactory(place.host), place)
+        at = assembly.now()
+        request = Request(
+            action=Action.LOAD, artifact=part.artifact, actor=Actor(name=actor), environment=settings.environment,
+            at=at, correlation=new_id(at),
+        )  # fmt: skip
+        try:
+            with assembly.gate.admit(request) as permit:
+                for entry in part.artifact.files:
+                    assert entry.sha256 is not None
+                    permit.moved(str(entry.path), entry.sha256)
+        except RefusedError as error:
+            return str(error)
+        finally:
+            assembly.close()
+        return "allowed"
+
+    def decision(self) -> str:
+        """The id of the newest decision on record."""
+        line = self.run("server", "audit", "tail", "--kind", "decision", "-n", "1", "--json").out
+        return str(json.loads(line)["id"])
+
+    def ask(self, who: str = "ann", **options: str) -> str:
+        """Have the model refused and a waiver asked for; its name."""
+        if self.load() == "allowed":
+            raise AssertionError("nothing to ask for")
+        given = {"reason": "sandbox only", "ticket": "SEC-1", **options}
+        words = [word for name, value in given.items() for word in (f"--{name}", value)]
+        done = self.run(who, "waiver", "request", "--decision", self.decision(), *words)
+        assert done.code == 0, done.err
+        return max(self.waivers.glob("*.yaml"), key=lambda path: path.stat().st_mtime_ns).stem
+
+    def listed(self, *options: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.run("ann", "waiver", "list", "--json", *options).out)
+        return found
+
+
+@pytest.fixture
+def team(
+    tmp_path: Path,
+    devserver: DevServer,
+    repo: str,
+    alice_token: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Team:
+    """Ann, Bob and Carol with keys in one trust file, the baseline policies in a repository, and a vulnerable model."""
+    folder = tmp_path / "repository"
+    (folder / ".governance").mkdir(parents=True)
+    (folder / ".git").mkdir()
+    (folder / ".governance" / "baseline.yaml").write_text(packs.read("baseline"))
+    for name, data in VULNERABLE.items():
+        devserver.put(repo, f"m/{name}", data)
+    monkeypatch.chdir(folder)
+
+    def run(who: str, *arguments: str, **variables: str) -> Done:
+        settings = {
+            "MLGOV_HOME": str(tmp_path / who),
+            "MLGOV_KEY_PASSPHRASE": "correct horse",
+            "MLGOV_TRUST": str(tmp_path / "trust.json"),
+            "MLGOV_AUDIT_PATH": str(tmp_path / "audit.sqlite"),
+            "MLGOV_ENVIRONMENT": "production",
+            "MLGOV_ARTIFACTORY_URL": devserver.artifactory_url,
+            "ARTIFACTORY_AUTH_TOKEN": alice_token,
+        }
+        environment = clean(**(settings | variables))
+        for name in set(os.environ) - set(environment):
+            monkeypatch.delenv(name)
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        code = main(list(arguments))
+        printed = capsys.readouterr()
+        return Done(code=code, out=printed.out, err=printed.err)
+
+    for who in ("ann", "bob", "carol"):
+        assert run(who, "keys", "init", "--name", who).code == 0
+    return Team(run=run, folder=folder, ref=f"{repo}/m", server=devserver)
+
+
+def test_the_life_of_a_waiver(team: Team) -> None:
+    name = team.ask(days="10")
+    spec = yaml.safe_load((team.waivers / f"{name}.yaml").read_text())["spec"]
+    assert (spec["rule"], spec["requestedBy"], spec["author"]) == (RULE, "ann", "admin")
+    assert spec["artifact"]["digest"].startswith("dirhash1:")
+    assert spec["scope"] == {"environments": ["production"]}
+    assert spec["findings"].startswith("sha256:")
+    assert "approvedBy" not in spec
+
+    assert team.run("ann", "policy", "check", ".governance").code == 0  # a request is no mistake
+    assert team.run("ann", "waiver", "list", "--strict").code == 1  # and no waiver yet
+    assert "waiver " + name + " does not apply: 0 of 1 approvals" in team.load()
+    own = team.run("ann", "waiver", "approve", name)
+    assert (own.code, "ann asked for it, and may not approve it as well" in own.err) == (2, True)
+
+    assert team.run("bob", "waiver", "approve", name).code == 0
+    assert "has approved it already" in team.run("bob", "waiver", "approve", name).err
+    assert team.run("ann", "waiver", "list", "--strict").code == 0
+    assert team.load() == "allowed"
+    (row,) = team.listed()["waivers"]
+    assert (row["state"], row["approvedBy"], row["uses"]) == ("live", ["bob"], 1)
+    assert name in team.run("ann", "waiver", "expiring").out
+    assert "no waiver in force ends" in team.run("ann", "waiver", "expiring", "--days", "2").err
+
+    assert team.run("carol", "waiver", "revoke", name, "--reason", "mended").code == 0
+    assert "it was revoked on" in team.load()
+    assert "is revoked and cannot be approved" in team.run("carol", "waiver", "approve", name).err
+    shown = team.run("ann", "waiver", "show", name).out
+    assert "by carol: mended" in shown
+    assert "approve by bob" in shown
+
+    for path in team.waivers.glob(f"{name}.*"):
+        path.unlink()
+    assert "blocked" in team.load()
+    (gone,) = team.listed()["removed"]
+    assert (gone["waiver"], gone["events"]) == (name, ["requested", "approved", "revoked"])
+
+
+def test_a_new_finding_or_other_bytes_reopen_the_question(team: Team) -> None:
+    name = team.ask()
+    team.run("bob", "waiver", "approve", name)
+    assert team.load() == "allowed"
+    repository = team.ref.partition("/")[0]
+    team.server.put(repository, "m/MLmodel", b"flavors: {a: {}}\n")
+    assert "it is for other bytes" in team.load()
+
+
+def test_two_approvals_and_the_cap_of_the_set(team: Team) -> None:
+    (team.folder / ".governance" / "set.yaml").write_text(SET)
+    name = team.ask(days="60")
+    long = ("--reason", "r", "--ticket", "t", "--days", "61")
+    done = team.run("ann", "waiver", "request", "--decision", team.decision(), *long)
+    assert "61 days are asked for, and the policy set allows 60" in done.err
+    assert "1 of 2: 1 more needed" in team.run("bob", "waiver", "approve", name).out
+    assert "1 of 2 approvals" in team.load()
+    assert "2 of 2" in team.run("carol", "waiver", "approve", name).out
+    assert team.load() == "allowed"
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ((), "a waiver needs a reason"),
+        (("--reason", "r"), "a waiver needs a ticket"),
+        (
+            ("--reason", "r", "--ticket", "t", "--days", "91"),
+            "91 days are asked for, and the policy set allows 90",
+        ),
+        (
+            ("--reason", "r", "--ticket", "t", "--author", "zoe"),
+            "the record says that `admin` made the artifact",
+        ),
+    ],
+    ids=["no reason", "no ticket", "too long", "another author"],
+)
+def test_what_a_request_must_say(team: Team, options: tuple[str, ...], says: str) -> None:
+    team.load()
+    done = team.run("ann", "waiver", "request", "--decision", team.decision(), *options)
+    assert (done.code, says in done.err) == (2, True), done.err
+    assert not team.waivers.exists()
+
+
+def test_a_request_is_printed_unsigned_and_never_written_over(team: Team) -> None:
+    name = team.ask()
+    words = ("waiver", "request", "--decision", team.decision(), "--reason", "r", "--ticket", "t")
+    printed = team.run("ann", *words, "--output", "-")
+    assert yaml.safe_load(printed.out)["metadata"]["name"] == name
+    assert team.run("ann", *words).code == 2  # it is there already
+
+
+def test_without_a_trusted_key_nobody_signs(team: Team) -> None:
+    name = team.ask()
+    assert "there is no key to sign with" in team.run("dan", "waiver", "approve", name).err
+    team.run("dan", "keys", "init", MLGOV_TRUST=str(team.folder / "other.json"))
+    done = team.run("dan", "waiver", "approve", name)
+    assert (done.code, "is not in the trust file" in done.err) == (2, True)
+    assert team.run("bob", "waiver", "approve", "WVR-0").code == 2
+
+
+def test_break_glass(team: Team) -> None:
+    why = "prod is down, INC-7"
+    refused = team.load(MLGOV_BREAK_GLASS=why)
+    assert "break-glass does not help: the policy set allows no break-glass in production" in refused
+    (team.folder / ".governance" / "set.yaml").write_text(SET + "  breakGlass: {environments: [prod]}\n")
+    assert "blocked" in team.load()
+    assert team.load(actor="bob", MLGOV_BREAK_GLASS=why) == "allowed"
+    repository = team.ref.partition("/")[0]
+    for name in VULNERABLE:
+        team.server.put(repository, f"m/{name}", b"flavors: {}\n" if name == "MLmodel" else b"")
+    team.run("ann", "sign", team.ref)
+    assert team.load(MLGOV_BREAK_GLASS=why) == "allowed"  # nothing stood against it
+
+    uses = team.listed()["breakGlass"]
+    assert [(row["needed"], row["opened"], row["by"]) for row in uses] == [
+        (True, False, "zoe"),
+        (True, True, "bob"),
+        (False, False, "zoe"),
+    ]
+    assert {row["justification"] for row in uses} == {why}
+    own = team.run("bob", "waiver", "review", uses[1]["waiver"], "--reason", "all well")
+    assert (own.code, "somebody else reviews it" in own.err) == (2, True)
+    assert "a review says what came of it" in team.run("ann", "waiver", "review", "--all").err
+    assert team.run("ann", "waiver", "review", "0000", "--reason", "r").code == 2
+    assert why in team.run("ann", "waiver", "review").out
+    assert team.run("ann", "waiver", "review", "--all", "--reason", "INC-7 closed").code == 0
+    assert team.listed()["breakGlass"] == []
+
+
+def test_break_glass_never_opens_what_can_never_be_waived(team: Team) -> None:
+    (team.folder / ".governance" / "set.yaml").write_text(
+        SET + "  breakGlass: {environments: [production]}\n"
+    )
+    team.server.put(team.ref.partition("/")[0], "m/model.pkl", b"cposix\nsystem\n(S'true'\ntR.")
+    refused = team.load(MLGOV_BREAK_GLASS="prod is down, INC-7")
+    assert "baseline-models/malicious can never be waived" in refused
