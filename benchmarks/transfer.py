@@ -148,6 +148,7 @@ def measure(
             local = source if verb == "upload" else target
             uri = f"{base}/{peer}-{number}"
             wanted = names if verb.startswith("download") else ()
+            os.sync()  # so that no transfer pays for what the one before it left to the disk
             result = run(peer, verb, uri=uri, local=local, names=wanted, env=env | extra)
             found.setdefault((peer, verb), []).append(result)
             check_stored(server, f"{case.files}/{peer}-{number}", case, signed=peer == "plugin")

@@ -10,19 +10,18 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor
-from concurrent.futures import wait as wait_for
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from governance.artifactory.client import ArtifactoryClient
+from governance.artifactory.hashing import hashing
 from governance.errors import DigestMismatchError, TransferError, UnsafePathError
 from governance.gate import Permit
 from governance.model.artifact import RelativePath, RepositoryKey, parse_relative_path
 from governance.model.digest import Sha256
-from plugin.hashing import hashing
 from plugin.staging import space_errors
+from plugin.workers import run_all
 
 CHUNK = 1 << 20
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
@@ -70,7 +69,7 @@ def fetch(
     """Download all items, several at a time. Raises the first error; what was staged until then is of no use."""
     for folder in {item.place.parent for _, item in items}:
         folder.mkdir(parents=True, exist_ok=True)
-    _all([lambda pair=pair: fetch_file(client, *pair, opener=opener) for pair in items], workers, done)  # type: ignore[misc]
+    run_all([lambda pair=pair: fetch_file(client, *pair, opener=opener) for pair in items], workers, done)  # type: ignore[misc]
 
 
 def fetch_file(
@@ -109,7 +108,7 @@ def send(
     def one(item: Outgoing) -> None:
         digests[item.name] = send_file(client, permit, item)
 
-    _all([lambda item=item: one(item) for item in items], workers, done)  # type: ignore[misc]
+    run_all([lambda item=item: one(item) for item in items], workers, done)  # type: ignore[misc]
     return digests
 
 
@@ -187,22 +186,3 @@ def _walk(folder: Path, prefix: str) -> Iterator[tuple[str, os.DirEntry[str] | N
             yield from _walk(Path(entry.path), name)
         else:
             yield name, entry
-
-
-def _all(tasks: Sequence[Callable[[], None]], workers: int, done: Callable[[], object]) -> None:
-    if len(tasks) <= 1 or workers <= 1:
-        for task in tasks:
-            task()
-            done()
-        return
-    with ThreadPoolExecutor(
-        max_workers=min(workers, len(tasks)), thread_name_prefix="mlgov-transfer"
-    ) as pool:
-        running = [pool.submit(task) for task in tasks]
-        for future in running:
-            future.add_done_callback(lambda _: done())
-        finished, waiting = wait_for(running, return_when=FIRST_EXCEPTION)
-        for future in waiting:
-            future.cancel()
-        for future in finished:
-            future.result()

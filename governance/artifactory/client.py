@@ -17,7 +17,7 @@ from typing import BinaryIO, Final
 
 from governance.artifactory import wire
 from governance.artifactory.address import quoted
-from governance.artifactory.hashing import HashingReader
+from governance.artifactory.hashing import hashing_reader
 from governance.artifactory.items import Deployed, Download, ItemInfo, StoredFile, Tree
 from governance.artifactory.server import ServerClient
 from governance.errors import DigestMismatchError, TransferError
@@ -118,12 +118,13 @@ class ArtifactoryClient(ServerClient):
         Raises `ConflictError` where the server got other bytes, `TransferError` where the local file changed.
         """
         _check_storable(path)
-        reader = HashingReader(body)
         headers = {"X-Checksum-Sha256": sha256} if sha256 is not None else {}
-        answer = self._transport.send(quoted(repository, path), reader, size=size, headers=headers)
-        if sha256 is not None and sha256 != reader.sha256:
-            raise DigestMismatchError(path, expected=sha256, actual=reader.sha256)
-        return self._confirmed(repository, path, answer, reader.sha256, size)
+        with hashing_reader(body, size) as reader:
+            answer = self._transport.send(quoted(repository, path), reader, size=size, headers=headers)
+            sent = reader.sha256
+        if sha256 is not None and sha256 != sent:
+            raise DigestMismatchError(path, expected=sha256, actual=sent)
+        return self._confirmed(repository, path, answer, sent, size)
 
     def deploy_by_checksum(self, repository: str, path: str, *, sha256: Sha256, size: int) -> Deployed | None:
         """Store a file whose bytes the server has already, without sending them. None where it does not have them (or

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from governance.artifactory.hashing import hashing
 from governance.errors import TransferError, UnsafePathError
-from plugin.hashing import hashing
 from plugin.proxied import check_name
 from plugin.transfer import open_local, scan
 

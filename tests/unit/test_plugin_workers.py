@@ -1,0 +1,65 @@
+"""Transfers at a time: all run, the first error is raised, no thread is left, and waiting ones are joined by more."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+
+from plugin.workers import run_all
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 64])
+@pytest.mark.parametrize("count", [0, 1, 2, 50])
+def test_every_task_runs_once(count: int, most: int) -> None:
+    seen: list[int] = []
+    ended: list[None] = []
+    run_all([partial(seen.append, number) for number in range(count)], most, lambda: ended.append(None))
+    assert sorted(seen) == list(range(count))
+    assert len(ended) == count
+
+
+def test_tasks_that_wait_are_joined_by_more_up_to_the_limit() -> None:
+    """Each waits until four are at it at once: with fewer threads this would never end."""
+    together = threading.Barrier(4, timeout=20)
+    run_all([lambda: _meet(together)] * 8, 4, lambda: None)
+    too_many = threading.Barrier(5, timeout=0.5)
+    with pytest.raises(threading.BrokenBarrierError):
+        run_all([lambda: _meet(too_many)] * 8, 4, lambda: None)
+
+
+def _meet(barrier: threading.Barrier) -> None:
+    barrier.wait()
+
+
+@pytest.mark.parametrize("most", [1, 4])
+def test_the_first_error_is_raised_and_what_had_not_begun_never_does(most: int) -> None:
+    before = threading.active_count()
+    ran: list[int] = []
+
+    def task(number: int) -> Callable[[], None]:
+        def run() -> None:
+            ran.append(number)
+            if number == 0:
+                raise ZeroDivisionError
+            threading.Event().wait(0.05)
+
+        return run
+
+    with pytest.raises(ZeroDivisionError):
+        run_all([task(number) for number in range(100)], most, lambda: None)
+    assert len(ran) <= most
+    assert threading.active_count() == before
+
+
+def test_an_interrupt_of_the_caller_leaves_no_thread() -> None:
+    before = threading.active_count()
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_all([interrupted, *[lambda: None] * 9], 2, lambda: None)
+    assert threading.active_count() == before
