@@ -15,7 +15,20 @@ from typing import Annotated, NoReturn
 import typer
 
 from governance import __version__
-from governance.cli import audit, check, demo, doctor, keys, policy, report, serve, sign, verify, waiver
+from governance.cli import (
+    audit,
+    check,
+    demo,
+    doctor,
+    keys,
+    policy,
+    policy_import,
+    report,
+    serve,
+    sign,
+    verify,
+    waiver,
+)
 from governance.cli.exits import INTERRUPTED, OUR_MISTAKE, exit_code
 from governance.cli.output import err, out, print_error, print_problem, styled
 from governance.errors import GovernanceError
@@ -44,6 +57,7 @@ app = typer.Typer(
 app.command("demo", rich_help_panel=_TRY)(demo.demo)
 app.add_typer(serve.app, name="serve", rich_help_panel=_TRY)
 app.command("check", rich_help_panel=_DECIDE)(check.check)
+policy.app.command("import")(policy_import.import_policy)
 app.add_typer(policy.app, name="policy", rich_help_panel=_DECIDE)
 app.add_typer(waiver.app, name="waiver", rich_help_panel=_DECIDE)
 app.add_typer(keys.app, name="keys", rich_help_panel=_TRUST)

@@ -14,6 +14,7 @@ from governance.model.canonical import Json
 from governance.transport import Transport
 from governance.xray import meaning, wire
 from governance.xray.items import ScanState, ScanStatus, Summaries, Violation
+from governance.xray.rules import XrayIgnoreRule, XrayPolicy, XrayWatch
 
 _BATCH: Final = 50
 _PAGE: Final = 100
@@ -85,6 +86,36 @@ class XrayClient:
         """Ask for a scan of a component (again). It is queued; `status` tells when it is done."""
         body: Json = {"componentID": component_id}
         self._transport.call("POST", "api/v1/scanArtifact", body=body, ok=(200, 201, 202), idempotent=True)
+
+    def policies(self) -> tuple[XrayPolicy, ...]:
+        """Xray's own policies."""
+        answer = self._transport.call("GET", "api/v2/policies", limit=_LIMIT)
+        return tuple(meaning.policy(row) for row in answer.read(wire.PoliciesAnswer).root)
+
+    def watches(self) -> tuple[XrayWatch, ...]:
+        """Which policies hold for which repositories."""
+        answer = self._transport.call("GET", "api/v2/watches", limit=_LIMIT)
+        return tuple(meaning.watch(row) for row in answer.read(wire.WatchesAnswer).root)
+
+    def ignore_rules(self) -> tuple[XrayIgnoreRule, ...]:
+        """All ignore rules that Xray still has. Raises `ProtocolError` for more than can be listed."""
+        found: dict[str, XrayIgnoreRule] = {}
+        for page in range(1, _MAX_PAGES + 1):
+            answer = self._transport.call(
+                "GET",
+                "api/v1/ignore_rules",
+                params={"page_num": str(page), "num_of_rows": str(_PAGE)},
+                limit=_LIMIT,
+            )
+            rows = answer.read(wire.IgnoreRulesAnswer)
+            before = len(found)
+            found |= {rule.id: rule for rule in map(meaning.ignore_rule, rows.data)}
+            # A server that knows no pages sends all of them each time.
+            if len(found) >= rows.total_count or len(found) == before:
+                break
+        if len(found) < rows.total_count:
+            raise answer.exchange.broken(f"{rows.total_count} ignore rules announced, {len(found)} listed")
+        return tuple(found.values())
 
     def _summaries(self, path: str, bodies: Sequence[Json]) -> Summaries:
         found, errors = [], []

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
+import orjson
 from packaging.utils import canonicalize_name
 
 from governance.model.digest import Sha256, parse_sha256
@@ -24,6 +26,7 @@ from governance.xray.items import (
     ScanStatus,
     Summary,
 )
+from governance.xray.rules import XrayIgnoreRule, XrayPolicy, XrayResource, XrayRule, XrayWatch
 
 _SEVERITIES: Final = {
     "critical": Severity.CRITICAL,
@@ -170,3 +173,38 @@ def _sha256(text: str) -> Sha256 | None:
         return parse_sha256(text)
     except ValueError:
         return None
+
+
+def policy(row: wire.PolicyRow) -> XrayPolicy:
+    """A policy of Xray's own."""
+    rules = (
+        XrayRule(name=each.name, priority=each.priority, criteria=each.criteria, actions=each.actions)
+        for each in row.rules
+    )
+    return XrayPolicy(name=row.name, type=row.type.lower(), description=row.description, rules=tuple(rules))
+
+
+def watch(row: wire.WatchRow) -> XrayWatch:
+    """A watch."""
+    resources = (
+        XrayResource(type=each.type, name=each.name, filters=each.filters)
+        for each in row.project_resources.resources
+    )
+    return XrayWatch(
+        name=row.general_data.name,
+        active=row.general_data.active,
+        resources=tuple(resources),
+        policies=tuple(each.name for each in row.assigned_policies),
+    )
+
+
+def ignore_rule(row: Mapping[str, Any]) -> XrayIgnoreRule:
+    """An ignore rule, with all that was said of it."""
+    expires = row.get("expires_at")
+    return XrayIgnoreRule(
+        id=str(row.get("id") or ""),
+        author=str(row.get("author") or ""),
+        notes=str(row.get("notes") or ""),
+        expires=str(expires) if expires else None,
+        document=orjson.dumps(dict(row), option=orjson.OPT_SORT_KEYS),
+    )

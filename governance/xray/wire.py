@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, RootModel
 
 _ROWS = 100_000
 
@@ -158,3 +158,75 @@ class VersionAnswer(Wire):
     """Answer of `system/version`."""
 
     xray_version: Text
+
+
+Members = Annotated[dict[str, Any], BeforeValidator(lambda value: {} if value is None else value)]
+Flag = Annotated[bool, BeforeValidator(lambda value: True if value is None else value)]
+
+
+class RuleRow(Wire):
+    """One rule of a policy."""
+
+    name: Text = ""
+    priority: int = 0
+    criteria: Members = {}
+    actions: Members = {}
+
+
+class PolicyRow(Wire):
+    """One of `policies`."""
+
+    name: Text
+    type: Text = "security"
+    description: Text = ""
+    rules: Rows[RuleRow] = ()
+
+
+class PoliciesAnswer(RootModel[Rows[PolicyRow]]):
+    """Answer of `policies`: a bare list."""
+
+
+class GeneralRow(Wire):
+    """The head of a watch. One that does not say whether it is active is."""
+
+    name: Text
+    active: Flag = True
+
+
+class ResourceRow(Wire):
+    """One resource of a watch."""
+
+    type: Text = ""
+    name: Text = ""
+    filters: Rows[dict[str, Any]] = ()
+
+
+class ResourcesRow(Wire):
+    """The resources of a watch."""
+
+    resources: Rows[ResourceRow] = ()
+
+
+class AssignedRow(Wire):
+    """One policy of a watch."""
+
+    name: Text = ""
+
+
+class WatchRow(Wire):
+    """One of `watches`."""
+
+    general_data: GeneralRow
+    project_resources: ResourcesRow = ResourcesRow()
+    assigned_policies: Rows[AssignedRow] = ()
+
+
+class WatchesAnswer(RootModel[Rows[WatchRow]]):
+    """Answer of `watches`: a bare list."""
+
+
+class IgnoreRulesAnswer(Wire):
+    """Answer of `ignore_rules`. Each row is kept whole."""
+
+    data: Rows[dict[str, Any]] = ()
+    total_count: Annotated[int, Field(ge=0)] = 0

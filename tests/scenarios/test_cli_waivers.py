@@ -267,3 +267,127 @@ def test_break_glass_never_opens_what_can_never_be_waived(team: Team) -> None:
     team.server.put(team.ref.partition("/")[0], "m/model.pkl", b"cposix\nsystem\n(S'true'\ntR.")
     refused = team.load(MLGOV_BREAK_GLASS="prod is down, INC-7")
     assert "baseline-models/malicious can never be waived" in refused
+
+
+# -- what teams have already
+
+
+def xray(team: Team, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+    """A request to the embedded Xray, as its administrator."""
+    import requests
+
+    base = team.server.artifactory_url.removesuffix("/artifactory")
+    answer = requests.request(
+        method,
+        f"{base}/xray/api/{path}",
+        json=body,
+        headers={"Authorization": f"Bearer {team.server.token('admin')}"},
+        timeout=10,
+    )
+    assert answer.status_code < 300, answer.text
+    return answer.json() if answer.content else None
+
+
+def test_xrays_policies_and_ignore_rules_are_brought_over(team: Team) -> None:
+    repository = team.ref.partition("/")[0]
+    criteria = {"min_severity": "Critical"}
+    rule = {"name": "crit", "priority": 1, "criteria": criteria, "actions": {"fail_build": True}}
+    secrets = {"name": "secrets", "priority": 2, "criteria": {"exposures": {"secrets": True}}, "actions": {}}
+    name = f"block-{repository}"
+    xray(team, "POST", "v2/policies", {"name": name, "type": "security", "rules": [rule, secrets]})
+    resources = [{"type": "repository", "name": repository, "bin_mgr_id": "default"}]
+    watch = {
+        "general_data": {"name": f"watch-{repository}", "active": True},
+        "project_resources": {"resources": resources},
+        "assigned_policies": [{"name": name, "type": "security"}],
+    }
+    xray(team, "POST", "v2/watches", watch)
+    ignore = {
+        "notes": "not reachable",
+        "expires_at": "2099-01-01T00:00:00Z",
+        "ignore_filters": {"cves": ["CVE-2020-1"]},
+    }
+    xray(team, "POST", "v1/ignore_rules", ignore)
+    try:
+        done = team.run("ann", "policy", "import", "xray", "--output", "brought")
+        assert done.code == 0, done.err
+        assert f"{name}: 1 rule(s)" in done.out
+        assert "rule 'secrets' has no equal here: criterion 'exposures'" in done.err
+        spec = yaml.safe_load(Path(f"brought/xray-{name}.yaml").read_text())["spec"]
+        assert spec["match"] == {"actions": ["download", "load"], "repositories": [repository]}
+        assert (spec["rules"][0]["id"], spec["rules"][0]["effect"]) == ("crit", "warn")
+        assert team.run("ann", "policy", "check", "brought").code == 0
+
+        (rule_row,) = xray(team, "GET", "v1/ignore_rules")["data"]
+        again = team.run("ann", "policy", "import", "xray", "--output", "again")
+        assert [line.split() for line in again.out.splitlines()[:2]] == [
+            ["ignore", "rules", "in", "Xray", "1"],
+            ["copied", "to", "the", "log", "now", "0"],
+        ]
+        xray(team, "DELETE", f"v1/ignore_rules/{rule_row['id']}")
+        gone = team.run("ann", "policy", "import", "xray", "--output", "third").out
+        assert ["gone", "from", "Xray", "since", "1"] in [line.split() for line in gone.splitlines()]
+        (copied,) = team.listed()["copied"]
+        assert (copied["waiver"], copied["reason"]) == (f"xray:{rule_row['id']}", "not reachable")
+        assert (
+            f"xray:{rule_row['id']}: copied from Xray until 2099-01-01"
+            in team.run("ann", "waiver", "list").out
+        )
+        assert (
+            team.run("ann", "policy", "import", "xray", "--output", "brought").code == 2
+        )  # never written over
+    finally:
+        xray(team, "DELETE", f"v2/watches/watch-{repository}")
+        xray(team, "DELETE", f"v2/policies/{name}")
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        (
+            "osv-scanner",
+            '[[PackageOverrides]]\nname = "PyYAML"\necosystem = "PyPI"\nignore = true\nreason = "sandbox only"\n',
+        ),
+        (
+            "pip-audit",
+            "--ignore-vuln CVE-2020-14343  # sandbox only\n--ignore-vuln CVE-2020-1747 # sandbox only\n",
+        ),
+    ],
+    ids=["osv-scanner", "pip-audit"],
+)
+def test_an_ignore_list_becomes_requests_for_waivers(team: Team, source: str, text: str) -> None:
+    team.load()
+    decision = team.decision()
+    ignored = team.folder / "ignored"
+    ignored.write_text(
+        "--ignore-vuln CVE-1999-0001" if source == "pip-audit" else '[[IgnoredVulns]]\nid = "CVE-1999-0001"\n'
+    )
+    words = ("policy", "import", source, "ignored", "--decision", decision, "--ticket", "SEC-2")
+    nothing = team.run("ann", *words)
+    assert (nothing.code, "does not speak of CVE-2020-14343" in nothing.err) == (1, True), nothing.err
+    assert not team.waivers.exists()
+
+    ignored.write_text(text)
+    done = team.run("ann", *words)
+    assert done.code == 0, done.err
+    (path,) = team.waivers.glob("*.yaml")
+    spec = yaml.safe_load(path.read_text())["spec"]
+    assert spec["reason"].startswith("imported from ignored. ")
+    assert "sandbox only" in spec["reason"]
+    assert "0 of 1 approvals" in team.load()
+    assert team.run("bob", "waiver", "approve", path.stem).code == 0
+    assert team.load() == "allowed"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("grype",), "`grype` is not known here"),
+        (("osv-scanner",), "is read from a file, for one refusal"),
+        (("pip-audit", "nowhere", "--decision", "0"), "cannot be read"),
+    ],
+    ids=["unknown", "no file", "no such file"],
+)
+def test_imports_that_cannot_be(team: Team, words: tuple[str, ...], says: str) -> None:
+    done = team.run("ann", "policy", "import", *words)
+    assert (done.code, says in done.err) == (2, True), done.err
