@@ -5,7 +5,8 @@ It adds to MLflow's own app (with basic-auth underneath where that is configured
 1. the caller's identity, captured where only authenticated requests arrive, for the repository to find (`plugin.context`);
 2. the signature over a logged model, made when MLflow marks the model READY and before MLflow's client hears of it;
 3. `GET /gov/health`, which says that this app is in place;
-4. `GET /gov/policy`, the signed policy bundle that this server was given as a file, for clients to take and verify.
+4. `GET /gov/policy`, the signed policy bundle that this server was given as a file, for clients to take and verify;
+5. `/gov/audit/...`, the audit log for clients that talk to Artifactory directly (`plugin.trail`).
 
 Promises: enforcement does not depend on this app; without it, proxied models stay unsigned, and policies that ask for a
 signature refuse them. When a signature cannot be made the client gets an error that it repeats, and a repeat does no
@@ -38,6 +39,7 @@ from plugin.assembly import server_destination
 from plugin.context import CALLER, web_user
 from plugin.errors import GovernedError
 from plugin.repository import GovernedArtifactRepository
+from plugin.trail import add_routes, is_oversized
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +61,7 @@ def create_app() -> Any:
     flask_app.after_request(seal_when_ready)
     flask_app.add_url_rule(_HEALTH, "governance_health", health, methods=["GET"])
     flask_app.add_url_rule(_POLICY, endpoint="governance_policy", view_func=policy_bundle, methods=["GET"])
+    add_routes(flask_app)
     settings = load_settings()
     under_uvicorn = os.environ.get("_MLFLOW_SGI_NAME", _SERVER) == _SERVER
     app = _with_basic_auth(settings) if _wants_basic_auth(settings) else _plain(flask_app, asgi=under_uvicorn)
@@ -81,11 +84,20 @@ class CaptureCaller:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if is_oversized(scope):
+            await _too_large(send)
+            return
         token = CALLER.set(caller_of(scope))
         try:
             await self._app(scope, receive, send)
         finally:
             CALLER.reset(token)
+
+
+async def _too_large(send: Any) -> None:
+    headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": 413, "headers": headers})
+    await send({"type": "http.response.body", "body": b'{"error": "larger than this server takes"}'})
 
 
 def caller_of(scope: Mapping[str, Any]) -> Actor:

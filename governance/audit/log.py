@@ -104,6 +104,11 @@ class AuditLog:
         """What the entries are kept in, for proofs and exports."""
         return self._store
 
+    @property
+    def pseudonyms(self) -> Pseudonyms | None:
+        """What stands in for the names of actors, for entries that come from elsewhere."""
+        return self._pseudonyms
+
     def append(
         self,
         kind: EntryKind,
