@@ -40,6 +40,7 @@ MEANINGS = {
     "tracking_password": "its password",
     "tracking_token": "or a token",
     "audit_path": "audit log; default `audit.sqlite` in the home",
+    "audit_url": "address of a tracking server whose `governance` app keeps the audit log, instead of a file here; the login is MLflow's (`MLFLOW_TRACKING_USERNAME`, `MLFLOW_TRACKING_PASSWORD` or `MLFLOW_TRACKING_TOKEN`)",
     "key": "path or address of the signing key; default `keys/signing.pem` in the home, where there is one",
     "key_passphrase": "its passphrase; a file is safer",
     "key_passphrase_file": "file with its passphrase",

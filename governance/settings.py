@@ -39,6 +39,7 @@ class Settings(BaseSettings):
     policy_bundle_name: str | None = None
     policy_bundle_max_age: float = Field(default=86_400.0, gt=0, le=31_536_000)
     audit_path: Path | None = None
+    audit_url: str | None = None
     key: str | None = None
     key_passphrase: SecretStr | None = None
     key_passphrase_file: Path | None = None
@@ -84,7 +85,7 @@ class Settings(BaseSettings):
             else value
         )
 
-    @field_validator("artifactory_url", "xray_url", mode="after")
+    @field_validator("artifactory_url", "xray_url", "audit_url", mode="after")
     @classmethod
     def _check_url(cls, value: str | None) -> str | None:
         if value is None:

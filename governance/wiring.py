@@ -20,7 +20,9 @@ import policies
 from governance.artifactory.address import SCHEME, parse_uri
 from governance.artifactory.client import ArtifactoryClient
 from governance.audit.log import AuditLog
+from governance.audit.remote import RemoteStore
 from governance.audit.sqlite import SqliteStore
+from governance.audit.store import AuditStore
 from governance.collect.collector import Collector
 from governance.collect.contents import ContentsCollector
 from governance.collect.dependencies import DependenciesCollector, DependencyReader
@@ -160,6 +162,11 @@ class Assembly:
     @cached_property
     def log(self) -> AuditLog:
         """The audit log. Raises `AuditUnavailableError` when it cannot be opened."""
+        return AuditLog(self._audit_store(), now=self.now, instance=platform.node() or "unnamed")
+
+    def _audit_store(self) -> AuditStore:
+        if self.settings.audit_url is not None:
+            return RemoteStore(lambda: self._audit_transport(self.settings.audit_url or ""))
         folder = self.settings.audit_file.parent
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -168,8 +175,21 @@ class Assembly:
                 f"the audit log's folder `{folder}` cannot be made: {error.strerror}",
                 hint="Mend `MLGOV_AUDIT_PATH` or `MLGOV_HOME`; nothing is let through without a log.",
             ) from error
-        return AuditLog(
-            SqliteStore(self.settings.audit_file), now=self.now, instance=platform.node() or "unnamed"
+        return SqliteStore(self.settings.audit_file)
+
+    def _audit_transport(self, url: str) -> Transport:
+        """The session to a tracking server's log. Its waits together stay below the store's own time-out."""
+        return Transport(
+            base_url=url,
+            service="MLflow",
+            credentials=_tracking_credentials(self.settings),
+            connect_timeout=5,
+            read_timeout=10,
+            answer_timeout=10,
+            retries=2,
+            pool_size=4,
+            verify=self.settings.certificates,
+            proxies=self.settings.proxies_for(url),
         )
 
     @cached_property
@@ -226,10 +246,13 @@ class Assembly:
 
     def _memory(self) -> Memory:
         """What the log knows of waivers. Reading is no reason to make one."""
-        return memory_of(self.log) if self.settings.audit_file.exists() else Memory()
+        has_log = self.settings.audit_url is not None or self.settings.audit_file.exists()
+        return memory_of(self.log) if has_log else Memory()
 
     def _latest_entry(self) -> datetime | None:
-        return latest_time(self.log) if self.settings.audit_file.exists() else None
+        # A server's log hands out no other people's entries; it refuses those of a clock that was set back itself.
+        is_here = self.settings.audit_url is None and self.settings.audit_file.exists()
+        return latest_time(self.log) if is_here else None
 
     def _record_waivers(self) -> None:
         if self._register is not None:
