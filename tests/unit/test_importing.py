@@ -21,7 +21,7 @@ from governance.xray.rules import XrayPolicy, XrayResource, XrayRule, XrayWatch
 from tests.unit.policy_kit import NOON, facts, request
 
 BLOCK = {"block_download": {"active": True, "unscanned": False}}
-ADVISORY = {
+ADVISORY: dict[str, Any] = {
     "id": "XRAY-1", "cve": "CVE-2020-1", "severity": "high", "cvss": 7.5, "component": "a", "ecosystem": "pypi",
     "component_version": "1.0", "fix_available": True, "applicable": True,
 }  # fmt: skip
