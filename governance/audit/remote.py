@@ -38,6 +38,7 @@ from governance.errors import (
     SettingsError,
     TlsError,
     UnauthenticatedError,
+    UnavailableError,
     UnreachableError,
 )
 from governance.model.canonical import Json
@@ -66,6 +67,7 @@ _HINTS: tuple[tuple[type[RemoteError], str], ...] = (
     (NotFoundError, _APP),
     (TlsError, "Give the authority that signed the server's certificate: MLGOV_CA_BUNDLE."),
     (UnreachableError, _DOWN),
+    (UnavailableError, _DOWN),
     (ProtocolError, _APP),
 )
 

@@ -1,23 +1,73 @@
-"""What every audit store promises, asked of each of them."""
+"""What every audit store promises, asked of each of them.
+
+The store that writes to a server is asked together with the store behind it: what it does not read is read there. Its
+entries carry the caller's name, so all entries here do, as the server would write it.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from governance.audit import merkle
-from governance.audit.entry import EntryKind
+from governance.audit.entry import EntryKind, Writer, evidence_digest
 from governance.audit.memory import MemoryStore
 from governance.audit.sqlite import SqliteStore
-from governance.audit.store import AuditStore, Draft, Query
+from governance.audit.store import AuditStore, Draft, EvidenceInfo, Query, Row
 from governance.audit.verify import verify_store
 from governance.errors import AuditConflictError, AuditUnavailableError
-from governance.model.request import utc_text
-from tests.audit_tools import START, body, draft, sha
+from governance.model.canonical import Json
+from governance.model.digest import Sha256
+from governance.model.request import new_id, utc_text
+from tests import audit_tools
+from tests.audit_server import audit_server
+from tests.audit_tools import START
+
+BOOT = new_id(START)
+ACTOR: Json = {"authentication": "basic-auth", "groups": [], "kind": "unknown", "name": "tester"}
+ONE, TWO = evidence_digest(b"one"), evidence_digest(b"two")
+
+
+class Through:
+    """Writes through a client, and reads what the client does not from the store behind the server."""
+
+    def __init__(self, client: AuditStore, behind: AuditStore) -> None:
+        self.client = client
+        self.behind = behind
+        self.append = client.append
+        self.find = client.find
+        self.get = client.get
+        self.frontier = client.frontier
+        self.node = client.node
+        self.close = client.close
+
+    def rows(self, start: int, stop: int) -> Iterator[Row]:
+        return self.behind.rows(start, stop)
+
+    def evidence(self, sha256: Sha256) -> bytes | None:
+        return self.behind.evidence(sha256)
+
+    def evidence_list(self) -> Iterator[EvidenceInfo]:
+        return self.behind.evidence_list()
+
+    def erase(self, digests: Sequence[Sha256]) -> None:
+        self.behind.erase(digests)
+
+
+def body(decision: str) -> dict[str, Json]:
+    return audit_tools.body(decision, actor=ACTOR)
+
+
+def draft(number: int, **more: object) -> Draft:
+    fields = {
+        "writer": Writer(instance="tester/w", boot=BOOT, n=number),
+        "body": body(f"d-{number}"),
+    }
+    return audit_tools.draft(number, **(fields | more))
 
 
 def make_store(kind: str, request: pytest.FixtureRequest, folder: Path) -> AuditStore:
@@ -30,8 +80,16 @@ def make_store(kind: str, request: pytest.FixtureRequest, folder: Path) -> Audit
     return PostgresStore(request.getfixturevalue("postgres").new_database())
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
+@pytest.fixture(params=["memory", "sqlite", "postgres", "remote"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[AuditStore]:
+    if request.param == "remote":
+        with (
+            contextlib.closing(make_store("sqlite", request, tmp_path)) as behind,
+            audit_server(behind) as server,
+            contextlib.closing(server.client()) as client,
+        ):
+            yield Through(client, behind)
+        return
     with contextlib.closing(make_store(request.param, request, tmp_path)) as made:
         yield made
 
@@ -115,7 +173,7 @@ def test_other_bytes_under_a_known_id_are_refused_and_nothing_of_the_call_is_wri
 
 def test_entries_are_found_by_what_they_are_about(store: AuditStore) -> None:
     drafts = [draft(n) for n in range(1, 601)]
-    drafts += [draft(700, kind=EntryKind.RECOVERY, body={"ids": []}, subject="models/1")]
+    drafts += [draft(700, kind=EntryKind.RECOVERY, body={"ids": [], "actor": ACTOR}, subject="models/1")]
     append(store, drafts)
 
     def found(**query: object) -> list[str]:
@@ -136,33 +194,34 @@ def test_entries_are_found_by_what_they_are_about(store: AuditStore) -> None:
 
 
 def test_evidence_is_kept_once_under_its_digest(store: AuditStore) -> None:
-    first = draft(1)._replace(evidence=((sha(1), b"one"), (sha(2), b"two")))
-    second = draft(2)._replace(evidence=((sha(1), b"one"),))
+    first = draft(1)._replace(evidence=((ONE, b"one"), (TWO, b"two")))
+    second = draft(2)._replace(evidence=((ONE, b"one"),))
     append(store, [first])
     append(store, [second])
-    assert store.evidence(sha(1)) == b"one"
-    assert store.evidence(sha(3)) is None
+    assert store.evidence(ONE) == b"one"
+    assert store.evidence(Sha256("3" * 64)) is None
     infos = list(store.evidence_list())
-    assert [(info.sha256, info.size, info.is_erased) for info in infos] == [
-        (sha(1), 3, False),
-        (sha(2), 3, False),
-    ]
+    assert [info.sha256 for info in infos] == sorted((ONE, TWO))
+    assert {(info.sha256, info.size, info.is_erased) for info in infos} == {
+        (ONE, 3, False),
+        (TWO, 3, False),
+    }
     assert infos[0].category == "outcome"
 
 
 def test_erasing_evidence_leaves_its_digest(store: AuditStore) -> None:
-    append(store, [draft(1)._replace(evidence=((sha(1), b"one"), (sha(2), b"two")))])
+    append(store, [draft(1)._replace(evidence=((ONE, b"one"), (TWO, b"two")))])
     before = store.frontier()
-    store.erase([sha(1), sha(9)])
-    assert store.evidence(sha(1)) is None
-    assert store.evidence(sha(2)) == b"two"
-    assert [(info.sha256, info.is_erased) for info in store.evidence_list()] == [
-        (sha(1), True),
-        (sha(2), False),
-    ]
+    store.erase([ONE, Sha256("9" * 64)])
+    assert store.evidence(ONE) is None
+    assert store.evidence(TWO) == b"two"
+    assert {(info.sha256, info.is_erased) for info in store.evidence_list()} == {
+        (ONE, True),
+        (TWO, False),
+    }
     assert store.frontier() == before
-    append(store, [draft(2)._replace(evidence=((sha(1), b"one"),))])
-    assert store.evidence(sha(1)) == b"one"
+    append(store, [draft(2)._replace(evidence=((ONE, b"one"),))])
+    assert store.evidence(ONE) == b"one"
 
 
 def test_text_that_is_not_ascii_survives(store: AuditStore) -> None:
