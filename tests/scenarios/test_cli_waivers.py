@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+import re
+import shlex
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 import yaml
 
 import policies as packs
@@ -274,8 +278,6 @@ def test_break_glass_never_opens_what_can_never_be_waived(team: Team) -> None:
 
 def xray(team: Team, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
     """A request to the embedded Xray, as its administrator."""
-    import requests
-
     base = team.server.artifactory_url.removesuffix("/artifactory")
     answer = requests.request(
         method,
@@ -288,7 +290,9 @@ def xray(team: Team, method: str, path: str, body: dict[str, Any] | None = None)
     return answer.json() if answer.content else None
 
 
-def test_xrays_policies_and_ignore_rules_are_brought_over(team: Team) -> None:
+@contextmanager
+def xray_policy(team: Team) -> Iterator[str]:
+    """A policy of Xray's own with a watch on the team's repository, for as long as it is needed; its name."""
     repository = team.ref.partition("/")[0]
     criteria = {"min_severity": "Critical"}
     rule = {"name": "crit", "priority": 1, "criteria": criteria, "actions": {"fail_build": True}}
@@ -302,13 +306,22 @@ def test_xrays_policies_and_ignore_rules_are_brought_over(team: Team) -> None:
         "assigned_policies": [{"name": name, "type": "security"}],
     }
     xray(team, "POST", "v2/watches", watch)
+    try:
+        yield name
+    finally:
+        xray(team, "DELETE", f"v2/watches/watch-{repository}")
+        xray(team, "DELETE", f"v2/policies/{name}")
+
+
+def test_xrays_policies_and_ignore_rules_are_brought_over(team: Team) -> None:
+    repository = team.ref.partition("/")[0]
     ignore = {
         "notes": "not reachable",
         "expires_at": "2099-01-01T00:00:00Z",
         "ignore_filters": {"cves": ["CVE-2020-1"]},
     }
     xray(team, "POST", "v1/ignore_rules", ignore)
-    try:
+    with xray_policy(team) as name:
         done = team.run("ann", "policy", "import", "xray", "--output", "brought")
         assert done.code == 0, done.err
         assert f"{name}: 1 rule(s)" in done.out
@@ -336,9 +349,6 @@ def test_xrays_policies_and_ignore_rules_are_brought_over(team: Team) -> None:
         assert (
             team.run("ann", "policy", "import", "xray", "--output", "brought").code == 2
         )  # never written over
-    finally:
-        xray(team, "DELETE", f"v2/watches/watch-{repository}")
-        xray(team, "DELETE", f"v2/policies/{name}")
 
 
 @pytest.mark.parametrize(
@@ -391,3 +401,58 @@ def test_an_ignore_list_becomes_requests_for_waivers(team: Team, source: str, te
 def test_imports_that_cannot_be(team: Team, words: tuple[str, ...], says: str) -> None:
     done = team.run("ann", "policy", "import", *words)
     assert (done.code, says in done.err) == (2, True), done.err
+
+
+# -- the page
+
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "waivers.md"
+
+
+def page_lines() -> list[tuple[str, list[str]]]:
+    """The command lines of the page, each with who runs it."""
+    found, who = [], ""
+    for block in re.findall(r"^```sh\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL):
+        for line in block.splitlines():
+            if line.startswith("# as "):
+                who = re.split(r"[ ,]", line.removeprefix("# as "))[0]
+            else:
+                found.append((who, shlex.split(line, comments=True)[1:]))
+    return found
+
+
+def test_the_page_is_true(team: Team) -> None:
+    """Every command of `docs/waivers.md`, in its order, by whom it says."""
+    (example,) = re.findall(r"^```yaml\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    (team.folder / ".governance" / "set.yaml").write_text(example.replace("approvals: 2", "approvals: 1"))
+    team.load()
+    values = {"$DECISION": team.decision()}
+    codes = []
+    for who, words in page_lines():
+        if words[:2] == ["waiver", "review"] and len(words) == 2:
+            assert team.load(MLGOV_BREAK_GLASS="production is down, INC-7") == "allowed"
+        with xray_policy(team) if words[:2] == ["policy", "import"] else nullcontext():
+            done = team.run(who, *(values.get(word, word) for word in words))
+        codes.append((" ".join(words[:2]), done.code))
+        assert done.code in {0, 1}, done.err
+        if words[:2] == ["waiver", "request"]:
+            (path,) = team.waivers.glob("*.yaml")
+            values["$WAIVER"] = path.stem
+        if words[:2] == ["waiver", "approve"]:
+            assert team.load() == "allowed"
+    assert [verb for verb, code in codes if code] == ["waiver list"]  # the one that says so
+    assert len(codes) == 15
+    assert team.listed()["waivers"][0]["state"] == "revoked"
+    assert team.listed()["breakGlass"] == []
+
+
+def test_waivers_of_a_signed_bundle_are_checked_where_it_is_used(team: Team, tmp_path: Path) -> None:
+    name = team.ask()
+    bundle = tmp_path / "policy.tar"
+    words = ("policy", "bundle", ".governance", "--name", "acme", "--output", str(bundle), "--revision")
+    taken = {"MLGOV_POLICY_BUNDLE": str(bundle), "MLGOV_POLICY_BUNDLE_NAME": "acme"}
+    assert team.run("ann", *words, "1").code == 0
+    assert "0 of 1 approvals" in team.load(**taken)
+    team.run("bob", "waiver", "approve", name)
+    assert team.run("ann", *words, "2").code == 0
+    assert team.load(**taken) == "allowed"
