@@ -134,3 +134,27 @@ class Artifact:
         if not known or len(known) != len(self.files):
             return None
         return file_digest(known[0][1]) if self.kind is Kind.FILE else tree_digest(known)
+
+
+def artifact_on_record(
+    *,
+    kind: Kind,
+    host: str,
+    ref: str,
+    repository: str,
+    path: str,
+    name: str,
+    version: str | None,
+    digest: Digest | None,
+) -> Artifact:
+    """An artifact as a record names it: where it lay and what its bytes were, without the list of its files. Raises
+    `ValueError` or `UnsafePathError` for names that no artifact has."""
+    key = parse_repository_key(repository)
+    folder = "/".join(part for part in (repository, path) if part)
+    lone = parse_relative_path(ref[len(folder) + 1 :]) if kind is Kind.FILE and ref != folder else None
+    files = () if lone is None else (FileEntry(path=lone),)
+    artifact = Artifact(
+        kind=kind, host=host, repository=key, path=path, name=name, version=version, files=files
+    )
+    object.__setattr__(artifact, "_digest", digest)
+    return artifact

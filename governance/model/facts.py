@@ -161,6 +161,13 @@ def facts_from_json(document: Mapping[str, Json]) -> Facts:
     return Facts(values, origins)
 
 
+def facts_on_record(document: Mapping[str, Json], digest: Sha256) -> Facts:
+    """`facts_from_json` for a record whose canonical bytes are known to have this digest, which is then not made again."""
+    facts = facts_from_json(document)
+    object.__setattr__(facts, "_digest", digest)
+    return facts
+
+
 def _value_to_json(value: FactValue) -> dict[str, Json]:
     if isinstance(value, Unknown):
         return {"unknown": _written(value.reason)}

@@ -62,7 +62,7 @@ def _edit(r: Random, documents: list[Tree], policy: Tree) -> None:
 def _shifted(r: Random, tree: Tree) -> Tree:
     """The condition with some threshold or list moved."""
     if isinstance(tree, list):
-        return [_shifted(r, one) for one in tree]  # type: ignore[return-value]
+        return [_shifted(r, one) for one in tree]
     found = dict(tree)
     for head in ("all", "any", "not", "where"):
         if head in found:

@@ -1,0 +1,112 @@
+"""The same inputs, the same policy bytes, the same verdict bytes: a recorded decision judged once more.
+
+Promises: `replay` judges by the recorded policy document on the recorded facts, and compares what would be recorded now
+with what was, byte for byte. An outage is replayed too: the earlier verdict that stood is read from the log. Does not: ask
+any service, or write anything.
+
+A difference means that the entry, its evidence or the evaluator changed; `docs/audit.md` says how to tell which.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from governance.audit.entry import Entry, decision_body
+from governance.audit.log import Stored
+from governance.collect.collector import UNREACHABLE
+from governance.errors import AuditBrokenError
+from governance.model.canonical import Json, canonical_bytes
+from governance.model.digest import Sha256
+from governance.model.facts import FactValue
+from governance.model.request import Request
+from governance.model.verdict import Effect, Mode, Verdict
+from governance.policy.breakglass import break_glass_objection
+from governance.policy.compile import CompiledPolicy
+from governance.policy.evaluate import evaluate
+from governance.policy.outage import Earlier, in_outage, is_degraded_refusal
+from governance.report.recorded import PolicyCache, Recorded, read_decision
+
+__all__ = ["PolicyCache", "Replayed", "replay", "verdict_again"]
+
+_STANDS = re.compile(r"the verdict of decision (\S{1,64}), (\d{1,12}) s ago, stands")
+_COMPARED = ("action", "environment", "facts", "policy", "verdict")
+
+
+class ReadableLog(Protocol):
+    """The part of `AuditLog` that a replay reads."""
+
+    def evidence(self, sha256: Sha256) -> bytes | None:
+        """A document by its digest."""
+        ...
+
+    def get(self, entry_id: str) -> Stored | None:
+        """One entry by its id."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replayed:
+    """The recorded verdict and the one made now, each as the canonical bytes of what the entry says of it."""
+
+    recorded: bytes
+    got: bytes
+
+    @property
+    def same(self) -> bool:
+        """Whether they are the same bytes."""
+        return self.recorded == self.got
+
+
+def replay(log: ReadableLog, entry: Entry, *, policies: PolicyCache) -> Replayed:
+    """Judge a recorded decision once more. Raises `NotReplayableError` where its evidence is gone, `AuditBrokenError` where
+    it is not what its digest says, `PolicyInvalidError` where this program no longer takes the recorded policy."""
+    recorded = read_decision(log, entry)
+    policy = policies.get(recorded.policy_digest)
+    verdict = verdict_again(log, recorded, policy)
+    mode = policy.mode_for(recorded.request, verdict)
+    body = decision_body(
+        request=recorded.request,
+        verdict=verdict,
+        mode=mode,
+        refused=_refused(recorded, policy, verdict, mode),
+    )
+    kept = entry.body
+    return Replayed(
+        recorded=canonical_bytes({name: kept.get(name) for name in _COMPARED}),
+        got=canonical_bytes({name: body[name] for name in _COMPARED}),
+    )
+
+
+def verdict_again(log: ReadableLog, recorded: Recorded, policy: CompiledPolicy) -> Verdict:
+    """The verdict of a policy on a recorded decision, the outage of its time included."""
+    verdict = evaluate(policy, recorded.request, recorded.facts)
+    unreachable: FactValue = recorded.facts.record.get(UNREACHABLE)
+    if not isinstance(unreachable, tuple) or not is_degraded_refusal(verdict, unreachable):
+        return verdict
+    rule = policy.outage_rule(recorded.request.environment)
+    return in_outage(verdict, unreachable, rule, _earlier(log, recorded))
+
+
+def _earlier(log: ReadableLog, recorded: Recorded) -> Earlier | None:
+    """The earlier verdict that the record says stood."""
+    degraded = recorded.verdict.get("degraded")
+    found = _STANDS.search(degraded) if isinstance(degraded, str) else None
+    stored = log.get(found[1]) if found is not None else None
+    if found is None or stored is None:
+        return None
+    verdict: Json = stored.entry.body.get("verdict")
+    if not isinstance(verdict, Mapping):
+        raise AuditBrokenError(f"decision {found[1]}, on which {recorded.entry.id} rests, has no verdict")
+    return Earlier(decision_id=found[1], decision=Effect[str(verdict["decision"]).upper()], age=int(found[2]))
+
+
+def _refused(recorded: Recorded, policy: CompiledPolicy, verdict: Verdict, mode: Mode) -> bool:
+    """Whether the door was shut. An open one under an enforced refusal is right only where break-glass was allowed."""
+    if verdict.decision < Effect.QUARANTINE or mode is not Mode.ENFORCE:
+        return False
+    request: Request = recorded.request
+    was_open = recorded.verdict.get("refused") is False
+    return not (was_open and break_glass_objection(policy, verdict, request.environment) is None)
