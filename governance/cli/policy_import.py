@@ -41,6 +41,9 @@ def import_policy(
         str | None,
         typer.Option(help="The refusal that an ignore list speaks of: waivers are asked for that."),
     ] = None,
+    ignore_rules_only: Annotated[
+        bool, typer.Option("--ignore-rules-only", help="Only copy Xray's ignore rules, as a daily job does.")
+    ] = False,
     ticket: Annotated[str | None, typer.Option(help="Where the waivers are being discussed.")] = None,
     author: Annotated[
         str | None, typer.Option(help="Who made the artifact, where Artifactory did not say.")
@@ -52,7 +55,7 @@ def import_policy(
     audit log, since they delete themselves when they expire; run it regularly to see each of them.
     """
     if source == "xray":
-        _import_xray(output or Path("xray-import"))
+        _import_xray(None if ignore_rules_only else output or Path("xray-import"))
     elif source in _SOURCES:
         if file is None or decision is None:
             raise SettingsError(
@@ -67,7 +70,7 @@ def import_policy(
 # -- Xray
 
 
-def _import_xray(folder: Path) -> None:
+def _import_xray(folder: Path | None) -> None:
     from contextlib import closing
 
     from governance.importing.xray import translate
@@ -82,8 +85,10 @@ def _import_xray(folder: Path) -> None:
     (host,) = build_hosts(settings.artifactory_url)
     with closing(build_assembly(settings)) as assembly:
         client = assembly.xray(host)
-        imported = translate(client.policies(), client.watches())
+        imported = translate(client.policies(), client.watches()) if folder is not None else ()
         _copy_ignore_rules(assembly, client.ignore_rules())
+    if folder is None:
+        return
     if not imported:
         err().print("Xray has no policy")
         return
@@ -112,6 +117,12 @@ def _write(folder: Path, imported: Sequence[Imported]) -> None:
         head = "# What came from Xray only observes; see `docs/policy.md`, and change `mode` when it is to hold.\n"
         files["xray-set.yaml"] = (head + yaml.safe_dump(set_tree(imported), sort_keys=False)).encode()
         load_files(files)
+    taken = [name for name in files if (folder / name).exists()]
+    if taken:
+        raise ConfigurationError(
+            f"`{folder / taken[0]}` exists, and nothing is written over",
+            hint="`--output` names another folder; `--ignore-rules-only` copies the ignore rules alone.",
+        )
     for name, data in files.items():
         write_new(folder / name, data)
     for each in imported:
@@ -119,7 +130,7 @@ def _write(folder: Path, imported: Sequence[Imported]) -> None:
         rules = f"{len(each.tree['spec']['rules'])} rule(s)" if each.tree is not None else "left out"
         out().print(sign(Mark.OK if made else Mark.WARN), styled(f"{each.source}: {rules}"))
         for note in each.notes:
-            err().print(styled(f"    note: {note}"))
+            err().print(styled(f"note on {each.source}: {note}"))
     out().print(
         styled(f"wrote {len(files)} files to `{folder}`, in observe mode; `mlgov policy check {folder}`")
     )

@@ -34,7 +34,7 @@ def list_waivers(
 
     with desk(path) as at:
         register = at.register()
-        view = view_log(at.log(), register)
+        view = view_log(at.log(), register, trust=at.assembly.trust, now=at.now)
         if as_json:
             print_json(_document(at, register, view))
         else:

@@ -14,7 +14,6 @@ from governance.errors import ConfigurationError
 if TYPE_CHECKING:
     from governance.audit.log import Stored
     from governance.cli.waiver_people import Desk
-    from governance.policy.documents import PolicyBundle
     from governance.waivers.settling import Settled
 
 Name = Annotated[str, typer.Argument(metavar="WAIVER", help="The waiver's name.")]
@@ -88,14 +87,9 @@ def review(
     """
     from governance.cli.waiver_people import WaiverError, desk
     from governance.cli.waiver_register import print_glass
-    from governance.waivers.settling import Register
-    from governance.waivers.standing import view_log
 
     with desk() as at:
-        log = at.log()
-        uses = {
-            str(use.entry.body["waiver"]): use for use in view_log(log, Register(bundle=_no_bundle())).glass
-        }
+        uses = {str(use.entry.body["waiver"]): use for use in _waiting(at)}
         if not decisions and not everything:
             print_glass(list(uses.values()))
             return
@@ -113,7 +107,7 @@ def _review(at: Desk, use: Stored, reason: str) -> None:
     from governance.audit.entry import EntryKind, waiver_body
     from governance.cli.waiver_people import WaiverError
     from governance.model.request import new_id, utc_text
-    from governance.waivers.memory import EVENTS
+    from governance.waivers.memory import EVENTS, review_terms
     from governance.waivers.steps import Step, StepFile, open_step, sign_step
 
     signer, by = at.signer()
@@ -121,9 +115,7 @@ def _review(at: Desk, use: Stored, reason: str) -> None:
     decision = str(body["waiver"])
     if by.casefold() == str(body.get("by")).casefold():
         raise WaiverError(f"{by} broke the glass for `{decision}`, and somebody else reviews it")
-    terms = {
-        "waiver": decision, "entry": use.entry.id, "actor": body.get("by"), "justification": body.get("justification")
-    }  # fmt: skip
+    terms = review_terms(use)
     data = sign_step(terms, Step.REVIEW, signer=signer, by=by, at=at.now, reason=reason)
     file = StepFile(name="the review", waiver=decision, step=Step.REVIEW, data=data)
     step = open_step(
@@ -170,7 +162,12 @@ def _confirm(question: str, *, yes: bool) -> None:
         raise typer.Exit(1)
 
 
-def _no_bundle() -> PolicyBundle:
-    from governance.policy.documents import PolicyBundle
+def _waiting(at: Desk) -> tuple[Stored, ...]:
+    """The break-glass uses that wait for a review."""
+    from governance.audit.entry import EntryKind
+    from governance.waivers.memory import unreviewed
 
-    return PolicyBundle(policies=())
+    log = at.log()
+    if log is None:
+        return ()
+    return unreviewed(log, list(log.find(kind=EntryKind.WAIVER)), at.assembly.trust, at.now)

@@ -6,16 +6,18 @@ is gone, a break-glass use that nobody reviewed, an ignore rule that Xray remove
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 
 from governance.audit.entry import EntryKind, waiver_body
 from governance.audit.log import AuditLog, Stored
 from governance.model.canonical import Json
+from governance.model.digest import Sha256
 from governance.model.request import new_id, parse_utc, utc_text
+from governance.signing.trust import TrustStore
 from governance.waivers.settling import Memory, Register, Revoked, Settled, terms_digest
-from governance.waivers.steps import SignedStep, Step
+from governance.waivers.steps import SignedStep, Step, StepError, StepFile, open_step
 
 EVENTS: Mapping[Step, str] = {
     Step.REQUEST: "requested",
@@ -99,11 +101,52 @@ def record_unseen(log: AuditLog, register: Register, *, now: datetime) -> None:
                 record_step(log, settled, step, now=now)
 
 
-def reviewed(entries: Iterable[Stored]) -> frozenset[str]:
-    """The ids of the decisions whose break-glass use was reviewed."""
-    return frozenset(
-        str(each.entry.body["waiver"]) for each in entries if each.entry.body["event"] == EVENTS[Step.REVIEW]
+def review_terms(use: Stored) -> dict[str, Json]:
+    """What a review of a break-glass use is signed over."""
+    body = use.entry.body
+    return {
+        "waiver": body["waiver"],
+        "entry": use.entry.id,
+        "actor": body.get("by"),
+        "justification": body.get("justification"),
+    }
+
+
+def unreviewed(
+    log: AuditLog, entries: Sequence[Stored], trust: TrustStore, now: datetime
+) -> tuple[Stored, ...]:
+    """The break-glass uses that nobody has reviewed with a good signature."""
+    uses = [each for each in entries if each.entry.body["event"] == BROKEN]
+    done: dict[str, list[Stored]] = {}
+    for each in entries:
+        if each.entry.body["event"] == EVENTS[Step.REVIEW]:
+            done.setdefault(str(each.entry.body["waiver"]), []).append(each)
+    return tuple(
+        use
+        for use in uses
+        if not any(
+            _is_review(log, use, each, trust, now) for each in done.get(str(use.entry.body["waiver"]), ())
+        )
     )
+
+
+def _is_review(log: AuditLog, use: Stored, review: Stored, trust: TrustStore, now: datetime) -> bool:
+    data = log.evidence(Sha256(body_text(review.entry.body, "envelope")))
+    if data is None:
+        return True  # erased under retention, which is on record itself
+    file = StepFile(name="review", waiver=body_text(use.entry.body, "waiver"), step=Step.REVIEW, data=data)
+    try:
+        step = open_step(
+            file,
+            review_terms(use),
+            trust,
+            repository=use.entry.subject.partition("/")[0],
+            now=now,
+            seen=min(review.entry.at, now),
+        )
+    except StepError:
+        return False
+    return step.by.casefold() != body_text(use.entry.body, "by").casefold()
 
 
 def body_text(body: Mapping[str, Json], name: str) -> str:

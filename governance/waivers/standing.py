@@ -10,7 +10,8 @@ from datetime import datetime
 from governance.audit.entry import EntryKind
 from governance.audit.log import AuditLog, Stored
 from governance.model.canonical import Json
-from governance.waivers.memory import BROKEN, COPIED, EVENTS, body_text, reviewed
+from governance.signing.trust import TrustStore
+from governance.waivers.memory import COPIED, EVENTS, body_text, unreviewed
 from governance.waivers.settling import Register, Settled, terms_digest
 from governance.waivers.steps import Step
 
@@ -88,19 +89,14 @@ def _applied(body: Mapping[str, Json], rule: str, name: str) -> bool:
     )
 
 
-def view_log(log: AuditLog | None, register: Register) -> LogView:
+def view_log(log: AuditLog | None, register: Register, *, trust: TrustStore, now: datetime) -> LogView:
     """What the log knows beside the register."""
     if log is None:
         return LogView()
     entries = list(log.find(kind=EntryKind.WAIVER))
-    done = reviewed(entries)
     return LogView(
         removed=tuple(_removed(entries, register)),
-        glass=tuple(
-            each
-            for each in entries
-            if each.entry.body["event"] == BROKEN and each.entry.body["waiver"] not in done
-        ),
+        glass=unreviewed(log, entries, trust, now),
         copied=tuple(each for each in entries if each.entry.body["event"] == COPIED),
     )
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from governance.audit.entry import EntryKind
+from governance.audit.entry import EntryKind, waiver_body
 from governance.audit.log import AuditLog
 from governance.audit.memory import MemoryStore
 from governance.model.verdict import Effect
@@ -17,7 +17,7 @@ from governance.policy.documents import PolicyBundle, Waiver
 from governance.policy.evaluate import evaluate
 from governance.signing.trust import Revocation, Role
 from governance.waivers.guard import WaiverGuard
-from governance.waivers.memory import latest_time, memory_of, record_unseen
+from governance.waivers.memory import latest_time, memory_of, record_unseen, review_terms, unreviewed
 from governance.waivers.settling import Memory
 from governance.waivers.steps import Step, StepFile
 from tests.unit import policy_kit as kit
@@ -286,3 +286,53 @@ def test_a_clock_moved_back_while_the_process_runs() -> None:
     guard = WaiverGuard(Source(), now=lambda: next(times), latest=lambda: None)
     shut = ["clock was moved back" in reason(guard.current()) for _ in range(4)]
     assert shut == [False, False, True, False]
+
+
+# -- reviews of break-glass
+
+
+def broken() -> AuditLog:
+    """A log with one break-glass use, by zoe."""
+    log = AuditLog(MemoryStore(), now=lambda: NOW, instance="test")
+    body = waiver_body(
+        event="break-glass", waiver="d-1", more={"by": "zoe", "justification": "INC-7 is burning"}
+    )
+    log.append(EntryKind.WAIVER, body, subject=kit.REF, correlation="c")
+    return log
+
+
+def review(log: AuditLog, by: str, *, key: str | None = None, **terms: object) -> None:
+    (use,) = list(log.find(kind=EntryKind.WAIVER))[:1]
+    file = step(
+        W,
+        Step.REVIEW,
+        by,
+        key=key,
+        at=NOW,
+        reason="closed",
+        name="review",
+        terms={**review_terms(use), **terms},
+    )
+    body = waiver_body(event="reviewed", waiver="d-1", envelope=file.sha256, more={"by": by})
+    log.append(EntryKind.WAIVER, body, subject=kit.REF, correlation="c", evidence=(file.data,))
+
+
+@pytest.mark.parametrize(
+    ("by", "key", "terms", "waits"),
+    [
+        ("bob", None, {}, 0),
+        ("bob", "mallory", {}, 1),
+        ("bob", "carol", {}, 1),
+        ("zoe", None, {}, 1),
+        ("bob", None, {"entry": "another use"}, 1),
+        ("bob", None, {"justification": "nothing happened"}, 1),
+    ],
+    ids=["good", "forged", "somebody else's key", "one's own", "replayed", "of other words"],
+)
+def test_a_review_counts_only_as_it_was_signed(
+    by: str, key: str | None, terms: dict[str, object], waits: int
+) -> None:
+    log = broken()
+    review(log, by, key=key, **terms)
+    left = unreviewed(log, list(log.find(kind=EntryKind.WAIVER)), trust("alice", "bob", "carol", "zoe"), NOW)
+    assert len(left) == waits

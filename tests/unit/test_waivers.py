@@ -230,9 +230,9 @@ def test_uses_and_what_is_gone() -> None:
     record_step(log, found.waivers[0], found.waivers[0].steps[0], now=NOW)
     assert uses_of(log, found.waivers[0]).count == 0
     assert uses_of(None, found.waivers[0]).last is None
-    assert view_log(None, found).removed == ()
-    assert view_log(log, found).removed == ()
-    (gone,) = view_log(log, register([], of=kit.bundle(POLICY))).removed
+    assert view_log(None, found, trust=trust(), now=NOW).removed == ()
+    assert view_log(log, found, trust=trust(), now=NOW).removed == ()
+    (gone,) = view_log(log, register([], of=kit.bundle(POLICY)), trust=trust(), now=NOW).removed
     assert (gone.name, gone.rule, gone.events) == ("W-1", "p/r", ("requested",))
 
 
