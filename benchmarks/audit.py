@@ -258,7 +258,7 @@ def proofs(log: AuditLog, count: int) -> Iterator[Figure]:
 
 def large_tree(folder: Path, millions: int) -> Iterator[Figure]:
     """Proofs in a large tree, and the memory that making them took."""
-    store = SqliteStore(folder / "large.sqlite")
+    store = SqliteStore(folder / "large.sqlite", timeout=600)
     started = time.perf_counter()
     grow(store, millions * 1_000_000)
     yield Figure(

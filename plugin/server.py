@@ -39,7 +39,7 @@ from plugin.assembly import server_destination
 from plugin.context import CALLER, web_user
 from plugin.errors import GovernedError
 from plugin.repository import GovernedArtifactRepository
-from plugin.trail import add_routes, is_oversized
+from plugin.trail import TRAIL_ROUTES, add_routes, is_oversized
 
 logger = logging.getLogger(__name__)
 
@@ -208,7 +208,16 @@ def _with_basic_auth(settings: Settings) -> Any:
         # Makes the administrator on first use, which several workers must not try at once.
         from mlflow.server import auth
 
+        _open_to_users(auth)
         return auth.create_app()
+
+
+def _open_to_users(auth: Any) -> None:
+    """Let everybody who is logged in reach our routes, which ask for no right of MLflow's. Where MLflow knows no
+    validator for a route it lets none but administrators through."""
+    validators: dict[tuple[str, str], Callable[[], bool]] = auth.BEFORE_REQUEST_VALIDATORS
+    for route in ((_POLICY, "GET"), *TRAIL_ROUTES):
+        validators[route] = lambda: True
 
 
 @contextmanager

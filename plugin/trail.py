@@ -31,7 +31,8 @@ from plugin.context import caller
 
 logger = logging.getLogger(__name__)
 
-_ROUTES = ("/" + ENTRIES, "/" + HEAD, "/" + NODES)
+TRAIL_ROUTES = (("/" + ENTRIES, "POST"), ("/" + ENTRIES, "GET"), ("/" + HEAD, "GET"), ("/" + NODES, "GET"))
+"""Path and method of each route."""
 _MAX_LEVEL = 62
 
 
@@ -43,11 +44,9 @@ class _Refused(Exception):  # noqa: N818 - an answer on its way, not an error of
 
 def add_routes(flask_app: Any) -> None:
     """Put the routes in place."""
-    for path, view, method in (
-        (ENTRIES, receive, "POST"), (ENTRIES, hand_out, "GET"), (HEAD, head, "GET"), (NODES, node, "GET"),
-    ):  # fmt: skip
+    for (path, method), view in zip(TRAIL_ROUTES, (receive, hand_out, head, node), strict=True):
         name = f"governance_audit_{view.__name__}"
-        flask_app.add_url_rule("/" + path, endpoint=name, view_func=_answered(view), methods=[method])
+        flask_app.add_url_rule(path, endpoint=name, view_func=_answered(view), methods=[method])
 
 
 def is_oversized(scope: Mapping[str, Any]) -> bool:

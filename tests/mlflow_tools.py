@@ -164,10 +164,11 @@ def environment(values: Mapping[str, str]) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrackingServer:
-    """A running `mlflow server`."""
+    """A running `mlflow server`. `pid` is also the number of its process group."""
 
     url: str
     log: Path
+    pid: int
     stop: Callable[[], None] = field(repr=False)
 
 
@@ -216,7 +217,7 @@ def tracking_server(
     try:
         url = f"http://127.0.0.1:{port}"
         _wait(url, process, log)
-        yield TrackingServer(url=url, log=log, stop=stop)
+        yield TrackingServer(url=url, log=log, pid=process.pid, stop=stop)
     finally:
         stop()
 

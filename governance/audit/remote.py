@@ -194,7 +194,8 @@ class RemoteStore:
         if self._is_closed:
             raise AuditUnavailableError("the audit log is closed")
         headers = {"Content-Type": MEDIA_TYPE} if body is not None else None
-        with _translated():
+        failed = "the audit entry was not acknowledged" if body is not None else "the audit log was not read"
+        with _translated(failed):
             return self._transport.call(
                 method, path, params=params, body=body, headers=headers, idempotent=True, limit=_MAX_ANSWER
             ).json()
@@ -229,7 +230,7 @@ def _acknowledged(drafts: Sequence[Draft], answer: Any) -> list[int | None]:
 
 
 @contextlib.contextmanager
-def _translated() -> Iterator[None]:
+def _translated(failed: str) -> Iterator[None]:
     """Every failure of the way there is one of the log. What it was stays its cause."""
     try:
         yield
@@ -238,9 +239,7 @@ def _translated() -> Iterator[None]:
     except RemoteError as error:
         hint = next((words for kind, words in _HINTS if isinstance(error, kind)), None)
         hint = _SIZE if error.status == 413 else hint or error.hint or _DOWN
-        raise AuditUnavailableError(
-            f"the audit entry was not acknowledged: {error.message}", hint=hint
-        ) from error
+        raise AuditUnavailableError(f"{failed}: {error.message}", hint=hint) from error
 
 
 def _elsewhere() -> NoReturn:
