@@ -105,7 +105,9 @@ def _show(decision: Decision) -> None:
     mark = Mark.FAIL if decision.is_refused else Mark.OK if effect is Effect.ALLOW else Mark.WARN
     word = effect.word
     console.print(sign(mark), styled(f"{decision.request.action.value} of `{artifact.ref}`: {word}", "bold"))
-    if decision.is_objection and not decision.is_refused:
+    if decision.glass is not None and decision.glass.opens:
+        console.print(styled(f"  refused, and opened by break-glass: {decision.glass.justification}"))
+    elif decision.is_objection and not decision.is_refused:
         console.print(
             f"  would be refused; the binding is in {decision.mode.value} mode, so the door is open"
         )
@@ -113,6 +115,9 @@ def _show(decision: Decision) -> None:
         console.print(styled(f"  [{finding.severity.word}] {finding.rule}: {finding.message}"))
         for each in finding.evidence[:3]:
             console.print(styled(f"      {each.fact} = {each.value[:120]}", "dim"))
+        for each in finding.evidence:
+            if each.fact == "waiver":
+                console.print(styled(f"      waiver {each.value}"))
         if finding.remediation:
             console.print(styled(f"      what to do: {finding.remediation}"))
     named = ", ".join(decision.verdict.policies) or "no policy applies"

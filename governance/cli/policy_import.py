@@ -215,7 +215,7 @@ def _requests(
     author: str | None,
     by: str,
 ) -> list[Waiver]:
-    from governance.cli.waiver import drafts
+    from governance.cli.waiver import Wanted, drafts
     from governance.importing.ignorelists import speak
 
     spoken = speak(refused.matched(rule), entries, now=at.now)
@@ -224,16 +224,8 @@ def _requests(
         err().print(sign(Mark.SKIP), styled(f"{rule}: the list does not speak of {missing}"))
         return []
     days = _days(spoken.until, at.now, refused.rules.max_days)
-    return drafts(
-        at,
-        refused,
-        reason=spoken.reason(file.name),
-        ticket=ticket,
-        days=days,
-        author=author,
-        by=by,
-        only=[rule],
-    )
+    wanted = Wanted(reason=spoken.reason(file.name), ticket=ticket, days=days, author=author)
+    return drafts(at, refused, wanted, by=by, only=[rule])
 
 
 def _days(until: datetime | None, now: datetime, most: int) -> int:

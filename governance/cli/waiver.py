@@ -6,6 +6,7 @@ A request is a file for people to review and approve, where the policies live. N
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,10 +24,23 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Ask for, approve, revoke and list dated exceptions to rules.")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What is asked for, as it was given."""
+
+    reason: str | None
+    ticket: str | None
+    days: int
+    author: str | None
+
+
 @app.command("request")
 def request(
     *,
-    decision: Annotated[str, typer.Option(help="The decision's id, as the refusal names it.")],
+    decision: Annotated[str | None, typer.Option(help="The decision's id, as the refusal names it.")] = None,
+    waiver: Annotated[
+        str | None, typer.Option(help="Instead: a request among the policy files that is not signed yet.")
+    ] = None,
     reason: Annotated[str | None, typer.Option(help="Why the exception is acceptable. Mandatory.")] = None,
     ticket: Annotated[str | None, typer.Option(help="Where it is being discussed. Mandatory.")] = None,
     days: Annotated[
@@ -47,53 +61,69 @@ def request(
     One document for each rule that objected, tied to the artifact's digest, the environment and what was found. Exits
     with 2 where a rule cannot be waived.
     """
+    from governance.cli.waiver_people import desk
+
+    if waiver is not None:
+        with desk() as at:
+            written = _sign(at, waiver)
+        out().print(sign(Mark.OK), styled(f"wrote `{written}`"))
+        return
+    if decision is None:
+        raise ConfigurationError(
+            "it is not said what the waiver is for", hint="`--decision ID`; the refusal names it."
+        )
+    _request(decision, Wanted(reason=reason, ticket=ticket, days=days, author=author), output)
+
+
+def _request(decision: str, wanted: Wanted, output: Path | None) -> None:
     from governance.cli.audit import open_log
     from governance.cli.waiver_people import desk
     from governance.waivers.drafting import read_refused
     from governance.waivers.writing import waiver_folder, waiver_yaml
+    from plugin.context import local_user
 
     with open_log() as log:
         refused = read_refused(log, decision)
     refused.objections()  # what can never be waived is said before anybody is asked for a reason
     with desk() as at:
         if str(output) == "-":
-            drafted = drafts(
-                at, refused, reason=reason, ticket=ticket, days=days, author=author, by="(not signed)"
-            )
+            drafted = drafts(at, refused, wanted, by=local_user().name)
             out().print(styled("".join(map(waiver_yaml, drafted))), soft_wrap=True, end="")
             return
         _, by = at.signer()
-        drafted = drafts(at, refused, reason=reason, ticket=ticket, days=days, author=author, by=by)
-        folder = output or waiver_folder(at.paths, Path.cwd())
-        for path in ask(at, drafted, folder):
-            out().print(sign(Mark.OK), styled(f"wrote `{path}`: {days} days, signed by {by}"))
-    needed = refused.rules.approvals
+        drafted = drafts(at, refused, wanted, by=by)
+        for path in ask(at, drafted, output or waiver_folder(at.paths, Path.cwd())):
+            out().print(sign(Mark.OK), styled(f"wrote `{path}`: {wanted.days} days, signed by {by}"))
     err().print(
-        f"  commit it with its `.sig.json`; it takes effect with {needed} approval(s): `mlgov waiver approve`"
+        f"  commit it with its `.sig.json`; it takes effect with {refused.rules.approvals} approval(s): "
+        "`mlgov waiver approve`"
     )
 
 
+def _sign(at: Desk, name: str) -> Path:
+    """Sign a request that was drafted where the decision is on record, and brought here."""
+    from governance.cli.waiver_people import WaiverError
+    from governance.waivers.steps import Step
+
+    settled = at.find(name)
+    if settled.request is not None:
+        raise WaiverError(f"`{name}` is signed by {settled.request.by} already")
+    return at.take(settled, Step.REQUEST, reason=None)
+
+
 def drafts(
-    at: Desk,
-    refused: Refused,
-    *,
-    reason: str | None,
-    ticket: str | None,
-    days: int,
-    author: str | None,
-    by: str,
-    only: Sequence[str] | None = None,
+    at: Desk, refused: Refused, wanted: Wanted, *, by: str, only: Sequence[str] | None = None
 ) -> list[Waiver]:
     """The waivers to ask for. Raises `ConfigurationError` where something mandatory is missing."""
     from governance.waivers.drafting import NotWaivableError, draft
 
     for name, value, hint in (
-        ("reason", reason, "Say why it is acceptable and what was done to be sure: `--reason TEXT`."),
-        ("ticket", ticket, "Say where it is discussed: `--ticket SEC-4711`."),
+        ("reason", wanted.reason, "Say why it is acceptable and what was done to be sure: `--reason TEXT`."),
+        ("ticket", wanted.ticket, "Say where it is discussed: `--ticket SEC-4711`."),
     ):
         if not (value or "").strip():
             raise ConfigurationError(f"a waiver needs a {name}", hint=hint)
-    known = refused.author
+    known, author = refused.author, wanted.author
     if known is not None and author is not None and known.casefold() != author.casefold():
         raise NotWaivableError(f"the record says that `{known}` made the artifact, not `{author}`")
     if known is None and author is None:
@@ -103,12 +133,12 @@ def drafts(
         )
     return draft(
         refused,
-        reason=str(reason),
-        ticket=str(ticket),
+        reason=str(wanted.reason),
+        ticket=str(wanted.ticket),
         requester=by,
         author=str(known or author),
         starts=at.now,
-        days=days,
+        days=wanted.days,
         only=only,
     )
 

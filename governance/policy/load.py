@@ -23,7 +23,6 @@ FOLDERS = (".governance", "policies")
 SUFFIXES = frozenset({".yaml", ".yml"})
 STEP_SUFFIX = ".sig.json"
 _MAX_FILES = 2000
-_MAX_STEPS = 20_000
 _MANY_BYTES = 100_000
 _MARK = b"mlgov/"
 
@@ -111,15 +110,17 @@ def documents_among(files: Mapping[str, bytes]) -> dict[str, bytes]:
 
 
 def step_paths(paths: Sequence[Path]) -> list[Path]:
-    """The signed steps of waivers that lie in and below the folders among `paths`, sorted; see `governance.waivers`."""
-    folders = (path if path.is_dir() else path.parent for path in paths)
-    below = {
-        file
-        for folder in dict.fromkeys(folders)
-        for file in folder.rglob(f"*{STEP_SUFFIX}")
-        if file.is_file() and not any(part.startswith(".") for part in file.relative_to(folder).parts)
-    }
-    return sorted(below)[:_MAX_STEPS]
+    """The signed steps of waivers that lie in and below the folders among `paths`, or beside the files among them,
+    sorted; see `governance.waivers`.
+    """
+    pattern = f"*{STEP_SUFFIX}"
+    below: set[Path] = set()
+    for path in paths:
+        # What is around a single file may be a whole home, so only its own folder is looked into.
+        folder = path if path.is_dir() else path.parent
+        found = folder.rglob(pattern) if path.is_dir() else folder.glob(pattern)
+        below.update(file for file in found if file.is_file() and not _is_hidden(file, folder))
+    return sorted(below)
 
 
 def discover(start: Path) -> Path | None:
@@ -150,8 +151,11 @@ def _holds_policies(folder: Path) -> bool:
 
 
 def _is_policy_file(file: Path, below: Path) -> bool:
-    hidden = any(part.startswith(".") for part in file.relative_to(below).parts)
-    return not hidden and file.suffix in SUFFIXES and file.is_file()
+    return not _is_hidden(file, below) and file.suffix in SUFFIXES and file.is_file()
+
+
+def _is_hidden(file: Path, below: Path) -> bool:
+    return any(part.startswith(".") for part in file.relative_to(below).parts)
 
 
 class _Recorded:

@@ -8,20 +8,30 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from governance.errors import ConfigurationError
+from governance.errors import PolicyInvalidError
 from governance.policy.load import step_paths
 from governance.waivers.steps import MAX_STEP, StepFile, as_step_file
 
+MAX_STEPS = 20_000
+
 
 def read_steps(paths: Sequence[Path]) -> tuple[StepFile, ...]:
-    """The steps in and below the folders where policies lie. Raises `ConfigurationError` for one that cannot be read."""
-    found = []
-    for path in step_paths(paths):
+    """The steps in and below the folders where policies lie. Raises `PolicyInvalidError` for one that cannot be read:
+    it may be a revocation.
+    """
+    found, listed = [], step_paths(paths)
+    if len(listed) > MAX_STEPS:
+        raise PolicyInvalidError(
+            [f"{listed[0].parent}:1:1: expected at most {MAX_STEPS} steps of waivers, got {len(listed)}"]
+        )
+    for path in listed:
         try:
             with path.open("rb") as stream:
                 step = as_step_file(path.name, stream.read(MAX_STEP + 1))
         except OSError as error:
-            raise ConfigurationError(f"the waiver step `{path}` cannot be read: {error.strerror}") from error
+            raise PolicyInvalidError(
+                [f"{path}:1:1: expected a step of a waiver that can be read, got {error.strerror}"]
+            ) from error
         if step is not None:
             found.append(step)
     return tuple(found)

@@ -226,6 +226,35 @@ def test_a_request_is_printed_unsigned_and_never_written_over(team: Team) -> Non
     assert team.run("ann", *words).code == 2  # it is there already
 
 
+def test_a_request_that_was_drafted_elsewhere_is_signed_by_whom_it_names(team: Team) -> None:
+    team.load()
+    words = (
+        "waiver",
+        "request",
+        "--decision",
+        team.decision(),
+        "--reason",
+        "r",
+        "--ticket",
+        "t",
+        "--output",
+        "-",
+    )
+    tree = yaml.safe_load(team.run("server", *words).out)
+    tree["spec"]["requestedBy"] = "ann"
+    name = tree["metadata"]["name"]
+    team.waivers.mkdir()
+    (team.waivers / "brought.yaml").write_text(yaml.safe_dump(tree))
+    assert "no good signature of ann under the request" in team.load()
+    other = team.run("bob", "waiver", "request", "--waiver", name)
+    assert (other.code, "it is by bob, and ann is to have asked" in other.err) == (2, True)
+    assert team.run("ann", "waiver", "request", "--waiver", name).code == 0
+    assert "is signed by ann already" in team.run("ann", "waiver", "request", "--waiver", name).err
+    assert team.run("bob", "waiver", "approve", name).code == 0
+    assert team.load() == "allowed"
+    assert team.run("ann", "waiver", "request").code == 2
+
+
 def test_without_a_trusted_key_nobody_signs(team: Team) -> None:
     name = team.ask()
     assert "there is no key to sign with" in team.run("dan", "waiver", "approve", name).err
@@ -241,6 +270,8 @@ def test_break_glass(team: Team) -> None:
     assert "break-glass does not help: the policy set allows no break-glass in production" in refused
     (team.folder / ".governance" / "set.yaml").write_text(SET + "  breakGlass: {environments: [prod]}\n")
     assert "blocked" in team.load()
+    dry = team.run("zoe", "check", team.ref, MLGOV_BREAK_GLASS=why)
+    assert (dry.code, f"opened by break-glass: {why}" in dry.out) == (0, True)
     assert team.load(actor="bob", MLGOV_BREAK_GLASS=why) == "allowed"
     repository = team.ref.partition("/")[0]
     for name in VULNERABLE:
