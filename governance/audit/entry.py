@@ -345,7 +345,7 @@ def _mlflow(context: MlflowContext) -> dict[str, Json]:
 
 
 def _verdict(verdict: Verdict, mode: Mode, *, refused: bool, most: int) -> dict[str, Json]:
-    rules = verdict.rules
+    rules = getattr(verdict.rules, "notable", verdict.rules)  # the others are neither fired nor waived
     return {
         "decision": verdict.decision.word,
         "mode": mode.value,
@@ -359,7 +359,7 @@ def _verdict(verdict: Verdict, mode: Mode, *, refused: bool, most: int) -> dict[
             for result in rules
             if result.waiver is not None
         ][: most * 2],
-        "rules": len(rules),
+        "rules": len(verdict.rules),
         "retry_after": verdict.retry_after,
         "degraded": _text_or_none(verdict.degraded),
     }

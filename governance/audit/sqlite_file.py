@@ -102,6 +102,11 @@ def migrate(path: Path) -> None:
                 f"`{path}` is an audit log of version {version}; this program knows up to {_SCHEMA_VERSION}",
                 hint="Use the newer version of this program that wrote it.",
             )
+        elif version < _SCHEMA_VERSION:
+            raise AuditBrokenError(
+                f"`{path}` is an audit log of the older version {version}; this program reads version {_SCHEMA_VERSION}",
+                hint="Export it with the version of this program that wrote it, and begin a new log.",
+            )
 
 
 def _statements(script: str) -> Iterator[str]:

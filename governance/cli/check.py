@@ -40,7 +40,7 @@ def check(
     assembly = build_assembly(settings)
     try:
         parts = locate(assembly.artifactory(place.host), place)
-        decisions = [_decide(assembly, part, action) for part in parts]
+        decisions = [decide(assembly, part, action) for part in parts]
     finally:
         assembly.close()
     if as_json:
@@ -52,7 +52,8 @@ def check(
     raise typer.Exit(1 if any(decision.is_refused for decision in decisions) else 0)
 
 
-def _decide(assembly: Assembly, part: Part, action: Action) -> Decision:
+def decide(assembly: Assembly, part: Part, action: Action) -> Decision:
+    """The dry decision about a part of what is stored."""
     from governance.model.request import Request, new_id
     from plugin.context import local_user
 

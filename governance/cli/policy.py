@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from governance.cli import policy_backtest, policy_diff, policy_explain
 from governance.cli.output import Mark, out, print_json, print_rows, sign, styled
 from governance.errors import SettingsError
 
@@ -148,3 +149,8 @@ def _describe(bundle: PolicyBundle) -> None:
         for policy in bundle.policies
     )
     print_rows(("policy", "rules", "default", "title"), rows)
+
+
+app.command("explain")(policy_explain.explain)
+app.command("diff")(policy_diff.diff)
+app.command("backtest")(policy_backtest.backtest)

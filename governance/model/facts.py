@@ -150,15 +150,25 @@ def facts_from_json(document: Mapping[str, Json]) -> Facts:
     """Read what `Facts.to_json` wrote. Raises `ValueError` on any other form."""
     values: dict[str, FactValue] = {}
     origins: dict[str, Origin] = {}
+    known: dict[tuple[str, str], Origin] = {}  # a source observes many facts at once
     for name, row in document.items():
-        if not isinstance(row, Mapping):
-            raise ValueError(f"fact `{name}` is not an object")  # noqa: TRY004 - malformed data, not a caller's type
-        name = _read_name(name)  # noqa: PLW2901 - the name as it was before it was written
-        values[name] = _value_from_json(row)
+        if row.__class__ is not dict and not isinstance(row, Mapping):
+            raise ValueError(f"fact `{name}` is not an object")
+        if "%" in name:
+            name = unquote(name)  # noqa: PLW2901 - the name as it was before it was written
+        plain = row.get("value", _ABSENT)
+        values[name] = plain if plain.__class__ in _PLAIN else _value_from_json(row)  # type: ignore[assignment]  # of a plain class
         source, at = row.get("source"), row.get("at")
-        if isinstance(source, str) and isinstance(at, str):
-            origins[name] = Origin(source=source, observed_at=at)
+        if source.__class__ is str and at.__class__ is str:
+            origin = known.get((source, at))
+            if origin is None:
+                origin = known[source, at] = Origin(source=source, observed_at=at)
+            origins[name] = origin
     return Facts(values, origins)
+
+
+_ABSENT: Json = ()
+_PLAIN = frozenset({str, int, bool})
 
 
 def facts_on_record(document: Mapping[str, Json], digest: Sha256) -> Facts:
@@ -214,10 +224,6 @@ def _written_name(name: str) -> str:
     return name if name.isascii() and "%" not in name else quote(name, safe=_NAME_SIGNS, errors="replace")
 
 
-def _read_name(name: str) -> str:
-    return unquote(name) if "%" in name else name
-
-
 _NAME_SIGNS = "".join(chr(code) for code in range(32, 127) if chr(code) != "%")
 
 
@@ -237,7 +243,12 @@ def _value_from_json(row: Mapping[str, Json]) -> FactValue:
 def _item_from_json(item: Json) -> Item:
     if not isinstance(item, Mapping):
         raise ValueError("an item that is not an object")  # noqa: TRY004 - malformed data, not a caller's type
-    return {_read_name(key): _member_from_json(member) for key, member in item.items()}
+    return {
+        key if "%" not in key else unquote(key): member  # type: ignore[misc]  # of a plain class
+        if member.__class__ in _PLAIN  # and so a value
+        else _member_from_json(member)
+        for key, member in item.items()
+    }
 
 
 def _member_from_json(value: Json) -> ItemValue:

@@ -14,11 +14,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+import orjson
+
 from governance.audit.entry import Entry, decision_body
 from governance.audit.log import Stored
 from governance.collect.collector import UNREACHABLE
 from governance.errors import AuditBrokenError
-from governance.model.canonical import Json, canonical_bytes
+from governance.model.canonical import Json
 from governance.model.digest import Sha256
 from governance.model.facts import FactValue
 from governance.model.request import Request
@@ -75,9 +77,14 @@ def replay(log: ReadableLog, entry: Entry, *, policies: PolicyCache) -> Replayed
     )
     kept = entry.body
     return Replayed(
-        recorded=canonical_bytes({name: kept.get(name) for name in _COMPARED}),
-        got=canonical_bytes({name: body[name] for name in _COMPARED}),
+        recorded=_bytes({name: kept.get(name) for name in _COMPARED}),
+        got=_bytes({name: body[name] for name in _COMPARED}),
     )
+
+
+def _bytes(tree: dict[str, Json]) -> bytes:
+    """Canonical bytes of what was read from canonical bytes, or has passed the check on its way into a body."""
+    return orjson.dumps(tree, option=orjson.OPT_SORT_KEYS)
 
 
 def verdict_again(log: ReadableLog, recorded: Recorded, policy: CompiledPolicy) -> Verdict:

@@ -1,0 +1,175 @@
+"""`mlgov policy backtest`: a policy over the recorded decisions, with the facts as they were."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from governance.cli.exits import INTERRUPTED
+from governance.cli.output import Mark, err, out, print_json, print_problem, print_rows, sign, styled
+from governance.errors import AuditBrokenError, SettingsError, TransferError
+
+if TYPE_CHECKING:
+    from governance.policy.compile import CompiledPolicy
+    from governance.report.backtest import Backtest, Side
+
+_SPAN = re.compile(r"(\d{1,5})([smhdw])")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_TOP = 10
+
+
+def backtest(
+    policy: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[POLICY]",
+            help="A file, a folder, `REVISION:path` of git, or a recorded digest. Default: the policy in force here.",
+        ),
+    ] = None,
+    since: Annotated[str, typer.Option(help="How far back, such as `90d` or `12h`, or a UTC date.")] = "90d",
+    until: Annotated[str | None, typer.Option(help="Up to, and without, this UTC date or span ago.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Also write a page with a chart to this file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+) -> None:
+    """Tell what a policy would have newly blocked and newly allowed among the recorded decisions.
+
+    What counts is the verdict; in which mode it is bound decides what is then done.
+    Exits with 0 where nothing is newly blocked or allowed, 1 where something is, 3 where entries of another version were skipped,
+    4 where an entry is broken. The others are judged all the same.
+    """
+    from governance.cli.audit import open_log
+    from governance.wiring import utc_now
+
+    now = utc_now()
+    first, last = _time(since, now), None if until is None else _time(until, now)
+    with open_log() as log:
+        made = _run(log, _policy(policy), first, last)
+    if html is not None:
+        _write(made, html)
+    if as_json:
+        from governance.report.backtest_page import backtest_tree
+
+        print_json(backtest_tree(made))
+    else:
+        _show(made)
+    _conclude(made)
+
+
+def _run(log: object, policy: CompiledPolicy, since: datetime, until: datetime | None) -> Backtest:
+    from governance.report.backtest import run_backtest
+
+    made = None
+    try:
+        with err().status("judging recorded decisions"):
+            for made in run_backtest(log, policy, since=since, until=until):  # type: ignore[arg-type]  # noqa: B007 - the last one counts
+                pass
+    except KeyboardInterrupt:
+        done = made.decisions if made is not None else 0
+        print_problem(
+            f"the backtest was interrupted after {done} decisions; nothing was written",
+            hint="Run it again, with a shorter `--since` if need be: it changes nothing and keeps nothing.",
+        )
+        raise typer.Exit(INTERRUPTED) from None
+    assert made is not None  # the last one is always given
+    return made
+
+
+def _policy(text: str | None) -> CompiledPolicy:
+    from governance.cli.policy_versions import policy_version
+    from governance.policy.compile import compile_bundle
+    from governance.policy.load import load_policies
+    from governance.settings import load_settings
+    from governance.wiring import policy_files
+
+    if text is not None:
+        return policy_version(text)
+    return compile_bundle(load_policies(policy_files(load_settings())))
+
+
+def _time(text: str, now: datetime) -> datetime:
+    span = _SPAN.fullmatch(text)
+    if span:
+        return now - timedelta(seconds=int(span[1]) * _UNITS[span[2]])
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise SettingsError(
+            f"`{text}` is neither a span of time nor a date", hint="Write `90d`, `12h` or `2026-08-01`."
+        ) from error
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+
+
+def _write(made: Backtest, path: Path) -> None:
+    """The page, whole or not at all."""
+    from governance.report.backtest_page import backtest_page
+
+    beside = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_bytes(backtest_page(made))
+        beside.replace(path)
+    except OSError as error:
+        raise TransferError(f"`{path}` cannot be written: {error.strerror}") from error
+    err().print(sign(Mark.OK), styled(f"wrote `{path}`"))
+
+
+def _show(made: Backtest) -> None:
+    console = out()
+    named = ", ".join(made.names) or "no policy"
+    console.print(styled(f"{named} ({made.policy[:16]}) over {made.decisions} recorded decisions", "bold"))
+    console.print(
+        f"  as recorded: {made.same}; newly blocked: {made.blocked.count}; newly allowed: {made.allowed.count}"
+    )
+    for words, count in sorted(made.shifted.items()):
+        still = "let through" if words.endswith(("allow", "warn")) else "refused"
+        console.print(styled(f"  {words}: {count}, still {still}"))
+    if made.gone:
+        console.print(
+            sign(Mark.WARN), f"{made.gone} could not be judged: their evidence was erased or never kept"
+        )
+    for title, side in (("newly blocked", made.blocked), ("newly allowed", made.allowed)):
+        if side.count:
+            _side(title, side)
+    for fact, count in made.blind.most_common(_TOP):
+        console.print(
+            sign(Mark.WARN),
+            styled(f"{fact}: read by the policy, and not gathered for {count} of the newly blocked"),
+        )
+
+
+def _side(title: str, side: Side) -> None:
+    out().print(styled(f"\n{title}: {side.count}", "bold"))
+    tables = (
+        ("rule", side.rules),
+        ("actor", side.actors),
+        ("artifact", side.artifacts),
+        ("environment", side.environments),
+    )
+    rows = [(name, key, str(count)) for name, table in tables for key, count in table.most_common(_TOP)]
+    print_rows(("by", "name", "decisions"), rows)
+    for one in side.examples[:3]:
+        out().print(
+            styled(
+                f"  {one.at[:19]}Z {one.id} {one.action} by {one.actor}: {one.before} to {one.after}", "dim"
+            )
+        )
+
+
+def _conclude(made: Backtest) -> None:
+    if made.broken_count:
+        raise AuditBrokenError(
+            f"{made.broken_count} of {made.decisions} decisions are broken, and the figures lack them: {made.broken[0]}",
+            hint="`mlgov audit verify` names every one. Keep the log as it is, and compare it with an earlier export.",
+        )
+    if made.versions:
+        for version, count in sorted(made.versions.items()):
+            print_problem(
+                f"{count} decisions are entries of version {version}, which this program does not read; the figures lack them",
+                hint="Run the backtest with the program version that wrote them.",
+            )
+        raise typer.Exit(3)
+    raise typer.Exit(1 if made.changed else 0)

@@ -1,0 +1,91 @@
+"""What names a version of a policy on the command line: a path, `REVISION:path` of git, or a recorded digest.
+
+Promises: nothing from git reaches a shell, and no revision is taken for an option; a digest finds its document in the audit
+log's evidence. Does not: check out anything.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from governance.errors import SettingsError
+
+if TYPE_CHECKING:
+    from governance.policy.compile import CompiledPolicy
+
+_DIGEST = re.compile(r"(?:sha256:)?([0-9a-f]{8,64})")
+_MOST_FILES = 2_000
+_SECONDS = 30
+
+
+def policy_version(text: str) -> CompiledPolicy:
+    """The policy that `text` names. Raises `SettingsError` where it names none, `PolicyInvalidError` for a bad one."""
+    from governance.policy.compile import compile_bundle
+    from governance.policy.load import load_files, load_policies
+
+    if Path(text).exists():
+        return compile_bundle(load_policies([Path(text)]))
+    digest = _DIGEST.fullmatch(text)
+    if digest:
+        return _recorded(digest[1])
+    revision, colon, path = text.partition(":")
+    if colon and revision and path:
+        return compile_bundle(load_files(git_files(revision, path)))
+    raise SettingsError(
+        f"`{text}` names no policy",
+        hint="Give a file or folder, `REVISION:path` of git such as `HEAD~1:.governance`, or a digest from the audit log.",
+    )
+
+
+def git_files(revision: str, path: str) -> dict[str, bytes]:
+    """The YAML files at or below a path (from here) of a revision. Raises `SettingsError`."""
+    commit = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    if commit is None:
+        raise SettingsError(
+            f"git knows no revision `{revision}` here", hint="`git log --oneline` lists them."
+        )
+    listed = _git("ls-tree", "-r", "-z", commit.decode().strip(), "--", path) or b""
+    files: dict[str, bytes] = {}
+    for row in listed.split(b"\0"):
+        head, _, name = row.decode("utf-8", "replace").partition("\t")
+        mode, _, identity = head.replace(" blob ", " ", 1).partition(" ")
+        if mode.startswith("100") and name.endswith((".yaml", ".yml")) and len(files) < _MOST_FILES:
+            files[f"{revision}:{name}"] = _git("cat-file", "blob", identity) or b""
+    if not files:
+        raise SettingsError(f"there is no policy file at `{path}` in revision `{revision}`")
+    return files
+
+
+def _recorded(digest: str) -> CompiledPolicy:
+    from governance.audit.entry import EntryKind
+    from governance.cli.audit import open_log
+    from governance.model.digest import parse_sha256
+    from governance.report.recorded import PolicyCache
+
+    with open_log() as log:
+        known = {str(stored.entry.body.get("digest")) for stored in log.find(kind=EntryKind.POLICY)}
+        fitting = sorted(one for one in known if one.startswith(digest))
+        if len(fitting) != 1:
+            found = f"{len(fitting)} recorded policies begin" if fitting else "no recorded policy begins"
+            raise SettingsError(
+                f"{found} with `{digest}`", hint="`mlgov audit tail --kind policy --json` lists them."
+            )
+        return PolicyCache(log).get(parse_sha256(fitting[0]))
+
+
+def _git(*arguments: str) -> bytes | None:
+    try:
+        done = subprocess.run(  # noqa: S603 - a fixed program, no shell, and no argument that it could take for an option
+            ["git", *arguments],  # noqa: S607 - the user's own git
+            capture_output=True,
+            check=False,
+            timeout=_SECONDS,
+        )
+    except FileNotFoundError as error:
+        raise SettingsError("git is not installed, so a revision cannot be read") from error
+    except subprocess.TimeoutExpired as error:
+        raise SettingsError(f"git gave no answer within {_SECONDS} s") from error
+    return done.stdout if done.returncode == 0 else None
