@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from governance.cli.waiver_people import Desk
     from governance.model.canonical import Json
     from governance.waivers.settling import Register, Settled
-    from governance.waivers.standing import LogView
+    from governance.waivers.standing import Findings, LogView
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print as JSON.")]
 
@@ -55,7 +55,7 @@ def expiring(
 ) -> None:
     """Show the waivers in force that end soon, the next one first."""
     from governance.cli.waiver_people import desk
-    from governance.waivers.standing import State, state_of
+    from governance.waivers.standing import Findings, State, state_of
 
     with desk(path) as at:
         soon = sorted(
@@ -68,7 +68,8 @@ def expiring(
             key=lambda each: each.waiver.expires,
         )
         if as_json:
-            print_json([_row(at, each) for each in soon])
+            standing = Findings(at.log())
+            print_json([_row(at, each, standing) for each in soon])
             return
         if not soon:
             err().print(f"no waiver in force ends within {days} days")
@@ -83,17 +84,18 @@ def expiring(
 def show(waiver: Name, path: Where = None, as_json: AsJson = False) -> None:
     """Show one waiver: what it says, who signed what, where it stands, and what it let through."""
     from governance.cli.waiver_people import desk
-    from governance.waivers.standing import state_of, uses_of
+    from governance.waivers.standing import Findings, uses_of
 
     with desk(path) as at:
         settled = at.find(waiver)
+        standing = Findings(at.log())
         if as_json:
-            print_json(_row(at, settled))
+            print_json(_row(at, settled, standing))
             return
         print_terms(settled)
         use = uses_of(at.log(), settled)
         print_pairs({
-            "  stands": state_of(settled, at.now).value,
+            "  stands": standing.state_of(settled, at.now).value,
             "  why": settled.waiver.void,
             "  revoked": _revocation(settled),
             "  let through": f"{use.count} decision(s)" + (f", last {use.last:%Y-%m-%d %H:%M}" if use.last else ""),
@@ -131,8 +133,9 @@ def _glass_word(use: Stored) -> str:
 
 
 def _print(at: Desk, register: Register, view: LogView) -> None:
-    from governance.waivers.standing import state_of, uses_of
+    from governance.waivers.standing import Findings, uses_of
 
+    standing = Findings(at.log())
     if not register.waivers:
         err().print("there is no waiver among the policy files")
     else:
@@ -140,7 +143,7 @@ def _print(at: Desk, register: Register, view: LogView) -> None:
         for each in register.waivers:
             waiver, use = each.waiver, uses_of(at.log(), each)
             rows.append((
-                waiver.name, state_of(each, at.now).value, waiver.rule, waiver.ref, f"{waiver.expires:%Y-%m-%d}",
+                waiver.name, standing.state_of(each, at.now).value, waiver.rule, waiver.ref, f"{waiver.expires:%Y-%m-%d}",
                 f"{len(waiver.approved_by)} of {each.needed}", str(use.count) if use.count else "unused",
             ))  # fmt: skip
         print_rows(("waiver", "stands", "rule", "artifact", "until", "approvals", "used"), rows)
@@ -166,8 +169,11 @@ def _print(at: Desk, register: Register, view: LogView) -> None:
 
 
 def _document(at: Desk, register: Register, view: LogView) -> Json:
+    from governance.waivers.standing import Findings
+
+    standing = Findings(at.log())
     return {
-        "waivers": [_row(at, each) for each in register.waivers],
+        "waivers": [_row(at, each, standing) for each in register.waivers],
         "orphans": [file.name for file in register.orphans],
         "removed": [
             {"waiver": gone.name, "rule": gone.rule, "artifact": gone.ref, "events": list(gone.events)}
@@ -181,15 +187,15 @@ def _document(at: Desk, register: Register, view: LogView) -> Json:
     }
 
 
-def _row(at: Desk, settled: Settled) -> Json:
+def _row(at: Desk, settled: Settled, standing: Findings) -> Json:
     from governance.model.request import utc_text
-    from governance.waivers.standing import state_of, uses_of
+    from governance.waivers.standing import uses_of
     from governance.waivers.steps import terms_of
 
     use = uses_of(at.log(), settled)
     return {
         **terms_of(settled.waiver),
-        "state": state_of(settled, at.now).value,
+        "state": standing.state_of(settled, at.now).value,
         "approvedBy": list(settled.waiver.approved_by),
         "approvalsNeeded": settled.needed,
         "void": settled.waiver.void,

@@ -80,6 +80,14 @@ class Refused:
         truth = rule.test(self.facts.record, self.facts.record)
         return known_digest(rule, rule_result(rule, self.facts, truth), self.facts, self.policy.catalogue)
 
+    def has_matched(self, name: str) -> bool:
+        """Whether the policy then in force had the rule, and it matched."""
+        rule = next((rule for rule in self.policy.rules if rule.name == name), None)
+        if rule is None:
+            return False
+        truth = rule.test(self.facts.record, self.facts.record)
+        return truth is True or (truth is None and rule.match_unknown)
+
     def matched(self, name: str) -> Sequence[Record]:
         """The items that made the rule match."""
         rule = self.rule(name)
@@ -87,8 +95,10 @@ class Refused:
         return rule.account.matched(self.facts.values, known=truth is True)
 
 
-def read_refused(log: AuditLog, decision: str) -> Refused:
-    """A decision of the log with its evidence. Raises `NotWaivableError`."""
+def read_refused(log: AuditLog, decision: str, compiled: dict[str, CompiledPolicy] | None = None) -> Refused:
+    """A decision of the log with its evidence. `compiled` are policies known already, by digest, and is added to. Raises
+    `NotWaivableError`.
+    """
     stored = log.get(decision)
     if stored is None or stored.entry.kind is not EntryKind.DECISION:
         raise NotWaivableError(
@@ -97,7 +107,8 @@ def read_refused(log: AuditLog, decision: str) -> Refused:
             "`MLGOV_AUDIT_PATH`.",
         )
     body = stored.entry.body
-    policy = log.evidence(parse_sha256(str(_object(body["policy"])["digest"])))
+    named = parse_sha256(str(_object(body["policy"])["digest"]))
+    policy = log.evidence(named)
     facts = log.evidence(parse_sha256(str(body["facts"])))
     if policy is None or facts is None:
         raise NotWaivableError(
@@ -109,9 +120,10 @@ def read_refused(log: AuditLog, decision: str) -> Refused:
         known = facts_from_json(_object(parse_canonical(facts)))
     except (CanonicalError, ValueError) as error:
         raise NotWaivableError(f"the facts of decision `{decision}` cannot be read: {error}") from error
-    return Refused(
-        id=decision, ref=stored.entry.subject, body=body, policy=from_document(policy), facts=known
-    )
+    policies = {} if compiled is None else compiled
+    if named not in policies:
+        policies[named] = from_document(policy)
+    return Refused(id=decision, ref=stored.entry.subject, body=body, policy=policies[named], facts=known)
 
 
 def draft(

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 
-from governance.audit.entry import EntryKind, waiver_body
+from governance.audit.entry import EntryKind, parse_entry, waiver_body
 from governance.audit.log import AuditLog, Stored
 from governance.model.canonical import Json
 from governance.model.digest import Sha256
@@ -25,6 +25,7 @@ EVENTS: Mapping[Step, str] = {
     Step.REVOKE: "revoked",
     Step.REVIEW: "reviewed",
 }
+_LOOKED_AT = 10_000
 BROKEN = "break-glass"
 COPIED = "copied"
 
@@ -52,13 +53,14 @@ def _revocation(stored: Stored) -> Revoked:
 
 
 def latest_time(log: AuditLog) -> datetime | None:
-    """When the newest entry was written, by its writer's clock. None for an empty log."""
-    from governance.audit.entry import parse_entry
+    """The latest time of the newest entries, by their writers' clocks. None for an empty log.
 
+    Of many, since whoever moved the clock back could have one decision recorded and start the process again; not of
+    all, so that what a clock that stood ahead once wrote does not count for ever.
+    """
     size = log.store.frontier().size
-    if size == 0:
-        return None
-    return max(parse_entry(row.data).at for row in log.store.rows(size - 1, size))
+    rows = log.store.rows(max(0, size - _LOOKED_AT), size)
+    return max((parse_entry(row.data).at for row in rows), default=None)
 
 
 def record_step(log: AuditLog, settled: Settled, step: SignedStep, *, now: datetime) -> None:

@@ -10,7 +10,10 @@ from datetime import datetime
 from governance.audit.entry import EntryKind
 from governance.audit.log import AuditLog, Stored
 from governance.model.canonical import Json
+from governance.policy.compile import CompiledPolicy
+from governance.policy.documents import Waiver
 from governance.signing.trust import TrustStore
+from governance.waivers.drafting import NotWaivableError, read_refused
 from governance.waivers.memory import COPIED, EVENTS, body_text, unreviewed
 from governance.waivers.settling import Register, Settled, terms_digest
 from governance.waivers.steps import Step
@@ -22,6 +25,7 @@ class State(enum.StrEnum):
     PENDING = "pending"  # asked for, not enough approvals yet
     SCHEDULED = "scheduled"  # approved, and starts later
     LIVE = "live"
+    REOPENED = "reopened"  # approved, but the newest decision found something else than was known
     EXPIRED = "expired"
     REVOKED = "revoked"
     VOID = "void"  # something about it is not right, so it does not count
@@ -66,6 +70,33 @@ def state_of(settled: Settled, now: datetime) -> State:
         waiting = settled.request is not None and not settled.problems
         return State.PENDING if waiting and len(waiver.approved_by) < settled.needed else State.VOID
     return State.SCHEDULED if now < waiver.starts else State.LIVE
+
+
+class Findings:
+    """What the newest decision about a waiver's bytes found. Policies on record are compiled once."""
+
+    def __init__(self, log: AuditLog | None) -> None:
+        self._log = log
+        self._policies: dict[str, CompiledPolicy] = {}
+
+    def state_of(self, settled: Settled, now: datetime) -> State:
+        """Where a waiver stands, with what the log knows."""
+        state = state_of(settled, now)
+        return State.REOPENED if state is State.LIVE and self._has_changed(settled.waiver) else state
+
+    def _has_changed(self, waiver: Waiver) -> bool:
+        newest = None
+        for stored in self._log.find(kind=EntryKind.DECISION, subject=waiver.ref) if self._log else ():
+            artifact = stored.entry.body.get("artifact")
+            if isinstance(artifact, Mapping) and artifact.get("digest") == waiver.digest:
+                newest = stored.entry.id
+        if newest is None or self._log is None:
+            return False
+        try:
+            refused = read_refused(self._log, newest, self._policies)
+        except NotWaivableError:
+            return False  # erased under retention
+        return refused.has_matched(waiver.rule) and refused.findings(waiver.rule) != waiver.findings
 
 
 def uses_of(log: AuditLog | None, settled: Settled) -> Use:

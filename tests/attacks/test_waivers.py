@@ -281,6 +281,15 @@ def test_a_clock_that_stands_before_the_logs_newest_entry_ends_all_waivers() -> 
     assert reason(honest.current()) == ""
 
 
+def test_one_decision_recorded_under_the_moved_clock_does_not_help() -> None:
+    times = [NOW + timedelta(days=60), NOW]
+    log = AuditLog(MemoryStore(), now=lambda: times[0], instance="test")
+    for _ in range(2):
+        log.append(EntryKind.EXPORT, {"size": 0, "root": ""}, subject="x", correlation="x")
+        times.reverse()
+    assert latest_time(log) == NOW + timedelta(days=60)
+
+
 def test_a_clock_moved_back_while_the_process_runs() -> None:
     times = iter([NOW, NOW - timedelta(minutes=4), NOW - timedelta(minutes=6), NOW])
     guard = WaiverGuard(Source(), now=lambda: next(times), latest=lambda: None)

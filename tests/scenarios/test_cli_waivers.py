@@ -174,13 +174,42 @@ def test_the_life_of_a_waiver(team: Team) -> None:
     assert (gone["waiver"], gone["events"]) == (name, ["requested", "approved", "revoked"])
 
 
-def test_a_new_finding_or_other_bytes_reopen_the_question(team: Team) -> None:
+def test_other_bytes_reopen_the_question(team: Team) -> None:
     name = team.ask()
     team.run("bob", "waiver", "approve", name)
     assert team.load() == "allowed"
     repository = team.ref.partition("/")[0]
     team.server.put(repository, "m/MLmodel", b"flavors: {a: {}}\n")
     assert "it is for other bytes" in team.load()
+
+
+REVIEWED = """
+apiVersion: mlgov/v1
+kind: Policy
+metadata: {name: reviews}
+spec:
+  default: allow
+  rules:
+    - id: reviewed
+      effect: block
+      when: {not: {fact: property.review, is: passed}}
+      message: "the review is {property.review}"
+"""
+
+
+def test_a_new_finding_about_the_same_bytes_reopens_the_question(team: Team) -> None:
+    (team.folder / ".governance" / "baseline.yaml").write_text(REVIEWED)
+    repository = team.ref.partition("/")[0]
+    client = build_assembly(load_settings()).artifactory(team.server.host)
+    client.set_properties(repository, "m", {"review": "open"})
+    name = team.ask()
+    team.run("bob", "waiver", "approve", name)
+    assert team.load() == "allowed"
+    assert team.listed()["waivers"][0]["state"] == "live"
+    client.set_properties(repository, "m", {"review": "failed"})
+    assert "what is found now is not what was known when it was granted" in team.load()
+    assert team.listed()["waivers"][0]["state"] == "reopened"
+    assert "reopened" in team.run("ann", "waiver", "show", name).out
 
 
 def test_two_approvals_and_the_cap_of_the_set(team: Team) -> None:
