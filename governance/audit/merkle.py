@@ -15,6 +15,9 @@ from governance.errors import AuditBrokenError
 
 HASH_SIZE = 32
 EMPTY_ROOT = sha256(b"").digest()
+# To copy a state costs half of making one, and a log is mostly short strings.
+_LEAF = sha256(b"\x00")
+_NODE = sha256(b"\x01")
 
 NodeReader = Callable[[int, int], bytes]
 """`node(level, index)`: root of the complete subtree over leaves `index << level` up to `(index + 1) << level`."""
@@ -22,17 +25,27 @@ NodeReader = Callable[[int, int], bytes]
 
 def leaf_hash(entry: bytes) -> bytes:
     """Hash of one entry."""
-    return sha256(b"\x00" + entry).digest()
+    state = _LEAF.copy()
+    state.update(entry)
+    return state.digest()
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
     """Hash of two subtrees."""
-    return sha256(b"\x01" + left + right).digest()
+    state = _NODE.copy()
+    state.update(left + right)
+    return state.digest()
 
 
 def next_level(nodes: Sequence[bytes]) -> list[bytes]:
     """The parents of an even number of neighbouring nodes."""
-    return [sha256(b"\x01" + nodes[at] + nodes[at + 1]).digest() for at in range(0, len(nodes), 2)]
+    parents: list[bytes] = []
+    copy, pairs = _NODE.copy, iter(nodes)
+    for left, right in zip(pairs, pairs, strict=True):
+        state = copy()
+        state.update(left + right)
+        parents.append(state.digest())
+    return parents
 
 
 def perfect_root(nodes: Sequence[bytes]) -> bytes:
@@ -74,7 +87,7 @@ class Frontier:
         for leaf in leaves:
             node, carry = leaf, size
             while carry & 1:
-                node = sha256(b"\x01" + stack.pop() + node).digest()
+                node = node_hash(stack.pop(), node)
                 carry >>= 1
             stack.append(node)
             size += 1

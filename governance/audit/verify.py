@@ -15,7 +15,6 @@ import functools
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 
 import orjson
 
@@ -214,9 +213,7 @@ class Walk:
             return False
         if any(start < size < start + len(rows) for size in self._roots):
             return False
-        if [sha256(b"\x00" + row[7]).digest() for row in rows] != [row[6] for row in rows]:
-            return False
-        return self._are_as_filed(rows)
+        return [leaf_hash(row[7]) for row in rows] == [row[6] for row in rows] and self._are_as_filed(rows)
 
     def _are_as_filed(self, rows: Sequence[Row]) -> bool:
         """Whether bytes, columns and numbers agree.
@@ -227,6 +224,8 @@ class Walk:
         latest, seen = self._latest, self._writers.peek()
         late: list[Problem] = []
         for seq, entry_id, at, kind, subject, correlation, _, data in rows:
+            if not data.startswith(b'{"at":"%b","body":{' % at.encode()):
+                return False
             front = (
                 f',"correlation":{_quoted(correlation)},"id":"{entry_id}","kind":"{kind}","subject":{_quoted(subject)}'
                 ',"v":1,"writer":'
@@ -234,8 +233,6 @@ class Walk:
             if not data.endswith(f'{front}{seen.writer}"n":{seen.number}}}}}'.encode()) and not (
                 seen.turn_to(data) and data.endswith(f'{front}{seen.writer}"n":{seen.number}}}}}'.encode())
             ):
-                return False
-            if not data.startswith(f'{{"at":"{at}","body":{{'.encode()):
                 return False
             seen.number += 1
             if at < latest:
