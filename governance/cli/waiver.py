@@ -148,9 +148,11 @@ def ask(at: Desk, waivers: Sequence[Waiver], folder: Path) -> list[Path]:
     from governance.waivers.memory import record_step
     from governance.waivers.settling import Settled
     from governance.waivers.steps import Step, StepFile, open_step, sign_step, step_name, terms_of
-    from governance.waivers.writing import waiver_yaml, write_new, write_step
+    from governance.waivers.writing import check_document, waiver_yaml, write_new, write_step
 
     signer, by = at.signer()
+    for waiver in waivers:
+        check_document(waiver)
     written = []
     for waiver in waivers:
         terms = terms_of(waiver)

@@ -97,6 +97,10 @@ class Assembler:
             catalogue=self.catalogue,
         )
 
+    def waivers(self) -> tuple[Waiver, ...]:
+        """The waivers as read so far, not checked against other documents."""
+        return tuple(self._waivers[name].value for name in sorted(self._waivers))
+
     def problems(self) -> list[str]:
         """All mistakes, in the order of documents and lines."""
         return [line for document, mistakes in self._noted for line in mistakes.lines(document)]

@@ -11,11 +11,13 @@ from pathlib import Path
 
 from governance.errors import ConfigurationError, PolicyInvalidError
 from governance.model.canonical import Json
+from governance.model.facts import CATALOGUE
+from governance.policy.assembling import Assembler
 from governance.policy.documents import Waiver
 from governance.policy.load import policy_paths
 from governance.policy.printing import waiver_tree
 from governance.policy.strict_yaml import YamlRefusedError, parse_yaml
-from governance.waivers.steps import StepFile
+from governance.waivers.steps import StepFile, terms_of
 
 FOLDER = "waivers"
 """Below the policies, where requests are written."""
@@ -30,6 +32,22 @@ def waiver_yaml(waiver: Waiver) -> str:
     del spec["approvedBy"]  # what counts are the signed steps beside it
     spec |= {"starts": _time(waiver.starts), "expires": _time(waiver.expires)}
     return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, explicit_start=True, width=110)
+
+
+def check_document(waiver: Waiver) -> None:
+    """See that the document will be read as exactly this waiver. Raises `PolicyInvalidError` with what is wrong in it,
+    such as a reason that is too long.
+    """
+    assembler = Assembler(CATALOGUE)
+    name = f"{waiver.name}.yaml"
+    for document in parse_yaml(waiver_yaml(waiver).encode(), name):
+        assembler.add(document)
+    problems = assembler.problems()  # before the rule is looked for, which is among other files
+    found = assembler.waivers()
+    if not problems and [terms_of(each) for each in found] != [terms_of(waiver)]:
+        problems = [f"{name}:1:1: expected a document that reads as it was written, got another"]
+    if problems:
+        raise PolicyInvalidError(problems)
 
 
 def waiver_folder(paths: Sequence[Path], start: Path) -> Path:

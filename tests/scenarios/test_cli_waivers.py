@@ -229,6 +229,7 @@ def test_two_approvals_and_the_cap_of_the_set(team: Team) -> None:
     [
         ((), "a waiver needs a reason"),
         (("--reason", "r"), "a waiver needs a ticket"),
+        (("--reason", "r" * 2001, "--ticket", "t"), "at most 2000 characters"),
         (
             ("--reason", "r", "--ticket", "t", "--days", "91"),
             "91 days are asked for, and the policy set allows 90",
@@ -238,7 +239,7 @@ def test_two_approvals_and_the_cap_of_the_set(team: Team) -> None:
             "the record says that `admin` made the artifact",
         ),
     ],
-    ids=["no reason", "no ticket", "too long", "another author"],
+    ids=["no reason", "no ticket", "too much", "too long", "another author"],
 )
 def test_what_a_request_must_say(team: Team, options: tuple[str, ...], says: str) -> None:
     team.load()
