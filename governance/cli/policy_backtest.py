@@ -14,6 +14,7 @@ from governance.cli.output import Mark, err, out, print_json, print_problem, pri
 from governance.errors import AuditBrokenError, SettingsError, TransferError
 
 if TYPE_CHECKING:
+    from governance.audit.log import AuditLog
     from governance.policy.compile import CompiledPolicy
     from governance.report.backtest import Backtest, Side
 
@@ -47,7 +48,7 @@ def backtest(
     now = utc_now()
     first, last = _time(since, now), None if until is None else _time(until, now)
     with open_log() as log:
-        made = _run(log, _policy(policy), first, last)
+        made = run_over(log, _policy(policy), first, last)
     if html is not None:
         _write(made, html)
     if as_json:
@@ -59,13 +60,14 @@ def backtest(
     _conclude(made)
 
 
-def _run(log: object, policy: CompiledPolicy, since: datetime, until: datetime | None) -> Backtest:
+def run_over(log: AuditLog, policy: CompiledPolicy, since: datetime, until: datetime | None) -> Backtest:
+    """The whole backtest. On Ctrl-C it says how far it came, and exits."""
     from governance.report.backtest import run_backtest
 
     made = None
     try:
         with err().status("judging recorded decisions"):
-            for made in run_backtest(log, policy, since=since, until=until):  # type: ignore[arg-type]  # noqa: B007 - the last one counts
+            for made in run_backtest(log, policy, since=since, until=until):  # noqa: B007 - the last one counts
                 pass
     except KeyboardInterrupt:
         done = made.decisions if made is not None else 0

@@ -144,11 +144,12 @@ def run_backtest(
     until: datetime | None = None,
     every: int = 1_000,
 ) -> Iterator[Backtest]:
-    """The same, giving the tables (one object that grows) after every so many decisions and at the end."""
+    """The same, giving the tables (one object that grows) at the start, after every so many decisions, and at the end."""
     names = tuple(part.policy.name for part in policy.parts)
     last = None if until is None else utc_text(until)
     first = None if since is None else utc_text(since)
     made = Backtest(policy=policy.digest, revision=policy.revision, names=names, since=first, until=last)
+    yield made
     for row in log.store.find(Query(kind=EntryKind.DECISION, since=first)):
         if last is not None and row.at >= last:
             continue

@@ -8,12 +8,14 @@ from random import Random
 
 import orjson
 import pytest
+import typer
 
 from governance.audit.entry import EntryKind
 from governance.audit.log import AuditLog
 from governance.audit.memory import MemoryStore
 from governance.audit.merkle import leaf_hash
 from governance.audit.store import Query, Row
+from governance.cli.policy_backtest import run_over
 from governance.errors import RefusedError
 from governance.model.facts import Unknown
 from governance.model.request import Actor
@@ -152,6 +154,15 @@ def test_an_interruption_leaves_what_was_counted(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         seen.extend(run_backtest(over(tmp_path, Interrupted), policy(), since=None, every=1))
     assert seen[-1].decisions == 10
+
+
+def test_on_ctrl_c_the_command_says_how_far_it_came(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(typer.Exit) as caught:
+        run_over(over(tmp_path, Interrupted), policy(), gate.NOON.replace(year=2020), None)
+    assert caught.value.exit_code == 130
+    assert "the backtest was interrupted after 10 decisions" in capsys.readouterr().err
 
 
 def test_erased_evidence_is_counted_apart(tmp_path: Path) -> None:
