@@ -18,6 +18,7 @@ import enum
 import hashlib
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -63,6 +64,12 @@ class StepFile:
     waiver: str
     step: Step
     data: bytes
+
+    @property
+    def hint(self) -> str:
+        """The beginning of the key id that its name tells of; empty where it tells of none."""
+        parts = self.name.rsplit(".", 3)
+        return parts[1] if len(parts) == 4 else ""
 
     @property
     def sha256(self) -> str:
@@ -145,7 +152,7 @@ def open_step(
     """
     if len(file.data) > MAX_STEP:
         raise StepError(f"it has {len(file.data)} bytes ({MAX_STEP} are allowed)")
-    payload, signed = _open(file.data, trust, repository=repository, now=now, seen=seen)  # 1
+    payload, signed = _open(file, trust, repository=repository, now=now, seen=seen)  # 1
     document = _parse(payload)
     if document["step"] != file.step:  # 2
         raise StepError(
@@ -172,14 +179,26 @@ def open_step(
 
 
 def _open(
-    data: bytes, trust: TrustStore, *, repository: str | None, now: datetime, seen: datetime | None
+    file: StepFile, trust: TrustStore, *, repository: str | None, now: datetime, seen: datetime | None
 ) -> tuple[bytes, Signed]:
     # How many people are needed is counted over all steps; each file has one signer.
     single = replace(trust, thresholds=tuple(row for row in trust.thresholds if row[0] is not Role.WAIVER))
+    named = tuple(key for key in single.keys if file.hint and key.key_id.startswith(file.hint))
+    if named:
+        # Only the order of trying: with the key that the name tells of first, most files need one try instead of as
+        # many as there are people. What it does not open is tried with every key.
+        with suppress(StepError):
+            return _open_with(file, replace(single, keys=named), repository=repository, now=now, seen=seen)
+    return _open_with(file, single, repository=repository, now=now, seen=seen)
+
+
+def _open_with(
+    file: StepFile, trust: TrustStore, *, repository: str | None, now: datetime, seen: datetime | None
+) -> tuple[bytes, Signed]:
     try:
         payload, signers = open_envelope(
-            data,
-            single,
+            file.data,
+            trust,
             at=now,
             repository=repository,
             signed_at=seen,

@@ -294,6 +294,37 @@ def test_without_a_trusted_key_nobody_signs(team: Team) -> None:
     assert team.run("bob", "waiver", "approve", "WVR-0").code == 2
 
 
+def test_each_with_a_log_of_their_own(team: Team, tmp_path: Path) -> None:
+    """People write to their logs; the deciding side records what it sees, and remembers what is deleted."""
+
+    def own(who: str) -> dict[str, str]:
+        return {"MLGOV_AUDIT_PATH": str(tmp_path / f"{who}.sqlite")}
+
+    name = team.ask()
+    team.run("bob", "waiver", "approve", name, **own("bob"))
+    assert team.load() == "allowed"
+    rows = team.run("server", "audit", "tail", "--kind", "waiver", "--json").out.splitlines()
+    events = [json.loads(row)["body"]["event"] for row in rows]
+    assert events == ["requested", "approved"]
+    team.run("carol", "waiver", "revoke", name, "--reason", "mended", **own("carol"))
+    assert "it was revoked on" in team.load()
+    for path in team.waivers.glob("*.revoke.*"):
+        path.unlink()
+    assert "it was revoked on" in team.load()  # the log of the deciding side has seen it
+    assert team.load(**own("elsewhere")) == "allowed"  # another log has not
+    assert team.listed()["waivers"][0]["revoked"].endswith("by carol: mended")
+
+
+def test_a_trust_file_that_cannot_be_read_ends_waivers_and_nothing_else(team: Team, tmp_path: Path) -> None:
+    name = team.ask()
+    team.run("bob", "waiver", "approve", name)
+    bad = tmp_path / "bad.json"
+    bad.write_text("{")
+    assert "no good signature of ann under the request" in team.load(MLGOV_TRUST=str(bad))
+    team.server.put(team.ref.partition("/")[0], "m/requirements.txt", b"")
+    assert team.load(MLGOV_TRUST=str(bad)) == "allowed"
+
+
 def test_break_glass(team: Team) -> None:
     why = "prod is down, INC-7"
     refused = team.load(MLGOV_BREAK_GLASS=why)
