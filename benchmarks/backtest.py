@@ -124,21 +124,21 @@ def figures(count: int) -> list[dict[str, Any]]:
     """All of them, over a log of so many decisions."""
     rules, requests = realistic_rules(), make_requests(count)
     policy = load(rules, requests)
-    with tempfile.TemporaryDirectory() as folder:
-        with closing(
-            AuditLog(SqliteStore(Path(folder) / "a.sqlite"), now=lambda: NOW, instance="bench")
-        ) as log:
-            record(log, policy, requests)
-            entries = list(log.find(kind=EntryKind.DECISION))
-            pairs = [(one.request, one.facts) for one in (read_decision(log, each.entry) for each in entries)]
-            ours, plain = (
-                rate(judged(policy, pairs)),
-                rate(lambda: len([naive(rules, each) for each in requests])),
-            )
-            reading = rate(read_only(log))
-            whole = rate(lambda: backtest(log, policy, since=None).judged)
-            again = rate(replayed(log, entries, PolicyCache(log)))
-            held = growth(log, policy)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        closing(AuditLog(SqliteStore(Path(folder) / "a.sqlite"), now=lambda: NOW, instance="bench")) as log,
+    ):
+        record(log, policy, requests)
+        entries = list(log.find(kind=EntryKind.DECISION))
+        pairs = [(one.request, one.facts) for one in (read_decision(log, each.entry) for each in entries)]
+        ours, plain = (
+            rate(judged(policy, pairs)),
+            rate(lambda: len([naive(rules, each) for each in requests])),
+        )
+        reading = rate(read_only(log))
+        whole = rate(lambda: backtest(log, policy, since=None).judged)
+        again = rate(replayed(log, entries, PolicyCache(log)))
+        held = growth(log, policy)
     return [
         row("recorded decisions judged, evaluator", ours, "1/s", peer="naive interpreter", ratio=ours / plain, target=WANTED, met=ours >= WANTED),
         row("backtest over the log, all included", whole, "1/s", peer="reading and hashing alone", ratio=whole / reading),

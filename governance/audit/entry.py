@@ -186,6 +186,11 @@ def decision_body(
     return _fitting(lambda most: body | {"verdict": _verdict(verdict, mode, refused=refused, most=most)})
 
 
+def verdict_body(*, verdict: Verdict, mode: Mode, refused: bool) -> dict[str, Json]:
+    """The part `verdict` of `decision_body`, where nothing has to be left out for want of room."""
+    return _verdict(verdict, mode, refused=refused, most=_FEWER[0])
+
+
 def outcome_body(
     *,
     decision: str,

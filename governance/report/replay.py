@@ -16,7 +16,7 @@ from typing import Protocol
 
 import orjson
 
-from governance.audit.entry import Entry, decision_body
+from governance.audit.entry import Entry, decision_body, policy_body, text, verdict_body
 from governance.audit.log import Stored
 from governance.collect.collector import UNREACHABLE
 from governance.errors import AuditBrokenError
@@ -69,17 +69,23 @@ def replay(log: ReadableLog, entry: Entry, *, policies: PolicyCache) -> Replayed
     policy = policies.get(recorded.policy_digest)
     verdict = verdict_again(log, recorded, policy)
     mode = policy.mode_for(recorded.request, verdict)
-    body = decision_body(
-        request=recorded.request,
-        verdict=verdict,
-        mode=mode,
-        refused=_refused(recorded, policy, verdict, mode),
-    )
-    kept = entry.body
-    return Replayed(
-        recorded=_bytes({name: kept.get(name) for name in _COMPARED}),
-        got=_bytes({name: body[name] for name in _COMPARED}),
-    )
+    refused = _refused(recorded, policy, verdict, mode)
+    kept = _bytes({name: entry.body.get(name) for name in _COMPARED})
+    request = recorded.request
+    short: dict[str, Json] = {
+        "action": request.action.value,
+        "environment": text(request.environment),
+        "facts": verdict.facts_digest,
+        "policy": policy_body(
+            digest=verdict.policy_digest, revision=verdict.policy_revision, names=verdict.policies
+        ),
+        "verdict": verdict_body(verdict=verdict, mode=mode, refused=refused),
+    }
+    got = _bytes(short)
+    if got != kept:  # the entry may have been short of room, which `decision_body` knows
+        body = decision_body(request=request, verdict=verdict, mode=mode, refused=refused)
+        got = _bytes({name: body[name] for name in _COMPARED})
+    return Replayed(recorded=kept, got=got)
 
 
 def _bytes(tree: dict[str, Json]) -> bytes:
