@@ -228,7 +228,7 @@ class Assembly:
         """Nothing is asked of trust file or log where there is no waiver."""
         trust, memory = TrustStore.empty(), Memory()
         if bundle.waivers:
-            memory = self._memory()
+            memory = self.waiver_memory()
             try:
                 trust = self.trust
             except KeyFileError as error:
@@ -244,7 +244,7 @@ class Assembly:
         self._register = register
         return register.bundle
 
-    def _memory(self) -> Memory:
+    def waiver_memory(self) -> Memory:
         """What the log knows of waivers. Reading is no reason to make one."""
         has_log = self.settings.audit_url is not None or self.settings.audit_file.exists()
         return memory_of(self.log) if has_log else Memory()

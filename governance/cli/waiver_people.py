@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from governance.audit.log import AuditLog
     from governance.signing.keys import Signer
-    from governance.waivers.settling import Memory, Register, Settled
+    from governance.waivers.settling import Register, Settled
     from governance.waivers.steps import Step, StepFile
     from governance.wiring import Assembly
 
@@ -37,16 +37,9 @@ class Desk:
         return self.assembly.register(self.paths)
 
     def log(self) -> AuditLog | None:
-        """The audit log, if there is one: reading is no reason to make it."""
-        return self.assembly.log if self.assembly.settings.audit_file.exists() else None
-
-    def memory(self) -> Memory:
-        """What the log knows of waivers."""
-        from governance.waivers.memory import memory_of
-        from governance.waivers.settling import Memory
-
-        log = self.log()
-        return Memory() if log is None else memory_of(log)
+        """The audit log, if there is one here: reading is no reason to make it, and a server's is read at the server."""
+        settings = self.assembly.settings
+        return self.assembly.log if settings.audit_url is None and settings.audit_file.exists() else None
 
     def signer(self) -> tuple[Signer, str]:
         """The configured key, and whose it is by the trust file. Raises `KeyFileError`."""
@@ -101,7 +94,7 @@ class Desk:
             (*read_steps(self.paths), file),
             trust=self.assembly.trust,
             now=self.now,
-            memory=self.memory(),
+            memory=self.assembly.waiver_memory(),
         ).find(waiver.name)
         self._check(after, file)
         path = write_step(document.parent, file)

@@ -166,6 +166,8 @@ def _print(at: Desk, register: Register, view: LogView) -> None:
         )
     if view.glass:
         print_glass(view.glass)
+    if at.assembly.settings.audit_url is not None:
+        err().print("what was used, deleted or waits for a review is in the audit log of the tracking server")
 
 
 def _document(at: Desk, register: Register, view: LogView) -> Json:
