@@ -16,6 +16,7 @@ kept elsewhere, show that it was done.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,6 +40,7 @@ from governance.model.request import new_id, utc_text
 
 MAX_EVIDENCE = 32 << 20
 """Largest document kept as evidence, in bytes."""
+_NODES = 4_096  # hashes remembered for proofs, half a megabyte
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +80,8 @@ class AuditLog:
         doubt_bound: int = 1_024,
     ) -> None:
         self._store = store
+        # Complete subtrees never change. The upper ones are in every proof, and the highest are made of many hashes.
+        self._node = functools.lru_cache(maxsize=_NODES)(store.node)
         self._now = now
         self._instance = instance
         self._software = software
@@ -198,7 +202,7 @@ class AuditLog:
         """A receipt for entry `index`, which anybody can check offline. It was checked here first: a store that lost a
         hash shows now, and not in an auditor's hands. Raises `AuditBrokenError` or, without such an entry, `ValueError`."""
         checkpoint = checkpoint or self.checkpoint()
-        hashes = inclusion_proof(self._store.node, index, checkpoint.size)
+        hashes = inclusion_proof(self._node, index, checkpoint.size)
         leaf = self._store.node(0, index)
         verify_inclusion(index=index, size=checkpoint.size, leaf=leaf, proof=hashes, root=checkpoint.root)
         return Proof(index=index, hashes=tuple(hashes), checkpoint=checkpoint.to_bytes())

@@ -22,7 +22,7 @@ from governance.audit.fork import call_after_fork
 from governance.audit.group import GroupCommit
 from governance.audit.merkle import HASH_SIZE, Frontier
 from governance.audit.sqlite_file import connect, make_file, migrate, transaction, translated
-from governance.audit.store import Draft, EvidenceInfo, Query, Row
+from governance.audit.store import Draft, EvidenceInfo, Query, RawRow, Row
 from governance.audit.tiles import HEIGHT, WIDTH, full_tiles, node_of_growing_tile, pack_tile, place_of
 from governance.errors import AuditBrokenError, AuditConflictError, AuditUnavailableError
 from governance.model.digest import Sha256
@@ -31,6 +31,7 @@ _PAGE = 256
 _POOL = 8
 _MOST_ROWS = 64  # a power of two, so that a batch is at most a few statements, all of them in the cache
 _SELECT = "SELECT seq, id, at, kind, subject, correlation, leaf, data FROM entry"
+_SELECT_PAGE = f"{_SELECT} WHERE seq >= ? AND seq < ? ORDER BY seq"
 
 _ROW: Callable[[tuple[Any, ...]], Row] = functools.partial(
     tuple.__new__, Row
@@ -72,8 +73,21 @@ class SqliteStore:
         """See `AuditStore.rows`. Reads page by page, so nothing is held between two of them."""
         while start < stop:
             upto = min(start + _PAGE, stop)
-            page = self._read(f"{_SELECT} WHERE seq >= ? AND seq < ? ORDER BY seq", (start, upto))
+            page = self._read(_SELECT_PAGE, (start, upto))
             yield from map(_ROW, page)
+            start = upto
+
+    def raw_pages(self, start: int, stop: int) -> Iterator[Sequence[RawRow]]:
+        """See `RawPages.raw_pages`."""
+        while start < stop:
+            upto = min(start - start % _PAGE + _PAGE, stop)
+            with self._reader() as connection:
+                connection.text_factory = bytes
+                try:
+                    page = connection.execute(_SELECT_PAGE, (start, upto)).fetchall()
+                finally:
+                    connection.text_factory = str
+            yield page
             start = upto
 
     def find(self, query: Query) -> Iterator[Row]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from governance.audit.entry import Entry, EntryKind, numbered
 from governance.audit.merkle import Frontier, leaf_hash
@@ -47,6 +47,22 @@ class Row(NamedTuple):
     correlation: str
     leaf: bytes
     data: bytes
+
+
+RawRow: TypeAlias = tuple[int | None, bytes, bytes, bytes, bytes, bytes, bytes, bytes]
+"""A `Row` whose texts are the bytes that are stored."""
+
+
+def raw_row(row: Row) -> RawRow:
+    """The bytes of a row's texts."""
+    texts = [text.encode("utf-8", "replace") for text in row[1:6]]
+    return (row.seq, texts[0], texts[1], texts[2], texts[3], texts[4], row.leaf, row.data)
+
+
+def row_of(raw: RawRow) -> Row:
+    """The row; what is not UTF-8 becomes a replacement mark, which no entry's own bytes match."""
+    texts = [text.decode("utf-8", "replace") for text in raw[1:6]]
+    return Row(raw[0], texts[0], texts[1], texts[2], texts[3], texts[4], raw[6], raw[7])
 
 
 def draft_of(
@@ -139,4 +155,14 @@ class AuditStore(Protocol):
 
     def close(self) -> None:
         """Give back what is held. Later calls raise `AuditUnavailableError`."""
+        ...
+
+
+@runtime_checkable
+class RawPages(Protocol):
+    """A store that can hand out many rows as they lie, for a walk over the whole log: decoding texts is what a walk spends
+    most of its time with, and it compares bytes."""
+
+    def raw_pages(self, start: int, stop: int) -> Iterator[Sequence[RawRow]]:
+        """As `AuditStore.rows`, in pieces that end at multiples of 256."""
         ...

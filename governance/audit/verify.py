@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import orjson
 
 from governance.audit.entry import Entry, parse_entry
 from governance.audit.merkle import Frontier, leaf_hash, perfect_root, root_of
-from governance.audit.store import AuditStore, Row
+from governance.audit.store import AuditStore, RawPages, RawRow, Row, raw_row, row_of
 from governance.errors import AuditBrokenError
 from governance.model.request import utc_text
 
@@ -123,6 +123,11 @@ class _Ahead:
     number: int
     passed: dict[str, int] = field(default_factory=dict)
 
+    def front(self, kind: bytes, subject: bytes) -> bytes:
+        """What stands between an entry's id and its number."""
+        writer = self.writer.encode("utf-8", "replace")
+        return b'","kind":"%b","subject":%b,"v":1,"writer":%b"n":' % (kind, _quoted_bytes(subject), writer)
+
     def turn_to(self, data: bytes) -> bool:
         """Turn to the writer of this entry. False where its numbers do not come in order, or it cannot be read."""
         if self.writer:
@@ -139,6 +144,11 @@ class _Ahead:
 @functools.lru_cache(maxsize=4_096)
 def _quoted(text: str) -> str:
     return orjson.dumps(text).decode()
+
+
+@functools.lru_cache(maxsize=4_096)
+def _quoted_bytes(text: bytes) -> bytes:
+    return orjson.dumps(text.decode("utf-8", "replace"))
 
 
 class Walk:
@@ -159,11 +169,11 @@ class Walk:
         """Entries walked over, with those before the start."""
         return self.frontier.size + len(self._leaves)
 
-    def add_page(self, rows: Sequence[Row]) -> None:
+    def add_page(self, rows: Sequence[RawRow]) -> None:
         """Check the next rows, at most 256 and together within one tile: fast while all is well, else one by one."""
         if self._leaves or not self._is_plain(rows):
             for row in rows:
-                self.add(row)
+                self.add(row_of(row))
             return
         self._leaves = [row[6] for row in rows]
         self._grow()
@@ -206,7 +216,7 @@ class Walk:
         if what is not None:
             self._fault(index, what)
 
-    def _is_plain(self, rows: Sequence[Row]) -> bool:
+    def _is_plain(self, rows: Sequence[RawRow]) -> bool:
         """Whether every row is just what `add` would accept. If so, its writers' numbers are taken note of."""
         start = self.size
         if [row[0] for row in rows] != list(range(start, start + len(rows))):
@@ -215,31 +225,40 @@ class Walk:
             return False
         return [leaf_hash(row[7]) for row in rows] == [row[6] for row in rows] and self._are_as_filed(rows)
 
-    def _are_as_filed(self, rows: Sequence[Row]) -> bool:
+    def _are_as_filed(self, rows: Sequence[RawRow]) -> bool:
         """Whether bytes, columns and numbers agree.
 
         The bytes are canonical JSON with sorted keys, so `at` stands first, and all that follows the body is known but
         for the writer, who is mostly the one before. Comparing both ends takes a fraction of the time of parsing.
         """
-        latest, seen = self._latest, self._writers.peek()
+        latest, seen = self._latest.encode("utf-8", "replace"), self._writers.peek()
         late: list[Problem] = []
+        about: tuple[bytes, bytes, bytes] | None = None
+        start = front = b""
+        number = seen.number
         for seq, entry_id, at, kind, subject, correlation, _, data in rows:
-            if not data.startswith(b'{"at":"%b","body":{' % at.encode()):
+            if about != (kind, subject, correlation):
+                about = (kind, subject, correlation)
+                start = b',"correlation":%b,"id":"' % _quoted_bytes(correlation)
+                front = seen.front(kind, subject)
+            if not data.startswith(b'{"at":"%b","body":{' % at):
                 return False
-            front = (
-                f',"correlation":{_quoted(correlation)},"id":"{entry_id}","kind":"{kind}","subject":{_quoted(subject)}'
-                ',"v":1,"writer":'
-            )
-            if not data.endswith(f'{front}{seen.writer}"n":{seen.number}}}}}'.encode()) and not (
-                seen.turn_to(data) and data.endswith(f'{front}{seen.writer}"n":{seen.number}}}}}'.encode())
-            ):
-                return False
-            seen.number += 1
+            if not data.endswith(b"%b%b%b%d}}" % (start, entry_id, front, number)):
+                seen.number = number
+                if not seen.turn_to(data):
+                    return False
+                number, front = seen.number, seen.front(kind, subject)
+                if not data.endswith(b"%b%b%b%d}}" % (start, entry_id, front, number)):
+                    return False
+            number += 1
             if at < latest:
-                late.append(_clock_note(seq, at, latest))
+                late.append(
+                    _clock_note(seq, at.decode("utf-8", "replace"), latest.decode("utf-8", "replace"))
+                )
             else:
                 latest = at
-        self._latest = latest
+        seen.number = number
+        self._latest = latest.decode("utf-8", "replace")
         self._writers.accept(seen)
         self.notes += late
         return True
@@ -309,9 +328,19 @@ def verify_range(store: AuditStore, start: int, stop: int) -> Verification:
 
 
 def _walk(walk: Walk, store: AuditStore, start: int, stop: int) -> None:
-    rows = store.rows(start, stop)
-    while page := list(itertools.islice(rows, _STEP - walk.size % _STEP)):
+    pages = (
+        store.raw_pages(start, stop)
+        if isinstance(store, RawPages)
+        else _pages(store.rows(start, stop), start)
+    )
+    for page in pages:
         walk.add_page(page)
+
+
+def _pages(rows: Iterator[Row], start: int) -> Iterator[Sequence[RawRow]]:
+    while page := [raw_row(row) for row in itertools.islice(rows, _STEP - start % _STEP)]:
+        yield page
+        start += len(page)
 
 
 def _result(walk: Walk, *, compared: int) -> Verification:
