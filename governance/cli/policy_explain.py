@@ -184,7 +184,7 @@ def _show(case: Case, changes: tuple[Counterfactual, ...]) -> None:
     for one in changes:
         console.print(styled(f"  {one.decision.word} if {one.fact} were {one.then} (it is {one.now[:80]})"))
     if not changes:
-        console.print("  no change of a single fact that the rules compare")
+        console.print("  no change of one fact alone")
     if case.waiver_command:
         console.print(styled(f"\nask for a waiver: {case.waiver_command}"))
         if case.id is None:
@@ -208,7 +208,9 @@ def _show_rules(verdict: Verdict) -> None:
 
 def _mark(result: RuleResult) -> Mark:
     if result.fired and result.waiver is None:
-        return Mark.OK if result.effect is Effect.ALLOW else Mark.FAIL if result.grace is None else Mark.WARN
+        if result.effect is Effect.ALLOW:
+            return Mark.OK
+        return Mark.WARN if result.effect is Effect.WARN or result.grace is not None else Mark.FAIL
     return Mark.SKIP
 
 

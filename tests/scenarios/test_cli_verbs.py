@@ -115,6 +115,18 @@ def test_check_leaves_no_record(cli: Cli, devserver: DevServer, repo: str, tmp_p
     assert cli("audit", "tail", "--json").out == ""
 
 
+def test_explain_of_what_is_stored_now(cli: Cli, devserver: DevServer, repo: str) -> None:
+    ref = store(devserver, repo, "m", VULNERABLE)
+    done = cli("policy", "explain", ref)
+    assert done.code == 0
+    assert "baseline-models/critical-vulnerability (block): matches" in done.out
+    assert "if vulnerabilities were complete and empty" in done.out
+    assert "mlgov waiver request --decision ID" in done.out
+    assert cli("audit", "tail", "--json").out == ""
+    document = json.loads(cli("policy", "explain", ref, "--json").out)
+    assert (document["id"], document["recorded"], document["decision"]) == (None, None, "block")
+
+
 @pytest.mark.parametrize(
     ("reference", "variables", "code", "says"),
     [

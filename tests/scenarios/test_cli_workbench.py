@@ -67,6 +67,12 @@ def run(home: Path, *arguments: str) -> tuple[int, str, str]:
     return done.code, done.out, done.err
 
 
+def _committed(home: Path) -> None:
+    git = ["git", "-C", str(home), "-c", "user.name=t", "-c", "user.email=t@example.org"]
+    for command in (["init", "-q"], ["add", "policies"], ["commit", "-q", "-m", "first"]):
+        subprocess.run([*git, *command], check=True)
+
+
 def decisions(home: Path) -> list[str]:
     with closing(AuditLog(SqliteStore(home / "audit.sqlite"), now=lambda: gate.NOON, instance="t")) as log:
         return [stored.entry.id for stored in log.find(kind=EntryKind.DECISION)]
@@ -98,9 +104,7 @@ def test_explain_without_such_an_entry(home: Path) -> None:
 
 
 def test_diff_of_files_revisions_and_recorded_digests(home: Path) -> None:
-    git = ["git", "-C", str(home), "-c", "user.name=t", "-c", "user.email=t@example.org"]
-    for command in (["init", "-q"], ["add", "policies"], ["commit", "-q", "-m", "first"]):
-        subprocess.run([*git, *command], check=True)
+    _committed(home)
     looser = POLICY.replace("effect: block", "effect: warn")
     (home / "policies" / "models.yaml").write_text(looser)
     code, text, _ = run(home, "policy", "diff", "HEAD:policies", "policies")
@@ -115,6 +119,18 @@ def test_diff_of_files_revisions_and_recorded_digests(home: Path) -> None:
         digest = str(next(log.find(kind=EntryKind.POLICY)).entry.body["digest"])
     code, text, _ = run(home, "policy", "diff", digest[:12], "HEAD:policies")
     assert (code, "no difference" in text) == (0, True)
+
+
+def test_the_commands_of_the_documentation(home: Path) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "policy.md").read_text()
+    block = page.partition("## Explain, compare, try")[2].partition("```sh\n")[2].partition("```")[0]
+    _committed(home)
+    for line in block.strip().splitlines():
+        arguments = [decisions(home)[1] if word == "ID" else word for word in line.split()[1:]]
+        code, text, problem = run(home, *arguments)
+        assert (code, problem.count("error")) == (0, 0), line
+        assert text
+    assert (home / "backtest.html").exists()
 
 
 @pytest.mark.parametrize(
