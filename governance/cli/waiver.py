@@ -153,6 +153,8 @@ def ask(at: Desk, waivers: Sequence[Waiver], folder: Path) -> list[Path]:
     signer, by = at.signer()
     for waiver in waivers:
         check_document(waiver)
+        if (folder / f"{waiver.name}.yaml").exists():
+            raise ConfigurationError(f"`{folder / waiver.name}.yaml` exists; this was asked for already")
     written = []
     for waiver in waivers:
         terms = terms_of(waiver)
@@ -161,10 +163,10 @@ def ask(at: Desk, waivers: Sequence[Waiver], folder: Path) -> list[Path]:
         file = StepFile(name=name, waiver=waiver.name, step=Step.REQUEST, data=data)
         # As a reader will: a key that may not vouch for waivers here is found out now.
         step = open_step(file, terms, at.assembly.trust, repository=waiver.ref.partition("/")[0], now=at.now)
+        record_step(at.assembly.log, Settled(waiver=waiver, steps=(step,)), step, now=at.now)
         path = folder / f"{waiver.name}.yaml"
         write_new(path, waiver_yaml(waiver).encode())
         write_step(folder, file)
-        record_step(at.assembly.log, Settled(waiver=waiver, steps=(step,)), step, now=at.now)
         written.append(path)
     return written
 

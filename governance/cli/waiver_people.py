@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from governance.audit.log import AuditLog
     from governance.signing.keys import Signer
     from governance.waivers.settling import Register, Settled
-    from governance.waivers.steps import Step, StepFile
+    from governance.waivers.steps import SignedStep, Step, StepFile
     from governance.wiring import Assembly
 
 
@@ -72,6 +72,7 @@ class Desk:
 
     def take(self, settled: Settled, step: Step, *, reason: str | None) -> Path:
         """Sign a step, see that it counts, write it beside the waiver and record it. Raises `WaiverError`."""
+        from governance.policy.load import load_policies
         from governance.waivers.files import read_steps
         from governance.waivers.memory import record_step
         from governance.waivers.settling import settle
@@ -87,8 +88,6 @@ class Desk:
         document = find_document(self.paths, waiver.name)
         if document is None:
             raise WaiverError(f"the document of `{waiver.name}` is not among the policy files")
-        from governance.policy.load import load_policies
-
         after = settle(
             load_policies(self.paths),
             (*read_steps(self.paths), file),
@@ -96,22 +95,21 @@ class Desk:
             now=self.now,
             memory=self.assembly.waiver_memory(),
         ).find(waiver.name)
-        self._check(after, file)
-        path = write_step(document.parent, file)
-        assert after is not None  # `_check` raised
-        record_step(
-            self.assembly.log, after, next(each for each in after.steps if each.file is file), now=self.now
-        )
-        return path
+        counted, signed = self._counted(after, file)
+        # On record first: a step that is known and not written can be signed again, the other way round it is lost.
+        record_step(self.assembly.log, counted, signed, now=self.now)
+        return write_step(document.parent, file)
 
-    def _check(self, after: Settled | None, file: StepFile) -> None:
-        """That a reader will count the step. Raises `WaiverError` with why not."""
+    def _counted(self, after: Settled | None, file: StepFile) -> tuple[Settled, SignedStep]:
+        """The step as a reader will count it. Raises `WaiverError` with why not."""
         mark = f"`{file.name}`: "
         for problem in after.problems if after is not None else ():
             if problem.startswith(mark):
                 raise WaiverError(f"this would not count: {problem.removeprefix(mark)}")
-        if after is None or all(each.file is not file for each in after.steps):
-            raise WaiverError("this would not count")
+        for step in after.steps if after is not None else ():
+            if after is not None and step.file is file:
+                return after, step
+        raise WaiverError("this would not count")
 
 
 @contextmanager

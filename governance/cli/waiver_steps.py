@@ -165,8 +165,14 @@ def _confirm(question: str, *, yes: bool) -> None:
 def _waiting(at: Desk) -> tuple[Stored, ...]:
     """The break-glass uses that wait for a review."""
     from governance.audit.entry import EntryKind
+    from governance.cli.waiver_people import WaiverError
     from governance.waivers.memory import unreviewed
 
+    if at.assembly.settings.audit_url is not None:
+        raise WaiverError(
+            "break-glass uses are reviewed where the audit log lies, at the tracking server",
+            hint="Run this there, without `MLGOV_AUDIT_URL`.",
+        )
     log = at.log()
     if log is None:
         return ()
