@@ -11,25 +11,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from governance.errors import PolicyInvalidError
+from governance.importing.criteria import SEVERITIES, NoEqualError, Question, Tree, condition
 from governance.policy.load import load_files
 from governance.xray.rules import XrayPolicy, XrayRule, XrayWatch
 
-Tree = dict[str, Any]
-
 SET_NAME = "xray-import"
-_SEVERITIES = {"critical": "critical", "high": "high", "medium": "medium", "low": "low"}
-_ECOSYSTEMS = {
-    "pypi": "pypi",
-    "npm": "npm",
-    "maven": "maven",
-    "go": "golang",
-    "cargo": "cargo",
-    "nuget": "nuget",
-}
-_ADVISORY = "{matched.label} ({matched.severity}, CVSS {matched.cvss})"
 _SILENT_ACTIONS = {
     "fail_build": "failing builds",
     "fail_pull_request": "failing pull requests",
@@ -43,10 +32,6 @@ _SILENT_ACTIONS = {
 }
 
 
-class _NoEqualError(Exception):
-    """A part of a rule that has no equal here."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Imported:
     """One document, with notes on what it does not say. `tree` is None where nothing of it could be brought over."""
@@ -56,14 +41,6 @@ class Imported:
     tree: Tree | None
     notes: tuple[str, ...] = ()
     is_bound: bool = False
-
-
-class _Question(NamedTuple):
-    """The condition of a rule, what it says, and what unknown means."""
-
-    when: Tree
-    message: str
-    unknown: str = "match"
 
 
 @dataclass(slots=True)
@@ -191,8 +168,8 @@ def _scope(policy: XrayPolicy, watches: Sequence[XrayWatch]) -> _Scope:
 
 def _rule(policy: XrayPolicy, rule: XrayRule, ids: set[str], notes: list[str]) -> Iterator[Tree]:
     try:
-        question = _condition(policy.type, rule.criteria)
-    except _NoEqualError as error:
+        question = condition(policy.type, rule.criteria)
+    except NoEqualError as error:
         notes.append(f"rule {rule.name!r} has no equal here: {error}")
     else:
         yield _tree(rule, ids, question, notes)
@@ -210,7 +187,7 @@ def _rule(policy: XrayPolicy, rule: XrayRule, ids: set[str], notes: list[str]) -
             notes.append(f"rule {rule.name!r}: {words} has no equal here")
 
 
-def _tree(rule: XrayRule, ids: set[str], question: _Question, notes: list[str]) -> Tree:
+def _tree(rule: XrayRule, ids: set[str], question: Question, notes: list[str]) -> Tree:
     blocks = bool(_blocking(rule).get("active"))
     severity = str(
         rule.actions.get("custom_severity") or rule.criteria.get("min_severity") or "medium"
@@ -218,7 +195,7 @@ def _tree(rule: XrayRule, ids: set[str], question: _Question, notes: list[str]) 
     tree: Tree = {
         "id": _name(rule.name, ids),
         "effect": "block" if blocks else "warn",
-        "severity": _SEVERITIES.get(severity, "medium"),
+        "severity": SEVERITIES.get(severity, "medium"),
         "when": question.when,
         "onUnknown": question.unknown,
         "message": question.message,
@@ -238,115 +215,6 @@ def _tree(rule: XrayRule, ids: set[str], question: _Question, notes: list[str]) 
 def _blocking(rule: XrayRule) -> Mapping[str, Any]:
     found = rule.actions.get("block_download")
     return found if isinstance(found, Mapping) else {}
-
-
-def _condition(kind: str, criteria: Mapping[str, Any]) -> _Question:
-    """What a rule asks. Raises `_NoEqualError`."""
-    if kind == "license":
-        return _licences(criteria)
-    if kind == "operational_risk":
-        return _risk(criteria)
-    if kind != "security":
-        raise _NoEqualError(f"policies of type {kind!r}")
-    for name in ("exposures", "sast"):
-        if criteria.get(name):
-            raise _NoEqualError(f"criterion {name!r}")
-    if criteria.get("malicious_package"):
-        return _Question({"fact": "xray.malicious", "is": True}, "{artifact.ref} is reported malicious")
-    if criteria.get("package_name"):
-        return _Question(_package(criteria), "depends on {matched.purl}")
-    return _Question({"some": "vulnerabilities", "where": _all(list(_advisory(criteria)))}, _ADVISORY)
-
-
-def _advisory(criteria: Mapping[str, Any]) -> Iterator[Tree]:
-    """What must hold of one advisory."""
-    found = False
-    severity, span = criteria.get("min_severity"), criteria.get("cvss_range")
-    if severity:
-        found = True
-        yield _severity("severity", str(severity), fallback={"fact": "id", "exists": True})
-    if isinstance(span, Mapping):
-        found = True
-        yield {"fact": "cvss", "gte": float(span.get("from") or 0), "lte": float(span.get("to") or 10)}
-    listed = criteria.get("vulnerability_ids")
-    if listed:
-        found = True
-        yield {"any": [{"fact": "id", "in": list(listed)}, {"fact": "cve", "in": list(listed)}]}
-    if not found:
-        raise _NoEqualError(f"criteria {', '.join(sorted(criteria)) or '(none)'}")
-    if criteria.get("fix_version_dependant"):
-        yield {"fact": "fix_available", "is": True}
-    if criteria.get("applicable_cves_only"):
-        yield {"fact": "applicable", "is": True}
-
-
-def _severity(fact: str, word: str, *, fallback: Tree) -> Tree:
-    lowered = word.strip().lower()
-    if lowered in {"all severities", "unknown", "information"}:
-        return fallback
-    if lowered not in _SEVERITIES:
-        raise _NoEqualError(f"severity {word!r}")
-    return {"fact": fact, "gte": _SEVERITIES[lowered]}
-
-
-def _package(criteria: Mapping[str, Any]) -> Tree:
-    ecosystem = _ECOSYSTEMS.get(str(criteria.get("package_type") or "").lower())
-    if ecosystem is None:
-        raise _NoEqualError(f"packages of type {criteria.get('package_type')!r}")
-    fits: Tree = {"fact": "purl", "matches": {"purl": f"pkg:{ecosystem}/{criteria['package_name']}"}}
-    ranges = [_range(str(each)) for each in criteria.get("package_versions") or []]
-    if not ranges:
-        return {"some": "dependencies", "where": fits}
-    versions: list[Tree] = [{"fact": "version", "matches": {"versions": each}} for each in ranges]
-    return {
-        "some": "dependencies",
-        "where": _all([fits, versions[0] if len(versions) == 1 else {"any": versions}]),
-    }
-
-
-_RANGE = re.compile(r"([\[(])([^,\])]*)(?:,([^,\])]*))?([\])])")
-
-
-def _range(text: str) -> str:
-    """Maven's interval notation, which Xray uses for all, as a PEP 440 specifier."""
-    match = _RANGE.fullmatch(text.strip())
-    if match is None:
-        return f"=={text.strip()}"
-    low, high = match[2].strip(), match[3]
-    if high is None:
-        return f"=={low}"
-    parts = [f"{'>=' if match[1] == '[' else '>'}{low}"] if low else []
-    parts += [f"{'<=' if match[4] == ']' else '<'}{high.strip()}"] if high.strip() else []
-    if not parts:
-        raise _NoEqualError(f"version range {text!r}")
-    return ",".join(parts)
-
-
-def _licences(criteria: Mapping[str, Any]) -> _Question:
-    message = "{matched.component} is licensed under {matched.spdx}"
-    unknown = "skip" if criteria.get("allow_unknown") else "match"
-    if criteria.get("banned_licenses"):
-        banned = {"fact": "spdx", "matches": {"requires": list(criteria["banned_licenses"])}}
-        return _Question({"some": "licences", "where": banned}, message, unknown)
-    if criteria.get("allowed_licenses"):
-        allowed = {"fact": "spdx", "in": list(criteria["allowed_licenses"])}
-        return _Question({"some": "licences", "where": {"not": allowed}}, message, unknown)
-    raise _NoEqualError(f"criteria {', '.join(sorted(criteria)) or '(none)'}")
-
-
-def _risk(criteria: Mapping[str, Any]) -> _Question:
-    if not criteria.get("op_risk_min_risk"):
-        raise _NoEqualError("custom operational risk")
-    when = _severity(
-        "operational_risk",
-        str(criteria["op_risk_min_risk"]),
-        fallback={"fact": "operational_risk", "exists": True},
-    )
-    return _Question(when, "operational risk of {artifact.ref} is {operational_risk}")
-
-
-def _all(parts: Sequence[Tree]) -> Tree:
-    return parts[0] if len(parts) == 1 else {"all": list(parts)}
 
 
 def _name(text: str, taken: set[str]) -> str:
