@@ -17,7 +17,7 @@ from typing import Protocol
 import orjson
 
 from governance.audit.entry import Entry, EntryKind
-from governance.errors import AuditBrokenError, UnsafePathError
+from governance.errors import AuditBrokenError, PolicyInvalidError, UnsafePathError
 from governance.model.artifact import Kind, artifact_on_record
 from governance.model.canonical import Json
 from governance.model.digest import Digest, Sha256, parse_sha256
@@ -65,10 +65,18 @@ class PolicyCache:
         self._known: OrderedDict[Sha256, CompiledPolicy] = OrderedDict()
 
     def get(self, digest: Sha256) -> CompiledPolicy:
-        """The policy behind a recorded digest. Raises `NotReplayableError`, `AuditBrokenError`, `PolicyInvalidError`."""
+        """The policy behind a recorded digest. Raises `NotReplayableError`, also where this program no longer takes it, and
+        `AuditBrokenError`."""
         policy = self._known.get(digest)
         if policy is None:
-            policy = self._known[digest] = from_document(_document(self._log, digest, "policy"))
+            document = _document(self._log, digest, "policy")
+            try:
+                policy = self._known[digest] = from_document(document)
+            except PolicyInvalidError as error:
+                raise NotReplayableError(
+                    f"the recorded policy {digest} is no longer taken by this program: {error.problems[0]}",
+                    hint="Replay it with the version of the program that recorded it.",
+                ) from error
             while len(self._known) > self._most:
                 self._known.popitem(last=False)
         return policy

@@ -4,7 +4,8 @@ Promises: `replay` judges by the recorded policy document on the recorded facts,
 with what was, byte for byte. An outage is replayed too: the earlier verdict that stood is read from the log. Does not: ask
 any service, or write anything.
 
-A difference means that the entry, its evidence or the evaluator changed; `docs/audit.md` says how to tell which.
+A difference means that the entry or the evaluator changed: evidence that changed is an error, not a difference. `mlgov audit
+verify` tells whether it was the entry.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class Replayed:
 
 def replay(log: ReadableLog, entry: Entry, *, policies: PolicyCache) -> Replayed:
     """Judge a recorded decision once more. Raises `NotReplayableError` where its evidence is gone, `AuditBrokenError` where
-    it is not what its digest says, `PolicyInvalidError` where this program no longer takes the recorded policy."""
+    it is not what its digest says."""
     recorded = read_decision(log, entry)
     policy = policies.get(recorded.policy_digest)
     verdict = verdict_again(log, recorded, policy)

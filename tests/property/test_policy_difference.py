@@ -17,6 +17,9 @@ from tests.property.policy_strategies import Tree
 SEEDS, REQUESTS = 240, 12
 
 
+BOUND = {"policies": ["*"], "environments": ["*"], "mode": "enforce"}
+
+
 def edited(r: Random, documents: list[Tree]) -> list[Tree]:
     """The documents with one to three edits, as a person would make them."""
     found = copy.deepcopy(documents)
@@ -30,7 +33,7 @@ def _edit(r: Random, documents: list[Tree], policy: Tree) -> None:
     spec = policy["spec"]
     rule = r.choice(spec["rules"])
     spec_of_set = next(one["spec"] for one in documents if one["kind"] == "PolicySet")
-    match r.randrange(11):
+    match r.randrange(14):
         case 0:
             spec["rules"].append(make.rule(r, f"n{r.randrange(10**6)}"))
         case 1 if len(spec["rules"]) > 1:
@@ -55,6 +58,13 @@ def _edit(r: Random, documents: list[Tree], policy: Tree) -> None:
             spec["match"] = {"actions": r.sample(["download", "load", "upload"], r.randint(1, 3))}
         case 10:
             documents[:] = [one for one in documents if one["kind"] != "Waiver"]
+        case 11:
+            names = [one["metadata"]["name"] for one in documents if one["kind"] == "Policy"]
+            spec_of_set["bindings"] = make.policy_set(r, names)["spec"].get("bindings", [BOUND])
+        case 12:
+            documents.append(make.policy(r, f"p{r.randrange(10**6)}"))
+        case 13:
+            spec["match"] = make.policy(r, "other")["spec"].get("match", {})
         case _:
             rule["message"] = "other words"
 

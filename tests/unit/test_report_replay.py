@@ -96,6 +96,14 @@ def test_gone_evidence_has_its_own_word(tmp_path: Path) -> None:
             replay(log, entry, policies=PolicyCache(log))
 
 
+def test_a_policy_that_is_no_longer_taken_has_its_own_word(tmp_path: Path) -> None:
+    b = story(tmp_path)
+    entry = decisions(b)[0]
+    log = Without(b, str(_policy(entry)["digest"]), b'{"documents":[],"facts":[{"name":"x"}]}')
+    with pytest.raises(NotReplayableError, match="no longer taken by this program"):
+        replay(log, entry, policies=PolicyCache(log))
+
+
 @pytest.mark.parametrize("document", [b"[]", b"{", b"{}", b'{"environment": 1}'])
 def test_facts_of_another_shape_have_their_own_word(tmp_path: Path, document: bytes) -> None:
     b = story(tmp_path)
