@@ -14,7 +14,7 @@ from tests.property import policy_oracle
 from tests.property import policy_strategies as make
 from tests.property.policy_strategies import Tree
 
-SEEDS, REQUESTS = 240, 12
+SEEDS, REQUESTS = 160, 12
 
 
 BOUND = {"policies": ["*"], "environments": ["*"], "mode": "enforce"}
@@ -114,12 +114,12 @@ def test_stricter_is_never_milder_and_looser_never_stricter() -> None:
             moved += before is not after
     assert seen["stricter"] > SEEDS / 8, seen
     assert seen["looser"] > SEEDS / 8, seen
-    assert moved > 15, "the edits no longer change verdicts, so this proves nothing"
+    assert moved > 10, "the edits no longer change verdicts, so this proves nothing"
 
 
 def test_there_and_back_is_the_opposite() -> None:
     opposite = {Direction.STRICTER: Direction.LOOSER, Direction.LOOSER: Direction.STRICTER, None: None}
-    for seed in range(60):
+    for seed in range(40):
         r = Random(seed)
         documents = make.documents(r)
         others = edited(r, documents)
