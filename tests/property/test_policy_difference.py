@@ -14,7 +14,7 @@ from tests.property import policy_oracle
 from tests.property import policy_strategies as make
 from tests.property.policy_strategies import Tree
 
-SEEDS, REQUESTS = 160, 12
+SEEDS, REQUESTS = 400, 12
 
 
 BOUND = {"policies": ["*"], "environments": ["*"], "mode": "enforce"}
@@ -112,9 +112,10 @@ def test_stricter_is_never_milder_and_looser_never_stricter() -> None:
             expected = policy_oracle.judge(others, request, facts).decision
             assert after is Effect[expected.upper()]
             moved += before is not after
-    assert seen["stricter"] > SEEDS / 8, seen
-    assert seen["looser"] > SEEDS / 8, seen
-    assert moved > 10, "the edits no longer change verdicts, so this proves nothing"
+    assert min(seen["stricter"], seen["looser"]) >= 40, (
+        f"too few that this could prove anything about: {seen}"
+    )
+    assert moved > 30, "the edits no longer change verdicts, so this proves nothing"
 
 
 def test_there_and_back_is_the_opposite() -> None:
