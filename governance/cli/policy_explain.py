@@ -63,7 +63,18 @@ def explain(
     from governance.policy.counterfactual import counterfactuals
 
     cases = [_recorded(decision)] if _ID.fullmatch(decision) else _live(decision, action)
-    found = [(case, counterfactuals(case.policy, case.request, case.facts)) for case in cases]
+    found = [
+        # In an outage an earlier verdict may stand: what leads to that very decision is no change.
+        (
+            case,
+            tuple(
+                one
+                for one in counterfactuals(case.policy, case.request, case.facts)
+                if one.decision is not case.verdict.decision
+            ),
+        )
+        for case in cases
+    ]
     if as_json:
         documents: list[Json] = [_document(case, changes) for case, changes in found]
         print_json(documents[0] if len(documents) == 1 else documents)
