@@ -365,6 +365,17 @@ def test_break_glass_never_opens_what_can_never_be_waived(team: Team) -> None:
     assert "baseline-models/malicious can never be waived" in refused
 
 
+def test_doctor_tells_of_both(team: Team) -> None:
+    name = team.ask()
+    told = team.run("ann", "doctor", MLGOV_BREAK_GLASS="prod is down, INC-7").out
+    assert f"1 of 1 do not count, the first is {name}: 0 of 1 approvals" in told
+    assert "Unset `MLGOV_BREAK_GLASS`" in told
+    team.run("bob", "waiver", "approve", name)
+    told = team.run("ann", "doctor").out
+    assert "do not count" not in told
+    assert "break-glass" not in told
+
+
 # -- what teams have already
 
 

@@ -52,6 +52,12 @@ def _settings(settings: Settings) -> Iterator[Line]:
             "TLS is off for every host",
             "Unset `ARTIFACTORY_NO_SSL`, but for servers on loopback.",
         )
+    if settings.break_glass is not None:
+        yield warn(
+            "break-glass",
+            "refusals are overridden where the policy set allows it, and every decision waits for a review",
+            "Unset `MLGOV_BREAK_GLASS` once the emergency is over.",
+        )
 
 
 def _policy(assembly: Assembly) -> Iterator[Line]:
@@ -71,6 +77,10 @@ def _policy(assembly: Assembly) -> Iterator[Line]:
         )
     else:
         yield ok("policy", seen)
+    void = [each for each in policy.bundle.waivers if each.void is not None and each.expires > assembly.now()]
+    if void:
+        seen = f"{len(void)} of {len(policy.bundle.waivers)} do not count, the first is {void[0].name}: {void[0].void}"
+        yield warn("waivers", seen, "`mlgov waiver list` shows what each of them lacks.")
     if settings.policy_path is None and Path.cwd() not in (path.parent for path in policy_files(settings)):
         yield skip(
             "policy",
