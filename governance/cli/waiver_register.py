@@ -156,7 +156,12 @@ def _print(at: Desk, register: Register, view: LogView) -> None:
             sign(Mark.WARN), styled(f"`{file.name}` is a step of `{file.waiver}`, which is not there")
         )
     for gone in view.removed:
-        line = f"{gone.name}: removed from the files, {', '.join(gone.events)} on record ({gone.rule}, {gone.ref})"
+        what = (
+            "was signed with other terms than the file has"
+            if register.find(gone.name)
+            else "removed from the files"
+        )
+        line = f"{gone.name}: {what}, {', '.join(gone.events)} on record ({gone.rule}, {gone.ref})"
         out().print(sign(Mark.WARN), styled(line))
     for copied in view.copied:
         body = copied.entry.body
