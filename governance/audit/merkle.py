@@ -30,6 +30,17 @@ def leaf_hash(entry: bytes) -> bytes:
     return state.digest()
 
 
+def leaf_hashes(entries: Iterable[bytes]) -> list[bytes]:
+    """Hashes of many entries."""
+    leaves: list[bytes] = []
+    copy, keep = _LEAF.copy, leaves.append
+    for entry in entries:
+        state = copy()
+        state.update(entry)
+        keep(state.digest())
+    return leaves
+
+
 def node_hash(left: bytes, right: bytes) -> bytes:
     """Hash of two subtrees."""
     state = _NODE.copy()
@@ -40,11 +51,11 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 def next_level(nodes: Sequence[bytes]) -> list[bytes]:
     """The parents of an even number of neighbouring nodes."""
     parents: list[bytes] = []
-    copy, pairs = _NODE.copy, iter(nodes)
+    copy, keep, pairs = _NODE.copy, parents.append, iter(nodes)
     for left, right in zip(pairs, pairs, strict=True):
         state = copy()
         state.update(left + right)
-        parents.append(state.digest())
+        keep(state.digest())
     return parents
 
 

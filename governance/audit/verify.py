@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 import orjson
 
 from governance.audit.entry import Entry, parse_entry
-from governance.audit.merkle import Frontier, leaf_hash, perfect_root, root_of
+from governance.audit.merkle import Frontier, leaf_hash, leaf_hashes, perfect_root, root_of
 from governance.audit.store import AuditStore, RawPages, RawRow, Row, raw_row, row_of
 from governance.errors import AuditBrokenError
 from governance.model.request import utc_text
@@ -171,11 +171,12 @@ class Walk:
 
     def add_page(self, rows: Sequence[RawRow]) -> None:
         """Check the next rows, at most 256 and together within one tile: fast while all is well, else one by one."""
-        if self._leaves or not self._is_plain(rows):
+        leaves = leaf_hashes([row[7] for row in rows])
+        if self._leaves or not self._is_plain(rows, leaves):
             for row in rows:
                 self.add(row_of(row))
             return
-        self._leaves = [row[6] for row in rows]
+        self._leaves = leaves
         self._grow()
 
     def add(self, row: Row) -> None:
@@ -216,14 +217,14 @@ class Walk:
         if what is not None:
             self._fault(index, what)
 
-    def _is_plain(self, rows: Sequence[RawRow]) -> bool:
+    def _is_plain(self, rows: Sequence[RawRow], leaves: Sequence[bytes]) -> bool:
         """Whether every row is just what `add` would accept. If so, its writers' numbers are taken note of."""
         start = self.size
         if [row[0] for row in rows] != list(range(start, start + len(rows))):
             return False
         if any(start < size < start + len(rows) for size in self._roots):
             return False
-        return [leaf_hash(row[7]) for row in rows] == [row[6] for row in rows] and self._are_as_filed(rows)
+        return leaves == [row[6] for row in rows] and self._are_as_filed(rows)
 
     def _are_as_filed(self, rows: Sequence[RawRow]) -> bool:
         """Whether bytes, columns and numbers agree.
