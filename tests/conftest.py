@@ -13,6 +13,14 @@ from governance.devserver import DevServer, DevServerConfig
 from tests.postgres_server import PostgresServer, running_postgres, why_not
 
 _NUMBERS = count(1)
+_LONG = 30
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Long values are numbered rather than written out: they may hold a time or an id that is new in each process, and
+    the processes of one run must know each test by the same name."""
+    return argname if isinstance(val, str | bytes) and len(val) > _LONG else None
+
 
 if threading.current_thread() is threading.main_thread():
     # A shell that starts the tests in the background makes its children ignore Ctrl-C, and what they start ignores it
