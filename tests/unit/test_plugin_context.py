@@ -69,7 +69,14 @@ def test_the_middleware_tells_the_thread_of_the_request_and_forgets() -> None:
 
     async def run() -> None:
         middleware = CaptureCaller(app)
-        await middleware({"type": "http", "state": {"username": "alice"}, "headers": []}, None, None)
+        request = {
+            "type": "http",
+            "method": "GET",
+            "path": "/",
+            "headers": [],
+            "state": {"username": "alice"},
+        }
+        await middleware(request, None, None)
         await middleware({"type": "lifespan"}, None, None)
         seen.append(CALLER.get())
 
