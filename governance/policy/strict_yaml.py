@@ -104,9 +104,8 @@ def parse_yaml(data: bytes, source: str, limits: Limits = DEFAULT_LIMITS) -> lis
         trees = builder.build()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        problem = error.problem or "not YAML"
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        raise YamlRefusedError(f"not YAML: {problem}", line, column) from error
+        raise YamlRefusedError(_problem(error, limits), line, column) from error
     except yaml.reader.ReaderError as error:
         raise _unreadable(text, error) from error
     except yaml.YAMLError as error:
@@ -115,6 +114,13 @@ def parse_yaml(data: bytes, source: str, limits: Limits = DEFAULT_LIMITS) -> lis
         Document(source=source, data=tree, text=text, index=index, limits=limits)
         for index, tree in enumerate(trees)
     ]
+
+
+def _problem(error: yaml.MarkedYAMLError, limits: Limits) -> str:
+    """What is wrong. The scanner reads ahead of us, and from libyaml 0.2.6 on gives up by itself on deep nesting."""
+    if error.problem == "exceeded maximum nesting depth":
+        return f"nesting deeper than {limits.depth}"
+    return f"not YAML: {error.problem}" if error.problem else "not YAML"
 
 
 def _decode(data: bytes, limits: Limits) -> str:
