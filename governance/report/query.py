@@ -7,7 +7,7 @@ them, also where the list is cut. Does not: judge anything again, or hide an ent
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from governance.audit.checkpoint import Checkpoint
@@ -16,89 +16,8 @@ from governance.audit.log import AuditLog, Stored
 from governance.audit.verify import Verification
 from governance.model.canonical import Json
 from governance.model.request import parse_utc, utc_text
+from governance.report.entries import RESULTS, DecisionRow, decision_row, outcome_row
 from governance.report.fields import Fields
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """How an act ended."""
-
-    at: str
-    status: str
-    count: int
-    size: int
-    error: str | None
-    digest: str | None
-    key_id: str | None
-    bundle: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FindingRow:
-    """One objection as it was recorded."""
-
-    rule: str
-    effect: str
-    severity: str
-    message: str
-    remediation: str | None
-    waivable: bool
-    evidence: tuple[tuple[str, str, str], ...]
-    """Fact, value, and source with time."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DecisionRow:
-    """One decision and what came of it."""
-
-    index: int | None
-    id: str
-    at: str
-    correlation: str
-    ref: str
-    action: str
-    kind: str
-    name: str
-    version: str | None
-    digest: str | None
-    size: int | None
-    files: int | None
-    actor: str
-    is_authenticated: bool
-    environment: str
-    decision: str
-    mode: str
-    refused: bool
-    would_block: bool
-    findings: tuple[FindingRow, ...]
-    findings_omitted: int
-    waived: tuple[tuple[str, str], ...]
-    degraded: str | None
-    policies: tuple[str, ...]
-    policy_digest: str | None
-    policy_revision: int | None
-    mlflow: tuple[tuple[str, str], ...]
-    outcomes: list[Outcome] = field(default_factory=list)
-
-    @property
-    def result(self) -> str:
-        """The one word by which decisions are sorted and coloured."""
-        if self.refused:
-            return "quarantined" if self.decision == "quarantine" else "refused"
-        if self.would_block:
-            return "would-block"
-        if self.waived:
-            return "waived"
-        return "warned" if self.decision == "warn" else "allowed"
-
-    @property
-    def signature(self) -> Outcome | None:
-        """The outcome that made a signature, if one did."""
-        return next((outcome for outcome in self.outcomes if outcome.bundle), None)
-
-
-RESULTS = ("refused", "quarantined", "would-block", "waived", "warned", "allowed")
-"""Every `DecisionRow.result`, worst first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,11 +102,11 @@ def build_report(
     for stored in entries:
         kind, body = stored.entry.kind, Fields(stored.entry.body)
         if kind is EntryKind.DECISION:
-            decisions[stored.entry.id] = _decision(stored, body)
+            decisions[stored.entry.id] = decision_row(stored, body)
         elif kind is EntryKind.OUTCOME:
             row = decisions.get(body.word("decision"))
             if row is not None:
-                row.outcomes.append(_outcome(stored, body))
+                row.outcomes.append(outcome_row(stored, body))
         elif kind is not EntryKind.START:
             if kind is EntryKind.SIGNATURE and body.text("event") == "made":
                 signed_later[stored.entry.subject] = body.word("key_id")
@@ -210,76 +129,6 @@ def build_report(
         signed_later=signed_later,
         events=tuple(reversed(events)),
         entries=entries,
-    )
-
-
-def _decision(stored: Stored, body: Fields) -> DecisionRow:
-    entry, artifact, actor = stored.entry, body.sub("artifact"), body.sub("actor")
-    verdict, policy = body.sub("verdict"), body.sub("policy")
-    return DecisionRow(
-        index=stored.index,
-        id=entry.id,
-        at=utc_text(entry.at),
-        correlation=entry.correlation,
-        ref=entry.subject,
-        action=body.word("action"),
-        kind=artifact.word("kind"),
-        name=artifact.word("name"),
-        version=artifact.text("version"),
-        digest=artifact.text("digest"),
-        size=artifact.number("size"),
-        files=artifact.number("files"),
-        actor=actor.word("name"),
-        is_authenticated=actor.text("authentication") is not None,
-        environment=body.word("environment"),
-        decision=verdict.word("decision"),
-        mode=verdict.word("mode"),
-        refused=verdict.is_set("refused"),
-        would_block=verdict.is_set("would_block"),
-        findings=tuple(_finding(row) for row in verdict.subs("findings")),
-        findings_omitted=verdict.number("findings_omitted") or 0,
-        waived=tuple((row.word("rule"), row.word("waiver")) for row in verdict.subs("waived")),
-        degraded=verdict.text("degraded"),
-        policies=policy.texts("names"),
-        policy_digest=policy.text("digest"),
-        policy_revision=policy.number("revision"),
-        mlflow=tuple(
-            (name, str(value)) for name, value in body.sub("mlflow").body.items() if isinstance(value, str)
-        ),
-    )
-
-
-def _finding(row: Fields) -> FindingRow:
-    return FindingRow(
-        rule=row.word("rule"),
-        effect=row.word("effect"),
-        severity=row.word("severity"),
-        message=row.word("message"),
-        remediation=row.text("remediation"),
-        waivable=row.is_set("waivable"),
-        evidence=tuple(
-            (
-                item.word("fact"),
-                item.word("value"),
-                ", ".join(part for part in (item.text("source"), item.text("at")) if part),
-            )
-            for item in row.subs("evidence")
-        ),
-    )
-
-
-def _outcome(stored: Stored, body: Fields) -> Outcome:
-    moved, signature = body.sub("moved"), body.sub("signature")
-    alone = moved.subs("files")[0].text("sha256") if moved.subs("files") else None
-    return Outcome(
-        at=utc_text(stored.entry.at),
-        status=body.word("status"),
-        count=moved.number("count") or 0,
-        size=moved.number("bytes") or 0,
-        error=body.text("error"),
-        digest=moved.text("digest") or (f"sha256:{alone}" if alone else None),
-        key_id=signature.text("key_id"),
-        bundle=signature.text("bundle"),
     )
 
 

@@ -16,7 +16,8 @@ from typing import BinaryIO
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from governance.report.query import RESULTS, Report
+from governance.report.entries import RESULTS
+from governance.report.query import Report
 
 # Controls, direction marks and overrides, zero-width characters, line separators, and what cannot be displayed.
 _HIDDEN = re.compile(

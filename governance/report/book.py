@@ -1,0 +1,164 @@
+"""The compliance report as a value: what every format renders, and none adds to.
+
+Promises: tables stream their rows anew each time and say how many there are, so that a format may show a few and still tell
+the truth about the rest; the same cells reach a page, a file of values and a PDF. Does not: read a log (see
+`governance.report.compliance`), or know a format.
+
+A cell is text, a whole number, or None for what was not recorded. Times are RFC 3339 in UTC. Nothing in a cell is markup.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from governance.audit.checkpoint import Checkpoint
+from governance.audit.verify import Verification
+from governance.model.digest import Sha256
+from governance.report.controls import FrameworkResult
+from governance.report.entries import DecisionRow, PeriodEntries
+
+Cell: TypeAlias = "str | int | None"
+Row: TypeAlias = "tuple[Cell, ...]"
+
+
+class CellKind(enum.StrEnum):
+    """How a column's cells are to be read, and so how they are best set."""
+
+    TEXT = "text"
+    TIME = "time"  # RFC 3339, UTC
+    NUMBER = "number"
+    SIZE = "size"  # bytes
+    ID = "id"  # of an entry, a waiver, a rule: set in one width, never broken in search
+    DIGEST = "digest"  # long, and may be shortened where the whole is at hand
+    WORD = "word"  # one of a few, such as a result: may carry a colour, and is worth a filter
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column. `name` is its key in files of values, `title` its heading."""
+
+    name: str
+    title: str
+    kind: CellKind = CellKind.TEXT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Rows of cells. `rows` makes a new iterator each time, which gives `count` rows; `note` is said below them."""
+
+    name: str
+    title: str
+    columns: tuple[Column, ...]
+    count: int
+    rows: Callable[[], Iterator[Row]]
+    note: str | None = None
+    empty: str = "Nothing of this kind was recorded in the period."
+    """What is said in place of a table without rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One line or colour of a chart; a value for each label, None where nothing is known."""
+
+    name: str
+    values: tuple[int | None, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chart:
+    """Values over a few labels, at most some hundred. `columns` are stacked, `lines` are not, a `bar` lies on its side."""
+
+    name: str
+    title: str
+    kind: Literal["columns", "lines", "bar"]
+    labels: tuple[str, ...]
+    series: tuple[Series, ...]
+    unit: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """One of the fourteen. `lead` are its sentences, `pairs` its figures by name, `selection` the search behind it."""
+
+    number: int
+    name: str
+    title: str
+    lead: tuple[str, ...] = ()
+    pairs: tuple[tuple[str, Cell], ...] = ()
+    tables: tuple[Table, ...] = ()
+    charts: tuple[Chart, ...] = ()
+    selection: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InventoryRow:
+    """Bytes that were used in an environment within the period, by the newest decision that let them through.
+
+    `facts` is the digest of that decision's facts, where its dependencies and licences are (`ComplianceReport.evidence`).
+    """
+
+    environment: str
+    ref: str
+    kind: str
+    name: str
+    version: str | None
+    digest: str | None
+    size: int | None
+    files: int | None
+    uses: int
+    first_used: str
+    last_used: str
+    decision: str
+    result: str
+    facts: Sha256 | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoints:
+    """The log before the period's first entry, after its last one, and as it was when the report was made."""
+
+    first: Checkpoint
+    last: Checkpoint
+    head: Checkpoint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComplianceReport:
+    """Everything a report shows, whatever its format."""
+
+    origin: str
+    made_at: str
+    made_by: str
+    since: str | None
+    until: str | None
+    """Exclusive."""
+    filter: str | None
+    """The selection that narrows the report, as text; None where it is about all entries of the period."""
+    software: tuple[tuple[str, str], ...]
+    verification: Verification
+    broken: int
+    """Entries of the period whose bytes are not those that were recorded. They are in no figure but this."""
+    checkpoints: Checkpoints
+    vkey: str | None
+    command: str
+    """What checks the folder of this report offline, to be run beside it."""
+    sections: tuple[Section, ...]
+    decisions: Callable[[], Iterator[DecisionRow]]
+    """Every decision of the period with its outcomes, oldest first."""
+    entries: PeriodEntries
+    inventory: Callable[[], Iterator[InventoryRow]]
+    controls: tuple[FrameworkResult, ...]
+    evidence: Callable[[Sha256], bytes | None]
+    """A document kept with the log, by its digest. None where there is none, or it was erased."""
+
+    @property
+    def is_good(self) -> bool:
+        """True where the log proves itself."""
+        return self.verification.is_good and not self.broken
+
+    def section(self, name: str) -> Section:
+        """A section by its name."""
+        return next(each for each in self.sections if each.name == name)
