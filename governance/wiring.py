@@ -21,6 +21,7 @@ from governance.artifactory.address import SCHEME, parse_uri
 from governance.artifactory.client import ArtifactoryClient
 from governance.audit.log import AuditLog
 from governance.audit.remote import RemoteStore
+from governance.audit.signing_time import recorded_time
 from governance.audit.sqlite import SqliteStore
 from governance.audit.store import AuditStore
 from governance.collect.collector import Collector
@@ -31,6 +32,7 @@ from governance.collect.signature import SignatureCollector
 from governance.collect.storage import StorageCollector
 from governance.errors import AuditUnavailableError, KeyFileError, SettingsError
 from governance.gate import Gate, Policies
+from governance.model.digest import Sha256
 from governance.policy.bundle import PAYLOAD_TYPE as POLICY_BUNDLE_TYPE
 from governance.policy.bundlesource import BundleSource
 from governance.policy.documents import PolicyBundle
@@ -246,8 +248,23 @@ class Assembly:
 
     def waiver_memory(self) -> Memory:
         """What the log knows of waivers. Reading is no reason to make one."""
-        has_log = self.settings.audit_url is not None or self.settings.audit_file.exists()
-        return memory_of(self.log) if has_log else Memory()
+        return memory_of(self.log) if self._has_log else Memory()
+
+    @property
+    def _has_log(self) -> bool:
+        return self.settings.audit_url is not None or self.settings.audit_file.exists()
+
+    def signing_time(self, ref: str | None, bundle: Sha256) -> datetime | None:
+        """Trusted time of a signature file, as the log recorded it. None where the log does not know it, or does not
+        answer: the signature counts as made now then, which lets nothing through that the time would not.
+        """
+        if not self._has_log:
+            return None
+        try:
+            return recorded_time(self.log, bundle, now=self.now(), ref=ref)
+        except AuditUnavailableError as error:
+            logger.warning("trusted time of a signature is not known: %s", error.message)
+            return None
 
     def _latest_entry(self) -> datetime | None:
         # A server's log hands out no other people's entries; it refuses those of a clock that was set back itself.
@@ -293,7 +310,9 @@ class Assembly:
             ContentsCollector(self.artifactory),
             DependenciesCollector(reader),
             ScanCollector(self.xray, dependencies=reader, now=self.now),
-            SignatureCollector(self.artifactory, trust=lambda: self.trust, now=self.now),
+            SignatureCollector(
+                self.artifactory, trust=lambda: self.trust, now=self.now, times=self.signing_time
+            ),
         )
 
     @cached_property

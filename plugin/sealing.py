@@ -20,16 +20,19 @@ import logging
 import threading
 from collections.abc import Collection, Iterable
 from dataclasses import replace
+from datetime import datetime
 
 from governance.artifactory.address import Address
 from governance.artifactory.client import ArtifactoryClient
 from governance.audit.entry import EntryKind, signature_body
+from governance.audit.signing_time import verify_in_time
 from governance.errors import KeyFileError, NotFoundError
 from governance.gate import Permit
 from governance.model.artifact import FILE_SIGNATURE_SUFFIX, FOLDER_SIGNATURE, FileEntry
 from governance.model.digest import Digest, Sha256, file_digest
 from governance.signing.keys import Signer
 from governance.signing.manifest import Manifest, ManifestEntry
+from governance.signing.report import SignatureReport
 from governance.signing.sign import attribution, sign_manifest
 from governance.signing.verify import open_bundle
 from governance.wiring import Assembly
@@ -139,16 +142,22 @@ class Sealer:
         """What the previous signature vouches for, or else what this log saw."""
         bundle = self._bundle(root)
         if bundle is not None:
-            report, _ = open_bundle(
-                bundle, self._assembly.trust, at=self._assembly.now(), repository=root.repository
-            )
+            report = self._opened(root, bundle)
             if report.valid and report.manifest is not None:
                 return tuple(replace(entry, carried=True) for entry in report.manifest.entries)
             logger.warning(
                 "the signature of `%s` is not good and nothing of it is kept: %s", root, report.detail
             )
-        ref = f"{root.repository}/{root.path}".rstrip("/")
-        return tuple(_manifest_entry(entry) for entry in uploaded(self._assembly.log, ref))
+        return tuple(_manifest_entry(entry) for entry in uploaded(self._assembly.log, _ref(root)))
+
+    def _opened(self, root: Address, bundle: bytes) -> SignatureReport:
+        """Who signed what, at trusted time: a key that is out of use by now did vouch for what it signed before."""
+        trust, at = self._assembly.trust, self._assembly.now()
+
+        def open_at(signed_at: datetime | None) -> SignatureReport:
+            return open_bundle(bundle, trust, at=at, repository=root.repository, signed_at=signed_at)[0]
+
+        return verify_in_time(open_at, bundle, times=self._assembly.signing_time, ref=_ref(root))
 
     def _bundle(self, root: Address) -> bytes | None:
         try:
@@ -163,6 +172,10 @@ class Sealer:
 
 
 Signed = tuple[str, Sha256]
+
+
+def _ref(root: Address) -> str:
+    return f"{root.repository}/{root.path}".rstrip("/")
 
 
 def _known(entry: FileEntry) -> Sha256:

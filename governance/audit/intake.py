@@ -29,7 +29,8 @@ MAX_FOUND = 1_000
 """Most entries handed out at once."""
 _MAX_FOUND_BYTES = 12 << 20
 _MAX_LOOKED_AT = 100_000
-_BEHIND = timedelta(days=7)
+BEHIND = timedelta(days=7)
+"""How far behind the time of an entry may lie: what waits where no network is."""
 _AHEAD = timedelta(minutes=5)
 
 
@@ -87,7 +88,7 @@ class Intake:
 
     def _check_time(self, entry: Entry) -> None:
         now = self._now()
-        if not now - _BEHIND <= entry.at <= now + _AHEAD:
+        if not now - BEHIND <= entry.at <= now + _AHEAD:
             raise ParcelError(
                 f"the entry's time, {utc_text(entry.at)}, is too far from the server's, {utc_text(now)}"
             )

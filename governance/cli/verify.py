@@ -12,7 +12,10 @@ from governance.cli.output import Mark, err, out, print_json, print_pairs, sign,
 from governance.errors import KeyFileError, TransferError
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from governance.model.canonical import Json
+    from governance.signing.manifest import Manifest
     from governance.signing.report import SignatureReport
     from governance.signing.trust import TrustStore
     from governance.wiring import Assembly
@@ -70,8 +73,10 @@ def _trust(path: Path) -> TrustStore:
 def _verify_local(
     path: Path, trust: TrustStore, signature: Path | None, assembly: Assembly
 ) -> SignatureReport:
+    from governance.audit.signing_time import verify_in_time
     from governance.model.artifact import FILE_SIGNATURE_SUFFIX, FOLDER_SIGNATURE
     from governance.signing.bundle import MAX_BUNDLE
+    from governance.signing.report import SignatureReport
     from governance.signing.verify import verify_folder
 
     beside = (
@@ -80,8 +85,14 @@ def _verify_local(
     bundle = _read(signature or beside, limit=MAX_BUNDLE)
     if bundle is None and signature is not None:
         raise TransferError(f"there is no signature file `{signature}`")
+    if bundle is None:
+        return SignatureReport.absent()
+
+    def check(signed_at: datetime | None) -> SignatureReport:
+        return verify_folder(bundle, path, trust, at=assembly.now(), signed_at=signed_at)
+
     with err().status("hashing"):
-        return verify_folder(bundle, path, trust, at=assembly.now())
+        return verify_in_time(check, bundle, times=assembly.signing_time, ref=None)
 
 
 def _verify_stored(
@@ -90,7 +101,6 @@ def _verify_stored(
     from governance.cli.reference import locate, parse_reference
     from governance.cli.stored import hash_stored
     from governance.signing.bundle import MAX_BUNDLE
-    from governance.signing.verify import verify_bundle
 
     place = parse_reference(reference, assembly.settings)
     client = assembly.artifactory(place.host)
@@ -102,10 +112,34 @@ def _verify_stored(
             bundle = client.read_small(beside.repository, beside.path, limit=MAX_BUNDLE)
         with err().status(f"hashing `{part.artifact.ref}`"):
             manifest = hash_stored(client, part)
-        reports[part.artifact.ref] = verify_bundle(
-            bundle, manifest, trust, at=assembly.now(), repository=place.repository
+        reports[part.artifact.ref] = _verify_manifest(
+            bundle, manifest, trust, assembly, repository=place.repository, ref=part.artifact.ref
         )
     return reports
+
+
+def _verify_manifest(
+    bundle: bytes | None,
+    manifest: Manifest,
+    trust: TrustStore,
+    assembly: Assembly,
+    *,
+    repository: str,
+    ref: str,
+) -> SignatureReport:
+    from governance.audit.signing_time import verify_in_time
+    from governance.signing.report import SignatureReport
+    from governance.signing.verify import verify_bundle
+
+    if bundle is None:
+        return SignatureReport.absent()
+
+    def check(signed_at: datetime | None) -> SignatureReport:
+        return verify_bundle(
+            bundle, manifest, trust, at=assembly.now(), repository=repository, signed_at=signed_at
+        )
+
+    return verify_in_time(check, bundle, times=assembly.signing_time, ref=ref)
 
 
 def _read(path: Path, *, limit: int) -> bytes | None:
@@ -123,6 +157,8 @@ def _read(path: Path, *, limit: int) -> bytes | None:
 
 
 def _document(what: str, report: SignatureReport) -> dict[str, Json]:
+    from governance.model.request import utc_text
+
     return {
         "artifact": what,
         "valid": report.valid,
@@ -130,6 +166,7 @@ def _document(what: str, report: SignatureReport) -> dict[str, Json]:
         "detail": report.detail or None,
         "signers": list(report.signers),
         "key_id": report.key_id,
+        "signed_at": utc_text(report.signed_at) if report.signed_at else None,
         "changed": list(report.changed),
         "missing": list(report.missing),
         "unsigned": list(report.unsigned),
@@ -144,6 +181,7 @@ def _show(what: str, report: SignatureReport) -> None:
         print_pairs({
             "  signed by": ", ".join(report.signers),
             "  key": report.key_id,
+            "  signed at": f"{report.signed_at:%Y-%m-%d %H:%M} UTC (trusted time)" if report.signed_at else None,
             "  files": str(count) if count else None,
             "  digest": report.manifest.dirhash1 if report.manifest else None,
         })  # fmt: skip

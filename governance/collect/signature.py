@@ -12,6 +12,7 @@ from hashlib import sha256
 from typing import Final
 
 from governance.artifactory.client import ArtifactoryClient
+from governance.audit.signing_time import Times, verify_in_time
 from governance.collect.dependencies import NOT_STORED
 from governance.errors import DigestMismatchError, NotFoundError
 from governance.model.artifact import FILE_SIGNATURE_SUFFIX, FOLDER_SIGNATURE, Artifact, Kind
@@ -50,10 +51,13 @@ class SignatureCollector:
         *,
         trust: Callable[[], TrustStore],
         now: Callable[[], datetime],
+        times: Times = lambda _ref, _bundle: None,
     ) -> None:
+        """`times` is trusted time from the audit log, where there is one."""
         self._clients = clients
         self._trust = trust
         self._now = now
+        self._times = times
 
     def collect(self, request: Request) -> Mapping[str, FactValue]:
         """The result of verifying the stored signature. An artifact still to be uploaded is signed afterwards."""
@@ -68,10 +72,14 @@ class SignatureCollector:
                 "the digest of a file is not known, so nothing can be compared with the signature"
             )
             return dict.fromkeys(self.supplies, unknown) | {"signature.present": True}
-        at = self._now()
-        report = verify_bundle(
-            bundle, Manifest.of(artifact.files), self._trust(), at=at, repository=artifact.repository
-        )
+        at, trust, actual = self._now(), self._trust(), Manifest.of(artifact.files)
+
+        def verify(signed_at: datetime | None) -> SignatureReport:
+            return verify_bundle(
+                bundle, actual, trust, at=at, repository=artifact.repository, signed_at=signed_at
+            )
+
+        report = verify_in_time(verify, bundle, times=self._times, ref=artifact.ref)
         return _facts(report, at=at) | {"signature.present": True}
 
     def _bundle(self, artifact: Artifact) -> bytes | None:

@@ -250,6 +250,33 @@ def test_sign_and_verify_in_artifactory(cli: Cli, devserver: DevServer, repo: st
     assert cli("verify", ref).code == 1
 
 
+def test_the_log_is_trusted_time_for_keys_out_of_use(cli: Cli, devserver: DevServer, repo: str) -> None:
+    ref = store(devserver, repo, "m", MODEL)
+    cli("keys", "init")
+    assert cli("sign", ref).code == 0
+    (row,) = json.loads(cli("keys", "list", "--json").out)
+    elsewhere = {"MLGOV_AUDIT_PATH": "other.sqlite"}
+    assert cli("keys", "revoke", row["key_id"][:16]).code == 0
+    report = json.loads(cli("verify", ref, "--json").out)
+    assert report["valid"]
+    assert report["signed_at"] is not None
+    assert "trusted time" in cli("verify", ref).out
+    # Where nothing is on record, it counts as signed now.
+    assert "superseded" in cli("verify", ref, **elsewhere).out
+    # The gate judges as the command does, here and where the model is copied to.
+    for name, data in MODEL.items():
+        devserver.put(repo, f"copy/{name}", data)
+    devserver.put(repo, "copy/model.sig", devserver.read(repo, "m/model.sig"))
+    for where in (ref, f"{repo}/copy"):
+        assert cli("verify", where).code == 0
+        assert cli("check", where).code == 0
+    refused = cli("check", ref, **elsewhere)
+    assert (refused.code, "superseded" in refused.out + refused.err) == (1, True)
+    assert cli("keys", "revoke", row["key_id"][:16], "--compromised").code == 0
+    assert cli("verify", ref).code == 0  # signed before the revocation, as the log shows
+    assert "compromised" in cli("verify", ref, **elsewhere).out
+
+
 def test_sign_a_lone_file_and_only_wholes(cli: Cli, devserver: DevServer, repo: str) -> None:
     devserver.put(repo, "notes/a.txt", b"a")
     cli("keys", "init")

@@ -1,0 +1,65 @@
+"""Trusted time of a signature, from the entry that recorded it.
+
+A signature that stands in the log existed when the log took the entry, whatever anybody says later. That is what lets a
+key go on vouching for what it signed before it was superseded, revoked or expired (`governance.signing.trust`).
+
+Promises: the time is never earlier than the one at which this log took the entry: of an entry that came over the
+network, whose time is its client's word, the latest time is meant that the intake allows for it; what stands ahead of
+`now` counts as now. An entry whose bytes are not the hashed ones raises `AuditBrokenError`. Does not: verify the
+signature, or walk over the whole log to be sure of it (`mlgov audit verify` does).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from datetime import datetime
+from typing import TypeAlias
+
+from governance.audit.entry import EntryKind
+from governance.audit.intake import BEHIND
+from governance.audit.log import AuditLog, Stored
+from governance.model.digest import Sha256
+from governance.signing.reason import Reason
+from governance.signing.report import SignatureReport
+
+Times: TypeAlias = "Callable[[str | None, Sha256], datetime | None]"
+"""Trusted time by artifact (None is any) and digest of the signature file; None where there is none."""
+
+_EVENTS = frozenset({"made", "verified"})
+_UNTIMELY = frozenset({Reason.EXPIRED, Reason.SUPERSEDED, Reason.COMPROMISED, Reason.CERTIFICATE_TIME})
+
+
+def verify_in_time(
+    verify: Callable[[datetime | None], SignatureReport], bundle: bytes, *, times: Times, ref: str | None
+) -> SignatureReport:
+    """The report of `verify`, which is given trusted time. The whole log is asked only where the signature would else
+    be refused for its time: it may have been recorded where the model was copied from.
+    """
+    sha256 = Sha256(hashlib.sha256(bundle).hexdigest())
+    here = times(ref, sha256) if ref is not None else None
+    report = verify(here)
+    if report.reason not in _UNTIMELY:
+        return report
+    anywhere = times(None, sha256)
+    return report if anywhere in (None, here) else verify(anywhere)
+
+
+def recorded_time(log: AuditLog, bundle: Sha256, *, now: datetime, ref: str | None = None) -> datetime | None:
+    """When the signature file with the digest `bundle` was on record first, or None where it is not.
+
+    `ref` is the artifact that it was recorded for, which an index finds at once; without it every signature on record
+    is looked at, as is needed for a model that was copied elsewhere.
+    """
+    times = [
+        _upper(stored, now)
+        for stored in log.find(kind=EntryKind.SIGNATURE, subject=ref)
+        if stored.entry.body.get("bundle") == bundle and stored.entry.body.get("event") in _EVENTS
+    ]
+    return min(times, default=None)
+
+
+def _upper(stored: Stored, now: datetime) -> datetime:
+    # Only a stamped entry names an actor beside a signature: it was sent by a client, which may date it back so far.
+    is_stamped = "actor" in stored.entry.body
+    return min(now, stored.entry.at + BEHIND if is_stamped else stored.entry.at)
