@@ -121,9 +121,11 @@ def test_words_narrow_and_values_widen(one: Selection, other: Selection, entry: 
             both = replace(one, **{each.name: getattr(other, each.name)})
             assert both.matches(entry) == (one.matches(entry) and narrowed.matches(entry))
         if isinstance(getattr(other, each.name), tuple):
-            single: dict[str, Any]
-            alone = [
-                replace(narrowed, **single)
-                for single in ({each.name: (value,)} for value in getattr(narrowed, each.name))
-            ]
-            assert narrowed.matches(entry) == any(one_value.matches(entry) for one_value in alone)
+            assert narrowed.matches(entry) == any(
+                _alone(each.name, value).matches(entry) for value in getattr(narrowed, each.name)
+            )
+
+
+def _alone(name: str, value: str) -> Selection:
+    chosen: dict[str, Any] = {name: (value,)}
+    return Selection(**chosen)
