@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from governance.cli import policy_backtest, policy_diff, policy_explain
+from governance.cli import policy_backtest, policy_cases, policy_diff, policy_explain
 from governance.cli.output import Mark, out, print_json, print_rows, sign, styled
 from governance.errors import SettingsError
 
@@ -16,14 +16,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Check, test and describe policy files.")
 
-Paths = Annotated[
-    list[Path] | None,
-    typer.Argument(metavar="[PATH]...", help="Files or folders. Default: the policy in force here."),
-]
-
 
 @app.command("check")
-def check(paths: Paths = None) -> None:
+def check(paths: policy_cases.Paths = None) -> None:
     """Read policy files and report every mistake at once, with file, line and column.
 
     Exits with 2 where there is one.
@@ -31,7 +26,7 @@ def check(paths: Paths = None) -> None:
     from governance.policy.compile import compile_bundle
     from governance.policy.load import load_policies
 
-    files = _files(paths)
+    files = policy_cases.policy_paths_here(paths)
     bundle = load_policies(files)
     compiled = compile_bundle(bundle)
     _describe(bundle)
@@ -39,43 +34,6 @@ def check(paths: Paths = None) -> None:
         sign(Mark.OK),
         styled(f"{len(bundle.policies)} policies in order, digest {compiled.digest[:16]}", "bold"),
     )
-
-
-@app.command("test")
-def run_tests(
-    paths: Paths = None,
-    coverage: Annotated[
-        bool, typer.Option("--coverage", help="Exit with 1 also where a rule is not covered by cases.")
-    ] = False,
-) -> None:
-    """Run the cases of the policies' tests, and say which outcomes of which rule no case reaches.
-
-    Exits with 1 where a case fails, 2 where there is none.
-    """
-    from governance.policy.cases import run_cases
-    from governance.policy.load import load_policies
-
-    report = run_cases(load_policies(_files(paths)))
-    if not report.results:
-        raise SettingsError(
-            "there is no PolicyTest in these files",
-            hint="No test proves nothing; write a case for each rule.",
-        )
-    console = out()
-    for result in report.results:
-        console.print(
-            sign(Mark.OK if result.is_passed else Mark.FAIL), styled(f"{result.suite}: {result.case}")
-        )
-        for line in result.differences:
-            console.print(styled(f"    {line}"))
-    gaps = [row for row in report.coverage if row.missing]
-    for row in gaps:
-        console.print(sign(Mark.WARN), styled(f"{row.rule}: no case in which it is {', '.join(row.missing)}"))
-    console.print(
-        f"{len(report.results) - len(report.failed)} of {len(report.results)} cases as expected, "
-        f"{len(report.coverage) - len(gaps)} of {len(report.coverage)} rules covered"
-    )
-    raise typer.Exit(1 if report.failed or (coverage and gaps) else 0)
 
 
 @app.command("schema")
@@ -136,13 +94,6 @@ def bundle(
     out().print(sign(Mark.OK), styled(f"{len(files)} files, revision {revision} of {name}: {output}", "bold"))
 
 
-def _files(paths: list[Path] | None) -> tuple[Path, ...]:
-    from governance.settings import load_settings
-    from governance.wiring import policy_files
-
-    return tuple(paths) if paths else policy_files(load_settings())
-
-
 def _describe(bundle: PolicyBundle) -> None:
     rows = (
         (policy.name, f"{len(policy.rules)} rules", f"default {policy.default.word}", policy.title or "")
@@ -151,6 +102,7 @@ def _describe(bundle: PolicyBundle) -> None:
     print_rows(("policy", "rules", "default", "title"), rows)
 
 
+app.command("test")(policy_cases.run_tests)
 app.command("explain")(policy_explain.explain)
 app.command("diff")(policy_diff.diff)
 app.command("backtest")(policy_backtest.backtest)

@@ -101,6 +101,16 @@ class Assembler:
         """The waivers as read so far, not checked against other documents."""
         return tuple(self._waivers[name].value for name in sorted(self._waivers))
 
+    def documents(self) -> dict[tuple[str, str], Source]:
+        """The documents by kind and name."""
+        kept: tuple[tuple[str, Mapping[str, _Entity[Any]]], ...] = (
+            ("Policy", self._policies),
+            ("PolicySet", self._sets),
+            ("Waiver", self._waivers),
+            ("PolicyTest", self._suites),
+        )
+        return {(kind, name): entity.document for kind, entities in kept for name, entity in entities.items()}
+
     def problems(self) -> list[str]:
         """All mistakes, in the order of documents and lines."""
         return [line for document, mistakes in self._noted for line in mistakes.lines(document)]

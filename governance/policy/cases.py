@@ -83,7 +83,7 @@ def run_cases(bundle: PolicyBundle) -> CasesReport:
     results: list[CaseResult] = []
     reached: dict[str, set[Truth]] = {}
     for suite in bundle.suites:
-        policy = _policy_for(bundle, suite)
+        policy = policy_for(bundle, suite)
         for case in suite.cases:
             verdict = evaluate(policy, case_request(case), case_facts(case))
             for row in verdict.rules:
@@ -165,7 +165,7 @@ def case_request(case: Case) -> Request:
     )
 
 
-def _policy_for(bundle: PolicyBundle, suite: Suite) -> CompiledPolicy:
+def policy_for(bundle: PolicyBundle, suite: Suite) -> CompiledPolicy:
     """The policies that the suite names, without bindings; the whole set where it names none."""
     if suite.policies is None:
         return compile_bundle(bundle)

@@ -259,7 +259,7 @@ def _compiled(bundle: PolicyBundle) -> CompiledPolicy:
     for place, (number, *_) in enumerate(listed):
         places.setdefault(number, []).append(place)
     parts = tuple(
-        _part(number, policy, tuple(places.get(number, ()))) for number, policy in enumerate(policies)
+        compile_part(number, policy, tuple(places.get(number, ()))) for number, policy in enumerate(policies)
     )
     document, digest = _document(bundle)
     return CompiledPolicy(
@@ -290,7 +290,8 @@ def from_document(document: bytes) -> CompiledPolicy:
     return compile_bundle(bundle_from_trees(trees, facts=facts))
 
 
-def _part(number: int, policy: Policy, rules: tuple[int, ...]) -> CompiledPolicyPart:
+def compile_part(number: int, policy: Policy, rules: tuple[int, ...]) -> CompiledPolicyPart:
+    """One policy ready to be bound, whose rules have these numbers."""
     match = policy.match
     return CompiledPolicyPart(
         policy=policy,

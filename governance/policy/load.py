@@ -7,13 +7,14 @@ out of here compiles. Does not: read the environment or a clock; where policies 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from governance.errors import PolicyInvalidError
 from governance.model.facts import CATALOGUE, FactSpec, extended
 from governance.policy.allocating import collector_paused
-from governance.policy.assembling import Assembler
+from governance.policy.assembling import Assembler, Source
 from governance.policy.documents import PolicyBundle
 from governance.policy.strict_yaml import DEFAULT_LIMITS, Limits, YamlRefusedError, parse_yaml
 
@@ -31,6 +32,21 @@ def load_policies(
     paths: Sequence[Path], *, catalogue: Mapping[str, FactSpec] = CATALOGUE, limits: Limits = DEFAULT_LIMITS
 ) -> PolicyBundle:
     """Everything in the files, and in the YAML files below the folders. Raises `PolicyInvalidError`."""
+    return load_written(paths, catalogue=catalogue, limits=limits).bundle
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """A bundle and the documents it was read from, by kind and name, for whoever has to say where something stands."""
+
+    bundle: PolicyBundle
+    documents: Mapping[tuple[str, str], Source]
+
+
+def load_written(
+    paths: Sequence[Path], *, catalogue: Mapping[str, FactSpec] = CATALOGUE, limits: Limits = DEFAULT_LIMITS
+) -> Written:
+    """`load_policies` with the documents. Raises `PolicyInvalidError`."""
     problems: list[str] = []
     files: dict[str, bytes] = {}
     for path in policy_paths(paths, problems):
@@ -39,7 +55,7 @@ def load_policies(
                 files[str(path)] = stream.read(limits.size + 1)
         except OSError as error:
             problems.append(f"{path}:1:1: expected a file that can be read, got {error.strerror}")
-    return load_files(files, catalogue=catalogue, limits=limits, problems=problems)
+    return written_files(files, catalogue=catalogue, limits=limits, problems=problems)
 
 
 def load_files(
@@ -50,20 +66,31 @@ def load_files(
     problems: Iterable[str] = (),
 ) -> PolicyBundle:
     """The same for files already read, such as those of a signed bundle. `problems` are mistakes found before."""
+    return written_files(files, catalogue=catalogue, limits=limits, problems=problems).bundle
+
+
+def written_files(
+    files: Mapping[str, bytes],
+    *,
+    catalogue: Mapping[str, FactSpec] = CATALOGUE,
+    limits: Limits = DEFAULT_LIMITS,
+    problems: Iterable[str] = (),
+) -> Written:
+    """`load_files` with the documents. Raises `PolicyInvalidError`."""
     with collector_paused(worth_it=sum(map(len, files.values())) > _MANY_BYTES):
-        bundle, found = _assembled(files, catalogue, limits, list(problems))
-    if not bundle.policies and not found:
+        written, found = _assembled(files, catalogue, limits, list(problems))
+    if not written.bundle.policies and not found:
         found.append(
             f"{', '.join(sorted(files)) or '(nothing)'}:1:1: expected at least one document of kind Policy"
         )
     if found:
         raise PolicyInvalidError(found)
-    return bundle
+    return written
 
 
 def _assembled(
     files: Mapping[str, bytes], catalogue: Mapping[str, FactSpec], limits: Limits, found: list[str]
-) -> tuple[PolicyBundle, list[str]]:
+) -> tuple[Written, list[str]]:
     assembler = Assembler(catalogue)
     for name in sorted(files):
         try:
@@ -71,8 +98,8 @@ def _assembled(
                 assembler.add(document)
         except YamlRefusedError as error:
             found.append(f"{name}:{error.line}:{error.column}: expected strict YAML, got {error.message}")
-    bundle = assembler.finish()
-    return bundle, [*found, *assembler.problems()]
+    written = Written(bundle=assembler.finish(), documents=assembler.documents())
+    return written, [*found, *assembler.problems()]
 
 
 def bundle_from_trees(trees: Iterable[Any], *, facts: Iterable[FactSpec] = ()) -> PolicyBundle:

@@ -1,0 +1,208 @@
+"""Mutants of policies: which are made, which are noticed, and that trying one is the same as compiling it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import policies
+from governance.policy.cases import case_facts, case_request, policy_for
+from governance.policy.compile import compile_bundle
+from governance.policy.evaluate import evaluate
+from governance.policy.load import Written, load_written, written_files
+from governance.policy.mutants import Mutant, mutants_of
+from governance.policy.mutation import MutationError, mutate
+from governance.policy.variation import ground, varied
+from tests.unit.policy_kit import policy, rule
+
+CASES = """
+apiVersion: mlgov/v1
+kind: PolicyTest
+metadata: {name: t}
+spec:
+  at: 2026-11-20T12:00:00Z
+  cases:
+"""
+
+
+def cases(*lines: str) -> str:
+    """A suite of flow-style cases."""
+    return CASES + "".join(f"    - {{{line}}}\n" for line in lines)
+
+
+def written(*texts: str) -> Written:
+    """The documents, loaded with their places."""
+    return written_files({f"{number}.yaml": text.encode() for number, text in enumerate(texts)})
+
+
+def mutants(text: str) -> list[Mutant]:
+    """All mutants of one policy."""
+    loaded = written(text)
+    one = loaded.bundle.policies[0]
+    return list(mutants_of(one, loaded.documents["Policy", one.name].data, loaded.bundle.catalogue))
+
+
+def changes(condition: str) -> list[str]:
+    """What the mutants of a rule's condition say."""
+    made = mutants(policy(rule(condition)))
+    return [one.words for one in made if one.part is not None]
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        ("{fact: xray.malicious, is: true}", [
+            "`{fact: xray.malicious, is: true}` was left out",
+            "`{fact: xray.malicious, is: true}` became `{fact: xray.malicious, is: false}`",
+        ]),
+        ("{fact: content.files_skipped, gt: 0}", [
+            "`{fact: content.files_skipped, gt: 0}` was left out",
+            "a `not` was put before `{fact: content.files_skipped, gt: 0}`",
+            "`{fact: content.files_skipped, gt: 0}` became `{fact: content.files_skipped, gte: 0}`",
+            "`{fact: content.files_skipped, gt: 0}` became `{fact: content.files_skipped, lt: 0}`",
+            "`{fact: content.files_skipped, gt: 0}` became `{fact: content.files_skipped, gt: 1}`",
+        ]),
+        ("{not: {fact: xray.max_severity, lte: critical}}", [
+            "`{not: {fact: xray.max_severity, lte: critical}}` was left out",
+            "the `not` before `{fact: xray.max_severity, lte: critical}` was left out",
+            "`{fact: xray.max_severity, lte: critical}` became `{fact: xray.max_severity, lt: critical}`",
+            "`{fact: xray.max_severity, lte: critical}` became `{fact: xray.max_severity, gte: critical}`",
+        ]),
+        ("{any: [{fact: publisher, exists: false}, {fact: publisher, is: acme}]}", [
+            "`any` became `all`",
+            "`{fact: publisher, exists: false}` was left out",
+            "`{fact: publisher, exists: false}` became `{fact: publisher, exists: true}`",
+            "`{fact: publisher, is: acme}` was left out",
+            "a `not` was put before `{fact: publisher, is: acme}`",
+        ]),
+        ("{some: vulnerabilities, where: {fact: cvss, gte: 7.0}}", [
+            "`{some: vulnerabilities, where: {fact: cvss, gte: 7.0}}` was left out",
+            "`some: vulnerabilities` became `every: vulnerabilities`",
+            "`{fact: cvss, gte: 7.0}` was left out",
+            "a `not` was put before `{fact: cvss, gte: 7.0}`",
+            "`{fact: cvss, gte: 7.0}` became `{fact: cvss, gt: 7.0}`",
+            "`{fact: cvss, gte: 7.0}` became `{fact: cvss, lte: 7.0}`",
+            "`{fact: cvss, gte: 7.0}` became `{fact: cvss, gte: 6.9}`",
+        ]),
+        ("{fact: scan.age, gte: 7d, lt: 30d}", [
+            "`all` became `any`",
+            "`{fact: scan.age, lt: 30d}` was left out",
+            "a `not` was put before `{fact: scan.age, lt: 30d}`",
+            "`{fact: scan.age, lt: 30d}` became `{fact: scan.age, lte: 30d}`",
+            "`{fact: scan.age, lt: 30d}` became `{fact: scan.age, gt: 30d}`",
+            "`{fact: scan.age, lt: 30d}` became `{fact: scan.age, lt: 29d}`",
+            "`{fact: scan.age, gte: 7d}` was left out",
+            "a `not` was put before `{fact: scan.age, gte: 7d}`",
+            "`{fact: scan.age, gte: 7d}` became `{fact: scan.age, gt: 7d}`",
+            "`{fact: scan.age, gte: 7d}` became `{fact: scan.age, lte: 7d}`",
+            "`{fact: scan.age, gte: 7d}` became `{fact: scan.age, gte: 6d}`",
+        ]),
+    ],
+)  # fmt: skip
+def test_each_part_of_a_condition_is_changed_in_each_way_once(condition: str, expected: list[str]) -> None:
+    assert changes(condition) == expected
+
+
+def test_mutants_of_a_rule_and_a_policy_say_what_was_changed() -> None:
+    text = policy(
+        rule(
+            "{some: vulnerabilities, where: {fact: fix_available, is: true}}",
+            more="  grace: {production: 7d}\n",
+        ),
+        head="  match: {actions: [load, download]}\n",
+    )
+    said = [one.words for one in mutants(text) if one.part is None]
+    assert said == [
+        "`default: allow` became `default: warn`",
+        "`default: allow` became `default: quarantine`",
+        "`default: allow` became `default: block`",
+        "`actions` was left out of `match`",
+        "`download` was left out of `actions`",
+        "`load` was left out of `actions`",
+        "the rule was left out",
+        "`effect: block` became `effect: allow`",
+        "`effect: block` became `effect: warn`",
+        "`effect: block` became `effect: quarantine`",
+        "`onUnknown: match` became `onUnknown: skip`",
+        "the grace in production was left out",
+        "the grace in production became 8d, a step longer than 7d",
+    ]
+
+
+@pytest.mark.parametrize("pack", policies.names())
+def test_a_mutant_tried_gives_the_verdicts_of_that_policy_compiled(pack: str) -> None:
+    """The law behind `variation`: only what changed is compiled, and nothing else is different."""
+    loaded = load_written([policies.path(pack), policies.cases(pack)])
+    bundle = loaded.bundle
+    for suite in bundle.suites:
+        base = ground(policy_for(bundle, suite))
+        for one in bundle.policies:
+            if one.name not in {part.policy.name for part in base.parts}:
+                continue
+            made = list(mutants_of(one, loaded.documents["Policy", one.name].data, bundle.catalogue))
+            for mutant in made[::7]:  # whole compilations are slow; every sort is among them
+                others = tuple(p if p.name != one.name else mutant.changed for p in base.bundle.policies)
+                whole = compile_bundle(replace(base.bundle, policies=others))
+                variant = varied(base, mutant.changed)
+                for case in suite.cases:
+                    asked, known = case_request(case), case_facts(case)
+                    got, want = evaluate(variant, asked, known), evaluate(whole, asked, known)
+                    assert got.decision is want.decision, mutant.words
+                    assert tuple(got.rules) == tuple(want.rules), mutant.words
+                    assert tuple(got.findings) == tuple(want.findings), mutant.words
+
+
+RULE = rule("{fact: scan.age, gt: 7d}")
+SHARP = cases(
+    "name: a week, set: {scan.age: 7d}, action: load, expect: {verdict: allow, rules: []}",
+    "name: more than a week, set: {scan.age: 8d}, action: load, expect: {verdict: block, rules: [r]}",
+    "name: nobody knows, set: {scan.age: {unknown: down}}, action: load, expect: {verdict: block, rules: [r]}",
+)
+
+
+def test_a_case_on_each_side_of_a_threshold_leaves_no_survivor() -> None:
+    report = mutate(written(policy(RULE), SHARP))
+    assert (report.survivors, report.untested) == ((), ())
+    assert report.noticed == 13
+
+
+def test_survivors_have_the_place_of_what_was_changed(tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text(policy(RULE))
+    (tmp_path / "t.yaml").write_text(SHARP.replace("7d", "6d"))
+    report = mutate(load_written([tmp_path]))
+    assert [one.mutant.words for one in report.survivors] == [
+        "`{fact: scan.age, gt: 7d}` became `{fact: scan.age, gte: 7d}`"
+    ]
+    (one,) = report.survivors
+    line = (tmp_path / "p.yaml").read_text().splitlines()[one.line - 1]
+    assert line[one.column - 1 :].startswith("{fact: scan.age, gt: 7d}")
+    assert one.source == str(tmp_path / "p.yaml")
+
+
+def test_policies_without_a_suite_are_named_and_not_changed() -> None:
+    other = policy(RULE, name="other")
+    report = mutate(written(policy(RULE), other, SHARP.replace("spec:", "spec:\n  policies: [p]")))
+    assert (report.untested, report.survivors) == (("other",), ())
+
+
+def test_only_rules_that_fit_are_changed() -> None:
+    two = policy(RULE + rule("{fact: xray.malicious, is: true}", name="m", more="  onUnknown: skip\n"))
+    report = mutate(written(two, SHARP), rules="p/m")
+    assert {one.mutant.subject for one in report.survivors} == {"p/m"}
+    assert mutate(written(two, SHARP), rules="p/r").survivors == ()
+
+
+def test_there_must_be_cases_and_they_must_pass() -> None:
+    with pytest.raises(MutationError, match="there is no PolicyTest in these files"):
+        mutate(written(policy(RULE)))
+    with pytest.raises(MutationError, match=r"1 case\(s\) fail before anything was changed: `t: a week`"):
+        mutate(written(policy(RULE), SHARP.replace("verdict: allow", "verdict: warn")))
+
+
+def test_the_number_of_mutants_is_bounded() -> None:
+    with pytest.raises(MutationError, match="these policies have more than 12 mutants") as caught:
+        mutate(written(policy(RULE), SHARP), most=12)
+    assert caught.value.hint is not None
+    assert "--rules GLOB" in caught.value.hint
