@@ -21,7 +21,15 @@ from typing import Any
 from governance.audit.fork import call_after_fork
 from governance.audit.group import GroupCommit
 from governance.audit.merkle import HASH_SIZE, Frontier
-from governance.audit.sqlite_file import connect, make_file, migrate, transaction, translated
+from governance.audit.sqlite_file import (
+    connect,
+    empty_journal,
+    free_space,
+    make_file,
+    migrate,
+    transaction,
+    translated,
+)
 from governance.audit.store import Draft, EvidenceInfo, Query, RawRow, Row
 from governance.audit.tiles import HEIGHT, WIDTH, full_tiles, node_of_growing_tile, pack_tile, place_of
 from governance.errors import AuditBrokenError, AuditConflictError, AuditUnavailableError
@@ -29,6 +37,7 @@ from governance.model.digest import Sha256
 
 _PAGE = 256
 _POOL = 8
+_SHORT_OF_SPACE = 32 << 20
 _MOST_ROWS = 64  # a power of two, so that a batch is at most a few statements, all of them in the cache
 _SELECT = "SELECT seq, id, at, kind, subject, correlation, leaf, data FROM entry"
 _SELECT_PAGE = f"{_SELECT} WHERE seq >= ? AND seq < ? ORDER BY seq"
@@ -169,6 +178,10 @@ class SqliteStore:
         with translated(self._path), self._turn():
             if _inode(self._path) != self._inode:
                 raise AuditBrokenError(f"the audit log `{self._path}` was replaced while it was in use")
+            if self._writer is None or free_space(self._path) < _SHORT_OF_SPACE:
+                # The journal takes some megabytes before SQLite begins it anew. On a disk that is full, or was when the
+                # last writer failed, it would take the very room that moving it into the database needs.
+                empty_journal(self._path)
             connection = self._writer or connect(self._path)
             self._writer = None  # so that a connection which failed is not used again
             try:

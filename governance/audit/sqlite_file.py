@@ -136,6 +136,20 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
+def empty_journal(path: Path) -> None:
+    """Move what the write-ahead journal holds into the database and cut the journal to nothing: as far as the disk has
+    room, and where nobody reads at this moment. What cannot be moved stays in it, as good as before."""
+    with contextlib.closing(connect(path)) as connection, contextlib.suppress(sqlite3.OperationalError):
+        connection.execute("PRAGMA busy_timeout = 0")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def free_space(path: Path) -> int:
+    """Bytes that this user may still write to the file's disk."""
+    found = os.statvfs(path)
+    return found.f_bavail * found.f_frsize
+
+
 _BROKEN = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_SCHEMA})
 _REASONS = {
     sqlite3.SQLITE_FULL: (

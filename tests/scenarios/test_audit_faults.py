@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import resource
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -119,37 +121,68 @@ def test_a_clock_set_back_is_noted_and_breaks_nothing(tmp_path: Path) -> None:
     log.close()
 
 
-@pytest.mark.skipif(
-    os.geteuid() != 0 or shutil.which("mount") is None, reason="mounting a small disk needs root"
-)
-def test_a_full_disk_refuses_and_recovers(tmp_path: Path) -> None:
+@pytest.fixture
+def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A disk of its own, as large as the test says."""
     disk = tmp_path / "disk"
     disk.mkdir()
+    if os.geteuid() != 0 or shutil.which("mount") is None:
+        pytest.skip("mounting a small disk needs root")
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(disk)],
+        ["mount", "-t", "tmpfs", "-o", f"size={request.param}", "none", str(disk)],
         capture_output=True,
         text=True,
         check=False,
     )
     if mounted.returncode:
         pytest.skip(f"no tmpfs can be mounted here: {mounted.stderr.strip()}")
-    try:
-        log = make_log(SqliteStore(disk / "audit.sqlite"))
-        confirmed = fill(log, 20)
-        (disk / "ballast").write_bytes(b"x" * (200 << 10))
-        with pytest.raises(AuditUnavailableError, match="no space is left on its disk"):  # noqa: PT012 - at which append is open
-            for _ in range(2_000):
-                confirmed += fill(log, 1)
-        with pytest.raises(AuditUnavailableError):
-            fill(log, 1)
-        (disk / "ballast").unlink()
-        confirmed += fill(log, 3)
-        assert log.verify().problems == ()
-        assert set(confirmed) <= {stored.entry.id for stored in log.find()}
-        assert list(log.find(kind=EntryKind.RECOVERY))
-        log.close()
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def fill_up(log: AuditLog) -> list[str]:
+    """Append until the disk is full. Returns what was confirmed."""
+    confirmed: list[str] = []
+    with pytest.raises(AuditUnavailableError, match="no space is left on its disk"):  # noqa: PT012 - at which append is open
+        for _ in range(3_000):
+            confirmed += fill(log, 1)
+    return confirmed
+
+
+@pytest.mark.parametrize("small_disk", ["1m"], indirect=True)
+def test_a_full_disk_refuses_and_recovers(small_disk: Path) -> None:
+    log = make_log(SqliteStore(small_disk / "audit.sqlite"))
+    confirmed = fill(log, 20)
+    (small_disk / "ballast").write_bytes(b"x" * (200 << 10))
+    confirmed += fill_up(log)
+    with pytest.raises(AuditUnavailableError):
+        fill(log, 1)
+    (small_disk / "ballast").unlink()
+    confirmed += fill(log, 3)
+    assert log.verify().problems == ()
+    assert set(confirmed) <= {stored.entry.id for stored in log.find()}
+    assert list(log.find(kind=EntryKind.RECOVERY))
+    log.close()
+
+
+@pytest.mark.parametrize("small_disk", ["44m"], indirect=True)
+def test_a_disk_that_others_filled_is_used_again_once_they_make_room(small_disk: Path) -> None:
+    """The journal of some megabytes is then in the database, and does not take the room that became free."""
+    log = make_log(SqliteStore(small_disk / "audit.sqlite"))
+    confirmed = fill(log, 120)
+    journal = small_disk / "audit.sqlite-wal"
+    assert journal.stat().st_size > 4 << 20
+    with (small_disk / "ballast").open("wb", buffering=0) as ballast, contextlib.suppress(OSError):
+        while ballast.write(b"x" * 65_536):
+            pass
+    confirmed += fill_up(log)
+    with (small_disk / "ballast").open("r+b") as ballast:
+        ballast.truncate((small_disk / "ballast").stat().st_size - (400 << 10))
+    confirmed += fill(log, 100)
+    assert journal.stat().st_size < 400 << 10
+    assert log.verify().problems == ()
+    assert set(confirmed) <= {stored.entry.id for stored in log.find()}
+    log.close()
 
 
 def test_a_file_that_may_not_grow_refuses(tmp_path: Path) -> None:
