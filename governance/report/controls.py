@@ -21,6 +21,16 @@ class Control:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FrameworkDate:
+    """A day from which duties of a framework apply, and who says so. `certain` is False where sources differ."""
+
+    what: str
+    on: str
+    certain: bool
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Framework:
     """A catalogue of controls, in one version."""
 
@@ -28,6 +38,9 @@ class Framework:
     version: str
     title: str
     controls: tuple[Control, ...]
+    note: str = ""
+    """What the records mean for this framework, and what they do not."""
+    dates: tuple[FrameworkDate, ...] = ()
 
 
 class ControlStatus(enum.StrEnum):
