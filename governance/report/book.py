@@ -18,10 +18,12 @@ from governance.audit.checkpoint import Checkpoint
 from governance.audit.verify import Verification
 from governance.model.digest import Sha256
 from governance.report.controls import FrameworkResult
-from governance.report.entries import DecisionRow, PeriodEntries
+from governance.report.entries import DecisionRow, Extent, PeriodEntries
 
 Cell: TypeAlias = "str | int | None"
 Row: TypeAlias = "tuple[Cell, ...]"
+
+NOTHING = "Nothing of this kind was recorded in the period."
 
 
 class CellKind(enum.StrEnum):
@@ -55,7 +57,7 @@ class Table:
     count: int
     rows: Callable[[], Iterator[Row]]
     note: str | None = None
-    empty: str = "Nothing of this kind was recorded in the period."
+    empty: str = NOTHING
     """What is said in place of a table without rows."""
 
 
@@ -149,6 +151,10 @@ class ComplianceReport:
     decisions: Callable[[], Iterator[DecisionRow]]
     """Every decision of the period with its outcomes, oldest first."""
     entries: PeriodEntries
+    extent: Extent
+    """The part of the log that these cover."""
+    sample: tuple[str, ...]
+    """The ids of the decisions that were drawn, in the order of the draw."""
     inventory: Callable[[], Iterator[InventoryRow]]
     controls: tuple[FrameworkResult, ...]
     evidence: Callable[[Sha256], bytes | None]

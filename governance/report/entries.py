@@ -78,6 +78,43 @@ def _read(row: Row) -> Stored | Broken:
     return Stored(index=row.seq, entry=entry, data=row.data)
 
 
+@dataclass(slots=True, kw_only=True)
+class Extent:
+    """The part of the log that the period covers: leaf indexes from `start` up to and without `stop`."""
+
+    start: int | None = None
+    stop: int = 0
+    entries: int = 0
+    selected: int = 0
+    broken: int = 0
+    following: int | None = None
+    """The first entry after the period."""
+
+    def see(self, index: int | None) -> None:
+        """One entry of the period."""
+        self.entries += 1
+        if index is not None:
+            self.start = index if self.start is None else min(self.start, index)
+            self.stop = max(self.stop, index + 1)
+
+    def pass_by(self, index: int | None) -> None:
+        """One entry after the period."""
+        if index is not None:
+            self.following = index if self.following is None else min(self.following, index)
+
+    def bounds(self, size: int) -> tuple[int, int]:
+        """Where the period begins and ends in a log of `size` entries; the same place twice for an empty one."""
+        if self.start is not None:
+            return self.start, min(self.stop, size)
+        place = size if self.following is None else self.following
+        return place, place
+
+    @property
+    def is_whole(self) -> bool:
+        """True where no entry between the first and the last lies outside the period or the selection."""
+        return self.start is not None and self.stop - self.start == self.selected
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """How an act ended."""

@@ -1,4 +1,4 @@
-"""The contract of a report format, and the table of all there are. A new format is one file and one line here."""
+"""The contracts of the formats, and the tables of all there are. A new format is one file and one line here."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import BinaryIO, Protocol
 
+from governance.report.book import ComplianceReport
 from governance.report.query import Report
 
 
@@ -28,6 +29,25 @@ class ReportFormat(Protocol):
         ...
 
 
+class BookFormat(Protocol):
+    """Renders a compliance report.
+
+    | member | meaning |
+    | --- | --- |
+    | `name` | of its file in the report's folder |
+    | `write(report, out)` | write all of it, in constant memory; reads nothing but the report |
+    """
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        ...
+
+    def write(self, report: ComplianceReport, out: BinaryIO) -> None:
+        """Write all of it."""
+        ...
+
+
 def _html() -> ReportFormat:
     from governance.report.to_html import HtmlFormat
 
@@ -41,3 +61,7 @@ def _jsonl() -> ReportFormat:
 
 
 FORMATS: Mapping[str, Callable[[], ReportFormat]] = MappingProxyType({"html": _html, "jsonl": _jsonl})
+
+BOOK_FORMATS: Mapping[str, Callable[[], BookFormat]] = MappingProxyType({})
+"""One file each. `csv` and `jsonl` are the folder's own (`governance.report.folder`): a file for each table, and the entries
+that its proofs are about."""

@@ -1,0 +1,181 @@
+"""From the audit log to a compliance report: one pass over the period, one over the whole log, in constant memory.
+
+Promises, in this order:
+
+1. the whole log is verified, and what is broken is said first and left out of every figure;
+2. every entry of the period is counted once; sums add up;
+3. the report names the checkpoints before and after the period and the one it was made at.
+
+What the caller must still do: keep the report open (it is a context manager) while it is rendered, since its tables lie in a
+temporary database; and hand out its folder with the proofs (`governance.report.folder`), without which it is only a claim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Protocol
+
+from governance.audit.checkpoint import Checkpoint
+from governance.audit.entry import Entry, EntryKind
+from governance.audit.log import AuditLog
+from governance.audit.merkle import root_of
+from governance.model.request import utc_text
+from governance.report.book import Checkpoints, ComplianceReport
+from governance.report.controls import FrameworkResult
+from governance.report.deriving import Deriver
+from governance.report.entries import DecisionRow, Extent, Outcome, PeriodEntries, decision_row
+from governance.report.fields import Fields
+from governance.report.filling import Filler, Sampler
+from governance.report.ledger import Ledger
+from governance.report.sections.changes import keys, policies
+from governance.report.sections.closing import matrix, sample
+from governance.report.sections.context import Context
+from governance.report.sections.coverage import coverage
+from governance.report.sections.exceptions import break_glass, degraded, waivers
+from governance.report.sections.opening import integrity, scope
+from governance.report.sections.population import population
+from governance.report.sections.refusals import refusals
+from governance.report.sections.usage import inventory, inventory_rows, reevaluation
+from governance.report.selection import Selection
+
+MOST_SAMPLED = 1_000
+
+
+class Controls(Protocol):
+    """Counts, entry by entry, what the records show for controls."""
+
+    def add(self, entry: Entry) -> None:
+        """One entry of the report."""
+        ...
+
+    def results(
+        self, *, within: Selection | None, since: datetime | None, until: datetime | None
+    ) -> tuple[FrameworkResult, ...]:
+        """What was found, once all are in."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What the report is to be about, and who asks. `until` is exclusive; `roots` are tree heads remembered from elsewhere;
+    `controls` counts the records of controls."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+    selection: Selection = Selection()  # noqa: RUF009 - frozen
+    sample: int = 25
+    seed: str = "1"
+    made_by: str = "not recorded"
+    software: tuple[tuple[str, str], ...] = ()
+    vkey: str | None = None
+    command: str = "python verify_log.py ."
+    roots: Mapping[int, bytes] | None = None
+    controls: Controls | None = None
+
+
+@contextmanager
+def compliance_report(log: AuditLog, asked: Asked, *, now: datetime) -> Iterator[ComplianceReport]:
+    """The report, for as long as the context lasts."""
+    verification = log.verify(asked.roots)
+    narrowed = asked.selection != Selection()
+    entries = PeriodEntries(
+        log=log, since=asked.since, until=asked.until, matches=asked.selection.matches if narrowed else None
+    )
+    with Ledger() as ledger:
+        sampler = Sampler(seed=asked.seed, size=min(asked.sample, MOST_SAMPLED))
+        filler = Filler(
+            log=log,
+            ledger=ledger,
+            since=asked.since,
+            until=asked.until,
+            matches=entries.matches,
+            sampler=sampler,
+        )
+        filler.fill()
+        end = now if asked.until is None else min(now, asked.until)
+        Deriver(log=log, ledger=ledger, now=end).derive()
+        head = log.checkpoint()
+        context = Context(
+            log=log,
+            ledger=ledger,
+            extent=filler.extent,
+            verification=verification,
+            checkpoints=_checkpoints(log, filler.extent, head),
+            since=None if asked.since is None else utc_text(asked.since),
+            until=None if asked.until is None else utc_text(asked.until),
+            selection=str(asked.selection) if narrowed else None,
+            period=replace(asked.selection, since=asked.since, until=asked.until),
+            made_at=utc_text(now),
+            made_by=asked.made_by,
+            software=asked.software,
+            vkey=asked.vkey,
+            command=asked.command,
+            seed=asked.seed,
+            sample=sampler.ids(),
+        )
+        controls = asked.controls
+        found = (
+            ()
+            if controls is None
+            else controls.results(
+                within=asked.selection if narrowed else None, since=asked.since, until=asked.until
+            )
+        )
+        yield _bound(context, entries, found)
+
+
+def _bound(at: Context, entries: PeriodEntries, controls: tuple[FrameworkResult, ...]) -> ComplianceReport:
+    return ComplianceReport(
+        origin=at.log.origin,
+        made_at=at.made_at,
+        made_by=at.made_by,
+        since=at.since,
+        until=at.until,
+        filter=at.selection,
+        software=at.software,
+        verification=at.verification,
+        broken=at.extent.broken,
+        checkpoints=at.checkpoints,
+        vkey=at.vkey,
+        command=at.command,
+        sections=(
+            scope(at), integrity(at), population(at), refusals(at), waivers(at), break_glass(at), degraded(at), policies(at),
+            coverage(at), inventory(at), keys(at), reevaluation(at), sample(at), matrix(controls),
+        ),
+        decisions=lambda: _decisions(at.ledger, entries),
+        entries=entries,
+        extent=at.extent,
+        sample=at.sample,
+        inventory=lambda: inventory_rows(at.ledger),
+        controls=controls,
+        evidence=at.log.evidence,
+    )  # fmt: skip
+
+
+def _decisions(ledger: Ledger, entries: PeriodEntries) -> Iterator[DecisionRow]:
+    for stored in replace(entries, kind=EntryKind.DECISION):
+        row = decision_row(stored, Fields(stored.entry.body))
+        found = ledger.rows(
+            "SELECT at, status, count, bytes, error, digest, key_id, bundle FROM outcome WHERE decision = ? ORDER BY seq",
+            (row.id,),
+        )
+        for at, status, count, size, error, digest, key_id, bundle in found:
+            row.outcomes.append(
+                Outcome(
+                    at=at, status=status, count=count, size=size, error=error, digest=digest, key_id=key_id, bundle=bundle
+                )
+            )  # fmt: skip
+        yield row
+
+
+def _checkpoints(log: AuditLog, extent: Extent, head: Checkpoint) -> Checkpoints:
+    def at(size: int) -> Checkpoint:
+        if size == head.size:
+            return head
+        return Checkpoint(origin=log.origin, size=size, root=root_of(log.store.node, size))
+
+    start, stop = extent.bounds(head.size)
+    return Checkpoints(first=at(start), last=at(stop), head=head)

@@ -1,0 +1,118 @@
+"""What the facts behind the decisions of a period say about the scanners: how much was looked at, and how fresh it was.
+
+Promises: facts are read from the evidence under their digest; a document that is gone or changed is counted as such, and is no
+coverage. Unknown stays unknown. Does not: hold more than one document at a time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import orjson
+
+from governance.audit.log import AuditLog
+from governance.model.canonical import Json
+from governance.model.digest import Sha256
+from governance.report.entries import DecisionRow
+from governance.report.fields import Fields
+from governance.report.ledger import Ledger
+
+_FLUSH = 1_000
+_Tally = dict[tuple[str, str], tuple[int, str, str]]
+
+
+@dataclass(slots=True)
+class FactsReader:
+    """Writes a row of `seen` for each decision, and tallies of unknown facts and engines."""
+
+    log: AuditLog
+    ledger: Ledger
+    _unknown: _Tally = field(default_factory=dict)
+    _engines: _Tally = field(default_factory=dict)
+
+    def see(self, n: int, row: DecisionRow, digest: str | None) -> None:
+        """Read one decision's facts."""
+        state, facts = read_facts(self.log, digest)
+        if state != "read":
+            self.ledger.add("seen", (n, state, *[None] * 10))
+            return
+        valid, present = _flag(facts, "signature.valid"), _flag(facts, "signature.present")
+        signature = (
+            "valid"
+            if valid
+            else "absent"
+            if present is False
+            else "not valid"
+            if valid is False
+            else "unknown"
+        )
+        if "signature.valid" not in facts:
+            signature = "not looked at"
+        unreachable = facts.get("sources.unreachable")
+        self.ledger.add("seen", (
+            n, state, _flag(facts, "scan.complete"), _number(facts, "scan.age"), _number(facts, "scan.database_age"),
+            _number(facts, "content.files_total"), _number(facts, "content.files_scanned"),
+            _number(facts, "content.files_skipped"), _text(facts, "content.verdict"), signature,
+            _text(facts, "signature.key_id"),
+            ", ".join(Fields(unreachable).texts("value")) or None if isinstance(unreachable, Mapping) else None,
+        ))  # fmt: skip
+        for name, value in facts.items():
+            if isinstance(value, Mapping) and "unknown" in value and not name.startswith("property."):
+                _add(self._unknown, (name, str(value["unknown"])[:200]), row.at)
+        engines = facts.get("scan.engines")
+        for engine in Fields(engines).texts("value") if isinstance(engines, Mapping) else ():
+            _add(self._engines, (engine[:200], ""), row.at)
+        if len(self._unknown) + len(self._engines) >= _FLUSH:
+            self.finish()
+
+    def finish(self) -> None:
+        """Write the tallies."""
+        self.ledger.tally("unknown", self._unknown)
+        self.ledger.tally("engine", self._engines)
+        self._unknown.clear()
+        self._engines.clear()
+
+
+def read_facts(log: AuditLog, digest: str | None) -> tuple[str, Mapping[str, Json]]:
+    """A facts document by its digest, and how that went: `read`, `gone` (erased, or never kept) or `changed`."""
+    document = log.store.evidence(Sha256(digest)) if digest else None
+    if document is None:
+        return "gone", {}
+    if hashlib.sha256(document).hexdigest() != digest:
+        return "changed", {}
+    try:
+        facts = orjson.loads(document)
+    except ValueError:
+        return "changed", {}
+    return ("read", facts) if isinstance(facts, dict) else ("changed", {})
+
+
+def items_of(facts: Mapping[str, Json], name: str) -> tuple[Fields, ...]:
+    """The items of a fact that is a collection."""
+    value = facts.get(name)
+    return Fields(value).subs("items") if isinstance(value, Mapping) else ()
+
+
+def _row(facts: Mapping[str, Json], name: str) -> Fields:
+    value = facts.get(name)
+    return Fields(value if isinstance(value, Mapping) else {})
+
+
+def _flag(facts: Mapping[str, Json], name: str) -> bool | None:
+    value = _row(facts, name).body.get("value")
+    return value if isinstance(value, bool) else None
+
+
+def _number(facts: Mapping[str, Json], name: str) -> int | None:
+    return _row(facts, name).number("value")
+
+
+def _text(facts: Mapping[str, Json], name: str) -> str | None:
+    return _row(facts, name).text("value")
+
+
+def _add(tally: _Tally, names: tuple[str, str], at: str) -> None:
+    count, first, last = tally.get(names, (0, at, at))
+    tally[names] = (count + 1, min(first, at), max(last, at))

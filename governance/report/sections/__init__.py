@@ -1,0 +1,1 @@
+"""The fourteen sections of a compliance report, each a function from what was read to a `Section`."""

@@ -1,0 +1,130 @@
+"""Section 9: how much the scanners looked at, and how fresh they were."""
+
+from __future__ import annotations
+
+from governance.report.book import CellKind, Chart, Column, Section, Series
+from governance.report.sections.context import Context, Steps, counted, query_table, steps_between
+
+_JOINED = "seen JOIN decision USING (n)"
+
+
+def coverage(at: Context) -> Section:
+    """Scanner coverage and database freshness over time."""
+    ledger = at.ledger
+    read, gone, changed = ledger.row(
+        "SELECT sum(state = 'read'), sum(state = 'gone'), sum(state = 'changed') FROM seen"
+    )
+    complete, partly, unknown = ledger.row(
+        "SELECT sum(complete = 1), sum(complete = 0), sum(complete IS NULL) FROM seen WHERE state = 'read'"
+    )
+    total, scanned, skipped = ledger.row("SELECT sum(total), sum(scanned), sum(skipped) FROM seen")
+    lead = [
+        (
+            f"From the facts that {counted(read or 0, 'decision')} rest on; those of {gone or 0:,} are not kept any more, and those of "
+            f"{changed or 0:,} are not what was recorded."
+        ),
+        "A scan that is not known to be complete is counted as not known, never as complete.",
+    ]
+    tables = (
+        query_table(
+            ledger, "freshness", "Coverage and freshness by day",
+            (
+                Column("day", "Day", CellKind.TIME), Column("decisions", "Decisions", CellKind.NUMBER),
+                Column("complete", "Scan complete", CellKind.NUMBER), Column("incomplete", "Not complete", CellKind.NUMBER),
+                Column("unknown", "Not known", CellKind.NUMBER), Column("scan_age", "Oldest scan (s)", CellKind.NUMBER),
+                Column("database_age", "Oldest database (s)", CellKind.NUMBER), Column("files", "Files", CellKind.NUMBER),
+                Column("scanned", "Looked into", CellKind.NUMBER), Column("skipped", "Skipped", CellKind.NUMBER),
+            ),
+            f"SELECT substr(at, 1, 10), count(*), sum(complete = 1), sum(complete = 0), sum(complete IS NULL), max(scan_age), "
+            f"max(database_age), sum(total), sum(scanned), sum(skipped) FROM {_JOINED} GROUP BY 1 ORDER BY 1",
+            empty="No decision was recorded in the period.",
+        ),
+        query_table(
+            ledger, "engines", "Scanners that took part",
+            (Column("engine", "Scanner", CellKind.ID), Column("decisions", "Decisions", CellKind.NUMBER),
+             Column("first", "First", CellKind.TIME), Column("last", "Last", CellKind.TIME)),
+            "SELECT name, count, first, last FROM tally WHERE what = 'engine' ORDER BY count DESC, name",
+            empty="No scanner is named in the facts of the period.",
+        ),
+        query_table(
+            ledger, "unknown-facts", "What could not be found out",
+            (Column("fact", "Fact", CellKind.ID), Column("reason", "Reason"), Column("times", "Times", CellKind.NUMBER),
+             Column("first", "First", CellKind.TIME), Column("last", "Last", CellKind.TIME)),
+            "SELECT name, more, count, first, last FROM tally WHERE what = 'unknown' ORDER BY count DESC, name, more",
+            note="Whether an unknown fact refused the act is the policy's decision; it was never read as good.",
+            empty="Every fact that was asked for was found out.",
+        ),
+    )  # fmt: skip
+    return Section(
+        number=9,
+        name="coverage",
+        title="Scanner coverage and freshness",
+        lead=tuple(lead),
+        pairs=(
+            ("Decisions whose facts were read", read or 0),
+            ("Scan complete", complete or 0),
+            ("Scan not complete", partly or 0),
+            ("Not known whether complete", unknown or 0),
+            ("Files, all decisions together", total),
+            ("looked into", scanned),
+            ("skipped", skipped),
+        ),
+        tables=tables,
+        charts=_charts(at),
+        selection=at.search(kinds=("decision",)),
+    )
+
+
+def _charts(at: Context) -> tuple[Chart, ...]:
+    first, last = at.ledger.row(f"SELECT min(at), max(at) FROM {_JOINED} WHERE state = 'read'")
+    if first is None:
+        return ()
+    steps = steps_between(first, last)
+    return tuple(chart for chart in (_ages(at, steps), _scans(at, steps)) if chart is not None)
+
+
+def _ages(at: Context, steps: Steps) -> Chart | None:
+    scan: list[int | None] = [None] * steps.count
+    database: list[int | None] = [None] * steps.count
+    found = at.ledger.rows(
+        f"SELECT substr(at, 1, ?), max(scan_age), max(database_age) FROM {_JOINED} WHERE state = 'read' GROUP BY 1",
+        (steps.prefix,),
+    )
+    for start, age, database_age in found:
+        place = steps.place(start)
+        for line, value in ((scan, age), (database, database_age)):
+            if value is not None:
+                line[place] = max(line[place] or 0, value // 3600)
+    lines = (Series("oldest scan", tuple(scan)), Series("oldest advisories", tuple(database)))
+    known = tuple(line for line in lines if any(value is not None for value in line.values))
+    if not known:
+        return None
+    return Chart(
+        name="freshness",
+        title="Age of the oldest scan and of the scanner's advisories",
+        kind="lines",
+        labels=steps.labels(),
+        series=known,
+        unit="hours",
+    )
+
+
+def _scans(at: Context, steps: Steps) -> Chart | None:
+    names = ("complete", "not complete", "not known")
+    counts = {name: [0] * steps.count for name in names}
+    found = at.ledger.rows(
+        "SELECT substr(at, 1, ?), sum(complete = 1), sum(complete = 0), sum(complete IS NULL) "
+        f"FROM {_JOINED} WHERE state = 'read' GROUP BY 1",
+        (steps.prefix,),
+    )
+    for start, *values in found:
+        for name, value in zip(names, values, strict=True):
+            counts[name][steps.place(start)] += value or 0
+    return Chart(
+        name="scans",
+        title="Decisions by whether the scan was complete",
+        kind="columns",
+        labels=steps.labels(),
+        series=tuple(Series(name, tuple(values)) for name, values in counts.items() if any(values)),
+        unit="decisions",
+    )

@@ -1,0 +1,205 @@
+"""Sections 5 to 7: waivers, break-glass, and what happened when something did not work."""
+
+from __future__ import annotations
+
+from governance.report.book import Cell, CellKind, Column, Section
+from governance.report.sections.context import Context, counted, query_table
+
+_AT = Column("at", "Time", CellKind.TIME)
+_ENTRY = Column("entry", "Entry", CellKind.NUMBER)
+_ID = Column("id", "Decision", CellKind.ID)
+_ARTIFACT = Column("artifact", "Artifact")
+_UNFINISHED = "later = 0 AND NOT EXISTS (SELECT 1 FROM outcome o WHERE o.decision = d.id)"
+_MEMBER = "json_extract(body, '$.{}')"
+_REVIEW = "json_extract(r.body, '$.{}')"
+
+
+def waivers(at: Context) -> Section:
+    """The exception register."""
+    total = at.ledger.count("SELECT count(*) FROM waiver")
+    used = at.ledger.count("SELECT count(DISTINCT n) FROM waived JOIN decision USING (n) WHERE later = 0")
+    unused = at.ledger.count(
+        "SELECT count(*) FROM waiver w WHERE NOT EXISTS (SELECT 1 FROM waived u JOIN decision d USING (n) WHERE later = 0 "
+        "AND u.waiver = w.name AND u.rule = w.rule)"
+    )
+    register = query_table(
+        at.ledger,
+        "waivers",
+        "Exception register",
+        (
+            Column("waiver", "Waiver", CellKind.ID), Column("state", "Stands"), Column("rule", "Rule", CellKind.ID), _ARTIFACT,
+            Column("digest", "Bytes", CellKind.DIGEST), Column("environments", "Environments"), Column("actors", "For whom"),
+            Column("reason", "Reason"), Column("ticket", "Ticket", CellKind.ID), Column("requested_by", "Asked for by"),
+            Column("approved_by", "Approved by"), Column("starts", "From", CellKind.TIME), Column("expires", "Until", CellKind.TIME),
+            Column("revoked", "Revoked"), Column("findings", "Findings when granted", CellKind.DIGEST),
+            Column("uses", "Uses in the period", CellKind.NUMBER), Column("last_use", "Last use", CellKind.TIME),
+            Column("source", "Known from"),
+        ),
+        "SELECT name, state, rule, ref, digest, environments, actors, reason, ticket, requested_by, approved_by, starts, expires, "
+        "revoked, findings, (SELECT count(*) FROM waived u JOIN decision d USING (n) WHERE later = 0 AND u.waiver = w.name "
+        "AND u.rule = w.rule AND d.ref = w.ref), (SELECT max(d.at) FROM waived u JOIN decision d USING (n) WHERE later = 0 AND "
+        "u.waiver = w.name AND u.rule = w.rule AND d.ref = w.ref), source FROM waiver w ORDER BY name, terms",
+        note="A waiver without environments or people holds for all of them. Where it stands is told for the end of the period.",
+        empty="No waiver was in a policy of the period, and none is on record.",
+    )  # fmt: skip
+    members = ", ".join(
+        _MEMBER.format(name) for name in ("by", "key_id", "signed_at", "reason", "ticket", "expires")
+    )
+    steps = query_table(
+        at.ledger,
+        "waiver-steps",
+        "Steps on record in the period",
+        (
+            _AT, _ENTRY, Column("event", "Step", CellKind.WORD), Column("waiver", "Waiver", CellKind.ID),
+            Column("rule", "Rule", CellKind.ID), _ARTIFACT, Column("by", "By"), Column("key_id", "Key", CellKind.DIGEST),
+            Column("signed_at", "Signed at", CellKind.TIME), Column("reason", "Reason"), Column("ticket", "Ticket", CellKind.ID),
+            Column("expires", "Until", CellKind.TIME),
+        ),
+        f"SELECT at, seq, event, {_MEMBER.format('waiver')}, {_MEMBER.format('rule')}, subject, {members} FROM event "
+        "WHERE kind = 'waiver' AND span = 0 AND event NOT IN ('break-glass', 'reviewed') ORDER BY seq",
+        note="A step is recorded once its signature was verified; the signed file is kept as evidence. `copied`: an ignore rule of "
+        "Xray that was in force there.",
+        empty="Nobody asked for, approved or revoked a waiver in the period.",
+    )  # fmt: skip
+    uses = query_table(
+        at.ledger,
+        "waiver-uses",
+        "Each use in the period",
+        (
+            _AT, _ENTRY, Column("waiver", "Waiver", CellKind.ID), Column("rule", "Rule", CellKind.ID), _ARTIFACT,
+            Column("digest", "Bytes", CellKind.DIGEST), Column("actor", "Who"), Column("environment", "Environment", CellKind.WORD), _ID,
+        ),
+        "SELECT d.at, d.seq, u.waiver, u.rule, d.ref, d.digest, d.actor, d.environment, d.id FROM waived u JOIN decision d USING (n) "
+        "WHERE later = 0 ORDER BY n",
+        empty="No waiver let anything through in the period.",
+    )  # fmt: skip
+    return Section(
+        number=5,
+        name="waivers",
+        title="Exception register",
+        lead=(
+            (
+                f"{counted(total, 'waiver')} stood in a policy of the period or left a step in the log. They were applied in "
+                f"{counted(used, 'decision')}; {counted(unused, 'waiver')} went unused."
+            ),
+            (
+                "A waiver holds for one rule and for exactly these bytes, has an end, and counts only with the signatures of people other "
+                "than the one who asked and the one who made the artifact."
+            ),
+        ),
+        pairs=(("Waivers", total), ("Decisions that rest on one", used), ("Unused in the period", unused)),
+        tables=(register, steps, uses),
+        selection=at.search(kinds=("waiver",)),
+    )
+
+
+def break_glass(at: Context) -> Section:
+    """Overrides in an emergency, and who looked at them afterwards."""
+    where = "kind = 'waiver' AND event = 'break-glass' AND span {} 0"
+    same = f"r.kind = 'waiver' AND r.event = 'reviewed' AND json_extract(r.body, '$.waiver') = {_MEMBER.format('waiver').replace('body', 'e.body')}"
+    total = at.ledger.count(f"SELECT count(*) FROM event WHERE {where.format('=')}")
+    opened = at.ledger.count(
+        f"SELECT count(*) FROM event WHERE {where.format('=')} AND json_extract(body, '$.opened') = 1"
+    )
+    waiting = at.ledger.count(
+        f"SELECT count(*) FROM event e WHERE {where.format('<=')} AND NOT EXISTS (SELECT 1 FROM event r WHERE {same})"
+    )
+    review = f"(SELECT {{}} FROM event r WHERE {same} ORDER BY r.seq LIMIT 1)"
+    uses = query_table(
+        at.ledger,
+        "break-glass",
+        "Each use of break-glass, with its review",
+        (
+            _AT, _ENTRY, _ARTIFACT, Column("by", "By"), Column("justification", "Justification"),
+            Column("needed", "Needed", CellKind.WORD), Column("opened", "Opened the door", CellKind.WORD),
+            Column("objection", "Why it did not"), Column("reviewed_at", "Reviewed", CellKind.TIME),
+            Column("reviewed_by", "Reviewed by"), Column("review", "Review"), _ID,
+        ),
+        f"SELECT e.at, e.seq, e.subject, {_MEMBER.format('by')}, {_MEMBER.format('justification')}, "
+        f"iif({_MEMBER.format('needed')}, 'yes', 'no'), iif({_MEMBER.format('opened')}, 'yes', 'no'), "
+        f"iif({_MEMBER.format('opened')} OR NOT {_MEMBER.format('needed')}, NULL, {_MEMBER.format('reason')}), "
+        f"{review.format('r.at')}, coalesce({review.format(_REVIEW.format('by'))}, 'nobody yet'), "
+        f"{review.format(_REVIEW.format('reason'))}, {_MEMBER.format('waiver')} FROM event e WHERE {where.format('=')} ORDER BY e.seq",
+        empty="Break-glass was not used in the period.",
+    )  # fmt: skip
+    return Section(
+        number=6,
+        name="break-glass",
+        title="Break-glass and its review",
+        lead=(
+            (
+                f"A refusal was overridden by justification {counted(opened, 'time')}; the justification was set for {counted(total, 'decision')} "
+                f"in all. {counted(waiting, 'use')} up to the end of the period {'waits' if waiting == 1 else 'wait'} for a review."
+            ),
+            "Malicious content, bad signatures and altered bytes are never let through by break-glass.",
+        ),
+        pairs=(("Uses", total), ("that opened the door", opened), ("without a review", waiting)),
+        tables=(uses,),
+        selection=at.search(kinds=("waiver",)),
+    )
+
+
+def degraded(at: Context) -> Section:
+    """Outages, lost outcomes, entries in doubt."""
+    figures: list[tuple[str, Cell]] = [
+        ("Decisions in degraded mode", at.ledger.count("SELECT count(*) FROM decision WHERE later = 0 AND degraded IS NOT NULL")),
+        ("Decisions that lacked a source", at.ledger.count("SELECT count(*) FROM seen WHERE unreachable IS NOT NULL")),
+        ("Decisions without an outcome", at.ledger.count(f"SELECT count(*) FROM decision d WHERE {_UNFINISHED}")),
+        ("Acts that failed", at.ledger.count("SELECT count(*) FROM outcome WHERE later = 0 AND status IN ('failed', 'incomplete')")),
+        ("Recoveries of the log", at.ledger.count("SELECT count(*) FROM event WHERE kind = 'recovery' AND span = 0")),
+    ]  # fmt: skip
+    what = (
+        Column("action", "Action", CellKind.WORD),
+        _ARTIFACT,
+        Column("actor", "Who"),
+        Column("environment", "Environment", CellKind.WORD),
+    )
+    tables = (
+        query_table(
+            at.ledger, "degraded", "Decisions in degraded mode",
+            (_AT, _ENTRY, *what, Column("result", "Result", CellKind.WORD), Column("degraded", "What was done, and on which earlier verdict"), _ID),
+            "SELECT at, seq, action, ref, actor, environment, result, degraded, id FROM decision WHERE later = 0 AND degraded IS NOT NULL ORDER BY n",
+            empty="No decision was made in degraded mode: every source that mattered answered.",
+        ),
+        query_table(
+            at.ledger, "unreachable", "Sources that gave no answer",
+            (Column("sources", "Sources"), Column("decisions", "Decisions", CellKind.NUMBER), Column("first", "First", CellKind.TIME),
+             Column("last", "Last", CellKind.TIME)),
+            "SELECT unreachable, count(*), min(at), max(at) FROM seen JOIN decision USING (n) WHERE unreachable IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1",
+            empty="Every source answered each time it was asked.",
+        ),
+        query_table(
+            at.ledger, "unfinished", "Decisions without an outcome",
+            (_AT, _ENTRY, *what, Column("result", "Result", CellKind.WORD), _ID),
+            f"SELECT at, seq, action, ref, actor, environment, result, id FROM decision d WHERE {_UNFINISHED} ORDER BY n",
+            note="The gate decided, and nothing more was recorded up to the time of this report: the process ended in between, the act "
+            "is still going on, or its outcome could not be written.",
+            empty="Every decision has its outcome on record.",
+        ),
+        query_table(
+            at.ledger, "failed", "Acts that did not end well",
+            (_AT, _ENTRY, Column("status", "Status", CellKind.WORD), *what, Column("error", "Error", CellKind.ID), _ID),
+            "SELECT o.at, o.seq, o.status, o.action, d.ref, d.actor, d.environment, o.error, o.decision FROM outcome o "
+            "LEFT JOIN decision d ON d.id = o.decision WHERE o.later = 0 AND o.status IN ('failed', 'incomplete') ORDER BY o.seq",
+            empty="No act that was let through failed.",
+        ),
+        query_table(
+            at.ledger, "recoveries", "Entries that were written after all",
+            (_AT, _ENTRY, Column("writer", "Writer", CellKind.ID), Column("count", "Entries", CellKind.NUMBER), Column("ids", "Their ids", CellKind.ID)),
+            f"SELECT at, seq, writer, json_array_length(body, '$.ids'), {_MEMBER.format('ids')} FROM event WHERE kind = 'recovery' AND span = 0 ORDER BY seq",
+            note="The store had not confirmed these when they were first written. Nothing was let through until it did.",
+            empty="The log confirmed every entry at once.",
+        ),
+    )  # fmt: skip
+    return Section(
+        number=7,
+        name="degraded",
+        title="Degraded mode and failures",
+        lead=(
+            "What the gate decided while a source was down, which acts left no outcome, and when the log itself was behind.",
+            "Failures to notify somebody are not in this log.",
+        ),
+        pairs=tuple(figures),
+        tables=tables,
+        selection=at.search(kinds=("recovery",)),
+    )

@@ -1,0 +1,187 @@
+"""Section 4: what was refused, quarantined or would have been, on what grounds, and what happened next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from governance.model.request import parse_utc
+from governance.report.book import CellKind, Chart, Column, Row, Section, Series, Table
+from governance.report.ledger import Ledger
+from governance.report.sections.context import Context, counted, query_table, span_words
+
+_AGAINST = "('refused', 'quarantined', 'would-block')"
+_MOST_RULES = 20
+
+
+def refusals(at: Context) -> Section:
+    """Denials and quarantines."""
+    total = at.ledger.count(f"SELECT count(*) FROM decision WHERE later = 0 AND result IN {_AGAINST}")
+    shut = at.ledger.count(
+        "SELECT count(*) FROM decision WHERE later = 0 AND result IN ('refused', 'quarantined')"
+    )
+    lead = (
+        (
+            f"The policy said no {counted(total, 'time')}. {counted(shut, 'act')} did not happen; "
+            f"{counted(total - shut, 'act')} went on because the policy was only being tried out (observe or warn mode), or because "
+            "break-glass was used (section 6)."
+        ),
+        (
+            "What happened next looks at the log up to the time of this report: the first later request for the same artifact in the same "
+            "environment that was let through, else the last that was refused again."
+        ),
+    )
+    return Section(
+        number=4,
+        name="refusals",
+        title="Blocks and quarantines",
+        lead=lead,
+        pairs=(
+            ("The policy said no", total),
+            ("of these refused or quarantined", shut),
+            ("of these let through", total - shut),
+        ),
+        tables=(_refused(at), _objections(at), _by_rule(at)),
+        charts=_chart(at),
+        selection=at.search(kinds=("decision",), decisions=("quarantine", "block")),
+    )
+
+
+def _refused(at: Context) -> Table:
+    def each(row: tuple[Any, ...]) -> Row:
+        n, ref, environment, digest, when, *cells = row
+        words, later = what_next(at.ledger, n=n, ref=ref, environment=environment, digest=digest, at=when)
+        return (*cells, words, later)
+
+    return query_table(
+        at.ledger,
+        "refused",
+        "Each refusal and what happened next",
+        (
+            Column("entry", "Entry", CellKind.NUMBER),
+            Column("at", "Time", CellKind.TIME),
+            Column("result", "Result", CellKind.WORD),
+            Column("action", "Action", CellKind.WORD),
+            Column("artifact", "Artifact"),
+            Column("digest", "Bytes", CellKind.DIGEST),
+            Column("actor", "Who"),
+            Column("environment", "Environment", CellKind.WORD),
+            Column("mode", "Mode", CellKind.WORD),
+            Column("rules", "Rules", CellKind.ID),
+            Column("message", "First objection"),
+            Column("outcome", "Outcome", CellKind.WORD),
+            Column("id", "Decision", CellKind.ID),
+            Column("next", "What happened next"),
+            Column("next_id", "Next decision", CellKind.ID),
+        ),
+        "SELECT n, ref, environment, digest, at, seq, at, result, action, ref, digest, actor, environment, mode, rules, "
+        "(SELECT message FROM objection o WHERE o.n = d.n LIMIT 1), "
+        "coalesce((SELECT group_concat(status, ', ') FROM outcome o WHERE o.decision = d.id), '(none)'), id "
+        f"FROM decision d WHERE later = 0 AND result IN {_AGAINST} ORDER BY n",
+        each=each,
+        empty="Nothing was refused, quarantined or would have been in the period.",
+    )
+
+
+def what_next(
+    ledger: Ledger, *, n: int, ref: str, environment: str, digest: str | None, at: str
+) -> tuple[str, str | None]:
+    """What became of an artifact after a refusal, in words, and the decision that shows it."""
+    asked = ledger.count(
+        "SELECT count(*) FROM event WHERE kind = 'waiver' AND event = 'requested' AND subject = ? AND at >= ?",
+        (ref, at),
+    )
+    waiver = f"; {counted(asked, 'waiver')} asked for" if asked else ""
+    good = next(
+        ledger.rows(
+            "SELECT id, at, digest, waivers, decision, mode FROM decision WHERE ref = ? AND n > ? AND environment = ? "
+            f"AND result NOT IN {_AGAINST} ORDER BY n LIMIT 1",
+            (ref, n, environment),
+        ),
+        None,
+    )
+    if good is not None:
+        entry_id, when, other, waivers, _, _ = good
+        how = f" by waiver {waivers}" if waivers else ""
+        if digest is not None and other is not None:
+            how += ", the same bytes" if other == digest else ", other bytes"
+        return f"let through {span_words(_seconds(at, when))} later{how}{waiver}", entry_id
+    again, last = ledger.row(
+        "SELECT count(*), max(n) FROM decision WHERE ref = ? AND n > ? AND environment = ?",
+        (ref, n, environment),
+    )
+    if again:
+        entry_id, when = ledger.row("SELECT id, at FROM decision WHERE n = ?", (last,))
+        return (
+            f"refused again {counted(again, 'time')}, the last {span_words(_seconds(at, when))} later{waiver}",
+            entry_id,
+        )
+    return f"not asked for again{waiver}", None
+
+
+def _seconds(first: str, then: str) -> float:
+    return max(0.0, (parse_utc(then) - parse_utc(first)).total_seconds())
+
+
+def _objections(at: Context) -> Table:
+    return query_table(
+        at.ledger,
+        "objections",
+        "Each objection with its evidence",
+        (
+            Column("entry", "Entry", CellKind.NUMBER),
+            Column("at", "Time", CellKind.TIME),
+            Column("artifact", "Artifact"),
+            Column("rule", "Rule", CellKind.ID),
+            Column("effect", "Effect", CellKind.WORD),
+            Column("severity", "Severity", CellKind.WORD),
+            Column("message", "Objection"),
+            Column("evidence", "What it rests on"),
+            Column("remediation", "What to do"),
+            Column("waivable", "May be waived", CellKind.WORD),
+            Column("id", "Decision", CellKind.ID),
+        ),
+        "SELECT d.seq, d.at, d.ref, o.rule, o.effect, o.severity, o.message, nullif(o.evidence, ''), o.remediation, "
+        "iif(o.waivable, 'yes', 'no'), d.id FROM objection o JOIN decision d USING (n) ORDER BY n",
+        note="With those that only warned. Evidence is cut to 2,000 characters here; the whole is in the entry and its facts.",
+        empty="No rule objected to anything in the period.",
+    )
+
+
+def _by_rule(at: Context) -> Table:
+    return query_table(
+        at.ledger,
+        "rules",
+        "Objections by rule",
+        (
+            Column("rule", "Rule", CellKind.ID),
+            Column("effect", "Effect", CellKind.WORD),
+            Column("decisions", "Decisions", CellKind.NUMBER),
+            Column("artifacts", "Artifacts", CellKind.NUMBER),
+            Column("first", "First", CellKind.TIME),
+            Column("last", "Last", CellKind.TIME),
+        ),
+        "SELECT o.rule, o.effect, count(DISTINCT o.n), count(DISTINCT d.ref), min(d.at), max(d.at) FROM objection o "
+        "JOIN decision d USING (n) GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2",
+        empty="No rule objected to anything in the period.",
+    )
+
+
+def _chart(at: Context) -> tuple[Chart, ...]:
+    found = list(
+        at.ledger.rows(
+            "SELECT o.rule, count(DISTINCT o.n) FROM objection o WHERE o.effect IN ('block', 'quarantine') GROUP BY 1 "
+            f"ORDER BY 2 DESC, 1 LIMIT {_MOST_RULES}"
+        )
+    )
+    if not found:
+        return ()
+    return (
+        Chart(
+            name="rules",
+            title="Rules that said no",
+            kind="bar",
+            labels=tuple(rule for rule, _ in found),
+            series=(Series("refused", tuple(count for _, count in found)),),
+            unit="decisions",
+        ),
+    )

@@ -1,0 +1,163 @@
+"""Sections 10 and 12: what is in use where, and what was found about it later."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from governance.model.digest import Sha256
+from governance.report.book import CellKind, Chart, Column, InventoryRow, Section, Series
+from governance.report.deriving import IN_USE
+from governance.report.ledger import Ledger
+from governance.report.sections.context import Context, counted, query_table, span_words
+
+_USED = (
+    "SELECT environment, ref, kind, name, version, digest, max(size), max(files), count(*) AS uses, min(at) AS first, max(at) AS last, "
+    f"max(n) AS newest FROM decision d WHERE {IN_USE} GROUP BY environment, ref, digest"
+)
+_INVENTORY = f"SELECT u.*, d.id, d.result, d.facts FROM ({_USED}) u JOIN decision d ON d.n = u.newest ORDER BY u.environment, u.ref, u.newest"
+_WORSE = "(CASE {} WHEN 'allow' THEN 0 WHEN 'warn' THEN 1 WHEN 'quarantine' THEN 2 ELSE 3 END)"
+
+
+def inventory_rows(ledger: Ledger) -> Iterator[InventoryRow]:
+    """What was used in the period, by environment."""
+    for row in ledger.rows(_INVENTORY):
+        (
+            environment,
+            ref,
+            kind,
+            name,
+            version,
+            digest,
+            size,
+            files,
+            uses,
+            first,
+            last,
+            _,
+            entry_id,
+            result,
+            facts,
+        ) = row
+        yield InventoryRow(
+            environment=environment, ref=ref, kind=kind, name=name, version=version, digest=digest, size=size, files=files,
+            uses=uses, first_used=first, last_used=last, decision=entry_id, result=result,
+            facts=None if facts is None else Sha256(facts),
+        )  # fmt: skip
+
+
+def inventory(at: Context) -> Section:
+    """Models and dependencies in use."""
+    ledger = at.ledger
+    models = query_table(
+        ledger,
+        "inventory",
+        "Models and files in use",
+        (
+            Column("environment", "Environment", CellKind.WORD), Column("artifact", "Artifact"), Column("kind", "Kind", CellKind.WORD),
+            Column("name", "Name"), Column("version", "Version", CellKind.ID), Column("digest", "Bytes", CellKind.DIGEST),
+            Column("size", "Size", CellKind.SIZE), Column("files", "Files", CellKind.NUMBER), Column("uses", "Uses", CellKind.NUMBER),
+            Column("first", "First use", CellKind.TIME), Column("last", "Last use", CellKind.TIME),
+            Column("result", "Newest verdict", CellKind.WORD), Column("decision", "Newest decision", CellKind.ID),
+        ),
+        f'SELECT environment, ref, kind, name, version, digest, "max(size)", "max(files)", uses, first, last, result, id FROM ({_INVENTORY})',
+        note="In use: loaded or downloaded within the period, let through, and done. What was loaded before and is still running does not show.",
+        empty="Nothing was loaded or downloaded in the period.",
+    )  # fmt: skip
+    dependencies = query_table(
+        ledger,
+        "dependencies",
+        "Packages that these declare",
+        (
+            Column("environment", "Environment", CellKind.WORD), Column("package", "Package", CellKind.ID),
+            Column("models", "Models", CellKind.NUMBER), Column("example", "One of them"),
+        ),
+        "SELECT environment, purl, count(DISTINCT ref), min(ref) FROM dependency GROUP BY 1, 2 ORDER BY 1, 2",
+        note="From the facts of the newest decision about each. The bill of materials (format `cyclonedx`) has them model by model.",
+        empty="No dependency is known: nothing was in use, no rule asked for dependencies, or the facts are not kept any more.",
+    )  # fmt: skip
+    total, objected = ledger.row(f"SELECT count(*), sum(result IN ('would-block')) FROM ({_INVENTORY})")
+    return Section(
+        number=10,
+        name="inventory",
+        title="Inventory in use",
+        lead=(
+            (
+                f"{counted(total, 'artifact')} (by environment and bytes) {'was' if total == 1 else 'were'} in use in the period; of these "
+                f"{objected or 0:,} although the policy that was being tried out said no."
+            ),
+        ),
+        pairs=(("In use", total), ("against a policy in trial", objected or 0)),
+        tables=(models, dependencies),
+        charts=_by_environment(at),
+        selection=at.search(kinds=("decision",)),
+    )
+
+
+def _by_environment(at: Context) -> tuple[Chart, ...]:
+    found = list(
+        at.ledger.rows(f"SELECT environment, count(*) FROM ({_USED}) GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 20")
+    )
+    if len(found) < 2:
+        return ()
+    return (
+        Chart(
+            name="inventory",
+            title="In use by environment",
+            kind="bar",
+            labels=tuple(name for name, _ in found),
+            series=(Series("in use", tuple(count for _, count in found)),),
+            unit="artifacts",
+        ),
+    )
+
+
+def reevaluation(at: Context) -> Section:
+    """The same bytes, and another verdict than before."""
+    ledger = at.ledger
+    before, after = _WORSE.format("before"), _WORSE.format("after")
+    worse, told, slowest = ledger.row(
+        f"SELECT count(*), count(seconds), max(seconds) FROM turned WHERE {after} > {before}"
+    )
+    better = ledger.count(f"SELECT count(*) FROM turned WHERE {after} < {before}")
+    lead = [
+        f"The same bytes got a harder verdict than the time before {counted(worse, 'time')}, and a milder one {counted(better, 'time')}.",
+        (
+            "Time to flag is from the publication of the newest advisory that is newer than the verdict before, to the decision that took it "
+            "into account. A verdict is renewed when somebody asks for the artifact: bytes that nobody asks for are not judged again."
+        ),
+    ]
+    if told:
+        lead.append(
+            f"The slowest of {counted(told, 'flag')} with a dated advisory came {span_words(slowest)} after its publication."
+        )
+    lead.append("Who was notified is not in this log.")
+    table = query_table(
+        ledger,
+        "turned",
+        "Verdicts that turned",
+        (
+            Column("at", "Time", CellKind.TIME), Column("artifact", "Artifact"), Column("digest", "Bytes", CellKind.DIGEST),
+            Column("environment", "Environment", CellKind.WORD), Column("before", "Before", CellKind.WORD),
+            Column("before_at", "Decided", CellKind.TIME), Column("after", "After", CellKind.WORD), Column("rules", "Rules", CellKind.ID),
+            Column("advisory", "Newest advisory", CellKind.ID), Column("published", "Published", CellKind.TIME),
+            Column("first_seen", "Reached this log", CellKind.TIME), Column("seconds", "Time to flag (s)", CellKind.NUMBER),
+            Column("before_id", "Decision before", CellKind.ID), Column("after_id", "Decision", CellKind.ID),
+        ),
+        "SELECT at, ref, digest, environment, before, before_at, after, rules, advisory, published, first_seen, seconds, before_id, "
+        "after_id FROM turned ORDER BY n",
+        note="Compared with the decision before it about the same bytes, act and environment within the period.",
+        empty="No verdict about the same bytes changed within the period.",
+    )  # fmt: skip
+    return Section(
+        number=12,
+        name="reevaluation",
+        title="Re-evaluation",
+        lead=tuple(lead),
+        pairs=(
+            ("Harder than before", worse),
+            ("Milder than before", better),
+            ("Longest time to flag (s)", slowest),
+        ),
+        tables=(table,),
+        selection=at.search(kinds=("decision",)),
+    )
