@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import policies
 from governance.artifactory.address import SCHEME, parse_uri
 from governance.artifactory.client import ArtifactoryClient
+from governance.artifactory.evidence import EvidenceClient
 from governance.audit.log import AuditLog
 from governance.audit.remote import RemoteStore
 from governance.audit.signing_time import recorded_time
@@ -52,6 +53,8 @@ from governance.waivers.steps import StepFile
 from governance.xray.client import XrayClient
 
 logger = logging.getLogger(__name__)
+
+_SERVICES = {"artifactory": "Artifactory", "xray": "Xray", "evidence": "Evidence"}
 
 MAX_POLICY_BUNDLE = 64 << 20
 """Largest policy bundle in bytes, wherever it comes from."""
@@ -95,6 +98,10 @@ class Connections:
                 self._xray[host] = XrayClient(self._transport(host, "xray"))
             return self._xray[host]
 
+    def evidence(self, host: str) -> EvidenceClient:
+        """A client of the evidence service beside it; the caller closes it. Raises `SettingsError` as `artifactory`."""
+        return EvidenceClient(self._transport(self._check(host), "evidence"))
+
     def scheme(self, host: str) -> str:
         """`https`, unless the settings name this very host with `http` or turn TLS off for all."""
         url = urlsplit(self._settings.artifactory_url or "")
@@ -130,7 +137,7 @@ class Connections:
         token = settings.token.get_secret_value() if settings.token else None
         return Transport(
             base_url=base,
-            service="Artifactory" if service == "artifactory" else "Xray",
+            service=_SERVICES[service],
             credentials=Credentials(token=token) if token else None,
             pool_size=max(16, settings.transfer_workers + 4),
             verify=settings.certificates,

@@ -143,3 +143,11 @@ class AqlResult(Wire):
 
     results: Annotated[tuple[dict[str, object], ...], Field(max_length=_ROWS)]
     range: AqlRange = AqlRange()
+
+
+class FiledEvidence(Wire):
+    """Answer of `POST evidence/api/v1/subject/...`. Releases differ in what else they say."""
+
+    uri: Text
+    sha256: Hex | None = None
+    verified: bool | None = None

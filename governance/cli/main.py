@@ -20,6 +20,7 @@ from governance.cli import (
     check,
     demo,
     doctor,
+    evidence,
     keys,
     policy,
     policy_import,
@@ -64,6 +65,7 @@ app.add_typer(keys.app, name="keys", rich_help_panel=_TRUST)
 app.command("sign", rich_help_panel=_TRUST)(sign.sign)
 app.command("verify", rich_help_panel=_TRUST)(verify.verify)
 app.add_typer(audit.app, name="audit", rich_help_panel=_EVIDENCE)
+app.add_typer(evidence.app, name="evidence", rich_help_panel=_EVIDENCE)
 app.command("report", rich_help_panel=_EVIDENCE)(report.report)
 app.command("doctor", rich_help_panel=_OPERATE)(doctor.doctor)
 

@@ -1,11 +1,12 @@
-"""Hashing what a server holds by reading it, for commands that do not take the server's word."""
+"""Reading for commands that check: what a server holds is hashed anew, and no file is read without a limit."""
 
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from governance.errors import DigestMismatchError
+from governance.errors import DigestMismatchError, TransferError
 from governance.model.digest import parse_sha256
 from governance.signing.manifest import Manifest, ManifestEntry
 
@@ -34,3 +35,17 @@ def hash_stored(client: ArtifactoryClient, part: Part) -> Manifest:
             raise DigestMismatchError(place.path, expected=file.sha256, actual=sha256)
         entries.append(ManifestEntry(name=file.path, sha256=sha256, size=size))
     return Manifest(tuple(entries))
+
+
+def read_small(path: Path, limit: int) -> bytes | None:
+    """A small file, or None where there is none. Raises `TransferError` for one that is too large or unreadable."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise TransferError(f"`{path}` cannot be read: {error.strerror}") from error
+    if len(data) > limit:
+        raise TransferError(f"`{path}` has more than {limit} bytes")
+    return data

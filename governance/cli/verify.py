@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from governance.cli.output import Mark, err, out, print_json, print_pairs, sign, styled
-from governance.errors import KeyFileError, TransferError
+from governance.cli.stored import read_small
+from governance.errors import KeyFileError, SettingsError, TransferError
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -27,25 +28,47 @@ def verify(
     reference: Annotated[
         str, typer.Argument(metavar="REF|FOLDER", help="A local folder or file, or a place in Artifactory.")
     ],
+    *,
     signature: Annotated[
         Path | None, typer.Option(help="The signature file, instead of the one beside what is verified.")
     ] = None,
     public_key: Annotated[
         Path | None, typer.Option(help="Trust this key (PEM) alone, instead of the trust file.")
     ] = None,
+    vsa: Annotated[
+        Path | None,
+        typer.Option("--vsa", help="Check this verification summary of a decision instead of the signature."),
+    ] = None,
+    level: Annotated[
+        list[str] | None,
+        typer.Option(help="With `--vsa`: a level that must be held. Default: MLGOV_ALLOWED."),
+    ] = None,
+    policy: Annotated[
+        str | None, typer.Option(help="With `--vsa`: the digest of the policy that must have been applied.")
+    ] = None,
+    resource: Annotated[
+        str | None, typer.Option(help="With `--vsa`: the place it must be about, for a local copy.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Check a signature against the bytes: every file is read and hashed, here or from Artifactory.
 
-    Exits with 0 where a trusted key signed exactly these files, 1 where not.
+    Exits with 0 where a trusted key signed exactly these files, 1 where not. With `--vsa`, where a trusted verifier
+    says that exactly these files passed (see `mlgov evidence`).
     """
     from governance.cli.reference import local_folder
     from governance.settings import load_settings
     from governance.wiring import build_assembly
 
+    if vsa is None and (level or policy or resource):
+        raise SettingsError(
+            "`--level`, `--policy` and `--resource` are about a summary", hint="Give `--vsa FILE`."
+        )
     settings = load_settings()
     with closing(build_assembly(settings)) as assembly:
         trust = _trust(public_key) if public_key else assembly.trust
+        if vsa is not None:
+            _verify_vsa(reference, vsa, trust, assembly, (level, policy, resource), as_json=as_json)
         local = local_folder(reference)
         if local is not None:
             reports = {str(local): _verify_local(local, trust, signature, assembly)}
@@ -60,11 +83,33 @@ def verify(
     raise typer.Exit(0 if reports and all(report.valid for report in reports.values()) else 1)
 
 
+def _verify_vsa(
+    reference: str,
+    path: Path,
+    trust: TrustStore,
+    assembly: Assembly,
+    wanted: tuple[list[str] | None, str | None, str | None],
+    *,
+    as_json: bool,
+) -> NoReturn:
+    from governance.cli.verify_vsa import verify_vsa
+    from governance.signing.bundle import MAX_BUNDLE
+
+    summary = read_small(path, MAX_BUNDLE)
+    if summary is None:
+        raise TransferError(f"there is no summary `{path}`", hint="`mlgov evidence export` writes one.")
+    level, policy, resource = wanted
+    verify_vsa(
+        reference, summary, trust, assembly,
+        levels=tuple(level or ()), policy=policy, resource=resource, as_json=as_json,
+    )  # fmt: skip
+
+
 def _trust(path: Path) -> TrustStore:
     from governance.signing.publickey import parse_public_key
     from governance.signing.trust import TrustStore
 
-    data = _read(path, limit=64 << 10)
+    data = read_small(path, 64 << 10)
     if data is None:
         raise KeyFileError(f"there is no public key file `{path}`", hint="`mlgov keys export` writes one.")
     return TrustStore.of_key(parse_public_key(data), name=path.name)
@@ -82,7 +127,7 @@ def _verify_local(
     beside = (
         path / FOLDER_SIGNATURE if path.is_dir() else path.with_name(f"{path.name}{FILE_SIGNATURE_SUFFIX}")
     )
-    bundle = _read(signature or beside, limit=MAX_BUNDLE)
+    bundle = read_small(signature or beside, MAX_BUNDLE)
     if bundle is None and signature is not None:
         raise TransferError(f"there is no signature file `{signature}`")
     if bundle is None:
@@ -106,7 +151,7 @@ def _verify_stored(
     client = assembly.artifactory(place.host)
     reports = {}
     for part in locate(client, place):
-        bundle = _read(signature, limit=MAX_BUNDLE) if signature else None
+        bundle = read_small(signature, MAX_BUNDLE) if signature else None
         if signature is None and part.artifact.signature is not None:
             beside = part.root / part.artifact.signature.path
             bundle = client.read_small(beside.repository, beside.path, limit=MAX_BUNDLE)
@@ -140,20 +185,6 @@ def _verify_manifest(
         )
 
     return verify_in_time(check, bundle, times=assembly.signing_time, ref=ref)
-
-
-def _read(path: Path, *, limit: int) -> bytes | None:
-    """A small file, or None where there is none. Raises `TransferError` for one that is too large or unreadable."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(limit + 1)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise TransferError(f"`{path}` cannot be read: {error.strerror}") from error
-    if len(data) > limit:
-        raise TransferError(f"`{path}` has more than {limit} bytes")
-    return data
 
 
 def _document(what: str, report: SignatureReport) -> dict[str, Json]:

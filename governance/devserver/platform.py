@@ -42,6 +42,8 @@ class Platform:
         self.faults = Faults()
         self.scans = Scans(self.store, config.now, delay=config.scan_delay)
         self.watching = Watching(self.documents, config.now)
+        self.evidence: dict[str, dict[str, Any]] = dict(self.documents.load("evidence"))
+        self.evidence_keys: dict[str, dict[str, str]] = dict(self.documents.load("evidence-key"))
         self.graphs: dict[str, dict[str, Any]] = {}
         self.projects: dict[str, dict[str, Any]] = {}
         self.builds: dict[str, dict[str, dict[str, Any]]] = {}

@@ -29,11 +29,13 @@ from typing import Any
 from urllib.parse import quote
 
 from governance.errors import SignatureError
+from governance.model.artifact import Artifact
 from governance.model.canonical import Json, canonical_bytes
 from governance.model.digest import Digest, Sha256
 from governance.model.request import Request, utc_text
 from governance.model.verdict import Effect, Verdict
-from governance.signing.bundle import parse_bundle
+from governance.signing.bundle import MAX_BUNDLE, KeyMaterial, parse_bundle, write_bundle
+from governance.signing.envelope import parse_envelope
 from governance.signing.keys import Signer
 from governance.signing.reason import Reason, refuse, shown
 from governance.signing.sign import sign_payload
@@ -52,6 +54,7 @@ _ACTION = "urn:mlgov:vsa:action"
 _ENVIRONMENT = "urn:mlgov:vsa:environment"
 _RULES = "urn:mlgov:vsa:rules"
 _UPLOADER = "urn:mlgov:vsa:actor"
+_ARTIFACT = "urn:mlgov:vsa:artifact"
 
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2})")
 
@@ -61,6 +64,16 @@ class Input:
     """An attestation that the verdict rests on: a signature file, a scan report. `sha256` is that of its bytes."""
 
     uri: str
+    sha256: Sha256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """A file that stands for the artifact: a service that knows files alone takes a statement about `model.sig`, which
+    binds every file of the model by name and digest.
+    """
+
+    name: str
     sha256: Sha256
 
 
@@ -94,7 +107,12 @@ class SummaryReport:
 
 def resource_uri(request: Request) -> str:
     """The resource of a request, without credentials or query."""
-    return f"artifactory://{request.artifact.host}/artifactory/{quote(request.artifact.ref)}"
+    return uri_of(request.artifact)
+
+
+def uri_of(artifact: Artifact) -> str:
+    """The resource that an artifact is."""
+    return f"artifactory://{artifact.host}/artifactory/{quote(artifact.ref)}"
 
 
 def build_summary(
@@ -106,10 +124,11 @@ def build_summary(
     version: str,
     inputs: Sequence[Input] = (),
     levels: Sequence[str] = (),
+    subject: Subject | None = None,
 ) -> bytes:
     """The statement about one verdict, in canonical bytes.
 
-    `inputs` must be all attestations that the verdict used, or empty. `levels` are claimed beside `MLGOV_ALLOWED` and
+    `subject` stands for the artifact, whose own digest is then a member of its own. `inputs` must be all attestations that the verdict used, or empty. `levels` are claimed beside `MLGOV_ALLOWED` and
     only where the verdict lets the artifact through. Raises `ValueError` for an artifact without digest, and for a
     level that starts with `SLSA_`: those are for SLSA's own tracks.
     """
@@ -140,10 +159,14 @@ def build_summary(
         },
         _RULES: [{"rule": each.rule, "effect": each.effect.word} for each in verdict.findings],
     }
+    named: Json = {"name": request.artifact.ref, "digest": dict(_digest_set(digest))}
+    if subject is not None:
+        predicate[_ARTIFACT] = named
+        named = {"name": subject.name, "digest": {"sha256": subject.sha256}}
     return canonical_bytes(
         {
             "_type": STATEMENT_TYPE,
-            "subject": [{"name": request.artifact.ref, "digest": dict(_digest_set(digest))}],
+            "subject": [named],
             "predicateType": PREDICATE_TYPE,
             "predicate": predicate,
         }
@@ -167,11 +190,13 @@ def verify_summary(
     repository: str | None = None,
     signed_at: datetime | None = None,
 ) -> SummaryReport:
-    """Verify a signed summary for one artifact by the steps above. Never raises on a bad one."""
+    """Verify a signed summary for one artifact by the steps above. Never raises on a bad one. `bundle` may also be the
+    bare envelope, which is what evidence services keep.
+    """
     report = SummaryReport(valid=False)
     try:
         payload, signers = open_envelope(  # 1
-            bundle,
+            _bundled(bundle),
             trust,
             at=at,
             repository=repository,
@@ -186,6 +211,16 @@ def verify_summary(
     except SignatureError as error:
         return replace(report, reason=Reason(error.reason), detail=error.message)
     return replace(report, valid=True)
+
+
+def _bundled(data: bytes) -> bytes:
+    """A bare envelope with a bundle around it; anything else as it is, for `parse_bundle` to judge."""
+    if len(data) > MAX_BUNDLE:
+        return data
+    document = parse_object(data, what="the summary")
+    if "payload" not in document or "mediaType" in document:
+        return data
+    return write_bundle(parse_envelope(document, payload_type=PAYLOAD_TYPE), KeyMaterial(hint=""))
 
 
 def parse_summary(payload: bytes, *, digest: Digest) -> Summary:
@@ -294,6 +329,10 @@ def _text_members(document: Any) -> dict[str, str]:
     return {key: value for key, value in document.items() if isinstance(value, str)}
 
 
-def evidence_envelope(bundle: bytes) -> bytes:
-    """The bare DSSE envelope of a signature file: what JFrog Evidence takes. Raises `SignatureError`."""
-    return json.dumps(parse_bundle(bundle).envelope.to_json(), separators=(",", ":")).encode("ascii")
+def evidence_envelope(bundle: bytes, *, alias: str = "") -> bytes:
+    """The bare DSSE envelope of a signature file: what JFrog Evidence takes. `alias` is the name under which the server
+    knows the key; it goes where nobody signed. Raises `SignatureError`."""
+    envelope = parse_bundle(bundle).envelope
+    signatures = tuple(replace(each, keyid=alias) for each in envelope.signatures)
+    document = replace(envelope, signatures=signatures).to_json()
+    return json.dumps(document, separators=(",", ":")).encode("ascii")

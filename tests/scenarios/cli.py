@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,10 @@ class Done:
     code: int
     out: str
     err: str
+
+
+Cli = Callable[..., Done]
+"""`mlgov ARGUMENTS` with settings of its own on top of those of a fixture."""
 
 
 def clean(**variables: str) -> dict[str, str]:

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from governance.cli.main import main
 from governance.devserver import DevServer
-from tests.scenarios.cli import Done, clean
+from tests.scenarios.cli import Cli
 
-Cli = Callable[..., Done]
 MODEL = {
     "MLmodel": b"flavors: {}\n",
     "requirements.txt": b"scikit-learn==1.5.0\n",
@@ -22,37 +18,6 @@ MODEL = {
 }
 VULNERABLE = MODEL | {"requirements.txt": b"PyYAML==5.3\n"}
 PICKLE = MODEL | {"model.pkl": b"cposix\nsystem\n(S'true'\ntR."}
-
-
-@pytest.fixture
-def cli(
-    tmp_path: Path,
-    devserver: DevServer,
-    alice_token: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Cli:
-    """`mlgov ARGUMENTS` in this process, as a user of production with a home of their own."""
-    settings = {
-        "MLGOV_HOME": str(tmp_path / "home"),
-        "MLGOV_KEY_PASSPHRASE": "correct horse",
-        "MLGOV_ENVIRONMENT": "production",
-        "MLGOV_ARTIFACTORY_URL": devserver.artifactory_url,
-        "ARTIFACTORY_AUTH_TOKEN": alice_token,
-    }
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str, **variables: str) -> Done:
-        environment = clean(**(settings | variables))
-        for name in set(os.environ) - set(environment):
-            monkeypatch.delenv(name)
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
-        code = main(list(arguments))
-        printed = capsys.readouterr()
-        return Done(code=code, out=printed.out, err=printed.err)
-
-    return run
 
 
 def store(devserver: DevServer, repo: str, path: str, files: dict[str, bytes]) -> str:
