@@ -10,6 +10,7 @@ from itertools import count
 import pytest
 
 from governance.devserver import DevServer, DevServerConfig
+from tests.compliance_log import Demo, make_demo
 from tests.postgres_server import PostgresServer, running_postgres, why_not
 
 _NUMBERS = count(1)
@@ -70,3 +71,11 @@ def postgres() -> Iterator[PostgresServer]:
         pytest.skip(reason)
     with running_postgres() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def demo_log(devserver: DevServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """A log with every kind of event that the program records. Read it, and write nothing to it."""
+    key = devserver.create_repository("compliance-local")
+    yield make_demo(tmp_path_factory.mktemp("compliance") / "repository", devserver, key)
+    devserver.remove_repository(key)
