@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 
 import pytest
@@ -10,7 +9,6 @@ import pytest
 from governance.audit.entry import EntryKind
 from governance.audit.log import AuditLog
 from governance.audit.sqlite import SqliteStore
-from governance.model.request import utc_text
 from governance.report.controls import ControlStatus
 from governance.report.framework_files import load_frameworks, shipped
 from governance.report.matrix import ControlTally
