@@ -93,6 +93,7 @@ def compliance_report(log: AuditLog, asked: Asked, *, now: datetime) -> Iterator
             until=asked.until,
             matches=entries.matches,
             sampler=sampler,
+            observe=None if asked.controls is None else asked.controls.add,
         )
         filler.fill()
         end = now if asked.until is None else min(now, asked.until)

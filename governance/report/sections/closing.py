@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from governance.report.book import CellKind, Column, Row, Section, Table
 from governance.report.controls import FrameworkResult
 from governance.report.filling import sample_rank
-from governance.report.sections.context import Context, counted
+from governance.report.matrix import STATUS_WORDS
+from governance.report.sections.context import Context, counted, fixed_table
 
 _NOT_SHOWN = (
     "This log shows what passed the gate. It does not show what was loaded, copied or run past it.",
@@ -96,7 +97,7 @@ def matrix(controls: tuple[FrameworkResult, ...]) -> Section:
         title="Control matrix, and what this log does not show",
         lead=(*lead, *_NOT_SHOWN),
         pairs=tuple((f"{each.framework.title}", counted(len(each.results), "control")) for each in controls),
-        tables=tuple(_framework(each) for each in controls),
+        tables=tuple(table for each in controls for table in (_framework(each), *_dates(each))),
     )
 
 
@@ -107,7 +108,7 @@ def _framework(found: FrameworkResult) -> Table:
         for place, count in enumerate(result.counts):
             first = place == 0
             rows.append((
-                control.id, control.title if first else None, control.claim if first else None, result.status.value, count.count,
+                control.id, control.title if first else None, control.claim if first else None, STATUS_WORDS[result.status], count.count,
                 count.query, count.command, control.not_shown if first else None,
             ))  # fmt: skip
     return Table(
@@ -120,5 +121,20 @@ def _framework(found: FrameworkResult) -> Table:
         ),
         count=len(rows),
         rows=lambda: iter(rows),
+        note=found.framework.note or None,
         empty="This framework has no control that the log could say something about.",
     )  # fmt: skip
+
+
+def _dates(found: FrameworkResult) -> Iterator[Table]:
+    """When duties begin, where a framework's file knows days, with where it has them from."""
+    if found.framework.dates:
+        yield fixed_table(
+            f"dates-{found.framework.name}",
+            f"{found.framework.title}: dates",
+            (
+                Column("on", "From"), Column("what", "What"), Column("certain", "Certain", CellKind.WORD),
+                Column("source", "Source"),
+            ),
+            [(each.on, each.what, "yes" if each.certain else "no", each.source) for each in found.framework.dates],
+        )  # fmt: skip
