@@ -2,26 +2,46 @@
 
 from __future__ import annotations
 
+import enum
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from governance.cli.output import Mark, out, sign, styled
+from governance.cli.output import Mark, err, out, sign, styled
 from governance.errors import SettingsError
 
 if TYPE_CHECKING:
     from governance.policy.cases import CasesReport
+    from governance.policy.load import Written
     from governance.policy.mutation import MutationReport
+
+_DIFF_STYLES = {"-": "red", "+": "green", " ": "dim"}
 
 Paths = Annotated[
     list[Path] | None,
     typer.Argument(metavar="[PATH]...", help="Files or folders. Default: the policy in force here."),
 ]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", "-o", metavar="FILE", help="Write the format there, and tell in words here as well."
+    ),
+]
+
+
+class Format(enum.StrEnum):
+    """How the results are written."""
+
+    TEXT = "text"
+    JSON = "json"
+    JUNIT = "junit"
 
 
 def run_tests(
     paths: Paths = None,
+    *,
     coverage: Annotated[
         bool, typer.Option("--coverage", help="Exit with 1 also where a rule is not covered by cases.")
     ] = False,
@@ -35,10 +55,14 @@ def run_tests(
     rules: Annotated[
         str, typer.Option(metavar="GLOB", help="Which rules (`policy/rule`) and policies `--mutate` changes.")
     ] = "*",
+    form: Annotated[
+        Format, typer.Option("--format", metavar="FORMAT", help="`text`, `json` or `junit`.")
+    ] = Format.TEXT,
+    output: Output = None,
 ) -> None:
     """Run the cases of the policies' tests, and say which outcomes of which rule no case reaches.
 
-    Exits with 1 where a case fails or a mutant survives, 2 where there is no case.
+    Exits with 1 where a case fails or a mutant survives, 2 where there is no case or a file is wrong.
     """
     from governance.policy.cases import run_cases
     from governance.policy.load import load_written
@@ -48,19 +72,18 @@ def run_tests(
     if not report.results:
         raise SettingsError(
             "there is no PolicyTest in these files",
-            hint="No test proves nothing; write a case for each rule.",
+            hint="No test proves nothing; write a case for each rule. `mlgov policy init` writes a first suite.",
         )
-    gaps = _print_cases(report)
-    failed = bool(report.failed) or (coverage and gaps > 0)
+    mutation = _mutated(written, rules) if mutate and not report.failed else None
+    gaps = sum(bool(row.missing) for row in report.coverage)
+    if form is Format.TEXT or output is not None:
+        _tell(written, report, mutation)
     if mutate and report.failed:
-        out().print(sign(Mark.SKIP), "no mutant was tried, since cases fail before anything was changed")
-    elif mutate:
-        from governance.policy.mutation import mutate as mutated
-
-        found = mutated(written, rules=rules)
-        _print_mutation(found)
-        failed = failed or bool(found.survivors or found.untested)
-    raise typer.Exit(1 if failed else 0)
+        err().print(sign(Mark.SKIP), "no mutant was tried, since cases fail before anything was changed")
+    if form is not Format.TEXT:
+        write_format(lambda: _formatted(form, written, report, mutation, strict=coverage), output)
+    survived = mutation is not None and bool(mutation.survivors or mutation.untested)
+    raise typer.Exit(1 if report.failed or survived or (coverage and gaps) else 0)
 
 
 def policy_paths_here(paths: list[Path] | None) -> tuple[Path, ...]:
@@ -71,15 +94,53 @@ def policy_paths_here(paths: list[Path] | None) -> tuple[Path, ...]:
     return tuple(paths) if paths else policy_files(load_settings())
 
 
-def _print_cases(report: CasesReport) -> int:
-    """Print cases and coverage; how many rules are not covered."""
+def write_format(make: Callable[[], str], output: Path | None) -> None:
+    """Write a document to a file, or print it. Raises `SettingsError` where the file cannot be written."""
+    text = make()
+    if output is None:
+        typer.echo(text.rstrip("\n"))
+        return
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(
+            f"`{output}` cannot be written: {error.strerror}", hint="Name a file in a folder that is there."
+        ) from error
+
+
+def _mutated(written: Written, rules: str) -> MutationReport:
+    from governance.policy.mutation import mutate
+
+    return mutate(written, rules=rules)
+
+
+def _formatted(
+    form: Format, written: Written, report: CasesReport, mutation: MutationReport | None, *, strict: bool
+) -> str:
+    import orjson
+
+    from governance.report.policy_tests import tests_json, tests_junit
+
+    if form is Format.JUNIT:
+        return tests_junit(written, report, mutation, strict=strict)
+    document = tests_json(written, report, mutation)
+    return orjson.dumps(document, option=orjson.OPT_INDENT_2).decode() + "\n"
+
+
+def _tell(written: Written, report: CasesReport, mutation: MutationReport | None) -> None:
+    from governance.policy.case_difference import diff_lines
+
     console = out()
     for result in report.results:
-        console.print(
-            sign(Mark.OK if result.is_passed else Mark.FAIL), styled(f"{result.suite}: {result.case}")
-        )
-        for line in result.differences:
-            console.print(styled(f"    {line}"))
+        mark = Mark.OK if result.is_passed else Mark.FAIL
+        console.print(sign(mark), styled(f"{result.suite}: {result.case}"))
+        if not result.is_passed:
+            line, column = written.documents["PolicyTest", result.suite].place(
+                ("spec", "cases", result.number)
+            )
+            console.print(styled(f"    {result.source}:{line}:{column}", "dim"))
+            for one in diff_lines(result.stated, result.verdict):
+                console.print(styled(f"    {one}", _DIFF_STYLES[one.sign]))
     gaps = [row for row in report.coverage if row.missing]
     for row in gaps:
         console.print(sign(Mark.WARN), styled(f"{row.rule}: no case in which it is {', '.join(row.missing)}"))
@@ -87,17 +148,26 @@ def _print_cases(report: CasesReport) -> int:
         f"{len(report.results) - len(report.failed)} of {len(report.results)} cases as expected, "
         f"{len(report.coverage) - len(gaps)} of {len(report.coverage)} rules covered"
     )
-    return len(gaps)
+    if mutation is not None:
+        _tell_mutation(written, mutation)
 
 
-def _print_mutation(report: MutationReport) -> None:
+def _tell_mutation(written: Written, report: MutationReport) -> None:
+    from governance.report.policy_tests import telling_text
+
     console = out()
     for survivor in report.survivors:
         place = f"{survivor.source}:{survivor.line}:{survivor.column}"
         console.print(sign(Mark.FAIL), styled(f"{place} {survivor.mutant.subject}", "bold"))
         console.print(styled(f"    {survivor.mutant.words}, and no case noticed"))
+        if survivor.telling is not None:
+            text = telling_text(survivor.telling, written.bundle.catalogue)
+            console.print(styled(f"    a case that would: {text}"))
     for name in report.untested:
         console.print(
             sign(Mark.FAIL), styled(f"{name}: no suite tests this policy, so nothing in it was changed")
         )
-    console.print(f"{report.noticed} of {report.tried} mutants noticed, {len(report.survivors)} survived")
+    same = f", {report.same} say the same in other words" if report.same else ""
+    console.print(
+        f"{report.noticed} of {report.tried} mutants noticed, {len(report.survivors)} survived{same}"
+    )

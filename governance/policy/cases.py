@@ -35,10 +35,13 @@ class _CaseArtifact(Artifact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseResult:
-    """How one case came out. `differences` are empty where it is as expected."""
+    """How one case came out. `differences` are empty where it is as expected. `stated` is the case, the one of this
+    `number` in its suite."""
 
     suite: str
     case: str
+    stated: Case
+    number: int
     source: str
     verdict: Verdict
     differences: tuple[str, ...]
@@ -84,7 +87,7 @@ def run_cases(bundle: PolicyBundle) -> CasesReport:
     reached: dict[str, set[Truth]] = {}
     for suite in bundle.suites:
         policy = policy_for(bundle, suite)
-        for case in suite.cases:
+        for number, case in enumerate(suite.cases):
             verdict = evaluate(policy, case_request(case), case_facts(case))
             for row in verdict.rules:
                 reached.setdefault(row.rule, set()).add(row.truth)
@@ -92,6 +95,8 @@ def run_cases(bundle: PolicyBundle) -> CasesReport:
                 CaseResult(
                     suite=suite.name,
                     case=case.name,
+                    stated=case,
+                    number=number,
                     source=suite.source,
                     verdict=verdict,
                     differences=tuple(differences(case, verdict)),

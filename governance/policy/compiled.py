@@ -102,6 +102,10 @@ class CompiledRule:
     explain: Callable[[], Account]
     _account: Account | None = None
 
+    def fires(self, truth: bool | None) -> bool:
+        """Whether the rule fires when its condition comes out so."""
+        return self.match_unknown if truth is None else truth
+
     @property
     def account(self) -> Account:
         """What the rule needs to explain itself."""

@@ -14,7 +14,7 @@ The steps:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from governance.errors import ConfigurationError
@@ -25,6 +25,7 @@ from governance.policy.compile import CompiledPolicy
 from governance.policy.compiled import CompiledRule
 from governance.policy.documents import Case, PolicyBundle, Suite
 from governance.policy.evaluate import evaluate
+from governance.policy.killing import Rivals, Telling, is_same, telling_case
 from governance.policy.layers import policies_in_force
 from governance.policy.load import Written
 from governance.policy.mutants import Mutant, mutants_of
@@ -33,6 +34,9 @@ from governance.policy.variation import ground, varied
 
 MOST_MUTANTS = 20_000
 """Mutants of one run. A policy of thirty rules has about six hundred."""
+
+MOST_LOOKED_INTO = 300
+"""Survivors for which a case is looked for. Where there are more, the first ones are work enough."""
 
 
 class MutationError(ConfigurationError):
@@ -62,26 +66,47 @@ class Bench:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survivor:
-    """A mutant that no case noticed, and where it is."""
+    """A mutant that no case noticed, where it is, and a case that would notice it, if one was found."""
 
     mutant: Mutant
     source: str
     line: int
     column: int
+    telling: Telling | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """What became of the mutants of one rule, or of a policy's own lines."""
+
+    noticed: int = 0
+    same: int = 0
+    survived: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MutationReport:
-    """What became of the mutants. `untested` are policies that no suite names."""
+    """What became of the mutants, by rule. Those that are `same` were proved to be the policy in other words; `untested`
+    are policies that no suite tests."""
 
     survivors: tuple[Survivor, ...]
-    noticed: int
+    tallies: Mapping[str, Tally]
     untested: tuple[str, ...]
+
+    @property
+    def noticed(self) -> int:
+        """How many mutants made a case fail."""
+        return sum(tally.noticed for tally in self.tallies.values())
+
+    @property
+    def same(self) -> int:
+        """How many mutants cannot be told from the policy."""
+        return sum(tally.same for tally in self.tallies.values())
 
     @property
     def tried(self) -> int:
         """How many mutants there were."""
-        return self.noticed + len(self.survivors)
+        return self.noticed + self.same + len(self.survivors)
 
 
 def mutate(written: Written, *, rules: str = "*", most: int = MOST_MUTANTS) -> MutationReport:
@@ -92,15 +117,28 @@ def mutate(written: Written, *, rules: str = "*", most: int = MOST_MUTANTS) -> M
     benches = _benches(written.bundle)
     tested = {part.policy.name for bench in benches for part in bench.policy.parts}
     survivors: list[Survivor] = []
-    noticed = 0
+    tallies: dict[str, Tally] = {}
     for mutant in _all_mutants(written, tested, compile_glob(rules), most):
+        tally = tallies.setdefault(mutant.subject, Tally())
         if any(_notices(bench, mutant) for bench in benches):
-            noticed += 1
-        else:
-            survivors.append(_placed(mutant, written))
+            tally.noticed += 1
+            continue
+        proved, telling = (
+            _looked_into(benches, mutant) if len(survivors) < MOST_LOOKED_INTO else (False, None)
+        )
+        if proved:
+            tally.same += 1
+            continue
+        tally.survived += 1
+        survivors.append(_placed(mutant, written, telling))
+    if not tallies and rules != "*":
+        raise MutationError(
+            f"no rule or policy that is tested fits `{rules}`",
+            hint="Rules are named `policy/rule`; `*` stands for any text, as in `strict-models/*`.",
+        )
     in_force = {policy.name for policy in policies_in_force(written.bundle)}
     return MutationReport(
-        survivors=tuple(survivors), noticed=noticed, untested=tuple(sorted(in_force - tested))
+        survivors=tuple(survivors), tallies=tallies, untested=tuple(sorted(in_force - tested))
     )
 
 
@@ -180,6 +218,30 @@ def _notices(bench: Bench, mutant: Mutant) -> bool:
     return False
 
 
+def _looked_into(benches: Sequence[Bench], mutant: Mutant) -> tuple[bool, Telling | None]:  # 4
+    """Whether a survivor is the same policy in other words; else a case that would notice it, if one is found."""
+    rivals = _rivals(benches, mutant)
+    telling = telling_case(mutant, rivals)
+    return (False, telling) if telling is not None else is_same(mutant, rivals)
+
+
+def _rivals(benches: Sequence[Bench], mutant: Mutant) -> list[Rivals]:
+    """The suites that test the mutant's policy, with the cases that reach it first."""
+    found = []
+    for bench in benches:
+        if any(part.policy.name == mutant.policy for part in bench.policy.parts):
+            reaching = [trial.case for trial in bench.trials if mutant.policy in trial.binds]
+            found.append(
+                Rivals(
+                    suite=bench.suite.name,
+                    policy=bench.policy,
+                    variant=varied(bench.policy, mutant.changed),
+                    cases=tuple(reaching),
+                )
+            )
+    return found
+
+
 def _rule_of(policy: CompiledPolicy, mutant: Mutant) -> CompiledRule | None:
     if mutant.rule is None:
         return None
@@ -192,26 +254,22 @@ def _may_differ(old: CompiledRule, new: CompiledRule | None, trial: Trial) -> bo
         trial.judged[old.name] = old.test(record, record)
     before = trial.judged[old.name]
     if new is None:
-        return _fires(old, before)
+        return old.fires(before)
     after = new.test(record, record)
     if before is not after or old.grace != new.grace:
         return True
-    if _fires(old, before) is not _fires(new, after):
+    if old.fires(before) is not new.fires(after):
         return True
-    if not _fires(new, after):
+    if not new.fires(after):
         return False
     tells_items = trial.case.expect.matched is not None or trial.case.expect.message is not None
     return old.effect is not new.effect or bool(new.grace) or tells_items
 
 
-def _fires(rule: CompiledRule, truth: bool | None) -> bool:
-    return rule.match_unknown if truth is None else truth
-
-
-def _placed(mutant: Mutant, written: Written) -> Survivor:
+def _placed(mutant: Mutant, written: Written, telling: Telling | None) -> Survivor:
     document = written.documents["Policy", mutant.policy]
     line, column = document.place(mutant.path)
-    return Survivor(mutant=mutant, source=document.source, line=line, column=column)
+    return Survivor(mutant=mutant, source=document.source, line=line, column=column, telling=telling)
 
 
 def _some(names: list[str], most: int = 5) -> str:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from governance.policy.cel import compile_expression
 from governance.policy.compile import CompiledPolicy, compile_part
 from governance.policy.compiled import CompiledRule, compile_rule
-from governance.policy.condition import Scope
+from governance.policy.condition import Condition, Scope
 from governance.policy.documents import Policy, Rule
 from governance.policy.index import Index, conjuncts
 from governance.policy.parsing import ListResolver
@@ -46,12 +46,17 @@ def varied(base: CompiledPolicy, changed: Policy) -> CompiledPolicy:
     )
 
 
+def resolved(base: CompiledPolicy, rule: Rule) -> Condition | None:
+    """The rule's condition with its lists written out."""
+    if rule.when is None:
+        return None
+    lists = dict(base.bundle.set.lists) if base.bundle.set else {}
+    return ListResolver(lists, _unresolved).resolve(rule.when, Scope(base.catalogue))
+
+
 def _compiled(base: CompiledPolicy, policy: Policy, rule: Rule, number: int) -> CompiledRule:
     scope = Scope(base.catalogue)
-    when = rule.when
-    if when is not None:
-        lists = dict(base.bundle.set.lists) if base.bundle.set else {}
-        when = ListResolver(lists, _unresolved).resolve(when, scope)
+    when = resolved(base, rule)
     return compile_rule(
         policy,
         rule,

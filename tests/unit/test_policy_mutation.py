@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 
 import policies
-from governance.policy.cases import case_facts, case_request, policy_for
+from governance.policy.cases import case_facts, case_request, policy_for, run_cases
 from governance.policy.compile import compile_bundle
 from governance.policy.evaluate import evaluate
+from governance.policy.fixtures import facts_tree, flow_text
 from governance.policy.load import Written, load_written, written_files
 from governance.policy.mutants import Mutant, mutants_of
-from governance.policy.mutation import MutationError, mutate
+from governance.policy.mutation import MutationError, MutationReport, mutate
 from governance.policy.variation import ground, varied
+from governance.report.policy_tests import telling_text
 from tests.unit.policy_kit import policy, rule
 
 CASES = """
@@ -206,3 +208,94 @@ def test_the_number_of_mutants_is_bounded() -> None:
         mutate(written(policy(RULE), SHARP), most=12)
     assert caught.value.hint is not None
     assert "--rules GLOB" in caught.value.hint
+
+
+def test_a_pattern_that_fits_nothing_is_refused() -> None:
+    with pytest.raises(MutationError, match=r"no rule or policy that is tested fits `q/\*`"):
+        mutate(written(policy(RULE), SHARP), rules="q/*")
+
+
+BLUNT = cases(
+    "name: clean, set: {scan.age: 1d, xray.malicious: false}, action: load, expect: {verdict: allow}",
+    "name: bad, set: {scan.age: 90d, xray.malicious: true}, action: load, expect: {verdict: block}",
+)
+
+
+def told(report: MutationReport) -> dict[str, str]:
+    """The case that would notice each survivor, in words."""
+    return {
+        one.mutant.words: telling_text(one.telling, written(policy(RULE)).bundle.catalogue)
+        for one in report.survivors
+        if one.telling is not None
+    }
+
+
+def test_a_survivor_comes_with_a_case_that_would_notice_it() -> None:
+    report = mutate(written(policy(RULE), BLUNT))
+    assert told(report) == {
+        "`onUnknown: match` became `onUnknown: skip`": (
+            'like `t: clean` with set: {scan.age: {unknown: "not known"}}; '
+            "expect {verdict: block, rules: [p/r]}, where the mutant says allow by no rule"
+        ),
+        "`{fact: scan.age, gt: 7d}` became `{fact: scan.age, gte: 7d}`": (
+            "like `t: clean` with set: {scan.age: 7d}; "
+            "expect {verdict: allow, rules: []}, where the mutant says block by p/r"
+        ),
+        "`{fact: scan.age, gt: 7d}` became `{fact: scan.age, gt: 8d}`": (
+            "like `t: clean` with set: {scan.age: 8d}; "
+            "expect {verdict: block, rules: [p/r]}, where the mutant says allow by no rule"
+        ),
+    }
+
+
+@pytest.mark.parametrize("pack", ["baseline", "strict"])
+def test_the_case_that_would_notice_does(pack: str) -> None:
+    """Each suggestion, written into a suite of its own, passes as things are and fails under the mutant."""
+    files = {"p.yaml": policies.path(pack).read_bytes()}
+    names = [name for kind, name in written_files(files).documents if kind == "Policy"]
+    one_case = cases("name: any, set: {}, action: load, expect: {verdict: VERDICT}")
+    for verdict in ("block", "quarantine", "warn", "allow"):
+        loaded = written_files({**files, "t.yaml": one_case.replace("VERDICT", verdict).encode()})
+        try:
+            survivors = mutate(loaded, rules=f"{names[0]}/*u*").survivors[:25]
+            break
+        except MutationError:
+            continue
+    checked = 0
+    for survivor in survivors:
+        telling = survivor.telling
+        if telling is None or (telling.verdict, telling.rules) == (telling.instead, telling.instead_rules):
+            continue
+        given = flow_text(facts_tree(telling.facts, loaded.bundle.catalogue))
+        action = telling.request.get("action", "load")
+        expect = f"{{verdict: {telling.verdict.word}, rules: [{', '.join(telling.rules)}]}}"
+        sharp = cases(f"name: any, set: {given}, action: {action}, expect: {expect}")
+        again = written_files({**files, "t.yaml": sharp.encode()})
+        assert run_cases(again.bundle).failed == ()
+        changed = tuple(
+            one if one.name != survivor.mutant.policy else survivor.mutant.changed
+            for one in again.bundle.policies
+        )
+        assert run_cases(replace(again.bundle, policies=changed)).failed
+        checked += 1
+    assert checked > 5
+
+
+def test_what_another_rule_always_hides_is_the_same_policy() -> None:
+    """`approved` asks for what the block rule refuses the lack of: leaving that out of it changes no verdict."""
+    text = policy(
+        rule("{all: [{fact: scan.complete, is: true}, {fact: signature.valid, is: true}]}", name="approved",
+             effect="allow")
+        + rule("{not: {fact: signature.valid, is: true}}", name="unsigned"),
+        default="block",
+    )  # fmt: skip
+    report = mutate(written(text, cases(
+        "name: good, set: {scan.complete: true, signature.valid: true}, action: load, expect: {verdict: allow, rules: [approved]}",
+        "name: unsigned, set: {scan.complete: true, signature.valid: false}, action: load, expect: {verdict: block, rules: [unsigned]}",
+        "name: unscanned, set: {scan.complete: false, signature.valid: true}, action: load, expect: {verdict: block, rules: []}",
+        "name: unknown, set: {scan.complete: {unknown: x}, signature.valid: true}, action: load, expect: {verdict: block, rules: []}",
+        "name: unknown signature, set: {scan.complete: true, signature.valid: {unknown: x}}, action: load, expect: {verdict: block, rules: [unsigned]}",
+    )))  # fmt: skip
+    assert [one.mutant.words for one in report.survivors] == []
+    assert report.tallies["p/approved"].same == 1
+    assert report.same == 1
