@@ -28,6 +28,7 @@ from governance.audit.store import AuditStore
 from governance.collect.collector import Collector
 from governance.collect.contents import ContentsCollector
 from governance.collect.dependencies import DependenciesCollector, DependencyReader
+from governance.collect.extensions import Context, catalogue, extensions
 from governance.collect.scan import ScanCollector
 from governance.collect.signature import SignatureCollector
 from governance.collect.storage import StorageCollector
@@ -222,7 +223,7 @@ class Assembly:
             bundle_fetcher(self, settings.policy_bundle),
             verify=self._verified_policy,
             load=lambda files: self._in_force(
-                self._settled(load_files(documents_among(files)), steps_among(files))
+                self._settled(load_files(documents_among(files), catalogue=catalogue()), steps_among(files))
             ),
             memory=RevisionMemory(settings.home / "policy-revisions.json"),
             name=settings.policy_bundle_name,
@@ -231,7 +232,7 @@ class Assembly:
 
     def register(self, paths: Sequence[Path]) -> Register:
         """The waivers among policy files, settled by their signatures. Raises `PolicyInvalidError`."""
-        return self._settled(load_policies(paths), read_steps(paths))
+        return self._settled(load_policies(paths, catalogue=catalogue()), read_steps(paths))
 
     def _settled(self, bundle: PolicyBundle, files: Sequence[StepFile]) -> Register:
         """Nothing is asked of trust file or log where there is no waiver."""
@@ -310,7 +311,7 @@ class Assembly:
 
     @cached_property
     def collectors(self) -> tuple[Collector, ...]:
-        """All sources of facts."""
+        """All sources of facts: ours, and those of other packages."""
         reader = DependencyReader(self.artifactory)
         return (
             StorageCollector(self.artifactory, now=self.now),
@@ -320,6 +321,7 @@ class Assembly:
             SignatureCollector(
                 self.artifactory, trust=lambda: self.trust, now=self.now, times=self.signing_time
             ),
+            *extensions().collectors(Context(artifactory=self.artifactory, now=self.now)),
         )
 
     @cached_property

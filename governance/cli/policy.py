@@ -23,11 +23,12 @@ def check(paths: policy_cases.Paths = None) -> None:
 
     Exits with 2 where there is one.
     """
+    from governance.collect.extensions import catalogue
     from governance.policy.compile import compile_bundle
     from governance.policy.load import load_policies
 
     files = policy_cases.policy_paths_here(paths)
-    bundle = load_policies(files)
+    bundle = load_policies(files, catalogue=catalogue())
     compiled = compile_bundle(bundle)
     _describe(bundle)
     out().print(
@@ -41,11 +42,12 @@ def schema(
     kind: Annotated[str, typer.Argument(help="`Policy`, `PolicySet`, `Waiver` or `PolicyTest`.")] = "Policy",
 ) -> None:
     """Print the JSON Schema of a kind of document, for editors."""
+    from governance.collect.extensions import catalogue
     from governance.policy.schema import json_schema, kinds
 
     if kind not in kinds():
         raise SettingsError(f"`{kind}` is not a kind of document", hint=f"There are {', '.join(kinds())}.")
-    print_json(json_schema(kind))
+    print_json(json_schema(kind, catalogue()))
 
 
 @app.command("bundle")
@@ -62,6 +64,7 @@ def bundle(
     Clients take it with `MLGOV_POLICY_BUNDLE` and `MLGOV_POLICY_BUNDLE_NAME`; their trust file must give the key the
     role `policy`.
     """
+    from governance.collect.extensions import catalogue
     from governance.policy.bundle import PAYLOAD_TYPE, pack_bundle
     from governance.policy.compile import compile_bundle
     from governance.policy.load import load_policies, policy_paths, step_paths
@@ -69,7 +72,7 @@ def bundle(
     from governance.signing.sign import sign_payload
     from governance.wiring import build_assembly
 
-    loaded = compile_bundle(load_policies([folder]))
+    loaded = compile_bundle(load_policies([folder], catalogue=catalogue()))
     if loaded.revision is not None and loaded.revision != revision:
         raise SettingsError(
             f"the set in `{folder}` is of revision {loaded.revision}, not {revision}",

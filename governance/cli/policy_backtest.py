@@ -82,6 +82,7 @@ def run_over(log: AuditLog, policy: CompiledPolicy, since: datetime, until: date
 
 def _policy(text: str | None) -> CompiledPolicy:
     from governance.cli.policy_versions import policy_version
+    from governance.collect.extensions import catalogue
     from governance.policy.compile import compile_bundle
     from governance.policy.load import load_policies
     from governance.settings import load_settings
@@ -89,7 +90,7 @@ def _policy(text: str | None) -> CompiledPolicy:
 
     if text is not None:
         return policy_version(text)
-    return compile_bundle(load_policies(policy_files(load_settings())))
+    return compile_bundle(load_policies(policy_files(load_settings()), catalogue=catalogue()))
 
 
 def _time(text: str, now: datetime) -> datetime:

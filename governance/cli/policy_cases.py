@@ -64,10 +64,11 @@ def run_tests(
 
     Exits with 1 where a case fails or a mutant survives, 2 where there is no case or a file is wrong.
     """
+    from governance.collect.extensions import catalogue
     from governance.policy.cases import run_cases
     from governance.policy.load import load_written
 
-    written = load_written(policy_paths_here(paths))
+    written = load_written(policy_paths_here(paths), catalogue=catalogue())
     report = run_cases(written.bundle)
     if not report.results:
         raise SettingsError(

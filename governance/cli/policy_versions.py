@@ -23,17 +23,18 @@ _SECONDS = 30
 
 def policy_version(text: str) -> CompiledPolicy:
     """The policy that `text` names. Raises `SettingsError` where it names none, `PolicyInvalidError` for a bad one."""
+    from governance.collect.extensions import catalogue
     from governance.policy.compile import compile_bundle
     from governance.policy.load import load_files, load_policies
 
     if Path(text).exists():
-        return compile_bundle(load_policies([Path(text)]))
+        return compile_bundle(load_policies([Path(text)], catalogue=catalogue()))
     digest = _DIGEST.fullmatch(text)
     if digest:
         return _recorded(digest[1])
     revision, colon, path = text.partition(":")
     if colon and revision and path:
-        return compile_bundle(load_files(git_files(revision, path)))
+        return compile_bundle(load_files(git_files(revision, path), catalogue=catalogue()))
     raise SettingsError(
         f"`{text}` names no policy",
         hint="Give a file or folder, `REVISION:path` of git such as `HEAD~1:.governance`, or a digest from the audit log.",

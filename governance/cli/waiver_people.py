@@ -72,6 +72,7 @@ class Desk:
 
     def take(self, settled: Settled, step: Step, *, reason: str | None) -> Path:
         """Sign a step, see that it counts, write it beside the waiver and record it. Raises `WaiverError`."""
+        from governance.collect.extensions import catalogue
         from governance.policy.load import load_policies
         from governance.waivers.files import read_steps
         from governance.waivers.memory import record_step
@@ -89,7 +90,7 @@ class Desk:
         if document is None:
             raise WaiverError(f"the document of `{waiver.name}` is not among the policy files")
         after = settle(
-            load_policies(self.paths),
+            load_policies(self.paths, catalogue=catalogue()),
             (*read_steps(self.paths), file),
             trust=self.assembly.trust,
             now=self.now,

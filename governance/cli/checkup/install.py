@@ -26,6 +26,7 @@ def install_checks(diagnose: Diagnose | None = None) -> tuple[Check, ...]:
     return (
         Check(subject="versions", look=_versions),
         Check(subject="rival plugin", look=_rival),
+        Check(subject="other packages", look=_extensions),
         Check(subject="MLflow schemes", look=lambda: _schemes(diagnose or ask_mlflow)),
     )
 
@@ -65,6 +66,22 @@ def _rival() -> Iterator[Line]:
         )
     else:
         yield ok("rival plugin", f"`{RIVAL}` is not installed")
+
+
+def _extensions() -> Iterator[Line]:
+    """Facts and collectors that other packages add. One that does not load leaves facts unknown, which may refuse."""
+    from governance.collect.extensions import extensions
+
+    found = extensions()
+    for problem in found.problems:
+        yield fail(
+            "other packages",
+            str(problem),
+            "Mend or remove the package that has it; until then its facts are unknown.",
+        )
+    good = [name for name, maker in found.makers.items() if callable(maker)]
+    if good:
+        yield ok("other packages", f"collectors: {', '.join(sorted(good))}")
 
 
 def _schemes(diagnose: Diagnose) -> Iterator[Line]:
