@@ -48,14 +48,13 @@ def export_log(
 ) -> Export:
     """Write the first `checkpoint.size` entries, all evidence and the verifier. `with_tiles` adds the files of
     c2sp.org/tlog-tiles. Raises `AuditBrokenError` when the entries are not those of the checkpoint."""
-    with _new_folder(folder) as target:
+    with new_folder(folder) as target:
         _write_entries(store, target, checkpoint)
         documents = _write_evidence(store, target)
         (target / "checkpoint").write_bytes(checkpoint.to_bytes())
         if key is not None:
             (target / "log.vkey").write_text(key.vkey + "\n")
-        program = importlib.resources.files("governance.audit").joinpath("verify_log.py").read_bytes()
-        (target / "verify_log.py").write_bytes(program)
+        write_verifier(target)
         (target / "README.txt").write_text(
             _README.format(key="--key KEY" if key else "").replace(" \n", "\n")
         )
@@ -69,8 +68,16 @@ def export_log(
     )
 
 
+def write_verifier(target: Path) -> None:
+    """The program of one file that checks what lies beside it."""
+    program = importlib.resources.files("governance.audit").joinpath("verify_log.py").read_bytes()
+    (target / "verify_log.py").write_bytes(program)
+
+
 @contextmanager
-def _new_folder(folder: Path) -> Iterator[Path]:
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A folder to fill, which gets its name only once it is full. Raises `AuditUnavailableError` where it cannot be made, or
+    something is there already."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise AuditUnavailableError(
             f"`{folder}` exists already", hint="Name a folder that is not there yet, or is empty."

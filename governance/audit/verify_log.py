@@ -19,6 +19,19 @@ What an export holds, and what is checked here:
 5. Every document is what its name says; a missing one is listed as erased, and an entry in the log says that it was.
 6. With `--earlier`: the log begins with all the entries that the earlier checkpoint stood for.
 
+The folder of a report holds a part of the log, and more:
+
+    range.json        which part, from entry `start` up to and without `stop`, whether every entry between is here, and the
+                      hashes of the complete subtrees before, within and after it
+    checkpoint.first  the log before the part; checkpoint.last: the log after it
+    receipts/N.tlog-proof   shows that the entry in records/N.json is entry N of the log (c2sp.org/tlog-proof)
+
+There, step 2 puts together the subtrees before, the entries (or, where they are not here, the subtrees within) and those
+after: the roots on the way have to be the ones in `checkpoint.first` and `checkpoint.last`, and the last one that in the
+signed `checkpoint`. So nothing was left out between the two. Step 4 needs the whole log, and is not done. Then:
+
+7. Each receipt leads from its record to the root of the signed checkpoint.
+
 What this cannot show: that the log you hold is the newest one, or the only one. For that, compare its checkpoint with
 one that somebody else kept (`--earlier`). Ends with 0 if all is well, 1 if not, 2 if it could not be checked.
 """
@@ -54,13 +67,14 @@ class Tree:
         self.size = 0
         self.parts: list[tuple[int, bytes]] = []
 
-    def add(self, leaf: bytes) -> None:
-        """Append a leaf hash."""
-        count, value = 1, leaf
+    def add(self, value: bytes, count: int = 1) -> None:
+        """Append a leaf hash, or the hash of a complete subtree of `count` leaves."""
+        if count < 1 or count & (count - 1) or self.size % count:
+            raise BadLogError(f"range.json: no subtree of {count} entries begins at entry {self.size}")
+        self.size += count
         while self.parts and self.parts[-1][0] == count:
             count, value = count * 2, node_hash(self.parts.pop()[1], value)
         self.parts.append((count, value))
-        self.size += 1
 
     def root(self) -> bytes:
         """Root hash of all leaves so far."""
@@ -165,6 +179,41 @@ def lines_of(path: Path) -> Iterator[bytes]:
             yield line[:-1]
 
 
+class Part:
+    """What `range.json` says: which entries are here, and the subtrees around them."""
+
+    def __init__(self, data: bytes) -> None:
+        row = json.loads(data, object_pairs_hook=unique)
+        self.start, self.stop, self.is_whole = int(row["start"]), int(row["stop"]), row["whole"] is True
+        self.before, self.within, self.after = (
+            [(bytes.fromhex(value), int(count)) for count, value in row[name]]
+            for name in ("before", "within", "after")
+        )
+
+
+def check_receipt(folder: Path, receipt: Path) -> None:
+    """Step 7, by RFC 9162 section 2.1.3.2."""
+    head, _, checkpoint = receipt.read_bytes().partition(b"\n\n")
+    lines = head.decode().split("\n")
+    index, proof = int(lines[1].removeprefix("index ")), [unbase64(line) for line in lines[2:]]
+    _, _, size, root = read_checkpoint((folder / "checkpoint").read_bytes())
+    value = leaf_hash((folder / "records" / f"{index}.json").read_bytes())
+    node, last = index, size - 1
+    for other in proof:
+        if last == 0:
+            raise BadLogError(f"{receipt.name}: its proof is too long")
+        if node % 2 or node == last:
+            value = node_hash(other, value)
+            while node % 2 == 0 and node:
+                node, last = node // 2, last // 2
+        else:
+            value = node_hash(value, other)
+        node, last = node // 2, last // 2
+    good = lines[0] == "c2sp.org/tlog-proof@v1" and receipt.name == f"{index}.tlog-proof" and index < size
+    if not good or last != 0 or value != root or checkpoint != (folder / "checkpoint").read_bytes():
+        raise BadLogError(f"{receipt.name}: it does not lead from its record to the root of the checkpoint")
+
+
 class Checker:
     """Walks over the entries once."""
 
@@ -176,6 +225,62 @@ class Checker:
         self.erased: set[str] = set()
         self.origins: set[str] = set()
         self.earlier = read_checkpoint(earlier) if earlier else None
+        part = folder / "range.json"
+        self.part = Part(part.read_bytes()) if part.exists() else None
+        self.here = 0
+
+    def read(self) -> None:
+        """Steps 1, 2 and 6, of the whole log or of a part of it."""
+        part = self.part
+        if part is None:
+            self.entries()
+            self.here = self.tree.size
+            return
+        for value, count in part.before:
+            self.tree.add(value, count)
+        self.expect("checkpoint.first", part.start)
+        if (self.folder / "entries.jsonl").exists():
+            self.some(part)
+        else:
+            for value, count in part.within:
+                self.tree.add(value, count)
+        self.expect("checkpoint.last", part.stop)
+        for value, count in part.after:
+            self.tree.add(value, count)
+
+    def expect(self, name: str, size: int) -> None:
+        """Demand that the tree is now the one of a checkpoint beside it."""
+        _, origin, found, root = read_checkpoint((self.folder / name).read_bytes())
+        self.origins.add(origin)
+        if (found, root) != (size, self.tree.root()) or size != self.tree.size:
+            raise BadLogError(f"{name}: the hashes here give {self.tree.size} entries with another root")
+
+    def some(self, part: Part) -> None:
+        """Step 1 for the entries of a part: in the order of `leaves.txt`, which has the hashes of all of them."""
+        lines = lines_of(self.folder / "entries.jsonl")
+        line = next(lines, None)
+        for text in lines_of(self.folder / "leaves.txt"):
+            number, leaf = self.tree.size, bytes.fromhex(text.decode())
+            if line is not None and leaf_hash(line) == leaf:
+                self.one(number, read_entry(number, line))
+                self.here += 1
+                line = next(lines, None)
+            elif part.is_whole:
+                raise BadLogError(
+                    f"entry {number}: it is missing, or its bytes were changed after it was recorded"
+                )
+            self.tree.add(leaf)
+        if line is not None:
+            raise BadLogError(
+                f"entries.jsonl: line {self.here + 1} is no entry of this part: it was added, moved, or its bytes were changed"
+            )
+
+    def receipts(self) -> int:
+        """Step 7. Returns how many receipts there are."""
+        found = sorted((self.folder / "receipts").glob("*"))
+        for receipt in found:
+            check_receipt(self.folder, receipt)
+        return len(found)
 
     def entries(self) -> None:
         """Steps 1 and 6, and the numbers for step 4."""
@@ -256,7 +361,7 @@ class Checker:
         for name, is_erased in listed.items():
             if name not in present and not is_erased:
                 raise BadLogError(f"evidence/{name}: missing")
-            if is_erased and name not in self.erased:
+            if is_erased and name not in self.erased and self.part is None:
                 raise BadLogError(f"evidence/{name}: erased, and no entry in the log says so")
         return len(present)
 
@@ -264,7 +369,7 @@ class Checker:
 def check(folder: Path, key: str | None = None, earlier: bytes | None = None) -> str:
     """All steps. Returns the sentence to print. Raises `BadLogError`."""
     checker = Checker(folder, earlier)
-    checker.entries()
+    checker.read()
     data = (folder / "checkpoint").read_bytes()
     text, origin, size, root = read_checkpoint(data)
     if (checker.tree.size, checker.tree.root()) != (size, root):
@@ -285,10 +390,17 @@ def check(folder: Path, key: str | None = None, earlier: bytes | None = None) ->
             signed += f" Its key came with the export: compare {own.read_text().strip()}"
     elif data.decode() != text:
         raise BadLogError("log.vkey: missing, though the checkpoint is signed")
-    checker.writers()
+    part = checker.part
+    if part is None:
+        checker.writers()
     documents = checker.documents()
+    if part is None:
+        return f"Good: {size} entries and {documents} documents of the log `{origin}`, root {root.hex()}.\n{signed}"
+    receipts = checker.receipts()
+    told = "all" if part.is_whole and checker.here == part.stop - part.start else f"{checker.here}"
     return (
-        f"Good: {size} entries and {documents} documents of the log `{origin}`, root {root.hex()}.\n{signed}"
+        f"Good: {told} of the {part.stop - part.start} entries from {part.start} to {part.stop} (exclusive), {receipts} receipts and "
+        f"{documents} documents of the log `{origin}`, which has {size} entries, root {root.hex()}.\n{signed}"
     )
 
 
@@ -299,6 +411,9 @@ def main() -> int:
     parser.add_argument("--key", help="the log's public key (name+id+base64), as you were given it")
     parser.add_argument("--earlier", type=Path, help="a checkpoint of this log that you kept from before")
     options = parser.parse_args()
+    if options.earlier and (options.folder / "range.json").exists():
+        print("Could not be checked: --earlier needs an export of the whole log, and this is a part of it")  # noqa: T201 - a program's output
+        return 2
     try:
         earlier = options.earlier.read_bytes() if options.earlier else None
         print(check(options.folder, options.key, earlier))  # noqa: T201 - a program's output

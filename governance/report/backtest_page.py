@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from governance.model.canonical import Json
 from governance.report.backtest import Backtest, Side
-from governance.report.to_html import shown
+from governance.report.showing import shown
 
 _TOP = 25
 _SERIES = ("same", "blocked", "allowed", "other")

@@ -155,6 +155,8 @@ class ComplianceReport:
     """The part of the log that these cover."""
     sample: tuple[str, ...]
     """The ids of the decisions that were drawn, in the order of the draw."""
+    outcome_ids: Callable[[str], tuple[str, ...]]
+    """The outcome entries of a decision, by its id."""
     inventory: Callable[[], Iterator[InventoryRow]]
     controls: tuple[FrameworkResult, ...]
     evidence: Callable[[Sha256], bytes | None]

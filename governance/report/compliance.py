@@ -150,6 +150,9 @@ def _bound(at: Context, entries: PeriodEntries, controls: tuple[FrameworkResult,
         entries=entries,
         extent=at.extent,
         sample=at.sample,
+        outcome_ids=lambda entry_id: tuple(
+            row[0] for row in at.ledger.rows("SELECT id FROM outcome WHERE decision = ? ORDER BY seq", (entry_id,))
+        ),
         inventory=lambda: inventory_rows(at.ledger),
         controls=controls,
         evidence=at.log.evidence,

@@ -9,20 +9,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 from importlib.resources import files
 from typing import BinaryIO
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from governance.report.entries import RESULTS
 from governance.report.query import Report
-
-# Controls, direction marks and overrides, zero-width characters, line separators, and what cannot be displayed.
-_HIDDEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
-)
+from governance.report.showing import human_size, marked, shown
 
 _WORDS = {
     "refused": "refused",
@@ -64,23 +59,6 @@ class HtmlFormat:
         out.writelines(part.encode() for part in page)
 
 
-def shown(value: object) -> str:
-    """Text in which everything that hides or turns text is shown by its code. Escaping of markup comes after."""
-    return _HIDDEN.sub(lambda match: f"\\u{ord(match[0]):04x}", str(value))
-
-
-def human_size(count: int | None) -> str:
-    """Bytes for people."""
-    if count is None:
-        return "?"
-    size, unit = float(count), "B"
-    for larger in ("KiB", "MiB", "GiB", "TiB"):
-        if size < 1024:
-            break
-        size, unit = size / 1024, larger
-    return f"{count} B" if unit == "B" else f"{size:.1f} {unit}"
-
-
 def _read(name: str) -> str:
     return files("governance.report").joinpath("templates", name).read_text(encoding="utf-8")
 
@@ -103,17 +81,6 @@ def _short(digest: str | None) -> str:
 
 def _word(result: str) -> str:
     return _WORDS.get(result, result)
-
-
-def marked(value: object) -> Markup:
-    """Text of ours whose `backticked` parts are set as code."""
-    parts = shown(value).split("`")
-    if len(parts) % 2 == 0:
-        return escape(shown(value))
-    return Markup("").join(
-        Markup("<code>{}</code>").format(part) if place % 2 else escape(part)
-        for place, part in enumerate(parts)
-    )
 
 
 def _bars(report: Report) -> list[dict[str, object]]:

@@ -30,7 +30,7 @@ from governance.model.verdict import Effect, Evidence, Finding, Mode, RuleResult
 from governance.report.fields import Fields
 from governance.report.format import FORMATS
 from governance.report.query import Report, build_report
-from governance.report.to_html import human_size, marked, shown
+from governance.report.showing import human_size, marked, shown
 from tests.audit_tools import START, Clock, file_entry, make_log, sha, signer
 
 HOSTILE = "</style><script>alert(1)</script>\"'><img src=x onerror=alert(1)>\u202e\u2066\u200b&amp;{{ 7*7 }}"
