@@ -29,7 +29,7 @@ from governance.audit.entry import Entry, EntryKind, Writer, evidence_digest, pa
 from governance.audit.export import Export, export_log
 from governance.audit.fork import call_after_fork
 from governance.audit.merkle import inclusion_proof, leaf_hash, verify_inclusion
-from governance.audit.note import NoteSigner, sign_note
+from governance.audit.note import NoteKey, NoteSigner, sign_note
 from governance.audit.pseudonyms import Pseudonyms
 from governance.audit.store import AuditStore, Draft, Query, Row, draft_of
 from governance.audit.verify import Verification, verify_range, verify_store
@@ -112,6 +112,11 @@ class AuditLog:
     def pseudonyms(self) -> Pseudonyms | None:
         """What stands in for the names of actors, for entries that come from elsewhere."""
         return self._pseudonyms
+
+    @property
+    def key(self) -> NoteKey | None:
+        """The public half of the key that signs checkpoints, where the log has one."""
+        return self._signers[0].key if self._signers else None
 
     def append(
         self,
@@ -213,8 +218,9 @@ class AuditLog:
         head = self._store.frontier()
         body: dict[str, Json] = {"size": head.size, "root": head.root().hex()}
         self.append(EntryKind.EXPORT, body, subject=self.origin, correlation=self._boot)
-        key = self._signers[0].key if self._signers else None
-        return export_log(self._store, folder, checkpoint=self.checkpoint(), key=key, with_tiles=with_tiles)
+        return export_log(
+            self._store, folder, checkpoint=self.checkpoint(), key=self.key, with_tiles=with_tiles
+        )
 
     def close(self) -> None:
         """Give back what the store holds."""

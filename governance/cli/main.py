@@ -18,6 +18,7 @@ from governance import __version__
 from governance.cli import (
     audit,
     check,
+    compliance,
     demo,
     doctor,
     evidence,
@@ -66,7 +67,8 @@ app.command("sign", rich_help_panel=_TRUST)(sign.sign)
 app.command("verify", rich_help_panel=_TRUST)(verify.verify)
 app.add_typer(audit.app, name="audit", rich_help_panel=_EVIDENCE)
 app.add_typer(evidence.app, name="evidence", rich_help_panel=_EVIDENCE)
-app.command("report", rich_help_panel=_EVIDENCE)(report.report)
+report.app.command("compliance")(compliance.compliance)
+app.add_typer(report.app, name="report", rich_help_panel=_EVIDENCE)
 app.command("doctor", rich_help_panel=_OPERATE)(doctor.doctor)
 
 

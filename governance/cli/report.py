@@ -14,10 +14,15 @@ from governance.errors import SettingsError, TransferError
 if TYPE_CHECKING:
     from governance.report.query import Report
 
+app = typer.Typer(help="Write what happened, for people and for auditors.")
+
 _FORMATS = ("html", "jsonl")
 
 
+@app.callback(invoke_without_command=True)
 def report(
+    context: typer.Context,
+    *,
     folder: Annotated[Path, typer.Option("--folder", "-o", help="Where to write. Made if need be.")] = Path(
         "mlgov-report"
     ),
@@ -35,6 +40,8 @@ def report(
 
     Exits with 4 where the log does not prove itself; the report is written all the same, and says so.
     """
+    if context.invoked_subcommand is not None:
+        return
     from governance.cli.audit import open_log
     from governance.report.query import build_report
     from governance.wiring import utc_now

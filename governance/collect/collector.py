@@ -12,6 +12,9 @@ from governance.errors import GovernanceError, RateLimitedError, UnavailableErro
 from governance.model.facts import Facts, FactValue, Origin, Unknown
 from governance.model.request import Request, utc_text
 
+NOT_GATHERED = "no rule reads it, so it was not gathered"
+"""Why a fact is unknown that no rule in force asks for."""
+
 UNREACHABLE = "sources.unreachable"
 """The fact that `gather` itself supplies: names of the collectors that got no answer."""
 
@@ -82,7 +85,7 @@ def gather(
         wait_for([future for _, future in running], timeout=deadline)
     finally:
         executor.shutdown(wait=False, cancel_futures=True)
-    unread = Unknown("no rule reads it, so it was not gathered")
+    unread = Unknown(NOT_GATHERED)
     values: dict[str, FactValue] = {
         name: unread for each in collectors if each not in asked for name in each.supplies
     }

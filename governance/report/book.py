@@ -40,11 +40,13 @@ class CellKind(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column. `name` is its key in files of values, `title` its heading."""
+    """One column. `name` is its key in files of values, `title` its heading. `minor` ones are for a closer look: a page may fold
+    them away, as long as they are one step away."""
 
     name: str
     title: str
     kind: CellKind = CellKind.TEXT
+    minor: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,8 @@ from governance.audit.checkpoint import Checkpoint
 from governance.audit.entry import Entry, EntryKind
 from governance.audit.log import AuditLog
 from governance.audit.merkle import root_of
+from governance.audit.verify import Verification
+from governance.model.canonical import Json
 from governance.model.request import utc_text
 from governance.report.book import Checkpoints, ComplianceReport
 from governance.report.controls import FrameworkResult
@@ -74,12 +76,16 @@ class Asked:
     command: str = "python verify_log.py ."
     roots: Mapping[int, bytes] | None = None
     controls: Controls | None = None
+    record: Mapping[str, Json] | None = None
+    """What the log is to say of this report, before it is made. A log that does not prove itself is not written to."""
 
 
 @contextmanager
 def compliance_report(log: AuditLog, asked: Asked, *, now: datetime) -> Iterator[ComplianceReport]:
     """The report, for as long as the context lasts."""
     verification = log.verify(asked.roots)
+    if asked.record is not None and verification.is_good:
+        verification = _record(log, asked.record, verification)
     narrowed = asked.selection != Selection()
     entries = PeriodEntries(
         log=log, since=asked.since, until=asked.until, matches=asked.selection.matches if narrowed else None
@@ -126,6 +132,19 @@ def compliance_report(log: AuditLog, asked: Asked, *, now: datetime) -> Iterator
             )
         )
         yield _bound(context, entries, found)
+
+
+def _record(log: AuditLog, more: Mapping[str, Json], before: Verification) -> Verification:
+    """Put it on record that the log is handed out, and verify what came since."""
+    body: dict[str, Json] = {**more, "size": before.size, "root": before.root.hex()}
+    log.append(EntryKind.EXPORT, body, subject=log.origin, correlation=log.origin)
+    more_found = log.verify_range(before.size, log.store.frontier().size)
+    return replace(
+        more_found,
+        problems=(*before.problems, *more_found.problems),
+        notes=(*before.notes, *more_found.notes),
+        compared=before.compared,
+    )
 
 
 def _bound(at: Context, entries: PeriodEntries, controls: tuple[FrameworkResult, ...]) -> ComplianceReport:

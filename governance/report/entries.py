@@ -62,14 +62,19 @@ class PeriodEntries:
         until = utc_text(self.until)
         return (row for row in rows if row.at < until)
 
-    def wants(self, row: Row) -> bool:
-        """Whether a row of the log belongs here, a broken one of the period too."""
-        if self.since is not None and row.at < utc_text(self.since):
-            return False
-        if self.until is not None and row.at >= utc_text(self.until):
-            return False
-        each = None if self.matches is None else _read(row)
-        return not isinstance(each, Stored) or self.matches is None or self.matches(each.entry)
+    def test(self) -> Callable[[Row], bool]:
+        """What tells whether a row of the log belongs here, a broken one of the period too."""
+        since = "" if self.since is None else utc_text(self.since)
+        until = "~" if self.until is None else utc_text(self.until)  # after every time
+        matches = self.matches
+
+        def wants(row: Row) -> bool:
+            if not since <= row.at < until:
+                return False
+            each = None if matches is None else _read(row)
+            return not isinstance(each, Stored) or matches is None or matches(each.entry)
+
+        return wants
 
 
 def _read(row: Row) -> Stored | Broken:

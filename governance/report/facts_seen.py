@@ -9,10 +9,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeGuard
 
 import orjson
 
 from governance.audit.log import AuditLog
+from governance.collect.collector import NOT_GATHERED
 from governance.model.canonical import Json
 from governance.model.digest import Sha256
 from governance.report.entries import DecisionRow
@@ -38,28 +40,16 @@ class FactsReader:
         if state != "read":
             self.ledger.add("seen", (n, state, *[None] * 10))
             return
-        valid, present = _flag(facts, "signature.valid"), _flag(facts, "signature.present")
-        signature = (
-            "valid"
-            if valid
-            else "absent"
-            if present is False
-            else "not valid"
-            if valid is False
-            else "unknown"
-        )
-        if "signature.valid" not in facts:
-            signature = "not looked at"
         unreachable = facts.get("sources.unreachable")
         self.ledger.add("seen", (
-            n, state, _flag(facts, "scan.complete"), _number(facts, "scan.age"), _number(facts, "scan.database_age"),
+            n, state, _scan(facts), _number(facts, "scan.age"), _number(facts, "scan.database_age"),
             _number(facts, "content.files_total"), _number(facts, "content.files_scanned"),
-            _number(facts, "content.files_skipped"), _text(facts, "content.verdict"), signature,
+            _number(facts, "content.files_skipped"), _text(facts, "content.verdict"), _signature(facts),
             _text(facts, "signature.key_id"),
             ", ".join(Fields(unreachable).texts("value")) or None if isinstance(unreachable, Mapping) else None,
         ))  # fmt: skip
         for name, value in facts.items():
-            if isinstance(value, Mapping) and "unknown" in value and not name.startswith("property."):
+            if _is_unknown(value) and not name.startswith("property."):
                 _add(self._unknown, (name, str(value["unknown"])[:200]), row.at)
         engines = facts.get("scan.engines")
         for engine in Fields(engines).texts("value") if isinstance(engines, Mapping) else ():
@@ -93,6 +83,30 @@ def items_of(facts: Mapping[str, Json], name: str) -> tuple[Fields, ...]:
     """The items of a fact that is a collection."""
     value = facts.get(name)
     return Fields(value).subs("items") if isinstance(value, Mapping) else ()
+
+
+def _scan(facts: Mapping[str, Json]) -> str:
+    if _was_not_asked(facts, "scan.complete"):
+        return "not asked for"
+    complete = _flag(facts, "scan.complete")
+    return "not known" if complete is None else "complete" if complete else "not complete"
+
+
+def _signature(facts: Mapping[str, Json]) -> str:
+    if _was_not_asked(facts, "signature.valid"):
+        return "not asked for"
+    valid, present = _flag(facts, "signature.valid"), _flag(facts, "signature.present")
+    if valid is None:
+        return "not known"
+    return "valid" if valid else "absent" if present is False else "not valid"
+
+
+def _was_not_asked(facts: Mapping[str, Json], name: str) -> bool:
+    return name not in facts or _row(facts, name).text("unknown") == NOT_GATHERED
+
+
+def _is_unknown(value: Json) -> TypeGuard[Mapping[str, Json]]:
+    return isinstance(value, Mapping) and "unknown" in value and value["unknown"] != NOT_GATHERED
 
 
 def _row(facts: Mapping[str, Json], name: str) -> Fields:

@@ -126,7 +126,7 @@ def _prove(report: ComplianceReport, log: AuditLog, target: Path, *, with_entrie
 
 def _write_entries(report: ComplianceReport, log: AuditLog, target: Path, start: int, stop: int) -> None:
     """The entries of the report as they lie, and the recorded hashes of all between the first and the last."""
-    wanted = report.entries.wants
+    wanted = report.entries.test()
     with (target / "entries.jsonl").open("wb") as entries, (target / "leaves.txt").open("wb") as leaves:
         for row in log.store.rows(start, stop):
             leaves.write(b"%b\n" % row.leaf.hex().encode())

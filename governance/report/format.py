@@ -60,8 +60,14 @@ def _jsonl() -> ReportFormat:
     return JsonLinesFormat()
 
 
+def _page() -> BookFormat:
+    from governance.report.to_page import PageFormat
+
+    return PageFormat()
+
+
 FORMATS: Mapping[str, Callable[[], ReportFormat]] = MappingProxyType({"html": _html, "jsonl": _jsonl})
 
-BOOK_FORMATS: Mapping[str, Callable[[], BookFormat]] = MappingProxyType({})
+BOOK_FORMATS: Mapping[str, Callable[[], BookFormat]] = MappingProxyType({"html": _page})
 """One file each. `csv` and `jsonl` are the folder's own (`governance.report.folder`): a file for each table, and the entries
 that its proofs are about."""

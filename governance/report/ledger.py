@@ -28,7 +28,7 @@ CREATE TABLE outcome (
 CREATE TABLE event (seq INTEGER, id TEXT, at TEXT, span INTEGER, kind TEXT, subject TEXT, writer TEXT, event TEXT, body TEXT);
 CREATE TABLE broken (seq INTEGER, id TEXT, at TEXT, why TEXT);
 CREATE TABLE seen (
-    n INTEGER PRIMARY KEY, state TEXT, complete INTEGER, scan_age INTEGER, database_age INTEGER, total INTEGER,
+    n INTEGER PRIMARY KEY, state TEXT, scan TEXT, scan_age INTEGER, database_age INTEGER, total INTEGER,
     scanned INTEGER, skipped INTEGER, content TEXT, signature TEXT, key_id TEXT, unreachable TEXT);
 CREATE TABLE tally (what TEXT, name TEXT, more TEXT, count INTEGER, first TEXT, last TEXT, PRIMARY KEY (what, name, more))
     WITHOUT ROWID;

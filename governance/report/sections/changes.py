@@ -39,6 +39,7 @@ def policies(at: Context) -> Section:
         values=(NOT_RECORDED, NOT_RECORDED, NOT_RECORDED),
         note="The log records which policy decided, by the digest of its whole text, which is kept as evidence. Who wrote it, who approved "
         "it and what its tests and backtests gave is where the policy's files are versioned (the revision's commit and its review).",
+        minor="entry digest approver tests",
         empty="No policy came into force in the period: the one before went on.",
     )  # fmt: skip
     return Section(
@@ -74,6 +75,7 @@ def _differences(at: Context) -> Table:
         ),
         "SELECT at, revision, direction, rule, words, nullif(position, ''), digest FROM difference JOIN policy USING (n) "
         "ORDER BY n, difference.rowid",
+        minor="position digest",
         empty="No policy of the period differs from the one before it.",
     )
 
@@ -105,6 +107,7 @@ def keys(at: Context) -> Section:
             Column("reason", "Reason"), Column("bundle", "Bundle", CellKind.DIGEST),
         ),
         f"SELECT at, seq, event, ref, digest, key_id, signer, reason, bundle FROM ({_SIGNATURES}) ORDER BY seq",
+        minor="entry digest bundle",
         empty="No signature was made, verified or rejected in the period.",
     )  # fmt: skip
     by_key = query_table(
@@ -123,13 +126,13 @@ def keys(at: Context) -> Section:
         "signature-checks",
         "Signatures as the gate found them",
         (
-            Column("environment", "Environment", CellKind.WORD), Column("signature", "Signature", CellKind.WORD),
+            Column("environment", "Environment", CellKind.WORD), Column("action", "Action", CellKind.WORD), Column("signature", "Signature", CellKind.WORD),
             Column("decisions", "Decisions", CellKind.NUMBER), Column("artifacts", "Artifacts", CellKind.NUMBER),
             Column("let_through", "Let through", CellKind.NUMBER),
         ),
-        "SELECT environment, coalesce(signature, 'facts gone'), count(*), count(DISTINCT ref), sum(result NOT IN ('refused', 'quarantined')) "
-        "FROM seen JOIN decision USING (n) GROUP BY 1, 2 ORDER BY 1, 2",
-        note="From the facts of each decision. `not looked at`: no rule in force asked about signatures.",
+        "SELECT environment, action, coalesce(signature, 'facts gone'), count(*), count(DISTINCT ref), sum(result NOT IN ('refused', 'quarantined')) "
+        "FROM seen JOIN decision USING (n) GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",
+        note="From the facts of each decision. `not asked for`: no rule in force asks about signatures.",
         empty="No decision was recorded in the period.",
     )  # fmt: skip
     return Section(

@@ -61,8 +61,9 @@ def query_table(
     each: Callable[[tuple[Any, ...]], Row] | None = None,
     note: str | None = None,
     empty: str = NOTHING,
+    minor: str = "",
 ) -> Table:
-    """The rows of a query as a table. `each` makes a row of what the query gives."""
+    """The rows of a query as a table. `each` makes a row of what the query gives; `minor` names columns for a closer look."""
 
     def rows() -> Iterator[Row]:
         found = ledger.rows(sql, values)
@@ -71,7 +72,7 @@ def query_table(
     return Table(
         name=name,
         title=title,
-        columns=tuple(columns),
+        columns=_columns(columns, minor),
         count=ledger.count(f"SELECT count(*) FROM ({sql})", values),
         rows=rows,
         note=note,
@@ -87,18 +88,24 @@ def fixed_table(
     *,
     note: str | None = None,
     empty: str = NOTHING,
+    minor: str = "",
 ) -> Table:
     """A few rows that are at hand."""
     kept = tuple(rows)
     return Table(
         name=name,
         title=title,
-        columns=tuple(columns),
+        columns=_columns(columns, minor),
         count=len(kept),
         rows=lambda: iter(kept),
         note=note,
         empty=empty,
     )
+
+
+def _columns(columns: Sequence[Column], minor: str) -> tuple[Column, ...]:
+    names = frozenset(minor.split())
+    return tuple(replace(column, minor=column.name in names) for column in columns)
 
 
 def counted(number: int, one: str, many: str | None = None) -> str:

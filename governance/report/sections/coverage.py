@@ -5,6 +5,7 @@ from __future__ import annotations
 from governance.report.book import CellKind, Chart, Column, Section, Series
 from governance.report.sections.context import Context, Steps, counted, query_table, steps_between
 
+_SCANS = ("complete", "not complete", "not known", "not asked for")
 _JOINED = "seen JOIN decision USING (n)"
 
 
@@ -14,29 +15,28 @@ def coverage(at: Context) -> Section:
     read, gone, changed = ledger.row(
         "SELECT sum(state = 'read'), sum(state = 'gone'), sum(state = 'changed') FROM seen"
     )
-    complete, partly, unknown = ledger.row(
-        "SELECT sum(complete = 1), sum(complete = 0), sum(complete IS NULL) FROM seen WHERE state = 'read'"
-    )
+    scans = dict(ledger.rows("SELECT scan, count(*) FROM seen WHERE state = 'read' GROUP BY 1"))
     total, scanned, skipped = ledger.row("SELECT sum(total), sum(scanned), sum(skipped) FROM seen")
     lead = [
         (
             f"From the facts that {counted(read or 0, 'decision')} rest on; those of {gone or 0:,} are not kept any more, and those of "
             f"{changed or 0:,} are not what was recorded."
         ),
-        "A scan that is not known to be complete is counted as not known, never as complete.",
+        "A scan that is not known to be complete is counted as not known, never as complete; where no rule in force asked, it says so.",
     ]
     tables = (
         query_table(
-            ledger, "freshness", "Coverage and freshness by day",
+            ledger, "freshness", "Coverage and freshness by day and action",
             (
-                Column("day", "Day", CellKind.TIME), Column("decisions", "Decisions", CellKind.NUMBER),
+                Column("day", "Day", CellKind.TIME), Column("action", "Action", CellKind.WORD), Column("decisions", "Decisions", CellKind.NUMBER),
                 Column("complete", "Scan complete", CellKind.NUMBER), Column("incomplete", "Not complete", CellKind.NUMBER),
-                Column("unknown", "Not known", CellKind.NUMBER), Column("scan_age", "Oldest scan (s)", CellKind.NUMBER),
+                Column("unknown", "Not known", CellKind.NUMBER), Column("not_asked", "Not asked for", CellKind.NUMBER),
+                Column("scan_age", "Oldest scan (s)", CellKind.NUMBER),
                 Column("database_age", "Oldest database (s)", CellKind.NUMBER), Column("files", "Files", CellKind.NUMBER),
                 Column("scanned", "Looked into", CellKind.NUMBER), Column("skipped", "Skipped", CellKind.NUMBER),
             ),
-            f"SELECT substr(at, 1, 10), count(*), sum(complete = 1), sum(complete = 0), sum(complete IS NULL), max(scan_age), "
-            f"max(database_age), sum(total), sum(scanned), sum(skipped) FROM {_JOINED} GROUP BY 1 ORDER BY 1",
+            f"SELECT substr(at, 1, 10), action, count(*), sum(scan = 'complete'), sum(scan = 'not complete'), sum(coalesce(scan, 'not known') = 'not known'), sum(scan = 'not asked for'), max(scan_age), "
+            f"max(database_age), sum(total), sum(scanned), sum(skipped) FROM {_JOINED} GROUP BY 1, 2 ORDER BY 1, 2",
             empty="No decision was recorded in the period.",
         ),
         query_table(
@@ -51,7 +51,7 @@ def coverage(at: Context) -> Section:
             (Column("fact", "Fact", CellKind.ID), Column("reason", "Reason"), Column("times", "Times", CellKind.NUMBER),
              Column("first", "First", CellKind.TIME), Column("last", "Last", CellKind.TIME)),
             "SELECT name, more, count, first, last FROM tally WHERE what = 'unknown' ORDER BY count DESC, name, more",
-            note="Whether an unknown fact refused the act is the policy's decision; it was never read as good.",
+            note="Facts that no rule in force asked for are left out. Whether an unknown fact refused the act is the policy's decision; it was never read as good.",
             empty="Every fact that was asked for was found out.",
         ),
     )  # fmt: skip
@@ -62,9 +62,7 @@ def coverage(at: Context) -> Section:
         lead=tuple(lead),
         pairs=(
             ("Decisions whose facts were read", read or 0),
-            ("Scan complete", complete or 0),
-            ("Scan not complete", partly or 0),
-            ("Not known whether complete", unknown or 0),
+            *((f"Scan {name}", scans.get(name, 0)) for name in _SCANS),
             ("Files, all decisions together", total),
             ("looked into", scanned),
             ("skipped", skipped),
@@ -110,16 +108,13 @@ def _ages(at: Context, steps: Steps) -> Chart | None:
 
 
 def _scans(at: Context, steps: Steps) -> Chart | None:
-    names = ("complete", "not complete", "not known")
-    counts = {name: [0] * steps.count for name in names}
+    counts = {name: [0] * steps.count for name in _SCANS}
     found = at.ledger.rows(
-        "SELECT substr(at, 1, ?), sum(complete = 1), sum(complete = 0), sum(complete IS NULL) "
-        f"FROM {_JOINED} WHERE state = 'read' GROUP BY 1",
+        f"SELECT substr(at, 1, ?), scan, count(*) FROM {_JOINED} WHERE state = 'read' GROUP BY 1, 2",
         (steps.prefix,),
     )
-    for start, *values in found:
-        for name, value in zip(names, values, strict=True):
-            counts[name][steps.place(start)] += value or 0
+    for start, name, count in found:
+        counts[name][steps.place(start)] += count
     return Chart(
         name="scans",
         title="Decisions by whether the scan was complete",

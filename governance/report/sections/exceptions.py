@@ -40,6 +40,7 @@ def waivers(at: Context) -> Section:
         "AND u.rule = w.rule AND d.ref = w.ref), (SELECT max(d.at) FROM waived u JOIN decision d USING (n) WHERE later = 0 AND "
         "u.waiver = w.name AND u.rule = w.rule AND d.ref = w.ref), source FROM waiver w ORDER BY name, terms",
         note="A waiver without environments or people holds for all of them. Where it stands is told for the end of the period.",
+        minor="digest environments actors ticket requested_by starts revoked findings last_use source",
         empty="No waiver was in a policy of the period, and none is on record.",
     )  # fmt: skip
     members = ", ".join(
@@ -59,6 +60,7 @@ def waivers(at: Context) -> Section:
         "WHERE kind = 'waiver' AND span = 0 AND event NOT IN ('break-glass', 'reviewed') ORDER BY seq",
         note="A step is recorded once its signature was verified; the signed file is kept as evidence. `copied`: an ignore rule of "
         "Xray that was in force there.",
+        minor="entry rule key_id signed_at ticket expires",
         empty="Nobody asked for, approved or revoked a waiver in the period.",
     )  # fmt: skip
     uses = query_table(
@@ -71,6 +73,7 @@ def waivers(at: Context) -> Section:
         ),
         "SELECT d.at, d.seq, u.waiver, u.rule, d.ref, d.digest, d.actor, d.environment, d.id FROM waived u JOIN decision d USING (n) "
         "WHERE later = 0 ORDER BY n",
+        minor="entry digest id",
         empty="No waiver let anything through in the period.",
     )  # fmt: skip
     return Section(
@@ -120,6 +123,7 @@ def break_glass(at: Context) -> Section:
         f"iif({_MEMBER.format('opened')} OR NOT {_MEMBER.format('needed')}, NULL, {_MEMBER.format('reason')}), "
         f"{review.format('r.at')}, coalesce({review.format(_REVIEW.format('by'))}, 'nobody yet'), "
         f"{review.format(_REVIEW.format('reason'))}, {_MEMBER.format('waiver')} FROM event e WHERE {where.format('=')} ORDER BY e.seq",
+        minor="entry needed objection reviewed_at id",
         empty="Break-glass was not used in the period.",
     )  # fmt: skip
     return Section(
@@ -159,6 +163,7 @@ def degraded(at: Context) -> Section:
             at.ledger, "degraded", "Decisions in degraded mode",
             (_AT, _ENTRY, *what, Column("result", "Result", CellKind.WORD), Column("degraded", "What was done, and on which earlier verdict"), _ID),
             "SELECT at, seq, action, ref, actor, environment, result, degraded, id FROM decision WHERE later = 0 AND degraded IS NOT NULL ORDER BY n",
+            minor="entry id",
             empty="No decision was made in degraded mode: every source that mattered answered.",
         ),
         query_table(
@@ -174,6 +179,7 @@ def degraded(at: Context) -> Section:
             f"SELECT at, seq, action, ref, actor, environment, result, id FROM decision d WHERE {_UNFINISHED} ORDER BY n",
             note="The gate decided, and nothing more was recorded up to the time of this report: the process ended in between, the act "
             "is still going on, or its outcome could not be written.",
+            minor="entry id",
             empty="Every decision has its outcome on record.",
         ),
         query_table(
@@ -181,6 +187,7 @@ def degraded(at: Context) -> Section:
             (_AT, _ENTRY, Column("status", "Status", CellKind.WORD), *what, Column("error", "Error", CellKind.ID), _ID),
             "SELECT o.at, o.seq, o.status, o.action, d.ref, d.actor, d.environment, o.error, o.decision FROM outcome o "
             "LEFT JOIN decision d ON d.id = o.decision WHERE o.later = 0 AND o.status IN ('failed', 'incomplete') ORDER BY o.seq",
+            minor="entry id",
             empty="No act that was let through failed.",
         ),
         query_table(

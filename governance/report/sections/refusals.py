@@ -75,9 +75,10 @@ def _refused(at: Context) -> Table:
         ),
         "SELECT n, ref, environment, digest, at, seq, at, result, action, ref, digest, actor, environment, mode, rules, "
         "(SELECT message FROM objection o WHERE o.n = d.n LIMIT 1), "
-        "coalesce((SELECT group_concat(status, ', ') FROM outcome o WHERE o.decision = d.id), '(none)'), id "
+        "coalesce((SELECT group_concat(DISTINCT status) FROM outcome o WHERE o.decision = d.id), '(none)'), id "
         f"FROM decision d WHERE later = 0 AND result IN {_AGAINST} ORDER BY n",
         each=each,
+        minor="entry action digest mode outcome id next_id",
         empty="Nothing was refused, quarantined or would have been in the period.",
     )
 
@@ -143,6 +144,7 @@ def _objections(at: Context) -> Table:
         "SELECT d.seq, d.at, d.ref, o.rule, o.effect, o.severity, o.message, nullif(o.evidence, ''), o.remediation, "
         "iif(o.waivable, 'yes', 'no'), d.id FROM objection o JOIN decision d USING (n) ORDER BY n",
         note="With those that only warned. Evidence is cut to 2,000 characters here; the whole is in the entry and its facts.",
+        minor="entry effect evidence waivable id",
         empty="No rule objected to anything in the period.",
     )
 

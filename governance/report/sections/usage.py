@@ -61,6 +61,7 @@ def inventory(at: Context) -> Section:
         ),
         f'SELECT environment, ref, kind, name, version, digest, "max(size)", "max(files)", uses, first, last, result, id FROM ({_INVENTORY})',
         note="In use: loaded or downloaded within the period, let through, and done. What was loaded before and is still running does not show.",
+        minor="kind name digest files first decision",
         empty="Nothing was loaded or downloaded in the period.",
     )  # fmt: skip
     dependencies = query_table(
@@ -146,6 +147,7 @@ def reevaluation(at: Context) -> Section:
         "SELECT at, ref, digest, environment, before, before_at, after, rules, advisory, published, first_seen, seconds, before_id, "
         "after_id FROM turned ORDER BY n",
         note="Compared with the decision before it about the same bytes, act and environment within the period.",
+        minor="digest before_at published first_seen before_id after_id",
         empty="No verdict about the same bytes changed within the period.",
     )  # fmt: skip
     return Section(

@@ -1,0 +1,187 @@
+"""`mlgov report compliance`: the fourteen sections for an auditor, in a folder that proves itself."""
+
+from __future__ import annotations
+
+import getpass
+import platform
+import secrets
+import shlex
+import socket
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from governance.cli.output import Mark, err, out, print_pairs, sign, styled
+from governance.errors import AuditBrokenError, SettingsError
+
+if TYPE_CHECKING:
+    from governance.audit.log import AuditLog
+    from governance.report.book import ComplianceReport
+    from governance.report.compliance import Asked
+    from governance.report.selection import Selection
+
+_FORMATS = ("html", "csv", "jsonl")
+_MOMENT = "A day or a time in RFC 3339, with or without a zone; UTC where none is given."
+
+
+def compliance(
+    *,
+    since: Annotated[str | None, typer.Option("--from", metavar="TIME", help=f"From this time on. {_MOMENT}")] = None,
+    until: Annotated[
+        str | None,
+        typer.Option("--to", metavar="TIME", help="Up to, and without, this time. For March: `--from 2026-03-01 --to 2026-04-01`."),
+    ] = None,
+    frameworks: Annotated[
+        list[str] | None,
+        typer.Option("--framework", metavar="NAME", help="A framework of the control matrix, or a YAML file of your own; may be repeated. Default: all that come with the program."),
+    ] = None,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option("--format", metavar="FORMAT", help="May be repeated; see `docs/reports.md`. Default: html, csv, jsonl."),
+    ] = None,
+    sample: Annotated[int, typer.Option(min=0, max=1_000, help="How many decisions to draw for the sampling annex.")] = 25,
+    seed: Annotated[
+        str | None, typer.Option(metavar="N", help="Seed of the draw, as the auditor gives it. Default: a random one, which the report states.")
+    ] = None,
+    folder: Annotated[
+        Path, typer.Option("--folder", "-o", help="Where to write. Must not be there yet, or be empty.")
+    ] = Path("mlgov-compliance"),
+    selection: Annotated[
+        str | None, typer.Option("--filter", metavar="SELECTION", help="Only entries of this selection, such as `environment:production`.")
+    ] = None,
+    earlier: Annotated[
+        Path | None, typer.Option(metavar="CHECKPOINT", help="A checkpoint of this log kept from before, to be compared with.")
+    ] = None,
+) -> None:  # fmt: skip
+    """Write a compliance report for a period: 14 sections, with proofs, a sample and control matrices.
+
+    The log says first that it is handed out. Exits with 4 where the log does not prove itself; the report is written all the
+    same, and says so on its first page.
+    """
+    from governance.cli.audit import open_log
+    from governance.report.compliance import compliance_report
+    from governance.report.folder import check_formats, write_folder
+    from governance.wiring import utc_now
+
+    asked_formats = check_formats(formats or _FORMATS)
+    with open_log() as log:
+        asked = _asked(
+            log, since=since, until=until, frameworks=tuple(frameworks or ()), formats=asked_formats, sample=sample,
+            seed=secrets.token_hex(8) if seed is None else seed, selection=selection, earlier=earlier,
+        )  # fmt: skip
+        with (
+            err().status("verifying and reading the log") as status,
+            compliance_report(log, asked, now=utc_now()) as made,
+        ):
+            status.update("writing")
+            files = write_folder(made, log, folder, asked_formats)
+            _tell(made, folder, files)
+            if not made.is_good:
+                made.verification.require_good()
+                raise AuditBrokenError(f"{made.broken} entries of the period are not what was recorded")
+
+
+def _asked(
+    log: AuditLog,
+    *,
+    since: str | None,
+    until: str | None,
+    frameworks: tuple[str, ...],
+    formats: tuple[str, ...],
+    sample: int,
+    seed: str,
+    selection: str | None,
+    earlier: Path | None,
+) -> Asked:
+    from governance.report.compliance import Asked
+    from governance.report.framework_files import load_frameworks
+    from governance.report.matrix import ControlTally
+
+    start, end = _moment(since, "--from"), _moment(until, "--to")
+    if start is not None and end is not None and start >= end:
+        raise SettingsError(
+            "the period ends before it begins", hint="`--to` is the first moment that is no longer in it."
+        )
+    if not seed.isprintable() or not 0 < len(seed) <= 64:
+        raise SettingsError("a seed has 1 to 64 printable characters")
+    by = f"{getpass.getuser()} on {socket.gethostname()}"
+    vkey = log.key.vkey if log.key is not None else None
+    return Asked(
+        since=start,
+        until=end,
+        selection=_selection(selection),
+        sample=sample,
+        seed=seed,
+        made_by=by,
+        software=_software(),
+        vkey=vkey,
+        command="python verify_log.py ." + (f" --key {shlex.quote(vkey)}" if vkey else ""),
+        roots=_roots(earlier),
+        controls=ControlTally(load_frameworks(frameworks)),
+        record={
+            "what": "compliance report",
+            "by": by,
+            "since": since,
+            "until": until,
+            "filter": selection,
+            "seed": seed,
+            "formats": list(formats),
+        },
+    )
+
+
+def _moment(text: str | None, option: str) -> datetime | None:
+    from governance.report.selection_text import SelectionError, parse_moment
+
+    if text is None:
+        return None
+    try:
+        return parse_moment(text)
+    except SelectionError as error:
+        raise SettingsError(f"{option}: {error.message}", hint=error.hint) from error
+
+
+def _selection(text: str | None) -> Selection:
+    from governance.report.selection import Selection, parse_selection
+
+    found = Selection() if text is None else parse_selection(text)
+    if found.since is not None or found.until is not None:
+        raise SettingsError("a filter without times is expected", hint="`--from` and `--to` say the period.")
+    return found
+
+
+def _roots(path: Path | None) -> dict[int, bytes] | None:
+    from governance.audit.anchor import read_head
+
+    if path is None:
+        return None
+    try:
+        with path.open("rb") as file:
+            head = read_head(file.read(1 << 20))
+    except OSError as error:
+        raise SettingsError(f"`{path}` cannot be read: {error.strerror}") from error
+    return {head.size: head.root}
+
+
+def _software() -> tuple[tuple[str, str], ...]:
+    from importlib.metadata import version
+
+    return (
+        ("Made with", f"mlflow-governance {version('mlflow-governance')}"),
+        ("on", f"Python {platform.python_version()}, {platform.system()} {platform.release()}"),
+    )
+
+
+def _tell(made: ComplianceReport, folder: Path, files: tuple[str, ...]) -> None:
+    for name in files:
+        out().print(sign(Mark.OK), styled(f"wrote `{folder / name}`"))
+    seed = dict(made.section("sample").pairs)["Seed"]
+    population = dict(made.section("population").pairs)
+    print_pairs({
+        "  period": f"{made.since or 'the first entry'} to {made.until or made.made_at}",
+        "  population": f"{population['Entries in the period']:,} entries, {population['Decisions']:,} decisions",
+        "  sample": f"{len(made.sample)} decisions, seed {seed}",
+        "  check it with": f"cd {shlex.quote(str(folder))} && {made.command}",
+    })  # fmt: skip
