@@ -43,6 +43,7 @@ MEANINGS = {
     "audit_url": "address of a tracking server whose `governance` app keeps the audit log, instead of a file here; the login is MLflow's (`MLFLOW_TRACKING_USERNAME`, `MLFLOW_TRACKING_PASSWORD` or `MLFLOW_TRACKING_TOKEN`)",
     "key": "path or address of the signing key; default `keys/signing.pem` in the home, where there is one",
     "key_passphrase": "its passphrase; a file is safer",
+    "key_passphrase_keyring": "entry `SERVICE/NAME` of the operating system's keyring with its passphrase; extra `keyring`",
     "key_passphrase_file": "file with its passphrase",
     "trust": "trust file; default `trust.json` in the home",
     "signing": "`required` refuses uploads without a key, `when-key` does not; default: required in production",

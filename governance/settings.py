@@ -43,6 +43,7 @@ class Settings(BaseSettings):
     key: str | None = None
     key_passphrase: SecretStr | None = None
     key_passphrase_file: Path | None = None
+    key_passphrase_keyring: str | None = None
     trust: Path | None = None
     signing: Literal["required", "when-key"] | None = None
     artifactory_url: str | None = None
@@ -156,14 +157,14 @@ class Settings(BaseSettings):
         return {} if own else dict(get_environ_proxies(url))
 
     def passphrase(self) -> bytes | None:
-        """The signing key's passphrase, from the environment or its file (one final newline is dropped).
+        """The signing key's passphrase, from the environment, or its file (one final newline is dropped), or the keyring.
 
-        Raises `SettingsError` when the file cannot be read.
+        Raises `SettingsError` when the file cannot be read, `KeyFileError` when the keyring cannot.
         """
         if self.key_passphrase is not None:
             return self.key_passphrase.get_secret_value().encode()
         if self.key_passphrase_file is None:
-            return None
+            return self._passphrase_in_keyring()
         try:
             return self.key_passphrase_file.read_bytes().removesuffix(b"\n")
         except OSError as error:
@@ -171,6 +172,13 @@ class Settings(BaseSettings):
                 f"the passphrase file `{self.key_passphrase_file}` cannot be read: {error.strerror}",
                 hint="Mend `MLGOV_KEY_PASSPHRASE_FILE`, or set `MLGOV_KEY_PASSPHRASE`.",
             ) from error
+
+    def _passphrase_in_keyring(self) -> bytes | None:
+        if self.key_passphrase_keyring is None:
+            return None
+        from governance.signing.desktop import read_passphrase
+
+        return read_passphrase(self.key_passphrase_keyring)
 
 
 def settings_file(environ: Mapping[str, str] = os.environ) -> Path:

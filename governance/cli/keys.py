@@ -50,10 +50,12 @@ def init(
             at=assembly.now(),
         )
         _record(assembly, "made", trusted)
+        kept = settings.key_passphrase_keyring if not _has_other_source(settings) else None
         out().print(sign(Mark.OK), styled(f"made a signing key for `{trusted.name}`", "bold"))
         print_pairs({
             "  key id": trusted.key_id,
             "  private": f"{path} (encrypted; keep a copy and the passphrase apart)",
+            "  passphrase": f"in the keyring, under `{kept}`" if kept else None,
             "  public": str(path.with_suffix(".pub")),
             "  trusted in": str(settings.trust_file),
         })  # fmt: skip
@@ -203,17 +205,32 @@ def _assembly(passphrase_file: Path | None) -> Assembly:
 
 
 def _passphrase(settings: Settings, *, confirm: bool) -> bytes:
-    """From the settings, else asked for on a terminal. Raises `KeyFileError` where there is neither."""
+    """From the settings, else asked for on a terminal. Raises `KeyFileError` where there is neither.
+
+    For a new key (`confirm`) and a keyring without an entry, one is made that nobody ever sees.
+    """
+    from governance.signing.desktop import make_passphrase
+
     known = settings.passphrase()
     if known:
         return known
+    if settings.key_passphrase_keyring is not None:
+        if not confirm:
+            raise KeyFileError(
+                f"there is no passphrase under `{settings.key_passphrase_keyring}` in the keyring"
+            )
+        return make_passphrase(settings.key_passphrase_keyring)
     if not sys.stdin.isatty():
         raise KeyFileError(
             "a signing key is encrypted, and no passphrase is given",
-            hint="Set `MLGOV_KEY_PASSPHRASE_FILE`, give `--passphrase-file`, or run this on a terminal.",
+            hint="Set `MLGOV_KEY_PASSPHRASE_FILE` or `MLGOV_KEY_PASSPHRASE_KEYRING`, give `--passphrase-file`, or run this on a terminal.",
         )
     typed: str = typer.prompt("passphrase", hide_input=True, confirmation_prompt=confirm, err=True)
     return typed.encode()
+
+
+def _has_other_source(settings: Settings) -> bool:
+    return settings.key_passphrase is not None or settings.key_passphrase_file is not None
 
 
 def _record(assembly: Assembly, event: str, key: TrustedKey, *, reason: str | None = None) -> None:

@@ -5,7 +5,7 @@
 | `manifest`, `hashing` | which files with which digests; made from a folder's bytes |
 | `statement`, `envelope`, `bundle` | the three layers of the format: in-toto, DSSE, Sigstore bundle |
 | `predicate` | the statement, read |
-| `publickey`, `keys`, `kms`, `pkcs11` | public keys; signers by the scheme of their address |
+| `publickey`, `keys`, `kms`, `pkcs11`, `desktop` | public keys; signers by the scheme of their address; passphrases in a keyring |
 | `trust`, `roots`, `keyring` | whom we believe for what and when; how that list is signed, renewed and kept |
 | `sign`, `verify`, `signers`, `report`, `reason` | the two verbs, who signed, the answer, and why not |
 | `timestamp` | trusted time |

@@ -168,7 +168,9 @@ _LOADERS: dict[str, Callable[[str, bytes | str | None], Signer]] = {
     "pkcs11": _load_pkcs11,
 }
 
-_UNLOCK_HINT = "Set `MLGOV_KEY_PASSPHRASE_FILE` (or `MLGOV_KEY_PASSPHRASE`)."
+_UNLOCK_HINT = (
+    "Set `MLGOV_KEY_PASSPHRASE_FILE` (or `MLGOV_KEY_PASSPHRASE`, or `MLGOV_KEY_PASSPHRASE_KEYRING`)."
+)
 
 
 def _open_private_key(pem: bytes, passphrase: bytes | str | None, shown: str) -> LocalSigner:

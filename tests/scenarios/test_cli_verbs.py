@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from governance.devserver import DevServer
-from tests.scenarios.cli import Cli
+from tests.scenarios.cli import Cli, Done, run_cli
 
 MODEL = {
     "MLmodel": b"flavors: {}\n",
@@ -165,6 +165,62 @@ def test_a_key_needs_a_passphrase(cli: Cli, tmp_path: Path) -> None:
     assert wrong.code == 2
     assert "passphrase" in wrong.err
     assert "wrong" not in wrong.err.replace("is wrong", "")
+
+
+KEYRING = """
+import json, os
+from pathlib import Path
+from keyring.backend import KeyringBackend
+from keyring.errors import KeyringLocked
+
+class Backend(KeyringBackend):
+    priority = 1
+    file = Path(os.environ["TEST_KEYRING"])
+
+    def _read(self):
+        if os.environ.get("TEST_LOCKED"):
+            raise KeyringLocked("secret text")
+        return json.loads(self.file.read_text()) if self.file.exists() else {}
+
+    def get_password(self, service, username):
+        return self._read().get(f"{service}:{username}")
+
+    def set_password(self, service, username, password):
+        if not os.environ.get("TEST_FORGETFUL"):
+            self.file.write_text(json.dumps(self._read() | {f"{service}:{username}": password}))
+"""
+
+
+def test_a_passphrase_in_the_keyring(tmp_path: Path) -> None:
+    (tmp_path / "ring.py").write_text(KEYRING)
+    folder = write(tmp_path / "m", MODEL)
+    settings = {
+        "MLGOV_HOME": str(tmp_path / "home"),
+        "MLGOV_KEY_PASSPHRASE_KEYRING": "mlgov/signing",
+        "PYTHON_KEYRING_BACKEND": "ring.Backend",
+        "PYTHONPATH": str(tmp_path),
+        "TEST_KEYRING": str(tmp_path / "ring.json"),
+    }
+
+    def run(*arguments: str, **more: str) -> Done:
+        return run_cli(*arguments, cwd=tmp_path, variables=settings | more)
+
+    for trouble in ({"TEST_LOCKED": "1"}, {"TEST_FORGETFUL": "1"}, {"MLGOV_KEY_PASSPHRASE_KEYRING": "mlgov"}):
+        failed = run("keys", "init", **trouble)
+        assert (failed.code, "secret" in failed.err) == (2, False)
+        assert not (tmp_path / "home/keys").exists()
+    made = run("keys", "init")
+    assert (made.code, "under `mlgov/signing`" in made.out) == (0, True), made.err
+    (passphrase,) = json.loads((tmp_path / "ring.json").read_text()).values()
+    assert len(passphrase) >= 32
+    assert passphrase not in made.out + made.err
+    assert run("sign", str(folder)).code == 0
+    assert run("keys", "rotate").code == 0
+    assert run("sign", str(folder)).code == 0
+    locked = run("sign", str(folder), TEST_LOCKED="1")
+    assert (locked.code, "KeyringLocked" in locked.err, "secret" in locked.err) == (2, True, False)
+    (tmp_path / "ring.json").unlink()
+    assert run("sign", str(folder)).code == 2
 
 
 def test_sign_and_verify_a_folder(cli: Cli, tmp_path: Path) -> None:
