@@ -121,6 +121,17 @@ def test_a_clock_set_back_is_noted_and_breaks_nothing(tmp_path: Path) -> None:
     log.close()
 
 
+def test_writers_that_waited_for_their_turn_are_nothing_odd(tmp_path: Path) -> None:
+    early, late = Clock(), Clock()
+    late.at += timedelta(seconds=20)
+    logs = [make_log(SqliteStore(tmp_path / "audit.sqlite"), now=clock) for clock in (late, early)]
+    for log in logs:
+        fill(log, 3)
+    assert logs[0].verify().notes == ()
+    for log in logs:
+        log.close()
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
     """A disk of its own, as large as the test says."""
