@@ -66,7 +66,15 @@ def _page() -> BookFormat:
     return PageFormat()
 
 
-FORMATS: Mapping[str, Callable[[], ReportFormat]] = MappingProxyType({"html": _html, "jsonl": _jsonl})
+def _ocsf() -> ReportFormat:
+    from governance.report.to_ocsf import OcsfFormat
+
+    return OcsfFormat()
+
+
+FORMATS: Mapping[str, Callable[[], ReportFormat]] = MappingProxyType(
+    {"html": _html, "jsonl": _jsonl, "ocsf": _ocsf}
+)
 
 BOOK_FORMATS: Mapping[str, Callable[[], BookFormat]] = MappingProxyType({"html": _page})
 """One file each. `csv` and `jsonl` are the folder's own (`governance.report.folder`): a file for each table, and the entries

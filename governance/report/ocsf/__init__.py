@@ -1,0 +1,1 @@
+"""Entries of the audit log as events of the Open Cybersecurity Schema Framework."""
