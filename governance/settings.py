@@ -23,6 +23,8 @@ from pydantic_settings import (
 )
 
 from governance.errors import SettingsError
+from governance.stream.channel import Channel
+from governance.stream.destination import Destination
 
 
 class Settings(BaseSettings):
@@ -53,6 +55,12 @@ class Settings(BaseSettings):
     gather_all: bool = False
     reuse_seconds: float = Field(default=30.0, ge=0, le=300)
     break_glass: str | None = Field(default=None, min_length=10, max_length=1000)
+    streams: tuple[Destination, ...] = ()
+    streams_path: Path | None = None
+    channels: tuple[Channel, ...] = ()
+    notify_path: Path | None = None
+    metrics: bool = False
+    metrics_path: Path | None = None
     transfer_workers: int = Field(default=8, ge=1, le=64)
     server_auth: Literal["none", "basic-auth"] = "none"
     tracking_username: str | None = Field(default=None, validation_alias="MLFLOW_TRACKING_USERNAME")
@@ -71,8 +79,9 @@ class Settings(BaseSettings):
     delete_skip: bool = Field(default=False, validation_alias="ARTIFACTORY_ARTIFACTS_DELETE_SKIP")
 
     @field_validator(
-        "home", "policy_path", "audit_path", "key_passphrase_file", "trust", "ca_bundle", mode="after"
-    )
+        "home", "policy_path", "audit_path", "key_passphrase_file", "trust", "ca_bundle", "streams_path",
+        "notify_path", "metrics_path", mode="after",
+    )  # fmt: skip
     @classmethod
     def _expand(cls, path: Path | None) -> Path | None:
         return None if path is None else path.expanduser()
@@ -100,6 +109,15 @@ class Settings(BaseSettings):
             )
         return value.rstrip("/")
 
+    @field_validator("streams", "channels", mode="after")
+    @classmethod
+    def _check_names(cls, value: tuple[Destination | Channel, ...]) -> tuple[Destination | Channel, ...]:
+        names = [each.name for each in value]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"the name `{twice[0]}` is given twice")
+        return value
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -116,6 +134,11 @@ class Settings(BaseSettings):
     def audit_file(self) -> Path:
         """Where the embedded audit log lies."""
         return self.audit_path or self.home / "audit.sqlite"
+
+    @property
+    def cursors(self) -> Path:
+        """Where it is kept how far streams and notifications have come."""
+        return self.streams_path or self.home / "streams"
 
     @property
     def trust_file(self) -> Path:
@@ -200,7 +223,7 @@ def load_settings(**overrides: object) -> Settings:
         return Settings(**overrides)  # type: ignore[arg-type]
     except ValidationError as error:
         found = [
-            f"  {_variable(str(item['loc'][0]) if item['loc'] else '?')}: {item['msg']}"
+            f"  {_variable(item['loc'])}: {item['msg']}"
             for item in error.errors(include_input=False, include_url=False, include_context=False)
         ]
         message = f"{len(found)} setting(s) are wrong:\n" + "\n".join(found)
@@ -214,10 +237,12 @@ def load_settings(**overrides: object) -> Settings:
         ) from None
 
 
-def _variable(location: str) -> str:
-    """The environment variable a user would set, from the place pydantic names."""
-    return (
+def _variable(place: tuple[int | str, ...]) -> str:
+    """The environment variable a user would set, and the place inside it, from what pydantic names."""
+    location, *inside = [str(each) for each in place] or ["?"]
+    name = (
         location
         if location.startswith(("ARTIFACTORY_", "MLFLOW_"))
         else f"MLGOV_{location.removeprefix('MLGOV_').upper()}"
     )
+    return ".".join([name, *inside])

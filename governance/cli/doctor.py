@@ -25,7 +25,7 @@ def doctor(
     offline: Annotated[bool, typer.Option("--offline", help="Look at this machine alone.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the lines as JSON.")] = False,
 ) -> None:
-    """Look at settings, policy, keys, audit log, installation, Artifactory, Xray and tracking server.
+    """Look at settings, policy, keys, audit log, streams, installation, Artifactory, Xray and tracking server.
 
     Exits with 0 where nothing failed, else with the highest code of what did: 2 settings or files, 3 a service,
     4 the audit log.
@@ -33,11 +33,12 @@ def doctor(
     from governance.cli.checkup.check import run_checks
     from governance.cli.checkup.install import install_checks
     from governance.cli.checkup.local import local_checks
+    from governance.cli.checkup.streams import stream_checks
     from governance.settings import load_settings
     from governance.wiring import build_assembly
 
     with closing(build_assembly(load_settings())) as assembly:
-        checks = [*local_checks(assembly), *install_checks()]
+        checks = [*local_checks(assembly), *stream_checks(assembly), *install_checks()]
         if not offline:
             from governance.cli.checkup.remote import remote_checks
             from governance.cli.checkup.tracking import tracking_checks

@@ -23,5 +23,7 @@ class OcsfFormat:
 
     def write(self, report: Report, out: BinaryIO) -> None:
         """See `ReportFormat.write`."""
-        for stored in report.entries:
-            out.write(ocsf_line(stored, origin=report.origin, version=self._version) + b"\n")
+        out.writelines(
+            ocsf_line(stored, origin=report.origin, version=self._version) + b"\n"
+            for stored in report.entries
+        )

@@ -142,7 +142,9 @@ def test_the_leaf_can_be_had_from_an_event_and_proven() -> None:
         assert log.prove(event["metadata"]["sequence"]).index == row.index
 
 
-_VALUES = st.sampled_from([None, True, 0, -1, 2**40, "", "x", "sha256:", "dirhash1:ab", "block", "high", "\x1b\u202e\0"])
+_VALUES = st.sampled_from(
+    [None, True, 0, -1, 2**40, "", "x", "sha256:", "dirhash1:ab", "block", "high", "\x1b\u202e\0"]
+)
 _NAMES = st.sampled_from([
     "action", "artifact", "actor", "verdict", "policy", "decision", "status", "moved", "files", "digest", "path", "name",
     "findings", "evidence", "event", "waiver", "key_id", "size", "kind", "refused", "severity", "sha256", "names", "by",

@@ -27,14 +27,16 @@ from governance.report.ocsf.ids import NEXT_VERSION, OTHER, SHA_256, VERSION
 from governance.report.ocsf.life import life
 from governance.report.ocsf.part import Part
 
-_PARTS: Final[Mapping[EntryKind, Callable[[Stored, Fields], Part]]] = MappingProxyType({
-    EntryKind.DECISION: decision,
-    EntryKind.OUTCOME: outcome,
-    EntryKind.SIGNATURE: signature,
-    EntryKind.POLICY: policy,
-    EntryKind.KEY: key,
-    EntryKind.WAIVER: waiver,
-})
+_PARTS: Final[Mapping[EntryKind, Callable[[Stored, Fields], Part]]] = MappingProxyType(
+    {
+        EntryKind.DECISION: decision,
+        EntryKind.OUTCOME: outcome,
+        EntryKind.SIGNATURE: signature,
+        EntryKind.POLICY: policy,
+        EntryKind.KEY: key,
+        EntryKind.WAIVER: waiver,
+    }
+)
 """What says something about artifacts and people. Every other kind is about the log itself."""
 
 

@@ -1,0 +1,1 @@
+"""Entries of the audit log, on their way to where others read them."""

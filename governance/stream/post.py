@@ -1,0 +1,89 @@
+"""One signed POST to a webhook, through the one HTTP session.
+
+Promises: the signature goes to the address of the settings and nowhere else, since writes are never redirected; no error
+names the path or query of a webhook's address, which are often what lets one post there; the answer is bounded and not
+kept. Does not: try again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Final
+from urllib.parse import parse_qsl, urlsplit
+
+from governance.errors import RemoteError, TlsError, UnreachableError
+from governance.stream.signature import Secrets
+from governance.transport import Transport
+
+_OK: Final = frozenset({200, 201, 202, 204})
+_MAX_ANSWER: Final = 64 << 10
+_HINT: Final = "Look at the receiver; what it did not take waits in the log and is sent again."
+_TOO_LARGE: Final = 413
+
+
+class Post:
+    """A webhook. Safe to use from one thread at a time."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        secrets: Secrets,
+        shown: str,
+        now: Callable[[], datetime],
+        verify: bool | str = True,
+        proxies: Mapping[str, str] | None = None,
+        timeout: float = 30.0,
+    ) -> None:
+        parts = urlsplit(url)
+        self._path = parts.path or "/"
+        self._params = dict(parse_qsl(parts.query, keep_blank_values=True)) or None
+        self._secrets = secrets
+        self._shown = shown
+        self._now = now
+        self._transport = Transport(
+            base_url=f"{parts.scheme}://{parts.netloc}",
+            service="webhook",
+            credentials=None,
+            connect_timeout=min(10.0, timeout),
+            read_timeout=timeout,
+            answer_timeout=timeout,
+            retries=0,
+            pool_size=1,
+            verify=verify,
+            proxies=proxies,
+        )
+
+    def send(self, body: bytes, *, message_id: str, content_type: str) -> None:
+        """Deliver `body`. Raises `RemoteError`, whose `status` is the answer's where there was one."""
+        signed = self._secrets.headers(
+            message_id=message_id, timestamp=int(self._now().timestamp()), body=body
+        )
+        try:
+            self._transport.call(
+                "POST", self._path, params=self._params, body=body, ok=_OK, limit=_MAX_ANSWER,
+                headers={**signed, "Content-Type": content_type},
+            )  # fmt: skip
+        except RemoteError as error:
+            raise self._without_path(error) from None
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._transport.close()
+
+    def _without_path(self, error: RemoteError) -> RemoteError:
+        status, kind = error.status, type(error)
+        what = "it did not take what was sent"
+        if status is not None and 300 <= status < 400:
+            what = "it redirects, which is not followed with a signature"
+        elif isinstance(error, TlsError):
+            what = "its certificate is not accepted, or no TLS could be agreed on"
+        elif isinstance(error, UnreachableError):
+            what = "no connection, or no answer in time"
+        return kind(what, service="webhook", method="POST", path=self._shown, status=status, hint=_HINT)
+
+
+def is_too_large(error: RemoteError) -> bool:
+    """Whether a smaller body may do."""
+    return error.status == _TOO_LARGE

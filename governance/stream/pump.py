@@ -1,0 +1,203 @@
+"""Moves entries from the log to one destination, in order, and remembers how far it came.
+
+Promises: the cursor moves only when a batch was delivered, so every entry is delivered at least once, and a second time
+only after a crash or a broken connection; a receiver that fails or never answers is tried again after ever longer
+pauses, up to a bound, and nothing overtakes what waits; at most one batch is in memory. Does not: drop anything, ever.
+
+A follow run ends by `stop` alone, or where the log itself is not in order. A run `once` gives up after `patience`
+seconds without success and raises what stood in the way.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final, TypeVar
+
+from governance.audit.log import Stored
+from governance.audit.merkle import Frontier
+from governance.errors import (
+    AuditUnavailableError,
+    GovernanceError,
+    RemoteError,
+    SettingsError,
+    TransferError,
+)
+from governance.model.request import utc_text
+from governance.stream.cursor import Cursor, CursorFile
+from governance.stream.destination import Destination
+from governance.stream.sink import BatchTooLargeError, Message, Sink
+from governance.stream.source import BATCH, Batch, LogSource
+
+logger = logging.getLogger(__name__)
+
+_FIRST_PAUSE: Final = 0.5
+_LONGEST_PAUSE: Final = 60.0
+T = TypeVar("T")
+_MAY_PASS: Final = (RemoteError, TransferError, AuditUnavailableError)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivered:
+    """What a run came to."""
+
+    entries: int
+    index: int
+
+
+class Pump:
+    """One destination's pump. `encode` makes the line of an entry, `sink` takes batches."""
+
+    def __init__(
+        self,
+        *,
+        destination: Destination,
+        source: LogSource,
+        file: CursorFile,
+        sink: Sink,
+        encode: Callable[[Stored], bytes],
+        now: Callable[[], datetime],
+        stop: threading.Event,
+        poll: float = 1.0,
+        patience: float = 60.0,
+        clock: Callable[[], float] = time.monotonic,
+        spread: Callable[[], float] = random.random,
+    ) -> None:
+        self._destination = destination
+        self._source = source
+        self._file = file
+        self._sink = sink
+        self._encode = encode
+        self._now = now
+        self._stop = stop
+        self._poll = poll
+        self._patience = patience
+        self._clock = clock
+        self._spread = spread
+        self._most = BATCH
+
+    def run(self, *, follow: bool) -> Delivered:
+        """Deliver what there is, and with `follow` what comes. Raises `SettingsError` for a cursor of another
+        destination or log, `AuditBrokenError` for a log that is not in order; without `follow` also what `Sink` raises."""
+        with self._file.held():
+            cursor = safe = self._begin()
+            at, count = self._source.resume(cursor), 0
+            try:
+                while not self._stop.is_set():
+                    batch = self._patiently(cursor, lambda at=at: self._source.read(at), follow=follow)  # type: ignore[misc]  # the default binds
+                    if batch is None:
+                        if not follow or self._stop.wait(self._poll):
+                            break
+                        continue
+                    sent = self._deliver(cursor, batch, at, follow=follow)
+                    if sent is None:
+                        break
+                    at, count = sent.after, count + len(sent.entries)
+                    safe, cursor = (cursor if follow else safe), self._moved(cursor, at)
+            except BaseException:
+                self._sink.close(gracefully=False)
+                raise
+            self._end(safe)
+            return Delivered(entries=count, index=at.size)
+
+    def _end(self, safe: Cursor) -> None:
+        """Close the sink. Where the other side does not say that it has read everything, what may lie unread goes out
+        once more the next time: all of a run `once`, the last batch of a run that followed."""
+        try:
+            self._sink.close(gracefully=True)
+        except RemoteError:
+            self._file.save(safe)
+            raise
+
+    def _begin(self) -> Cursor:
+        """The cursor there is, or a new one with a loud word about it."""
+        known, to = self._file.load(), self._destination
+        if known is not None:
+            _check_same(known, to, self._file)
+            return known
+        at = self._source.begin(to.start)
+        waiting = self._source.size() - at.size
+        logger.warning(
+            "NO CURSOR for `%s` (%s): beginning at entry %d (`from` is `%s`), %d entries to deliver. If it was streamed to "
+            "before, its cursor `%s` is lost, and entries are delivered twice or, with `now`, not at all",
+            to.name, to.shown, at.size, to.start, waiting, self._file.path,
+        )  # fmt: skip
+        fresh = Cursor(
+            name=to.name, to=to.digest, shown=to.shown, origin=self._source.origin, index=at.size,
+            root=at.root().hex(), saved_at=utc_text(self._now()),
+        )  # fmt: skip
+        self._file.save(fresh)
+        return fresh
+
+    def _deliver(self, cursor: Cursor, batch: Batch, before: Frontier, *, follow: bool) -> Batch | None:
+        """What was delivered of the batch, or None where the end was asked for."""
+
+        def send() -> Batch:
+            while True:
+                part = batch if len(batch.entries) <= self._most else batch.first(self._most, before)
+                try:
+                    self._sink.send(
+                        [Message(stored=stored, line=self._encode(stored)) for stored in part.entries]
+                    )
+                except BatchTooLargeError:
+                    self._most = max(1, len(part.entries) // 2)
+                    continue
+                return part
+
+        return self._patiently(cursor, send, follow=follow)
+
+    def _patiently(self, cursor: Cursor, act: Callable[[], T], *, follow: bool) -> T | None:
+        """The result of `act`, tried until it succeeds. None where the end was asked for."""
+        tries, began = 0, self._clock()
+        while True:
+            try:
+                result = act()
+            except _MAY_PASS as error:
+                tries += 1
+                pause = pause_after(tries, self._spread())
+                if not follow and self._clock() + pause - began > self._patience:
+                    raise
+                cursor = self._note(cursor, error)
+                logger.warning(
+                    "`%s`, try %d, again in %.1f s: %s", self._destination.name, tries, pause, error
+                )
+                if self._stop.wait(pause):
+                    return None
+                continue
+            if tries:
+                logger.warning("`%s` is in order again after %d tries", self._destination.name, tries)
+                self._file.save(replace(cursor, trouble=None))
+            return result
+
+    def _note(self, cursor: Cursor, error: GovernanceError) -> Cursor:
+        noted = cursor.in_trouble(error.message.partition("\n")[0], utc_text(self._now()))
+        self._file.save(noted)
+        return noted
+
+    def _moved(self, cursor: Cursor, at: Frontier) -> Cursor:
+        moved = replace(
+            cursor, index=at.size, root=at.root().hex(), saved_at=utc_text(self._now()), trouble=None
+        )
+        self._file.save(moved)
+        return moved
+
+
+def pause_after(tries: int, spread: float) -> float:
+    """Seconds until the next try: twice as long each time up to a bound, and between half and all of it, so that many
+    streams do not return at the same moment."""
+    longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(tries - 1, 30))
+    return longest * (0.5 + spread / 2)
+
+
+def _check_same(cursor: Cursor, destination: Destination, file: CursorFile) -> None:
+    if cursor.to != destination.digest:
+        raise SettingsError(
+            f"the cursor `{file.path}` is of another address ({cursor.shown}) than `{destination.name}` has now",
+            hint="Give the new destination a name of its own; or, where it is the same receiver at a new address, delete "
+            f"the cursor and begin with `--from {cursor.index}`.",
+        )

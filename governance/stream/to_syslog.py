@@ -1,0 +1,192 @@
+"""A syslog receiver over TLS (RFC 5425), TCP or UDP.
+
+Promises: certificates are checked, and nothing older than TLS 1.2 is spoken; every wait is bounded; a message that the
+receiver's machine did not take is sent again. Does not: know what the receiver made of it, since syslog has no
+acknowledgement:
+
+1. over TLS and TCP, `send` waits until the receiver's machine has taken every byte (Linux tells), and a batch sent on a
+   connection that then broke is sent again on the next one;
+2. `close` says that nothing more comes, and waits until the receiver closes too, which it does once it has read everything;
+3. over UDP nothing of this is so: what is lost is lost. It is there for receivers that know nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import socket
+import ssl
+import struct
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+from governance.errors import RemoteError, SettingsError, TlsError, UnreachableError
+from governance.stream.destination import Destination
+from governance.stream.sink import Message
+from governance.stream.syslog import SyslogForm, framed
+
+_CONNECT: Final = 10.0
+_SEND: Final = 30.0
+_OUTQ: Final = 0x5411  # SIOCOUTQ: bytes that the other side's machine has not acknowledged
+_LOOK: Final = 0.005
+
+
+class SyslogSink:
+    """One connection, made when it is needed."""
+
+    def __init__(
+        self, destination: Destination, form: SyslogForm, *, timeout: float = _SEND, clock: Callable[[], float] = time.monotonic
+    ) -> None:  # fmt: skip
+        self._destination = destination
+        self._form = form
+        self._timeout = timeout
+        self._clock = clock
+        self._tls = _context(destination) if destination.kind == "syslog+tls" else None
+        self._socket: socket.socket | None = None
+        self._last: bytes = b""
+
+    def send(self, messages: Sequence[Message]) -> None:
+        """See `Sink.send`."""
+        if self._destination.kind == "syslog+udp":
+            self._send_datagrams(messages)
+            return
+        data = b"".join(framed(self._form.message(message)) for message in messages)
+        with self._translated():
+            if self._socket is not None and _is_closed(self._socket):
+                self._drop()
+            if self._socket is None:
+                self._socket = self._connected()
+                # The receiver may have died with the last batch unread; a repeat does no harm.
+                self._pass(self._socket, self._last)
+            self._pass(self._socket, data)
+            self._last = data
+
+    def close(self, *, gracefully: bool) -> None:
+        """See `Sink.close`."""
+        channel, self._socket = self._socket, None
+        if channel is None:
+            return
+        try:
+            if gracefully and self._destination.kind != "syslog+udp":
+                with self._translated():
+                    channel.settimeout(self._timeout)
+                    _finish(channel)
+        finally:
+            channel.close()
+
+    def _send_datagrams(self, messages: Sequence[Message]) -> None:
+        with self._translated():
+            if self._socket is None:
+                self._socket = _udp(*self._destination.address)
+            for message in messages:
+                self._socket.send(self._form.message(message))
+
+    def _connected(self) -> socket.socket:
+        host, port = self._destination.address
+        plain = socket.create_connection((host, port), timeout=min(_CONNECT, self._timeout))
+        try:
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            return plain if self._tls is None else self._tls.wrap_socket(plain, server_hostname=host)
+        except BaseException:
+            plain.close()
+            raise
+
+    def _pass(self, channel: socket.socket, data: bytes) -> None:
+        """Send, and wait until the receiver's machine has it all."""
+        channel.settimeout(self._timeout)
+        channel.sendall(data)
+        deadline = self._clock() + self._timeout
+        while _unacknowledged(channel):
+            if self._clock() > deadline:
+                raise TimeoutError("the receiver takes no more")
+            time.sleep(_LOOK)
+
+    def _drop(self) -> None:
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.close()
+            self._socket = None
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._drop()
+            raise self._error(error) from None
+
+    def _error(self, error: OSError) -> RemoteError:
+        kind: type[RemoteError] = UnreachableError
+        what = error.strerror or type(error).__name__
+        hint = "Check host, port and network, and that the receiver runs; the entries wait in the log."
+        if isinstance(error, ssl.SSLCertVerificationError):
+            kind, what = TlsError, f"its certificate is not accepted: {error.verify_message}"
+            hint = "Name the authority that signed it with `--ca FILE`; the name in it must be the host's."
+        elif isinstance(error, ssl.SSLError):
+            kind, what = TlsError, f"no TLS could be agreed on ({error.reason or 'closed'})"
+            hint = "Check that the port is the one for TLS, and whether the receiver asks for a certificate of ours."
+        elif isinstance(error, TimeoutError):
+            what = "no answer in time, or it takes no more"
+        return kind(what, service="syslog", method="SEND", path=self._destination.shown, hint=hint)
+
+
+def _context(destination: Destination) -> ssl.SSLContext:
+    """As strict as the platform's defaults, with the destination's own authority in place of the usual ones."""
+    for path in (destination.ca, destination.certificate, destination.certificate_key):
+        if path is not None and not path.is_file():
+            raise SettingsError(f"there is no file `{path}`", hint="Mend the destination's TLS files.")
+    try:
+        context = ssl.create_default_context(cafile=None if destination.ca is None else str(destination.ca))
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if destination.certificate is not None:
+            context.load_cert_chain(destination.certificate, destination.certificate_key)
+    except (ssl.SSLError, OSError) as error:
+        raise SettingsError(
+            f"the TLS files of `{destination.name}` cannot be used: {getattr(error, 'reason', None) or error.strerror}",
+            hint="They are PEM files; the key has no passphrase.",
+        ) from None
+    return context
+
+
+def _udp(host: str, port: int) -> socket.socket:
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+    channel = socket.socket(family, kind, protocol)
+    channel.settimeout(_SEND)
+    channel.connect(address)
+    return channel
+
+
+def _unacknowledged(channel: socket.socket) -> int:
+    """Bytes that are not yet at the other machine. Other systems than Linux do not tell."""
+    if not sys.platform.startswith("linux"):
+        return 0
+    (count,) = struct.unpack("i", fcntl.ioctl(channel.fileno(), _OUTQ, b"\0" * 4))
+    return int(count)
+
+
+def _is_closed(channel: socket.socket) -> bool:
+    """Whether the receiver has hung up. Receivers say nothing else, but for what TLS says of itself."""
+    channel.settimeout(0)
+    try:
+        while True:
+            if channel.recv(4_096) == b"":
+                return True
+    except (BlockingIOError, ssl.SSLWantReadError):
+        return False
+    except OSError:
+        return True
+
+
+def _finish(channel: socket.socket) -> None:
+    """Say that nothing more comes, and read until the receiver says the same. Under TLS the end of the plain connection
+    would do too, but only the TLS end is the receiver's word."""
+    if isinstance(channel, ssl.SSLSocket):
+        # Many receivers close without TLS's own farewell. They read to its end first, which is what counts.
+        with contextlib.suppress(ssl.SSLEOFError, ssl.SSLSyscallError, ConnectionResetError):
+            channel.unwrap()
+        return
+    channel.shutdown(socket.SHUT_WR)
+    while channel.recv(4_096):
+        pass
