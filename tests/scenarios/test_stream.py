@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,8 @@ def wait_until(what: Any, seconds: float = 60) -> None:
 @pytest.mark.parametrize("kind", ["file", "syslog", "webhook"])
 def test_killed_at_any_moment_every_entry_arrives(kind: str, home: Path, tmp_path: Path) -> None:
     log, chance = log_in(home), random.Random(7)
+    options: tuple[str, ...]
+    leaves: Callable[[], list[bytes]]
     with ExitStack() as stack:
         if kind == "file":
             out = tmp_path / "out.jsonl"

@@ -89,7 +89,7 @@ def test_a_receiver_that_never_reads_does_not_hold_us_up(tmp_path: Path, with_tl
     fill(log, 1)
     (message, *_) = [Message(stored=each, line=b'"' + b"x" * 900_000 + b'"') for each in log.find()]
     with syslog_receiver(tls if with_tls else None, deaf=True) as receiver:
-        more = {"ca": authority} if with_tls else {}
+        more: dict[str, Any] = {"ca": authority} if with_tls else {}
         sink = syslog(
             receiver.port,
             scheme="syslog+tls" if with_tls else "syslog+tcp",
