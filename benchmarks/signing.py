@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import io
 import json
 import os
 import subprocess
@@ -17,9 +18,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from governance.devserver import DevServer
 
 MIB = 1 << 20
 PASSPHRASE = "benchmark"
@@ -274,33 +280,58 @@ def figures_of(
     return found
 
 
-def resigning(model: Path, files: Files) -> Figure:
-    """Sign again after one small file changed: how much is read, as a part of the whole."""
-    from governance.signing.hashing import hash_folder
-    from governance.signing.keys import load_signer
-    from governance.signing.manifest import Manifest
-    from governance.signing.sign import plan_resigning, sign_manifest
+def resigning(folder: Path, count: int) -> Figure:
+    """`mlgov sign` once more after one small file changed in a model in Artifactory (the embedded server): how many bytes
+    the server handed out, as a part of the whole. The new signature must hold over all files.
+    """
+    from governance.cli.main import main as mlgov
+    from governance.devserver import DevServer
 
-    before = hash_folder(model)
-    changed = min(before.entries, key=lambda entry: entry.size or 0)
-    (model / changed.name).write_bytes(b"changed")
-    fresh = hash_folder(model / changed.name)
-    entry = replace(fresh.entries[0], name=changed.name)
-    stored = Manifest(tuple(entry if each.name == changed.name else each for each in before.entries))
-    plan = plan_resigning(before, stored)
-    read = sum(each.size or 0 for each in stored.entries if each.name in plan.to_hash)
-    whole = sum(each.size or 0 for each in stored.entries)
-    manifest = plan.manifest({changed.name: entry})
-    sign_manifest(manifest, name="model", signer=load_signer(files.key, PASSPHRASE))
+    with DevServer.start() as server:
+        for index in range(count):
+            server.put("models-local", f"m/part-{index:05}.bin", index.to_bytes(8, "big") * (MIB // 8))
+        server.put("models-local", "m/MLmodel", b"flavors: {}\n")
+        os.environ |= {
+            "MLGOV_HOME": str(folder / "home"),
+            "MLGOV_KEY_PASSPHRASE": PASSPHRASE,
+            "MLGOV_ARTIFACTORY_URL": server.artifactory_url,
+            "ARTIFACTORY_AUTH_TOKEN": server.token("alice"),
+        }
+        with redirect_stdout(io.StringIO()):
+            codes = [mlgov(["keys", "init"]), mlgov(["sign", "models-local/m"])]
+            server.put("models-local", "m/part-00000.bin", b"changed")
+            before = delivered(server)
+            codes.append(mlgov(["sign", "models-local/m"]))
+            read = delivered(server) - before
+            codes.append(mlgov(["verify", "models-local/m"]))
+    if any(codes):
+        raise RuntimeError(f"a command failed: {codes}")
+    whole = count * MIB
     return Figure(
         "bytes read to sign again after one small change",
         read,
         "B",
-        "all bytes",
-        read / whole,
+        f"all bytes of {count} x 1 MiB in Artifactory",
+        round(read / whole, 6),
         0.001,
         read <= whole / 1000,
     )
+
+
+def delivered(server: DevServer) -> int:
+    """The bytes of the model's files that the server has handed out, the signature aside."""
+    import requests
+
+    total = 0
+    with requests.Session() as session:
+        session.headers["Authorization"] = f"Bearer {server.token('alice')}"
+        for path in server.paths("models-local"):
+            if path.endswith(".sig"):
+                continue
+            where = f"{server.artifactory_url}/api/storage/models-local/{path}?stats"
+            count = session.get(where, timeout=10).json().get("downloadCount", 0)
+            total += count * (server.item("models-local", path).content.size if count else 0)
+    return total
 
 
 def make_files(folder: Path, count: int, size: int) -> Path:
@@ -354,9 +385,8 @@ def main() -> None:
             model = make_files(Path(name) / "model", count, size)
             runs = measure(programs(model, files), rounds)
             figures += figures_of(label, runs, bound=bound, empty=empty, workers=count > 1)
-            if count > 1:
-                figures.append(resigning(model, files))
             subprocess.run(["rm", "-r", str(model)], check=True)
+        figures.append(resigning(Path(name), 25 if options.quick else 250))
     if options.quick:
         figures = [replace(each, target=None, met=None) if each.unit == "s" else each for each in figures]
     show(figures, as_json=options.json)

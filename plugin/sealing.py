@@ -92,8 +92,23 @@ class Sealer:
 
     def seal_whole(self, permit: Permit, root: Address, files: Iterable[FileEntry]) -> None:
         """Sign a folder as exactly these files."""
+        self.seal_manifest(permit, root, Manifest.of(files))
+
+    def seal_manifest(self, permit: Permit, root: Address, manifest: Manifest) -> None:
+        """The same for a manifest, which also says where each digest is from."""
         with self._lock:
-            self._seal(permit, root, Manifest.of(files))
+            self._seal(permit, root, manifest)
+
+    def signed_before(self, root: Address) -> Manifest | None:
+        """What a good signature that lies in the folder vouches for, whatever became of the files; None without one."""
+        bundle = self._bundle(root)
+        if bundle is None:
+            return None
+        report = self._opened(root, bundle)
+        if report.valid and report.manifest is not None:
+            return report.manifest
+        logger.warning("the signature of `%s` is not good and nothing of it is kept: %s", root, report.detail)
+        return None
 
     def annotate(self, permit: Permit, place: Address, digest: Digest | None) -> None:
         """Set the properties without a signature."""
@@ -140,14 +155,9 @@ class Sealer:
 
     def _before(self, root: Address) -> Iterable[ManifestEntry]:
         """What the previous signature vouches for, or else what this log saw."""
-        bundle = self._bundle(root)
-        if bundle is not None:
-            report = self._opened(root, bundle)
-            if report.valid and report.manifest is not None:
-                return tuple(replace(entry, carried=True) for entry in report.manifest.entries)
-            logger.warning(
-                "the signature of `%s` is not good and nothing of it is kept: %s", root, report.detail
-            )
+        before = self.signed_before(root)
+        if before is not None:
+            return tuple(replace(entry, carried=True) for entry in before.entries)
         return tuple(_manifest_entry(entry) for entry in uploaded(self._assembly.log, _ref(root)))
 
     def _opened(self, root: Address, bundle: bytes) -> SignatureReport:

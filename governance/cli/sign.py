@@ -29,11 +29,17 @@ def sign(
     output: Annotated[
         Path | None, typer.Option(help="Where to write the signature, instead of beside what is signed.")
     ] = None,
+    every_file: Annotated[
+        bool,
+        typer.Option("--every-file", help="Hash unchanged files of a model in Artifactory again, too."),
+    ] = False,
 ) -> None:
     """Sign the bytes that are there now, as an OpenSSF Model Signing bundle.
 
     Look before you sign: a signature says that somebody vouches for exactly these bytes. Models that are logged through
-    the plugin are signed as they are uploaded, and need no such step.
+    the plugin are signed as they are uploaded, and need no such step. Of a model in Artifactory that was signed before,
+    only files are read whose checksum the server no longer tells as it was signed; the signature says which digests were
+    taken over.
     """
     from governance.cli.reference import local_folder
     from governance.settings import load_settings
@@ -50,7 +56,7 @@ def sign(
         if local is not None:
             _sign_local(local, signer, output)
         else:
-            _sign_stored(reference, assembly, signer, output)
+            _sign_stored(reference, assembly, signer, output, every_file=every_file)
 
 
 def _sign_local(path: Path, signer: Signer, output: Path | None) -> None:
@@ -70,9 +76,10 @@ def _sign_local(path: Path, signer: Signer, output: Path | None) -> None:
     _tell(str(path), manifest, signer, str(target))
 
 
-def _sign_stored(reference: str, assembly: Assembly, signer: Signer, output: Path | None) -> None:
+def _sign_stored(
+    reference: str, assembly: Assembly, signer: Signer, output: Path | None, *, every_file: bool
+) -> None:
     from governance.cli.reference import locate, parse_reference
-    from governance.cli.stored import hash_stored
 
     place = parse_reference(reference, assembly.settings)
     client = assembly.artifactory(place.host)
@@ -83,7 +90,7 @@ def _sign_stored(reference: str, assembly: Assembly, signer: Signer, output: Pat
                 hint=f"`mlgov sign {part.artifact.ref}`",
             )
         with err().status(f"hashing `{part.artifact.ref}`"):
-            manifest = hash_stored(client, part)
+            manifest = _manifest_of(part, assembly, every_file=every_file)
         _require_files(manifest, part.artifact.ref)
         if output is None:
             _store(part, manifest, assembly)
@@ -93,6 +100,27 @@ def _sign_stored(reference: str, assembly: Assembly, signer: Signer, output: Pat
 
             _write(output, sign_manifest(manifest, name=part.artifact.name, signer=signer))
             _tell(part.artifact.ref, manifest, signer, str(output))
+
+
+def _manifest_of(part: Part, assembly: Assembly, *, every_file: bool) -> Manifest:
+    """The manifest of what is stored. A digest is taken over only where the last good signature and the server agree."""
+    from governance.cli.stored import hash_stored
+    from governance.model.artifact import Kind
+    from governance.signing.manifest import Manifest
+    from governance.signing.sign import plan_resigning
+    from plugin.sealing import Sealer
+
+    client = assembly.artifactory(part.root.host)
+    files = part.artifact.files
+    is_known = part.artifact.kind is not Kind.FILE and all(file.sha256 is not None for file in files)
+    before = None
+    if is_known and not every_file:
+        before = Sealer(assembly=assembly, client=client).signed_before(part.root)
+    if before is None:
+        return hash_stored(client, part)
+    plan = plan_resigning(before, Manifest.of(files))
+    hashed = hash_stored(client, part, only=plan.to_hash)
+    return plan.manifest({entry.name: entry for entry in hashed.entries})
 
 
 def _store(part: Part, manifest: Manifest, assembly: Assembly) -> None:
@@ -113,12 +141,20 @@ def _store(part: Part, manifest: Manifest, assembly: Assembly) -> None:
         if part.artifact.kind is Kind.FILE:
             sealer.seal_file(permit, part.root / files[0].path, files[0])
         else:
-            sealer.seal_whole(permit, part.root, files)
+            sealer.seal_manifest(permit, part.root, manifest)
 
 
 def _require_files(manifest: Manifest, named: str) -> None:
     if not manifest.entries:
         raise TransferError(f"`{named}` holds no file, so there is nothing to sign")
+
+
+def _counted(manifest: Manifest) -> str:
+    carried = sum(entry.carried for entry in manifest.entries)
+    total = len(manifest.entries)
+    if not carried:
+        return str(total)
+    return f"{total}, of which {total - carried} hashed; the others' digests are the server's and the last signature's"
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -131,7 +167,7 @@ def _write(path: Path, data: bytes) -> None:
 def _tell(what: str, manifest: Manifest, signer: Signer, where: str) -> None:
     out().print(mark_of(Mark.OK), styled(f"signed `{what}`", "bold"))
     print_pairs({
-        "  files": str(len(manifest.entries)),
+        "  files": _counted(manifest),
         "  digest": manifest.dirhash1,
         "  key": signer.key_id,
         "  signature": where,

@@ -11,19 +11,23 @@ from governance.model.digest import parse_sha256
 from governance.signing.manifest import Manifest, ManifestEntry
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from governance.artifactory.client import ArtifactoryClient
     from plugin.location import Part
 
 _PIECE = 1 << 20
 
 
-def hash_stored(client: ArtifactoryClient, part: Part) -> Manifest:
-    """The manifest of an artifact, from its bytes. Nothing is kept.
+def hash_stored(client: ArtifactoryClient, part: Part, *, only: Collection[str] | None = None) -> Manifest:
+    """The manifest of an artifact, or of some files of it, from their bytes. Nothing is kept.
 
     Raises `DigestMismatchError` where the bytes are not what the server's own checksum says.
     """
     entries = []
     for file in part.artifact.files:
+        if only is not None and file.path not in only:
+            continue
         hasher, size = hashlib.sha256(), 0
         place = part.root / file.path
         with client.download(place.repository, place.path) as download:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import sqlite3
 from pathlib import Path
 
 import pytest
+import requests
 
 from governance.devserver import DevServer
 from tests.scenarios.cli import Cli, Done, run_cli
@@ -269,6 +271,54 @@ def test_sign_and_verify_in_artifactory(cli: Cli, devserver: DevServer, repo: st
     # A server that goes on telling the old checksum is not believed either.
     devserver.put_bytes_behind_the_scenes(repo, "m/MLmodel", b"yet another", keep_checksums=True)
     assert cli("verify", ref).code == 1
+
+
+def _signed_resources(devserver: DevServer, repo: str, path: str) -> dict[str, bool]:
+    """Which files a signature names, and whether it says that their digest was taken over."""
+    envelope = json.loads(devserver.read(repo, path))["dsseEnvelope"]
+    resources = json.loads(base64.b64decode(envelope["payload"]))["predicate"]["resources"]
+    return {row["name"]: "mlgov.digest-from" in row.get("annotations", {}) for row in resources}
+
+
+def _downloads(devserver: DevServer, token: str, ref: str) -> int:
+    response = requests.get(
+        f"{devserver.artifactory_url}/api/storage/{ref}?stats",
+        headers={"Authorization": f"Bearer {token}"},
+        timeout=10,
+    )
+    return int(response.json()["downloadCount"])
+
+
+def test_signing_again_reads_only_what_changed(
+    cli: Cli, devserver: DevServer, repo: str, alice_token: str
+) -> None:
+    ref = store(devserver, repo, "m", MODEL)
+    cli("keys", "init")
+    cli("sign", ref)
+    assert set(_signed_resources(devserver, repo, "m/model.sig").values()) == {False}
+    devserver.put(repo, "m/requirements.txt", b"scikit-learn==1.5.1\n")
+    before = {name: _downloads(devserver, alice_token, f"{ref}/{name}") for name in MODEL}
+    done = cli("sign", ref)
+    assert (done.code, "3, of which 1 hashed" in done.out) == (0, True)
+    read = {name for name in MODEL if _downloads(devserver, alice_token, f"{ref}/{name}") > before[name]}
+    assert read <= {"requirements.txt", "MLmodel"}  # the gate looks at `MLmodel` for any upload
+    taken_over = {"MLmodel": True, "requirements.txt": False, "weights.safetensors": True}
+    assert _signed_resources(devserver, repo, "m/model.sig") == taken_over
+    assert cli("verify", ref).code == 0
+    # What is carried is the signed digest: bytes that were exchanged under the old checksum are not signed away.
+    devserver.put_bytes_behind_the_scenes(repo, "m/weights.safetensors", b"evil", keep_checksums=True)
+    assert cli("sign", ref).code == 0
+    assert cli("verify", ref).code == 1
+    assert cli("sign", ref, "--every-file").code == 1  # the bytes are not what the server says
+    devserver.put(repo, "m/weights.safetensors", MODEL["weights.safetensors"])
+    assert cli("sign", ref, "--every-file").code == 0
+    assert set(_signed_resources(devserver, repo, "m/model.sig").values()) == {False}
+    # A signature that nobody trusts gives nothing to take over.
+    (row,) = json.loads(cli("keys", "list", "--json").out)
+    cli("keys", "rotate")
+    cli("keys", "revoke", row["key_id"][:16], "--compromised")
+    assert cli("sign", ref, MLGOV_AUDIT_PATH="other.sqlite").code == 0
+    assert set(_signed_resources(devserver, repo, "m/model.sig").values()) == {False}
 
 
 def test_the_log_is_trusted_time_for_keys_out_of_use(cli: Cli, devserver: DevServer, repo: str) -> None:
