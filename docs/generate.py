@@ -1,4 +1,4 @@
-"""Write what is generated: `docs/commands.md`, `docs/facts.md`, `docs/settings.md`, and the JSON Schemas in `policies/`.
+"""Write what is generated: the pages that `pages` names, such as `docs/commands.md`, and the JSON Schemas in `policies/`.
 
 `python docs/generate.py --write` writes them, `--check` fails where one is not what would be written. Both run from
 anywhere. What can be read off the code stands here and nowhere else.
@@ -18,6 +18,7 @@ from typer.models import ArgumentInfo, OptionInfo
 from governance.cli.main import app
 from governance.model.facts import CATALOGUE, FactSpec
 from governance.policy.docs import generated_files
+from governance.policy.lint_rules import LINT_RULES, Level
 from governance.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,6 +26,10 @@ NOTE = "<!-- written by docs/generate.py: change the code, then `make docs` -->"
 FACTS_INTRODUCTION = """\
 What policies can ask for. A fact that nobody could establish is *unknown*, with a reason; it is never false or zero. A
 field of a collection is asked for inside `some` or `every`."""
+LINT_INTRODUCTION = """\
+Each finding has an id, a level and a place. An error is wrong whatever was meant, a warning probably is, a note is to be
+known. `--fail-on` says from which level on the check fails; a comment `# mlgov: accept ID` on the finding's line, or alone on
+the line above, accepts it, and stays visible in the JSON and SARIF output. See [policy.md](policy.md)."""
 SETTINGS_INTRODUCTION = """\
 From the environment, else from `mlgov.toml` in `MLGOV_HOME` (or the file that `MLGOV_CONFIG` names), where the keys are
 the names without `MLGOV_` in lower case. Nothing is read from the working directory. Those that start with
@@ -173,9 +178,26 @@ def settings() -> str:
     return "\n\n".join([*head, "\n".join(lines)]) + "\n"
 
 
+def lint() -> str:
+    """What `mlgov policy check` looks for, most grave first."""
+    blocks = []
+    for level in reversed(Level):
+        blocks.append(f"## {level.word.capitalize()}s")
+        for rule in LINT_RULES.values():
+            if rule.level is level:
+                meaning = f"{rule.meaning[0].upper()}{rule.meaning[1:]}."
+                blocks.append(f"### `{rule.id}`\n{meaning} {rule.why}\n\n*What to do:* {rule.mend}")
+    return "\n\n".join(["# What `mlgov policy check` looks for", NOTE, LINT_INTRODUCTION, *blocks]) + "\n"
+
+
 def pages() -> dict[str, str]:
     """The pages by their name below the checkout."""
-    return {"docs/commands.md": commands(), "docs/facts.md": facts(), "docs/settings.md": settings()}
+    return {
+        "docs/commands.md": commands(),
+        "docs/facts.md": facts(),
+        "docs/policy-lint.md": lint(),
+        "docs/settings.md": settings(),
+    }
 
 
 def main() -> int:

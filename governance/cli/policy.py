@@ -3,38 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from governance.cli import policy_backtest, policy_cases, policy_diff, policy_explain
-from governance.cli.output import Mark, out, print_json, print_rows, sign, styled
+from governance.cli import policy_backtest, policy_cases, policy_check, policy_diff, policy_explain
+from governance.cli.output import Mark, out, print_json, sign, styled
 from governance.errors import SettingsError
 
-if TYPE_CHECKING:
-    from governance.policy.documents import PolicyBundle
-
 app = typer.Typer(no_args_is_help=True, help="Check, test and describe policy files.")
-
-
-@app.command("check")
-def check(paths: policy_cases.Paths = None) -> None:
-    """Read policy files and report every mistake at once, with file, line and column.
-
-    Exits with 2 where there is one.
-    """
-    from governance.collect.extensions import catalogue
-    from governance.policy.compile import compile_bundle
-    from governance.policy.load import load_policies
-
-    files = policy_cases.policy_paths_here(paths)
-    bundle = load_policies(files, catalogue=catalogue())
-    compiled = compile_bundle(bundle)
-    _describe(bundle)
-    out().print(
-        sign(Mark.OK),
-        styled(f"{len(bundle.policies)} policies in order, digest {compiled.digest[:16]}", "bold"),
-    )
 
 
 @app.command("schema")
@@ -97,14 +74,7 @@ def bundle(
     out().print(sign(Mark.OK), styled(f"{len(files)} files, revision {revision} of {name}: {output}", "bold"))
 
 
-def _describe(bundle: PolicyBundle) -> None:
-    rows = (
-        (policy.name, f"{len(policy.rules)} rules", f"default {policy.default.word}", policy.title or "")
-        for policy in bundle.policies
-    )
-    print_rows(("policy", "rules", "default", "title"), rows)
-
-
+app.command("check")(policy_check.check)
 app.command("test")(policy_cases.run_tests)
 app.command("explain")(policy_explain.explain)
 app.command("diff")(policy_diff.diff)

@@ -46,7 +46,7 @@ def backtest(
     from governance.wiring import utc_now
 
     now = utc_now()
-    first, last = _time(since, now), None if until is None else _time(until, now)
+    first, last = parse_since(since, now), None if until is None else parse_since(until, now)
     with open_log() as log:
         made = run_over(log, _policy(policy), first, last)
     if html is not None:
@@ -93,7 +93,8 @@ def _policy(text: str | None) -> CompiledPolicy:
     return compile_bundle(load_policies(policy_files(load_settings()), catalogue=catalogue()))
 
 
-def _time(text: str, now: datetime) -> datetime:
+def parse_since(text: str, now: datetime) -> datetime:
+    """The beginning of a period: a span before now, or a date. Raises `SettingsError`."""
     span = _SPAN.fullmatch(text)
     if span:
         return now - timedelta(seconds=int(span[1]) * _UNITS[span[2]])

@@ -92,7 +92,15 @@ def policy_paths_here(paths: list[Path] | None) -> tuple[Path, ...]:
     from governance.settings import load_settings
     from governance.wiring import policy_files
 
-    return tuple(paths) if paths else policy_files(load_settings())
+    return tuple(paths) if paths else tuple(map(_from_here, policy_files(load_settings())))
+
+
+def _from_here(path: Path) -> Path:
+    """A path below the working directory as seen from there, which is what a pipeline's annotations need."""
+    here = Path.cwd()
+    return (
+        path.relative_to(here) if path.is_absolute() and path != here and path.is_relative_to(here) else path
+    )
 
 
 def write_format(make: Callable[[], str], output: Path | None) -> None:

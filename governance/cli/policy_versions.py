@@ -41,23 +41,29 @@ def policy_version(text: str) -> CompiledPolicy:
     )
 
 
-def git_files(revision: str, path: str) -> dict[str, bytes]:
+def git_files(revision: str, path: str, *, may_be_absent: bool = False) -> dict[str, bytes]:
     """The YAML files at or below a path (from here) of a revision. Raises `SettingsError`."""
-    commit = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
-    if commit is None:
-        raise SettingsError(
-            f"git knows no revision `{revision}` here", hint="`git log --oneline` lists them."
-        )
-    listed = _git("ls-tree", "-r", "-z", commit.decode().strip(), "--", path) or b""
+    commit = require_revision(revision)
+    listed = _git("ls-tree", "-r", "-z", commit, "--", path) or b""
     files: dict[str, bytes] = {}
     for row in listed.split(b"\0"):
         head, _, name = row.decode("utf-8", "replace").partition("\t")
         mode, _, identity = head.replace(" blob ", " ", 1).partition(" ")
         if mode.startswith("100") and name.endswith((".yaml", ".yml")) and len(files) < _MOST_FILES:
             files[f"{revision}:{name}"] = _git("cat-file", "blob", identity) or b""
-    if not files:
+    if not files and not may_be_absent:
         raise SettingsError(f"there is no policy file at `{path}` in revision `{revision}`")
     return files
+
+
+def require_revision(revision: str) -> str:
+    """The commit that a revision stands for. Raises `SettingsError`."""
+    commit = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    if commit is None:
+        raise SettingsError(
+            f"git knows no revision `{revision}` here", hint="`git log --oneline` lists them."
+        )
+    return commit.decode().strip()
 
 
 def _recorded(digest: str) -> CompiledPolicy:

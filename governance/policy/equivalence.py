@@ -75,6 +75,21 @@ def differing(
     return search.run()
 
 
+def outcomes(condition: Condition, scope: Scope) -> frozenset[bool]:
+    """Which of true and false some facts make of the condition; both where the search was cut short."""
+    never, always = AnyOf(()), AllOf(())
+    found = set()
+    for truth, other in ((True, never), (False, always)):
+        before = Ruling(when=condition, match_unknown=not truth, effect=Effect.BLOCK)
+        after = Ruling(when=other, match_unknown=False, effect=Effect.BLOCK)
+        try:
+            if differing(before, after, (), scope) is not None:
+                found.add(truth)
+        except UndecidedError:
+            found.add(truth)
+    return frozenset(found)
+
+
 _ALLOWING = ([Effect.ALLOW], [Effect.ALLOW, Effect.ALLOW])
 
 

@@ -1,4 +1,4 @@
-"""Lint: what is allowed in a policy and probably not meant. Each note has a code, a place and a sentence.
+"""Lint: what is allowed in a policy and probably not meant. Each note has a code, a place and a sentence; see `lint_rules`.
 
 Promises: pure; what the loader lets through is all it looks at. Does not: fail anything; the caller says which notes
 count.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
 from governance.model.facts import FactType
 from governance.model.request import utc_text
@@ -26,40 +27,34 @@ from governance.policy.condition import (
     walk,
 )
 from governance.policy.contradictions import is_impossible
-from governance.policy.documents import Policy, PolicyBundle, Rule
+from governance.policy.documents import Policy, PolicyBundle, Rule, Waiver
 from governance.policy.environments import PRODUCTION
+from governance.policy.equivalence import outcomes
 from governance.policy.layers import policies_in_force
+from governance.policy.lint_rules import LINT_RULES, Level
+from governance.policy.mistakes import Path
+from governance.policy.parsing import resolve_lists
 
 SOON = timedelta(days=14)
 """A waiver that ends within this time is worth a word."""
 
-CODES = {
-    "block-skips-unknown": "a rule that refuses is skipped where its facts are unknown: it fails open",
-    "allow-matches-unknown": "an allow rule matches where its facts are unknown: nothing known lets the request pass",
-    "allow-on-properties": "an allow rests on properties alone, which anyone who may annotate can set",
-    "allow-without-effect": "an allow rule under a default of allow changes nothing",
-    "default-allow-in-production": "a policy that allows by default is enforced in production",
-    "never-matches": "the conditions of a rule contradict each other",
-    "implied-rule": "a rule matches only where another one of the same effect does",
-    "licence-in-block": "`in` asks whether the listed licences are enough; a rule that refuses wants `requires`",
-    "unserved-rule": "no index serves the rule: it is looked at for every request",
-    "unused-list": "a list that no rule names",
-    "policy-not-in-force": "a policy that no layer names",
-    "unbound-policy": "a policy that no binding names",
-    "waiver-expired": "a waiver that has ended",
-    "waiver-expires-soon": "a waiver that ends soon",
-    "waiver-without-findings": "a waiver that also covers what is found after it was granted",
-    "untested-rule": "a rule without a case in which it matches, does not match, or is unknown",
-}
+CODES = MappingProxyType({row.id: row.meaning for row in LINT_RULES.values()})
+"""What each finding says, by id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """One note. `subject` is the rule, policy, list or waiver it is about."""
+    """One note. `subject` is the rule, policy, list or waiver it is about; `kind` and `document` name the document it
+    stands in, `rule` the rule there, and `key` the path below."""
 
     code: str
     subject: str
     message: str
+    level: Level
+    kind: str
+    document: str
+    rule: str | None = None
+    key: Path = ()
 
     def __str__(self) -> str:
         return f"{self.subject}: {self.message} [{self.code}]"
@@ -78,16 +73,41 @@ def lint(bundle: PolicyBundle, *, at: datetime, policy: CompiledPolicy | None = 
     return tuple(sorted(notes, key=lambda note: (note.subject, note.code)))
 
 
-def _note(code: str, subject: str, more: str = "") -> Note:
-    return Note(code=code, subject=subject, message=CODES[code] + more)
+def _rule_note(
+    code: str, policy: str, rule: str, *key: str, more: str = "", level: Level | None = None
+) -> Note:
+    return Note(
+        code=code,
+        subject=f"{policy}/{rule}",
+        message=CODES[code] + more,
+        level=LINT_RULES[code].level if level is None else level,
+        kind="Policy",
+        document=policy,
+        rule=rule,
+        key=key,
+    )
+
+
+def _note(code: str, subject: str, kind: str, *key: str, more: str = "") -> Note:
+    return Note(
+        code=code,
+        subject=subject,
+        message=CODES[code] + more,
+        level=LINT_RULES[code].level,
+        kind=kind,
+        document=subject if kind != "PolicySet" else "",
+        key=key,
+    )
 
 
 def _rules(bundle: PolicyBundle) -> Iterator[Note]:
     scope = Scope(bundle.catalogue)
+    searched = sum(len(policy.rules) for policy in bundle.policies) <= _MOST_SEARCHED
     for policy in bundle.policies:
         for rule in policy.rules:
-            name = f"{policy.name}/{rule.id}"
-            yield from _rule(name, policy, rule, scope)
+            yield from _effect(policy, rule)
+            if rule.when is not None:
+                yield from _condition(bundle, policy, rule, scope, searched=searched)
         yield from _implied(policy)
 
 
@@ -101,25 +121,64 @@ def _implied(policy: Policy) -> Iterator[Note]:
         others = {other.id: other for part in parts for other in sharing[part] if other is not rule}
         implying = next((name for name in sorted(others) if _implies(rule, others[name])), None)
         if implying is not None:
-            yield _note("implied-rule", f"{policy.name}/{rule.id}", f": `{implying}`")
+            yield _rule_note("implied-rule", policy.name, rule.id, "when", more=f": `{implying}`")
 
 
-def _rule(name: str, policy: Policy, rule: Rule, scope: Scope) -> Iterator[Note]:
+def _effect(policy: Policy, rule: Rule) -> Iterator[Note]:
     if rule.effect >= Effect.QUARANTINE and not rule.match_unknown:
-        yield _note("block-skips-unknown", name)
+        # Where the policy refuses by default, what is skipped is refused all the same, unless a rule allows it.
+        level = Level.NOTE if policy.default >= Effect.QUARANTINE else None
+        yield _rule_note("block-skips-unknown", policy.name, rule.id, "onUnknown", level=level)
     if rule.effect is Effect.ALLOW and rule.match_unknown:
-        yield _note("allow-matches-unknown", name)
+        yield _rule_note("allow-matches-unknown", policy.name, rule.id, "onUnknown")
     if rule.effect is Effect.ALLOW and policy.default is Effect.ALLOW:
-        yield _note("allow-without-effect", name)
-    if rule.when is None:
-        return
-    named = [part.fact for part in walk(rule.when) if isinstance(part, Compare)]
-    if rule.effect is Effect.ALLOW and named and all(fact.startswith("property.") for fact in named):
-        yield _note("allow-on-properties", name)
-    if is_impossible(rule.when, scope):
-        yield _note("never-matches", name)
-    if rule.effect >= Effect.WARN and _asks_licence_in(rule.when, scope, denied=False):
-        yield _note("licence-in-block", name)
+        yield _rule_note("allow-without-effect", policy.name, rule.id, "effect")
+
+
+def _condition(
+    bundle: PolicyBundle, policy: Policy, rule: Rule, scope: Scope, *, searched: bool
+) -> Iterator[Note]:
+    when = rule.when
+    assert when is not None  # the caller looked
+    if rule.effect is Effect.ALLOW and rule.expression is None:
+        code = _weak_evidence(when, scope)
+        if code is not None:
+            yield _rule_note(code, policy.name, rule.id, "when")
+    never = is_impossible(when, scope)
+    if searched and not never:
+        found = outcomes(resolve_lists(bundle, when), scope)
+        never = True not in found
+        if False not in found and rule.expression is None and not never:
+            yield _rule_note("always-matches", policy.name, rule.id, "when")
+    if never:
+        yield _rule_note("never-matches", policy.name, rule.id, "when")
+    if rule.effect >= Effect.WARN and _asks_licence_in(when, scope, denied=False):
+        yield _rule_note("licence-in-block", policy.name, rule.id, "when")
+
+
+def _weak_evidence(when: Condition, scope: Scope) -> str | None:
+    """What is wrong with an allow's grounds, if nothing that somebody else observed speaks for the artifact."""
+    named = [part.fact for part in walk(when) if isinstance(part, Compare)]
+    if named and all(fact.startswith("property.") for fact in named):
+        return "allow-on-properties"
+    return None if _speaks(when, scope, denied=False) else "allow-without-evidence"
+
+
+def _speaks(condition: Condition, scope: Scope, *, denied: bool) -> bool:
+    """Whether the condition can only hold where something was observed that is there, and not stated by the request."""
+    if isinstance(condition, Not):
+        return _speaks(condition.part, scope, denied=not denied)
+    if isinstance(condition, AllOf | AnyOf):
+        enough = any if isinstance(condition, AllOf) is not denied else all
+        return enough(_speaks(part, scope, denied=denied) for part in condition.parts)
+    if isinstance(condition, Quantified):
+        return (
+            condition.quantifier == "every"
+        ) is not denied  # `every` is unknown over nothing and over what is incomplete
+    found = scope.find(condition.fact)
+    source = found[0].source if found is not None else ""
+    absent = condition.operator == "exists" and condition.operand is denied
+    return source != _STATED and not condition.fact.startswith("property.") and not absent
 
 
 def _asks_licence_in(condition: Condition, scope: Scope, *, denied: bool) -> bool:
@@ -161,16 +220,15 @@ def _policies(bundle: PolicyBundle) -> Iterator[Note]:
     in_force = {policy.name for policy in policies_in_force(bundle)}
     for policy in bundle.policies:
         if policy.name not in in_force:
-            yield _note("policy-not-in-force", policy.name)
+            yield _note("policy-not-in-force", policy.name, "Policy", "metadata", "name")
             continue
         if bundle.set is not None and bundle.set.bindings is not None and not _is_bound(policy, bundle):
-            yield _note("unbound-policy", policy.name)
+            yield _note("unbound-policy", policy.name, "Policy", "metadata", "name")
         mode = mode_of(policy.name, PRODUCTION, bundle.set)
         objects = any(rule.effect >= Effect.QUARANTINE for rule in policy.rules)
-        if policy.default is Effect.ALLOW and mode is Mode.ENFORCE and not objects:
-            yield _note("default-allow-in-production", policy.name, ", and no rule of it refuses anything")
-        elif policy.default is Effect.ALLOW and mode is Mode.ENFORCE:
-            yield _note("default-allow-in-production", policy.name)
+        if policy.default is Effect.ALLOW and mode is Mode.ENFORCE:
+            more = "" if objects else ", and no rule of it refuses anything"
+            yield _note("default-allow-in-production", policy.name, "Policy", "spec", "default", more=more)
 
 
 def _is_bound(policy: Policy, bundle: PolicyBundle) -> bool:
@@ -193,7 +251,7 @@ def _lists(bundle: PolicyBundle) -> Iterator[Note]:
     }
     for name, _ in bundle.set.lists if bundle.set else ():
         if name not in named:
-            yield _note("unused-list", name)
+            yield _note("unused-list", name, "PolicySet", "spec", "lists", name)
 
 
 def _waivers(bundle: PolicyBundle, at: datetime) -> Iterator[Note]:
@@ -201,11 +259,15 @@ def _waivers(bundle: PolicyBundle, at: datetime) -> Iterator[Note]:
         if waiver.revoked_at is not None:
             continue
         if waiver.expires <= at:
-            yield _note("waiver-expired", waiver.name, f": {utc_text(waiver.expires)[:10]}")
+            yield _waiver(waiver, "waiver-expired")
         elif waiver.expires - at <= SOON:
-            yield _note("waiver-expires-soon", waiver.name, f": {utc_text(waiver.expires)[:10]}")
+            yield _waiver(waiver, "waiver-expires-soon")
         if waiver.findings is None and waiver.expires > at:
-            yield _note("waiver-without-findings", waiver.name)
+            yield _note("waiver-without-findings", waiver.name, "Waiver", "spec")
+
+
+def _waiver(waiver: Waiver, code: str) -> Note:
+    return _note(code, waiver.name, "Waiver", "spec", "expires", more=f": {utc_text(waiver.expires)[:10]}")
 
 
 def _unserved(policy: CompiledPolicy) -> Iterator[Note]:
@@ -213,7 +275,13 @@ def _unserved(policy: CompiledPolicy) -> Iterator[Note]:
     if len(policy.rules) < _MANY:
         return
     for name in policy.unserved:
-        yield _note("unserved-rule", name)
+        policy_name, _, rule = name.partition("/")
+        yield _rule_note("unserved-rule", policy_name, rule, "when")
 
 
 _MANY = 200
+_MOST_SEARCHED = 500
+"""Rules up to which each condition is searched for never holding or always holding."""
+
+_STATED = "request"
+"""The source of facts that the request itself states."""

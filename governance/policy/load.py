@@ -16,6 +16,7 @@ from governance.model.facts import CATALOGUE, FactSpec, extended
 from governance.policy.allocating import collector_paused
 from governance.policy.assembling import Assembler, Source
 from governance.policy.documents import PolicyBundle
+from governance.policy.mistakes import Problem
 from governance.policy.strict_yaml import DEFAULT_LIMITS, Limits, YamlRefusedError, parse_yaml
 
 FOLDERS = (".governance", "policies")
@@ -54,7 +55,9 @@ def load_written(
             with path.open("rb") as stream:
                 files[str(path)] = stream.read(limits.size + 1)
         except OSError as error:
-            problems.append(f"{path}:1:1: expected a file that can be read, got {error.strerror}")
+            problems.append(
+                Problem(str(path), 1, 1, f"expected a file that can be read, got {error.strerror}")
+            )
     return written_files(files, catalogue=catalogue, limits=limits, problems=problems)
 
 
@@ -80,9 +83,8 @@ def written_files(
     with collector_paused(worth_it=sum(map(len, files.values())) > _MANY_BYTES):
         written, found = _assembled(files, catalogue, limits, list(problems))
     if not written.bundle.policies and not found:
-        found.append(
-            f"{', '.join(sorted(files)) or '(nothing)'}:1:1: expected at least one document of kind Policy"
-        )
+        names = ", ".join(sorted(files)) or "(nothing)"
+        found.append(Problem(names, 1, 1, "expected at least one document of kind Policy"))
     if found:
         raise PolicyInvalidError(found)
     return written
@@ -97,7 +99,8 @@ def _assembled(
             for document in parse_yaml(files[name], name, limits):
                 assembler.add(document)
         except YamlRefusedError as error:
-            found.append(f"{name}:{error.line}:{error.column}: expected strict YAML, got {error.message}")
+            message = f"expected strict YAML, got {error.message}"
+            found.append(Problem(name, error.line, error.column, message))
     written = Written(bundle=assembler.finish(), documents=assembler.documents())
     return written, [*found, *assembler.problems()]
 
@@ -124,10 +127,11 @@ def policy_paths(paths: Sequence[Path], problems: list[str] | None = None) -> li
         elif path.is_dir():
             below = [file for file in sorted(path.rglob("*")) if _is_policy_file(file, path)]
             if len(below) > _MAX_FILES:
-                noted.append(f"{path}:1:1: expected at most {_MAX_FILES} policy files, got {len(below)}")
+                message = f"expected at most {_MAX_FILES} policy files, got {len(below)}"
+                noted.append(Problem(str(path), 1, 1, message))
             found |= dict.fromkeys(below[:_MAX_FILES])
         else:
-            noted.append(f"{path}:1:1: expected a folder or file of policies, got nothing")
+            noted.append(Problem(str(path), 1, 1, "expected a folder or file of policies, got nothing"))
     return sorted(found)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import Protocol, Self, TypeAlias
 
 Path: TypeAlias = "tuple[str | int, ...]"
 
@@ -30,6 +30,24 @@ class Located(Protocol):
     def written(self, path: Path) -> str | None:
         """How the scalar at `path` was written in the file."""
         ...
+
+
+class Problem(str):
+    """A mistake as the line that tells it, which also knows its place: `source:line:column message`."""
+
+    __slots__ = ("column", "line", "message", "source")
+
+    source: str
+    line: int
+    column: int
+    message: str
+
+    def __new__(cls, source: str, line: int, column: int, message: str) -> Self:
+        """The line of a mistake at this place."""
+        colon = ":" if message.startswith("expected") else ""  # else the path stands before the colon
+        made = super().__new__(cls, f"{source}:{line}:{column}{colon} {message}")
+        made.source, made.line, made.column, made.message = source, line, column, message
+        return made
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +81,7 @@ class Mistakes:
         shown = None if got is None else show(got)
         self.found.append(Mistake(path=path, expected=expected, got=shown, nearest=near, key=key))
 
-    def lines(self, document: Located) -> list[str]:
+    def lines(self, document: Located) -> list[Problem]:
         """Each mistake as `file:line:column path: expected ..., got ..., did you mean ...`."""
         placed = sorted(
             ((document.place(one.path, key=one.key), one) for one in self.found), key=lambda pair: pair[0]
@@ -107,8 +125,8 @@ def joined(names: Sequence[str]) -> str:
     return f"{', '.join(shown[:-1])} or {shown[-1]}" if len(shown) > 1 else "".join(shown)
 
 
-def _line(document: Located, line: int, column: int, mistake: Mistake) -> str:
-    text = f"{document.source}:{line}:{column} {path_text(mistake.path)}: expected {mistake.expected}"
+def _line(document: Located, line: int, column: int, mistake: Mistake) -> Problem:
+    text = f"{path_text(mistake.path)}: expected {mistake.expected}"
     written = None if mistake.key else document.written(mistake.path)
     if mistake.got is not None:
         text += f", got {mistake.got}"
@@ -120,7 +138,7 @@ def _line(document: Located, line: int, column: int, mistake: Mistake) -> str:
             text += f" (written `{written[:_MAX_SHOWN]}`)"
     if mistake.nearest is not None:
         text += f", did you mean `{mistake.nearest}`?"
-    return text
+    return Problem(document.source, line, column, text)
 
 
 def _number(written: str) -> object:

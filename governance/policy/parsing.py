@@ -22,6 +22,7 @@ from governance.policy.condition import (
     Quantified,
     Scope,
 )
+from governance.policy.documents import PolicyBundle
 from governance.policy.literals import Literal, LiteralError, duration_text
 from governance.policy.mistakes import Mistakes, Path, joined
 from governance.policy.operators import OPERATORS, Operator, operators_for
@@ -250,6 +251,17 @@ class ListResolver:
             self.on_error(operand.name, error)
             return condition
         return Compare(condition.fact, condition.operator, values)
+
+
+def resolve_lists(bundle: PolicyBundle, condition: Condition) -> Condition:
+    """The condition of a rule of the bundle with its lists written out. Raises `LookupError` for a list that is not there,
+    which the loader would have refused."""
+
+    def unresolved(name: str, _error: object) -> None:
+        raise LookupError(f"list `{name}` passed the loader and is not there")
+
+    lists = dict(bundle.set.lists) if bundle.set else {}
+    return ListResolver(lists, unresolved).resolve(condition, Scope(bundle.catalogue))
 
 
 def _is_set(scope: Scope, name: str) -> bool:

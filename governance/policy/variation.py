@@ -14,7 +14,7 @@ from governance.policy.compiled import CompiledRule, compile_rule
 from governance.policy.condition import Condition, Scope
 from governance.policy.documents import Policy, Rule
 from governance.policy.index import Index, conjuncts
-from governance.policy.parsing import ListResolver
+from governance.policy.parsing import resolve_lists
 
 
 def ground(policy: CompiledPolicy) -> CompiledPolicy:
@@ -48,10 +48,7 @@ def varied(base: CompiledPolicy, changed: Policy) -> CompiledPolicy:
 
 def resolved(base: CompiledPolicy, rule: Rule) -> Condition | None:
     """The rule's condition with its lists written out."""
-    if rule.when is None:
-        return None
-    lists = dict(base.bundle.set.lists) if base.bundle.set else {}
-    return ListResolver(lists, _unresolved).resolve(rule.when, Scope(base.catalogue))
+    return None if rule.when is None else resolve_lists(base.bundle, rule.when)
 
 
 def _compiled(base: CompiledPolicy, policy: Policy, rule: Rule, number: int) -> CompiledRule:
@@ -67,7 +64,3 @@ def _compiled(base: CompiledPolicy, policy: Policy, rule: Rule, number: int) -> 
         cel=compile_expression(rule.expression, base.catalogue) if rule.expression is not None else None,
         settled=None,
     )
-
-
-def _unresolved(name: str, _error: object) -> None:
-    raise LookupError(f"list `{name}` passed the loader and is not there")
