@@ -62,7 +62,7 @@ MEANINGS = {
     "break_glass": "justification for overriding refusals where the policy set allows break-glass; every decision is listed for review",
     "streams": "destinations of `mlgov audit stream`, as tables `[[streams]]` in the settings file ([streaming.md](streaming.md)); in the environment JSON",
     "streams_path": "where the cursors of streams and notifications lie; default `streams` in the home",
-    "channels": "where notifications go, as tables `[[channels]]`",
+    "channels": "where notifications go, as tables `[[channels]]` ([streaming.md](streaming.md#notifications))",
     "notify_path": "the rules of `mlgov audit notify`, a YAML file",
     "metrics": "serve Prometheus metrics at the tracking server's `gov/metrics`",
     "metrics_path": "folder in which the workers of a server keep their metrics together; default below the home",

@@ -72,7 +72,7 @@ def build_pump(
 ) -> Pump:
     """The pump of one destination."""
     return Pump(
-        destination=destination,
+        target=destination,
         source=LogSource(log),
         file=CursorFile(settings.cursors, destination.name),
         sink=_sink(settings, log, destination, now),

@@ -17,7 +17,7 @@ from governance.errors import GovernanceError, SettingsError
 
 if TYPE_CHECKING:
     from governance.stream.destination import Destination
-    from governance.stream.pump import Pump
+    from governance.stream.pump import Pump, Target
 
 logger = logging.getLogger(__name__)
 
@@ -95,19 +95,19 @@ def stream(
         fields = {"as": form, "from": _start(start), "secret_file": secret_file, "ca": ca, "certificate": certificate,
                   "certificate_key": certificate_key, "max_message": max_message}  # fmt: skip
         chosen = (parse_destination(to=to, name=name or name_of(to), **fields),)
-    stop = _stop_on_signals()
+    stop = stop_on_signals()
     with open_log() as log:
-        pumps = {each: build_pump(settings, log, each, stop=stop, patience=patience) for each in chosen}
+        pumps = [(each, build_pump(settings, log, each, stop=stop, patience=patience)) for each in chosen]
         run_pumps(pumps, follow=not once)
 
 
-def run_pumps(pumps: dict[Destination, Pump], *, follow: bool) -> None:
+def run_pumps(pumps: Sequence[tuple[Target, Pump]], *, follow: bool, verb: str = "streaming") -> None:
     """Run all of them, each in a thread. When all have ended, raises the first error that one ended with."""
     failures: list[GovernanceError] = []
 
-    def run(destination: Destination, pump: Pump) -> None:
+    def run(destination: Target, pump: Pump) -> None:
         if follow:
-            err().print(styled(f"streaming to `{destination.name}` ({destination.shown})"))
+            err().print(styled(f"{verb}: `{destination.name}` ({destination.shown})"))
         try:
             done = pump.run(follow=follow)
         except GovernanceError as error:
@@ -115,13 +115,14 @@ def run_pumps(pumps: dict[Destination, Pump], *, follow: bool) -> None:
                 logger.error("`%s` ENDED: %s", destination.name, error)  # noqa: TRY400 - raised below, with all it says
             failures.append(error)
             return
-        told = f"`{destination.name}`: {done.entries} entries delivered, up to entry {done.index}"
+        word = "read" if verb == "notifying" else "delivered"
+        told = f"`{destination.name}`: {done.entries} entries {word}, up to entry {done.index}"
         err().print(sign(Mark.OK), styled(told))
 
     if len(pumps) == 1:
-        run(*next(iter(pumps.items())))
+        run(*pumps[0])
     else:
-        threads = [threading.Thread(target=run, args=pair, daemon=True) for pair in pumps.items()]
+        threads = [threading.Thread(target=run, args=pair, daemon=True) for pair in pumps]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -135,7 +136,7 @@ def _start(text: str | None) -> str | int | None:
     return int(text) if text is not None and text.isascii() and text.isdigit() else text
 
 
-def _stop_on_signals() -> threading.Event:
+def stop_on_signals() -> threading.Event:
     """An event that is set when the end is asked for: the batch at hand is finished, and its place remembered."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -17,6 +17,7 @@ import typer
 from governance import __version__
 from governance.cli import (
     audit,
+    audit_notify,
     audit_stream,
     check,
     compliance,
@@ -67,6 +68,7 @@ app.add_typer(keys.app, name="keys", rich_help_panel=_TRUST)
 app.command("sign", rich_help_panel=_TRUST)(sign.sign)
 app.command("verify", rich_help_panel=_TRUST)(verify.verify)
 audit.app.command("stream")(audit_stream.stream)
+audit.app.command("notify")(audit_notify.notify)
 app.add_typer(audit.app, name="audit", rich_help_panel=_EVIDENCE)
 app.add_typer(evidence.app, name="evidence", rich_help_panel=_EVIDENCE)
 report.app.command("compliance")(compliance.compliance)

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from governance.audit.log import Stored
 from governance.audit.merkle import Frontier
@@ -30,7 +30,7 @@ from governance.errors import (
 )
 from governance.model.request import utc_text
 from governance.stream.cursor import Cursor, CursorFile
-from governance.stream.destination import Destination
+from governance.stream.destination import Start
 from governance.stream.sink import BatchTooLargeError, Message, Sink
 from governance.stream.source import BATCH, Batch, LogSource
 
@@ -50,31 +50,58 @@ class Delivered:
     index: int
 
 
+class Target(Protocol):
+    """What a pump has to know of where it delivers to: `Destination` says it, and so does a channel of notices."""
+
+    @property
+    def name(self) -> str:
+        """Of the cursor."""
+        ...
+
+    @property
+    def shown(self) -> str:
+        """The address, fit to be printed."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """Tells addresses apart."""
+        ...
+
+    @property
+    def start(self) -> Start:
+        """Where to begin without a cursor."""
+        ...
+
+
 class Pump:
-    """One destination's pump. `encode` makes the line of an entry, `sink` takes batches."""
+    """One destination's pump. `encode` makes the line of an entry, `sink` takes batches. `idle` is called, as patiently as
+    the sink, when there is nothing to deliver."""
 
     def __init__(
         self,
         *,
-        destination: Destination,
+        target: Target,
         source: LogSource,
         file: CursorFile,
         sink: Sink,
         encode: Callable[[Stored], bytes],
         now: Callable[[], datetime],
         stop: threading.Event,
+        idle: Callable[[], None] = lambda: None,
         poll: float = 1.0,
         patience: float = 60.0,
         clock: Callable[[], float] = time.monotonic,
         spread: Callable[[], float] = random.random,
     ) -> None:
-        self._destination = destination
+        self._target = target
         self._source = source
         self._file = file
         self._sink = sink
         self._encode = encode
         self._now = now
         self._stop = stop
+        self._idle = idle
         self._poll = poll
         self._patience = patience
         self._clock = clock
@@ -91,6 +118,7 @@ class Pump:
                 while not self._stop.is_set():
                     batch = self._patiently(cursor, lambda at=at: self._source.read(at), follow=follow)  # type: ignore[misc]  # the default binds
                     if batch is None:
+                        self._patiently(cursor, self._idle, follow=follow)
                         if not follow or self._stop.wait(self._poll):
                             break
                         continue
@@ -116,7 +144,7 @@ class Pump:
 
     def _begin(self) -> Cursor:
         """The cursor there is, or a new one with a loud word about it."""
-        known, to = self._file.load(), self._destination
+        known, to = self._file.load(), self._target
         if known is not None:
             _check_same(known, to, self._file)
             return known
@@ -163,14 +191,12 @@ class Pump:
                 if not follow and self._clock() + pause - began > self._patience:
                     raise
                 cursor = self._note(cursor, error)
-                logger.warning(
-                    "`%s`, try %d, again in %.1f s: %s", self._destination.name, tries, pause, error
-                )
+                logger.warning("`%s`, try %d, again in %.1f s: %s", self._target.name, tries, pause, error)
                 if self._stop.wait(pause):
                     return None
                 continue
             if tries:
-                logger.warning("`%s` is in order again after %d tries", self._destination.name, tries)
+                logger.warning("`%s` is in order again after %d tries", self._target.name, tries)
                 self._file.save(replace(cursor, trouble=None))
             return result
 
@@ -194,10 +220,10 @@ def pause_after(tries: int, spread: float) -> float:
     return longest * (0.5 + spread / 2)
 
 
-def _check_same(cursor: Cursor, destination: Destination, file: CursorFile) -> None:
-    if cursor.to != destination.digest:
+def _check_same(cursor: Cursor, target: Target, file: CursorFile) -> None:
+    if cursor.to != target.digest:
         raise SettingsError(
-            f"the cursor `{file.path}` is of another address ({cursor.shown}) than `{destination.name}` has now",
+            f"the cursor `{file.path}` is of another address ({cursor.shown}) than `{target.name}` has now",
             hint="Give the new destination a name of its own; or, where it is the same receiver at a new address, delete "
             f"the cursor and begin with `--from {cursor.index}`.",
         )

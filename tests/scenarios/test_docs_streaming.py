@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from governance.audit.entry import EntryKind
+from governance.notify.rules import parse_rules
 from governance.settings import Settings
 from governance.stream.signature import Secrets
 
@@ -51,3 +52,15 @@ def test_every_kind_of_entry_has_a_row_or_is_among_the_others() -> None:
     named = {kind for kind in EntryKind if f"`{kind.value}`" in rows}
     assert named == {EntryKind.DECISION, EntryKind.OUTCOME, EntryKind.SIGNATURE, EntryKind.POLICY, EntryKind.KEY, EntryKind.WAIVER}  # fmt: skip
     assert "all others" in rows
+
+
+def test_the_rules_and_channels_fit_together() -> None:
+    rules = parse_rules(
+        re.sub(
+            r"^(\s+)# (?=\w+: )", r"\1", block("yaml", "kind: Notifications"), flags=re.MULTILINE
+        ).encode(),
+        "page",
+    )
+    channels = Settings(channels=tomllib.loads(block("toml", "[[channels]]"))["channels"]).channels
+    assert {name for rule in rules for name in rule.channels} == {each.name for each in channels}
+    assert {rule.on for rule in rules} == {"new-block", "verdict-changed", "waiver-expiring"}

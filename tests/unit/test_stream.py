@@ -75,7 +75,7 @@ def pump(
 ) -> Pump:  # fmt: skip
     destination = Destination.model_validate({"name": "siem", "to": f"file:{folder}/out", "from": start})
     settings: dict[str, Any] = {
-        "destination": destination, "source": LogSource(log), "file": CursorFile(folder, "siem"), "sink": sink,
+        "target": destination, "source": LogSource(log), "file": CursorFile(folder, "siem"), "sink": sink,
         "encode": lambda stored: stored.data, "now": Clock(), "stop": stop or threading.Event(), "spread": lambda: -1.0,
     }  # fmt: skip
     return Pump(**(settings | more))

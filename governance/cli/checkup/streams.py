@@ -44,7 +44,12 @@ def _line(lag: Lag) -> Line:
         )
     behind = f"{lag.entries} entries behind, {lag.seconds:.0f} s" if lag.entries else "up to date"
     seen = f"{lag.shown}: {behind}" + ("" if lag.trouble is None else f"; {lag.trouble}")
-    remedy = f"See that `mlgov audit stream {lag.name}` runs, and what its receiver does."
+    verb = (
+        f"notify {lag.name.removeprefix('notify-')}"
+        if lag.name.startswith("notify-")
+        else f"stream {lag.name}"
+    )
+    remedy = f"See that `mlgov audit {verb}` runs, and what its receiver does."
     if lag.entries and lag.seconds > _TOO_LATE:
         return fail(subject, seen, remedy)
     if lag.trouble is not None or (lag.entries and lag.seconds > _LATE):

@@ -1,0 +1,1 @@
+"""Telling people what happened, by rules of a team's own."""
