@@ -19,7 +19,7 @@ from governance.cli.main import app
 from governance.model.facts import CATALOGUE, FactSpec
 from governance.policy.docs import generated_files
 from governance.policy.lint_rules import LINT_RULES, Level
-from governance.settings import Settings
+from governance.settings import FILE_ONLY, Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTE = "<!-- written by docs/generate.py: change the code, then `make docs` -->"
@@ -33,7 +33,8 @@ the line above, accepts it, and stays visible in the JSON and SARIF output. See 
 SETTINGS_INTRODUCTION = """\
 From the environment, else from `mlgov.toml` in `MLGOV_HOME` (or the file that `MLGOV_CONFIG` names), where the keys are
 the names without `MLGOV_` in lower case. Nothing is read from the working directory. Those that start with
-`ARTIFACTORY_` are the ones of JFrog's own plugin."""
+`ARTIFACTORY_` are the ones of JFrog's own plugin. Those that start with `audit_` are taken from the file alone: whoever
+starts one process must not be able to lead its decisions to another log."""
 MEANINGS = {
     "environment": "decides which bindings of the policy apply",
     "home": "keys, trust file and audit log, unless said otherwise",
@@ -46,6 +47,15 @@ MEANINGS = {
     "tracking_token": "or a token",
     "audit_path": "audit log; default `audit.sqlite` in the home",
     "audit_url": "address of a tracking server whose `governance` app keeps the audit log, instead of a file here; the login is MLflow's (`MLFLOW_TRACKING_USERNAME`, `MLFLOW_TRACKING_PASSWORD` or `MLFLOW_TRACKING_TOKEN`)",
+    "audit_dsn": "PostgreSQL database that keeps the audit log, instead of a file here: `postgresql://USER:PASSWORD@HOST/DATABASE`",
+    "audit_origin": "name of the log in its checkpoints; give each log its own",
+    "audit_key": "key that signs checkpoints (`mlgov audit key` makes it); default `keys/audit.pem` in the home, where there is one",
+    "audit_key_passphrase_file": "file with its passphrase, where it has one",
+    "audit_pseudonym_key": "file of at least 32 random bytes; actors then stand in the log under pseudonyms that only it can join to names",
+    "audit_anchors": "places that keep the log's heads, a list: folders, `artifactory://HOST/artifactory/REPOSITORY/PATH`, witnesses `https://HOST=PUBLIC-KEY`, time stamp authorities `tsa+https://HOST/PATH`",
+    "audit_quorum": "how many of them must keep a head; default: all",
+    "audit_heartbeat": "seconds after which the governance app of a tracking server sends out a head, also where nothing happened",
+    "audit_tsa_ca": "certificate (PEM) of the authority whose time stamps count",
     "key": "path or address of the signing key; default `keys/signing.pem` in the home, where there is one",
     "key_passphrase": "its passphrase; a file is safer",
     "key_passphrase_keyring": "entry `SERVICE/NAME` of the operating system's keyring with its passphrase; extra `keyring`",
@@ -171,7 +181,8 @@ def settings() -> str:
         sys.exit(f"docs/generate.py: MEANINGS and Settings differ in {', '.join(sorted(unsaid))}")
     for name, field in Settings.model_fields.items():
         alias = field.validation_alias
-        names = [alias] if isinstance(alias, str) else getattr(alias, "choices", [f"MLGOV_{name.upper()}"])
+        own = name if name.startswith(FILE_ONLY) else f"MLGOV_{name.upper()}"
+        names = [alias] if isinstance(alias, str) else getattr(alias, "choices", [own])
         variable = ", ".join(f"`{each}`" for each in names)
         default = "" if field.default in (None, ()) else f"`{field.default}`"
         lines.append(f"| {variable} | {default} | {MEANINGS[name]} |")

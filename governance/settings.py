@@ -2,7 +2,8 @@
 
 Precedence: constructor arguments, then environment variables, then the TOML file named by `MLGOV_CONFIG` (default
 `mlgov.toml` in `MLGOV_HOME`). A settings file is never looked for in the working directory: a cloned repository must
-not be able to say where the token goes.
+not be able to say where the token goes. What concerns the audit log is read from the file alone, and a variable for it is
+an error: whoever starts one process must not be able to lead its decisions elsewhere.
 """
 
 from __future__ import annotations
@@ -26,12 +27,16 @@ from governance.errors import SettingsError
 from governance.stream.channel import Channel
 from governance.stream.destination import Destination
 
+_PREFIX = "MLGOV_"
+FILE_ONLY = "audit_"
+"""Settings that begin so are taken from the settings file alone."""
+
 
 class Settings(BaseSettings):
     """Everything that is chosen outside the code. Paths left empty lie below `home`."""
 
     model_config = SettingsConfigDict(
-        env_prefix="MLGOV_", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+        env_prefix=_PREFIX, env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
     )
 
     environment: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")] = "development"
@@ -42,6 +47,15 @@ class Settings(BaseSettings):
     policy_bundle_max_age: float = Field(default=86_400.0, gt=0, le=31_536_000)
     audit_path: Path | None = None
     audit_url: str | None = None
+    audit_dsn: SecretStr | None = Field(default=None, min_length=1)
+    audit_origin: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$")] = "mlgov.local/audit"
+    audit_key: Path | None = None
+    audit_key_passphrase_file: Path | None = None
+    audit_pseudonym_key: Path | None = None
+    audit_anchors: tuple[str, ...] = ()
+    audit_quorum: int | None = Field(default=None, ge=1, le=32)
+    audit_heartbeat: float = Field(default=3_600.0, ge=1, le=86_400)
+    audit_tsa_ca: Path | None = None
     key: str | None = None
     key_passphrase: SecretStr | None = None
     key_passphrase_file: Path | None = None
@@ -79,12 +93,20 @@ class Settings(BaseSettings):
     delete_skip: bool = Field(default=False, validation_alias="ARTIFACTORY_ARTIFACTS_DELETE_SKIP")
 
     @field_validator(
-        "home", "policy_path", "audit_path", "key_passphrase_file", "trust", "ca_bundle", "streams_path",
-        "notify_path", "metrics_path", mode="after",
+        "home", "policy_path", "audit_path", "audit_key", "audit_key_passphrase_file", "audit_pseudonym_key",
+        "audit_tsa_ca", "key_passphrase_file", "trust", "ca_bundle", "streams_path", "notify_path", "metrics_path",
+        mode="after",
     )  # fmt: skip
     @classmethod
     def _expand(cls, path: Path | None) -> Path | None:
         return None if path is None else path.expanduser()
+
+    @field_validator("audit_path", mode="after")
+    @classmethod
+    def _check_log(cls, path: Path | None) -> Path | None:
+        if path == Path():  # what `audit_path = ""` says
+            raise ValueError("names no audit log, and nothing is let through without one")
+        return path
 
     @field_validator("artifactory_hosts", mode="before")
     @classmethod
@@ -139,6 +161,17 @@ class Settings(BaseSettings):
     def cursors(self) -> Path:
         """Where it is kept how far streams and notifications have come."""
         return self.streams_path or self.home / "streams"
+
+    @property
+    def has_log_file(self) -> bool:
+        """Whether the log is a file here, rather than a database's or a server's."""
+        return self.audit_url is None and self.audit_dsn is None
+
+    @property
+    def checkpoint_key(self) -> Path | None:
+        """The key that signs checkpoints; the one in `home` where there is one and nothing else is said."""
+        own = self.home / "keys" / "audit.pem"
+        return self.audit_key or (own if own.exists() else None)
 
     @property
     def trust_file(self) -> Path:
@@ -219,6 +252,7 @@ def load_settings(**overrides: object) -> Settings:
             f"the settings file `{path}` does not exist",
             hint="Mend or unset the environment variable `MLGOV_CONFIG`.",
         )
+    _refuse_variables(os.environ, path)
     try:
         return Settings(**overrides)  # type: ignore[arg-type]
     except ValidationError as error:
@@ -227,9 +261,7 @@ def load_settings(**overrides: object) -> Settings:
             for item in error.errors(include_input=False, include_url=False, include_context=False)
         ]
         message = f"{len(found)} setting(s) are wrong:\n" + "\n".join(found)
-        raise SettingsError(
-            message, hint="Mend the variables named above; `mlgov doctor` checks again."
-        ) from None
+        raise SettingsError(message, hint="Mend what is named above; `mlgov doctor` checks again.") from None
     except (OSError, ValueError) as error:
         raise SettingsError(
             f"the settings file `{path}` cannot be read: {error}",
@@ -237,12 +269,22 @@ def load_settings(**overrides: object) -> Settings:
         ) from None
 
 
+def _refuse_variables(environ: Mapping[str, str], path: Path) -> None:
+    """Raise `SettingsError` for a variable in place of a line of the settings file. Their letters' case does not count."""
+    start = f"{_PREFIX}{FILE_ONLY}".lower()
+    found = sorted(name for name, value in environ.items() if name.lower().startswith(start) and value)
+    if found:
+        key = found[0].lower().removeprefix(_PREFIX.lower())
+        raise SettingsError(
+            f"`{found[0]}` is set: which log is written, and who watches it, is said in the settings file alone",
+            hint=f"Unset the variable, and write `{key} = ...` to `{path}`.",
+        )
+
+
 def _variable(place: tuple[int | str, ...]) -> str:
-    """The environment variable a user would set, and the place inside it, from what pydantic names."""
+    """The environment variable a user would set, and the place inside it, from what pydantic names; for what is taken from
+    the settings file alone, the key there."""
     location, *inside = [str(each) for each in place] or ["?"]
-    name = (
-        location
-        if location.startswith(("ARTIFACTORY_", "MLFLOW_"))
-        else f"MLGOV_{location.removeprefix('MLGOV_').upper()}"
-    )
-    return ".".join([name, *inside])
+    if not location.startswith((FILE_ONLY, "ARTIFACTORY_", "MLFLOW_")):
+        location = f"{_PREFIX}{location.removeprefix(_PREFIX).upper()}"
+    return ".".join([location, *inside])

@@ -20,11 +20,11 @@ import policies
 from governance.artifactory.address import SCHEME, parse_uri
 from governance.artifactory.client import ArtifactoryClient
 from governance.artifactory.evidence import EvidenceClient
+from governance.audit.anchor import Anchor, publish_head, record_head
+from governance.audit.checkpoint import Checkpoint
 from governance.audit.log import AuditLog
-from governance.audit.remote import RemoteStore
 from governance.audit.signing_time import recorded_time
-from governance.audit.sqlite import SqliteStore
-from governance.audit.store import AuditStore
+from governance.auditing import checkpoint_signers, head_memory, make_anchors, open_store, pseudonyms
 from governance.collect.collector import Collector
 from governance.collect.contents import ContentsCollector
 from governance.collect.dependencies import DependenciesCollector, DependencyReader
@@ -171,24 +171,41 @@ class Assembly:
 
     @cached_property
     def log(self) -> AuditLog:
-        """The audit log. Raises `AuditUnavailableError` when it cannot be opened."""
-        return AuditLog(self._audit_store(), now=self.now, instance=platform.node() or "unnamed")
+        """The audit log. Raises `AuditUnavailableError` when it cannot be opened, `SettingsError` where the settings name
+        no log, or more than one."""
+        settings = self.settings
+        return AuditLog(
+            open_store(settings, connect=self._audit_transport),
+            now=self.now,
+            instance=platform.node() or "unnamed",
+            origin=settings.audit_origin,
+            signers=checkpoint_signers(settings),
+            pseudonyms=pseudonyms(settings),
+        )
 
-    def _audit_store(self) -> AuditStore:
-        if self.settings.audit_url is not None:
-            return RemoteStore(lambda: self._audit_transport(self.settings.audit_url or ""))
-        folder = self.settings.audit_file.parent
-        try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        except OSError as error:
-            raise AuditUnavailableError(
-                f"the audit log's folder `{folder}` cannot be made: {error.strerror}",
-                hint="Mend `MLGOV_AUDIT_PATH` or `MLGOV_HOME`; nothing is let through without a log.",
-            ) from error
-        return SqliteStore(self.settings.audit_file)
+    @cached_property
+    def anchors(self) -> tuple[Anchor, ...]:
+        """Where the log's heads go, as the settings say. Raises `SettingsError`."""
+        return make_anchors(self.settings, artifactory=self.artifactory)
 
-    def _audit_transport(self, url: str) -> Transport:
+    def recall_head(self) -> Checkpoint:
+        """Demand that the log continues the head that this client saw last, and remember the new one. Costs a proof of
+        consistency and never a walk. Raises `AuditBrokenError`."""
+        return head_memory(self.settings).check(self.log)
+
+    def send_head(self) -> Checkpoint:
+        """Send the log's head out to the anchors of the settings, as many of which must keep it as these say; without any,
+        only record it. Raises `AuditUnavailableError` and `AuditBrokenError`."""
+        self.recall_head()
+        if not self.anchors:
+            record_head(self.log)
+            return self.recall_head()
+        quorum = self.settings.audit_quorum
+        return publish_head(self.log, self.anchors, quorum=len(self.anchors) if quorum is None else quorum)
+
+    def _audit_transport(self) -> Transport:
         """The session to a tracking server's log. Its waits together stay below the store's own time-out."""
+        url = self.settings.audit_url or ""
         return Transport(
             base_url=url,
             service="MLflow",
@@ -255,18 +272,19 @@ class Assembly:
         return register.bundle
 
     def waiver_memory(self) -> Memory:
-        """What the log knows of waivers. Reading is no reason to make one."""
-        return memory_of(self.log) if self._has_log else Memory()
+        """What the log knows of waivers."""
+        return memory_of(self.log) if self.has_log else Memory()
 
     @property
-    def _has_log(self) -> bool:
-        return self.settings.audit_url is not None or self.settings.audit_file.exists()
+    def has_log(self) -> bool:
+        """Whether there is a log to read. Reading is no reason to make one."""
+        return not self.settings.has_log_file or self.settings.audit_file.exists()
 
     def signing_time(self, ref: str | None, bundle: Sha256) -> datetime | None:
         """Trusted time of a signature file, as the log recorded it. None where the log does not know it, or does not
         answer: the signature counts as made now then, which lets nothing through that the time would not.
         """
-        if not self._has_log:
+        if not self.has_log:
             return None
         try:
             return recorded_time(self.log, bundle, now=self.now(), ref=ref)
@@ -276,7 +294,7 @@ class Assembly:
 
     def _latest_entry(self) -> datetime | None:
         # A server's log hands out no other people's entries; it refuses those of a clock that was set back itself.
-        is_here = self.settings.audit_url is None and self.settings.audit_file.exists()
+        is_here = self.settings.audit_url is None and self.has_log
         return latest_time(self.log) if is_here else None
 
     def _record_waivers(self) -> None:
@@ -326,7 +344,8 @@ class Assembly:
 
     @cached_property
     def gate(self) -> Gate:
-        """The gate."""
+        """The gate. Raises `AuditBrokenError` where the log is not the one that was seen before."""
+        self.recall_head()
         return Gate(
             policies=self.policies,
             collectors=self.collectors,

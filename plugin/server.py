@@ -6,7 +6,10 @@ It adds to MLflow's own app (with basic-auth underneath where that is configured
 2. the signature over a logged model, made when MLflow marks the model READY and before MLflow's client hears of it;
 3. `GET /gov/health`, which says that this app is in place;
 4. `GET /gov/policy`, the signed policy bundle that this server was given as a file, for clients to take and verify;
-5. `/gov/audit/...`, the audit log for clients that talk to Artifactory directly (`plugin.trail`).
+5. `/gov/audit/...`, the audit log for clients that talk to Artifactory directly (`plugin.trail`);
+6. the heartbeat that sends the audit log's head out, also in quiet times (`plugin.heartbeat`).
+
+It does not start without its audit log, nor with one that is not the one seen before.
 
 Promises: enforcement does not depend on this app; without it, proxied models stay unsigned, and policies that ask for a
 signature refuse them. When a signature cannot be made the client gets an error that it repeats, and a repeat does no
@@ -35,9 +38,10 @@ from governance.artifactory.address import SCHEME
 from governance.model.request import Actor
 from governance.settings import Settings, load_settings
 from governance.wiring import read_bundle_file
-from plugin.assembly import server_destination
+from plugin.assembly import assembly_for, server_destination
 from plugin.context import CALLER, web_user
 from plugin.errors import GovernedError
+from plugin.heartbeat import Heartbeat
 from plugin.repository import GovernedArtifactRepository
 from plugin.trail import TRAIL_ROUTES, add_routes, is_oversized
 
@@ -63,6 +67,9 @@ def create_app() -> Any:
     flask_app.add_url_rule(_POLICY, endpoint="governance_policy", view_func=policy_bundle, methods=["GET"])
     add_routes(flask_app)
     settings = load_settings()
+    assembly_for().recall_head()
+    heartbeat = flask_app.extensions["governance_heartbeat"] = Heartbeat(assembly_for)
+    heartbeat.start()
     under_uvicorn = os.environ.get("_MLFLOW_SGI_NAME", _SERVER) == _SERVER
     app = _with_basic_auth(settings) if _wants_basic_auth(settings) else _plain(flask_app, asgi=under_uvicorn)
     if under_uvicorn:

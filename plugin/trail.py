@@ -5,6 +5,7 @@
 | `POST /gov/audit/entries` | records a parcel of entries under the caller's name, and acknowledges it |
 | `GET /gov/audit/entries` | waivers, and the caller's own entries, by `id`, `kind`, `subject`, `correlation`, `since` |
 | `GET /gov/audit/head` | size and frontier of the tree |
+| `GET /gov/audit/checkpoint` | the signed head, and the proof that it continues the one of `old` entries |
 | `GET /gov/audit/nodes` | one hash of the tree, by `level` and `index` |
 
 The login is MLflow's: with basic-auth underneath, no request without it gets here. Without a login every name is a claim,
@@ -21,8 +22,9 @@ from typing import Any
 
 from governance.audit.entry import EntryKind
 from governance.audit.intake import Intake
+from governance.audit.log import AuditLog
 from governance.audit.parcel import MAX_PARCEL, ParcelError
-from governance.audit.remote import ENTRIES, HEAD, NODES, RemoteStore, row_document
+from governance.audit.remote import CHECKPOINT, ENTRIES, HEAD, NODES, RemoteStore, row_document
 from governance.audit.store import Query
 from governance.errors import AuditBrokenError, AuditConflictError, AuditError, GovernanceError
 from governance.model.canonical import Json
@@ -31,7 +33,13 @@ from plugin.context import caller
 
 logger = logging.getLogger(__name__)
 
-TRAIL_ROUTES = (("/" + ENTRIES, "POST"), ("/" + ENTRIES, "GET"), ("/" + HEAD, "GET"), ("/" + NODES, "GET"))
+TRAIL_ROUTES = (
+    ("/" + ENTRIES, "POST"),
+    ("/" + ENTRIES, "GET"),
+    ("/" + HEAD, "GET"),
+    ("/" + CHECKPOINT, "GET"),
+    ("/" + NODES, "GET"),
+)
 """Path and method of each route."""
 _MAX_LEVEL = 62
 
@@ -44,7 +52,7 @@ class _Refused(Exception):  # noqa: N818 - an answer on its way, not an error of
 
 def add_routes(flask_app: Any) -> None:
     """Put the routes in place."""
-    for (path, method), view in zip(TRAIL_ROUTES, (receive, hand_out, head, node), strict=True):
+    for (path, method), view in zip(TRAIL_ROUTES, (receive, hand_out, head, checkpoint, node), strict=True):
         name = f"governance_audit_{view.__name__}"
         flask_app.add_url_rule(path, endpoint=name, view_func=_answered(view), methods=[method])
 
@@ -100,6 +108,17 @@ def head() -> Json:
     return {"size": found.size, "frontier": found.to_bytes().hex()}
 
 
+def checkpoint() -> Json:
+    """The signed head, for clients that remember the one before."""
+    from flask import request
+
+    old = request.args.get("old", 0, int)
+    if old < 0:
+        raise _Refused(400, "no such size of a tree")
+    current, proof = _own_log().head_since(old)
+    return {"checkpoint": current.to_bytes().decode(), "proof": [value.hex() for value in proof]}
+
+
 def node() -> Json:
     """One hash, for proofs."""
     from flask import request
@@ -151,8 +170,9 @@ def _intake() -> Intake:
     return Intake(log.store, now=assembly.now, pseudonyms=log.pseudonyms)
 
 
-def _own_log() -> Any:
+def _own_log() -> AuditLog:
     log = assembly_for().log
     if isinstance(log.store, RemoteStore):
         raise _Refused(503, "this server keeps no audit log of its own, but sends its entries elsewhere")
+    log.require_sound()
     return log

@@ -60,7 +60,7 @@ class Demo:
     @property
     def log(self) -> Path:
         """The log's file."""
-        return Path(self.variables["MLGOV_AUDIT_PATH"])
+        return self.folder / "audit.sqlite"
 
 
 class _Director:
@@ -70,6 +70,7 @@ class _Director:
         self.folder, self.server, self.repository, self.patch = folder, server, repository, patch
         (folder / ".governance").mkdir(parents=True)
         (folder / ".git").mkdir()
+        (folder / "mlgov.toml").write_text(f'audit_path = "{folder / "audit.sqlite"}"\n')
         (folder / ".governance" / "baseline.yaml").write_text(packs.read("baseline"))
         self.revise(1)
         patch.chdir(folder)
@@ -82,7 +83,7 @@ class _Director:
             "MLGOV_HOME": str(self.folder / "homes" / who),
             "MLGOV_KEY_PASSPHRASE": "correct horse",
             "MLGOV_TRUST": str(self.folder / "trust.json"),
-            "MLGOV_AUDIT_PATH": str(self.folder / "audit.sqlite"),
+            "MLGOV_CONFIG": str(self.folder / "mlgov.toml"),
             "MLGOV_ENVIRONMENT": "production",
             "MLGOV_ARTIFACTORY_URL": self.server.artifactory_url,
             "ARTIFACTORY_AUTH_TOKEN": self.server.token("alice"),

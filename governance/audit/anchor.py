@@ -2,7 +2,8 @@
 
 A log that was rewritten from some entry on, or cut short, is consistent with itself. Only somebody's memory of an earlier
 head shows it. From cheap to strong: `HeadMemory`, a file of this client; `FolderAnchor`, a mount of another machine;
-`ArtifactoryAnchor`, a repository where the writer may deploy and not delete; a witness (`governance.audit.witness`).
+`ArtifactoryAnchor`, a repository where the writer may deploy and not delete; an authority's time stamp
+(`governance.audit.tsa`); a witness (`governance.audit.witness`).
 
 Promises: a head is remembered only after it was shown to continue the one before; a fork and a rollback are errors that
 carry both heads. Does not: notice what happened since the last head left, so heads go out often, in quiet times too.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import fcntl
 import io
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,15 +21,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from governance.audit.checkpoint import Checkpoint, parse_checkpoint
+from governance.audit.checkpoint import Checkpoint, read_checkpoint
 from governance.audit.entry import EntryKind
 from governance.audit.log import AuditLog
-from governance.audit.merkle import consistency_proof, verify_consistency
-from governance.audit.note import parse_note
+from governance.audit.merkle import verify_consistency
 from governance.errors import AuditBrokenError, AuditUnavailableError, GovernanceError
 from governance.model.canonical import Json
 
 _MAX_HEAD = 1 << 20
+
+logger = logging.getLogger(__name__)
 
 
 class HeadMemory:
@@ -40,7 +43,7 @@ class HeadMemory:
         """The head in the file, or None where there is none yet. Raises `AuditBrokenError` for a file that is not one."""
         try:
             with self._path.open("rb") as file:
-                return read_head(file.read(_MAX_HEAD))
+                return read_checkpoint(file.read(_MAX_HEAD))
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -54,10 +57,12 @@ class HeadMemory:
         Raises `AuditBrokenError` for a log that was rolled back or rewritten.
         """
         with self._locked():
-            known, current = self.recall(), log.checkpoint()
+            known = self.recall()
+            current, proof = log.head_since(0 if known is None else known.size)
             if known is not None:
-                require_continuation(log, known, current)
-            write_whole(self._path, current.to_bytes())
+                require_continuation(known, current, proof, memory=self._path)
+            if known is None or current.to_bytes() != known.to_bytes():
+                write_whole(self._path, current.to_bytes())
             return current
 
     @contextmanager
@@ -74,15 +79,17 @@ class HeadMemory:
             ) from error
 
 
-def require_continuation(log: AuditLog, known: Checkpoint, current: Checkpoint) -> None:
-    """Demand that `current` is of the same log as `known` and begins with all its entries. Raises `AuditBrokenError`."""
+def require_continuation(
+    known: Checkpoint, current: Checkpoint, proof: Sequence[bytes], *, memory: Path
+) -> None:
+    """Demand that `current` is of the same log as `known` and begins with all its entries, as `proof` shows. `memory` is
+    where the known one is remembered. Raises `AuditBrokenError`."""
     what = None
     if known.origin != current.origin:
         what = f"it is another log: `{current.origin}`, not `{known.origin}`"
     elif current.size < known.size:
         what = f"it was rolled back: it had {known.size} entries and has {current.size}"
     elif known.size > 0:
-        proof = consistency_proof(log.store.node, known.size, current.size)
         try:
             verify_consistency(
                 old=known.size, new=current.size, old_root=known.root, new_root=current.root, proof=proof
@@ -93,7 +100,8 @@ def require_continuation(log: AuditLog, known: Checkpoint, current: Checkpoint) 
         raise AuditBrokenError(
             f"the audit log is not the one seen before: {what}\n"
             f"seen before:\n{_indented(known)}\nnow:\n{_indented(current)}",
-            hint="Keep both heads and the log as they are. Somebody replaced the log, or restored an old copy.",
+            hint="Keep both heads and the log as they are: somebody replaced the log, or restored an old copy. If a new log "
+            f"was begun on purpose, put `{memory}` away first.",
         )
 
 
@@ -131,13 +139,23 @@ class FolderAnchor:
         """See `Anchor.publish`. Raises `AuditBrokenError` where the log does not continue the newest head there."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            newest = max(self.folder.glob("*.checkpoint"), default=None, key=lambda path: path.name)
+            newest = max(self._files(), default=None, key=lambda path: path.name)
             if newest is not None:
-                require_continuation(log, read_head(newest.read_bytes()), checkpoint)
+                known = read_checkpoint(newest.read_bytes())
+                proof = log.consistency(known.size, checkpoint.size)
+                require_continuation(known, checkpoint, proof, memory=newest)
             write_whole(self.folder / head_name(checkpoint), checkpoint.to_bytes())
         except OSError as error:
             raise AuditUnavailableError(f"the head cannot be kept in `{self.folder}`: {error}") from error
         return checkpoint
+
+    def heads(self) -> Iterator[Checkpoint]:
+        """What is kept there, the smallest first."""
+        for path in sorted(self._files()):
+            yield read_checkpoint(path.read_bytes())
+
+    def _files(self) -> Iterator[Path]:
+        return self.folder.glob("[0-9]*.checkpoint")
 
 
 class Uploads(Protocol):
@@ -177,13 +195,7 @@ def publish_head(log: AuditLog, anchors: Sequence[Anchor], *, quorum: int = 1) -
     """
     if not 0 < quorum <= len(anchors):
         raise ValueError(f"a quorum of {quorum} among {len(anchors)} anchors")
-    head = log.store.frontier()
-    body: dict[str, Json] = {
-        "size": head.size,
-        "root": head.root().hex(),
-        "anchors": [anchor.name for anchor in anchors],
-    }
-    log.append(EntryKind.CHECKPOINT, body, subject=log.origin, correlation=log.origin)
+    record_head(log, [anchor.name for anchor in anchors])
     checkpoint, failures = log.checkpoint(), []
     for anchor in anchors:
         try:
@@ -192,6 +204,7 @@ def publish_head(log: AuditLog, anchors: Sequence[Anchor], *, quorum: int = 1) -
             raise
         except GovernanceError as error:
             failures.append(f"{anchor.name}: {error.message}")
+            logger.warning("a head of the audit log was not kept by %s: %s", anchor.name, error.message)
     if len(anchors) - len(failures) < quorum:
         raise AuditUnavailableError(
             f"the log's head was kept by {len(anchors) - len(failures)} of {len(anchors)} anchors, {quorum} are demanded: "
@@ -200,14 +213,11 @@ def publish_head(log: AuditLog, anchors: Sequence[Anchor], *, quorum: int = 1) -
     return checkpoint
 
 
-def read_head(data: bytes) -> Checkpoint:
-    """A head as `Checkpoint.to_bytes` wrote it, signed or not. The signature is not looked at: the file is our own."""
-    if b"\n\n" in data:
-        return parse_checkpoint(parse_note(data).text, data)
-    try:
-        return parse_checkpoint(data.decode())
-    except UnicodeDecodeError as error:
-        raise AuditBrokenError("a remembered head that is not text") from error
+def record_head(log: AuditLog, names: Sequence[str] = ()) -> None:
+    """Record the head in the log itself, and where it goes: that its keeper was there, if nothing else happened."""
+    head = log.store.frontier()
+    body: dict[str, Json] = {"size": head.size, "root": head.root().hex(), "anchors": list(names)}
+    log.append(EntryKind.CHECKPOINT, body, subject=log.origin, correlation=log.origin)
 
 
 def head_name(checkpoint: Checkpoint) -> str:

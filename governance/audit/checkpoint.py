@@ -47,6 +47,16 @@ def parse_checkpoint(text: str, note: bytes | None = None) -> Checkpoint:
     return Checkpoint(origin=lines[0], size=int(lines[1]), root=_parse_hash(lines[2]), note=note)
 
 
+def read_checkpoint(data: bytes) -> Checkpoint:
+    """Read what `Checkpoint.to_bytes` wrote, signed or not. No signature is looked at. Raises `AuditBrokenError`."""
+    if b"\n\n" in data:
+        return parse_checkpoint(parse_note(data).text, data)
+    try:
+        return parse_checkpoint(data.decode())
+    except UnicodeDecodeError as error:
+        raise AuditBrokenError("a checkpoint that is not text") from error
+
+
 def open_checkpoint(data: bytes, keys: Sequence[NoteKey], *, origin: str | None = None) -> Checkpoint:
     """Read a signed checkpoint and believe it: at least one of `keys` signed, none of them wrongly, and it is about the
     log named `origin`, where that is given. Raises `AuditBrokenError`.

@@ -53,7 +53,11 @@ class Intake:
         drafts: list[Draft] = []
         for entry, documents in unpack(body):
             self._check_time(entry)
-            drafts.append(draft_of(stamp.apply(entry), documents))
+            try:
+                stamped = stamp.apply(entry, documents)
+            except ValueError as error:
+                raise ParcelError(f"facts that cannot be read: {error}") from error
+            drafts.append(draft_of(*stamped))
         indexes = self._store.append(drafts)
         entries: list[Json] = [
             {"id": draft.id, "index": index, "leaf": draft.leaf.hex()}

@@ -24,14 +24,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from governance.audit.checkpoint import Checkpoint, Proof
+from governance.audit.checkpoint import Checkpoint, Proof, read_checkpoint
 from governance.audit.entry import Entry, EntryKind, Writer, evidence_digest, parse_entry
 from governance.audit.export import Export, export_log
 from governance.audit.fork import call_after_fork
-from governance.audit.merkle import inclusion_proof, leaf_hash, verify_inclusion
+from governance.audit.merkle import consistency_proof, inclusion_proof, leaf_hash, verify_inclusion
 from governance.audit.note import NoteKey, NoteSigner, sign_note
 from governance.audit.pseudonyms import Pseudonyms
-from governance.audit.store import AuditStore, Draft, Query, Row, draft_of
+from governance.audit.store import AuditStore, Draft, KeptElsewhere, Query, Row, draft_of
 from governance.audit.verify import Verification, verify_range, verify_store
 from governance.errors import AuditBrokenError, AuditConflictError, AuditUnavailableError
 from governance.model.canonical import Json, canonical_bytes
@@ -88,6 +88,7 @@ class AuditLog:
         self._signers = tuple(signers)
         self._pseudonyms = pseudonyms
         self._doubt_bound = doubt_bound
+        self._broken: AuditBrokenError | None = None
         self.origin = origin
         self._begin()
         call_after_fork(self._begin)
@@ -134,8 +135,9 @@ class AuditLog:
         that id and the same content is found rather than written twice; other content raises `AuditConflictError`.
         Raises `ValueError` for a body that does not fit its kind, before anything is written.
         """
+        self.require_sound()
         if self._pseudonyms is not None:
-            body = self._pseudonyms.apply(body)
+            body, evidence = self._pseudonyms.apply(body, evidence)
         documents = tuple(_named(document) for document in evidence)
         if len(self._unconfirmed) >= self._doubt_bound:
             self._settle_doubts()
@@ -202,6 +204,28 @@ class AuditLog:
         head = self._store.frontier()
         bare = Checkpoint(origin=self.origin, size=head.size, root=head.root())
         return replace(bare, note=sign_note(bare.text, self._signers).encode()) if self._signers else bare
+
+    def consistency(self, old: int, new: int) -> list[bytes]:
+        """The proof that the tree of `new` entries begins with that of `old`. Reads a few hashes, and no entry."""
+        return consistency_proof(self._node, old, new) if 0 < old < new else []
+
+    def head_since(self, size: int) -> tuple[Checkpoint, list[bytes]]:
+        """The log's head, as its keeper signs it, and the proof that it continues the one of `size` entries. Nothing is
+        verified here; see `governance.audit.anchor.require_continuation`."""
+        if isinstance(self._store, KeptElsewhere):
+            note, proof = self._store.head_since(size)
+            return read_checkpoint(note), proof
+        head = self.checkpoint()
+        return head, self.consistency(size, head.size)
+
+    def condemn(self, error: AuditBrokenError) -> None:
+        """Refuse every append from now on: somebody found that this log is not the one it was."""
+        self._broken = error
+
+    def require_sound(self) -> None:
+        """Raise what the log was condemned for, if it was. For whoever appends to its store directly."""
+        if self._broken is not None:
+            raise self._broken
 
     def prove(self, index: int, checkpoint: Checkpoint | None = None) -> Proof:
         """A receipt for entry `index`, which anybody can check offline. It was checked here first: a store that lost a

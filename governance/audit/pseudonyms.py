@@ -1,17 +1,20 @@
 """Actors under names that only a key can join to people.
 
 Promises: one name has one pseudonym under one key, so that reports still tell actors apart; without the key nobody can
-test a guess, and once the key is destroyed nobody can at all, while every hash in the log stands. Does not: look into
-evidence; the facts of a decision name the actor too, and are erased by retention.
+test a guess, and once the key is destroyed nobody can at all, while every hash in the log stands. The name goes from the
+entry, from the findings in it, and from the facts kept beside it, so that a decision can still be judged once more: a rule
+that asks for a person's name or group is then the one thing that answers differently. Does not: look into the names that
+others gave (paths, properties, waivers' signed files), or into the certificate of a signer.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 
-from governance.model.canonical import Json
+from governance.model.canonical import CanonicalError, Json, canonical_bytes, parse_canonical
 
 _MIN_KEY = 32
 
@@ -29,9 +32,59 @@ class Pseudonyms:
         digest = hmac.new(self._key, name.encode("utf-8", "backslashreplace"), hashlib.sha256)
         return f"p:{digest.hexdigest()[:32]}"
 
-    def apply(self, body: Mapping[str, Json]) -> Mapping[str, Json]:
-        """A body in which the actor bears a pseudonym. Groups go, since a small one is as good as a name."""
+    def apply(
+        self, body: Mapping[str, Json], documents: Sequence[bytes] = ()
+    ) -> tuple[Mapping[str, Json], Sequence[bytes]]:
+        """A body and its documents in which the actor bears a pseudonym."""
         actor = body.get("actor")
-        if not isinstance(actor, Mapping):
-            return body
-        return {**body, "actor": {**actor, "name": self.of(str(actor.get("name"))), "groups": []}}
+        if isinstance(actor, Mapping):
+            return renamed(body, documents, name=self.of(str(actor.get("name"))))
+        if body.get("event") == "break-glass" and isinstance(body.get("by"), str):
+            return {**body, "by": self.of(str(body["by"]))}, documents
+        return body, documents
+
+
+def renamed(
+    body: Mapping[str, Json], documents: Sequence[bytes], *, name: str
+) -> tuple[Mapping[str, Json], Sequence[bytes]]:
+    """A body and its documents in which the actor is called `name`. Groups go, since a small one is as good as a name."""
+    actor = body.get("actor")
+    if not isinstance(actor, Mapping):
+        return body, documents
+    known = str(actor.get("name"))
+    changed: dict[str, Json] = {**body, "actor": {**actor, "name": name, "groups": []}}
+    if known and known != name and "verdict" in body:
+        changed["verdict"] = _without(body["verdict"], re.compile(rf"(?<!\w){re.escape(known)}(?!\w)"), name)
+    kept = []
+    for document in documents:
+        digest = hashlib.sha256(document).hexdigest()
+        if digest == body.get("facts"):
+            document = _facts(document, name)  # noqa: PLW2901 - the document under another name
+            changed["facts"] = hashlib.sha256(document).hexdigest()
+        kept.append(document)
+    return changed, kept
+
+
+def _facts(document: bytes, name: str) -> bytes:
+    """The facts of a decision without the actor's own name and groups. Raises `ValueError` for what are no facts."""
+    facts = parse_canonical(document)
+    if not isinstance(facts, dict):
+        raise CanonicalError("facts that are not an object")
+    for fact, value in (("actor.name", name), ("actor.groups", [])):
+        row = facts.get(fact)
+        if isinstance(row, dict) and "value" in row:
+            facts[fact] = {**row, "value": value}
+    return canonical_bytes(facts)
+
+
+def _without(value: Json, known: re.Pattern[str], name: str) -> Json:
+    """A verdict in whose findings the actor is called `name`, and no group is told."""
+    if isinstance(value, str):
+        return known.sub(name, value)
+    if isinstance(value, Mapping):
+        about = value.get("fact")
+        changed = {key: _without(member, known, name) for key, member in value.items()}
+        return changed | {"value": "(withheld)"} if about == "actor.groups" else changed
+    if isinstance(value, list | tuple):
+        return [_without(member, known, name) for member in value]
+    return value

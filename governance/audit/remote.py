@@ -50,6 +50,7 @@ from governance.transport.connection import is_loopback
 ENTRIES = "gov/audit/entries"
 HEAD = "gov/audit/head"
 NODES = "gov/audit/nodes"
+CHECKPOINT = "gov/audit/checkpoint"
 
 _PARCEL = 8 << 20
 _MAX_ANSWER = 16 << 20
@@ -139,6 +140,14 @@ class RemoteStore:
         except (KeyError, TypeError, ValueError) as error:
             raise AuditBrokenError("the audit server's hash is not one") from error
 
+    def head_since(self, size: int) -> tuple[bytes, list[bytes]]:
+        """See `KeptElsewhere.head_since`: both in one answer, so that it is about one state of the log."""
+        found = self._ask("GET", CHECKPOINT, params={"old": str(size)})
+        try:
+            return str(found["checkpoint"]).encode(), [bytes.fromhex(value) for value in found["proof"]]
+        except (KeyError, TypeError, ValueError) as error:
+            raise AuditBrokenError("the audit server's head is not one") from error
+
     def rows(self, start: int, stop: int) -> Iterator[Row]:
         """Not here: raises `AuditUnavailableError`."""
         del start, stop
@@ -219,7 +228,7 @@ def _acknowledged(drafts: Sequence[Draft], answer: Any) -> list[int | None]:
     stamp = parse_stamp(answer["stamp"])
     indexes: list[int | None] = []
     for draft, row in zip(drafts, answer["entries"], strict=True):
-        stamped = draft_of(stamp.apply(parse_entry(draft.data)))
+        stamped = draft_of(*stamp.apply(parse_entry(draft.data), draft.evidence))
         index = row["index"]
         if (row["id"], row["leaf"]) != (draft.id, stamped.leaf.hex()):
             raise AuditBrokenError("the server acknowledges another entry")

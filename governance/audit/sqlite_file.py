@@ -67,7 +67,9 @@ def make_file(path: Path, *, may_create: bool) -> None:
     if path.exists():
         return
     if not may_create:
-        raise AuditUnavailableError(f"there is no audit log at `{path}`", hint="Check `MLGOV_AUDIT_PATH`.")
+        raise AuditUnavailableError(
+            f"there is no audit log at `{path}`", hint="Check `audit_path` in the settings file."
+        )
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 

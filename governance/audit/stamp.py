@@ -12,15 +12,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 from urllib.parse import quote
 
-from governance.audit.entry import Entry, EntryKind, text
-from governance.audit.pseudonyms import Pseudonyms
+from governance.audit.entry import Entry, EntryKind, evidence_digest, text
+from governance.audit.pseudonyms import Pseudonyms, renamed
 from governance.errors import AuditBrokenError
 from governance.model.canonical import Json
+from governance.model.digest import Sha256
 from governance.model.request import Actor, ActorKind
 
 ANONYMOUS = "anonymous"
+Documents: TypeAlias = tuple[tuple[Sha256, bytes], ...]
+"""Evidence with its digests, as a `Draft` carries it."""
 _MAX_NAME = 256
 _SAFE = (
     "@+"  # beside letters, digits and `_.-~`: neither `/` nor `:`, which have a meaning in a writer's name
@@ -36,8 +40,17 @@ class Stamp:
     authentication: str | None
     has_claims: bool = True
 
-    def apply(self, entry: Entry) -> Entry:
-        """The entry as it is recorded: with this actor, by a writer of this caller's."""
+    def apply(self, entry: Entry, documents: Documents) -> tuple[Entry, Documents]:
+        """The entry and its documents as they are recorded: with this actor, by a writer of this caller's."""
+        if not self.has_claims:
+            body, kept = renamed(
+                entry.body, [document for _, document in documents], name=self.name or ANONYMOUS
+            )
+            entry = replace(entry, body=body)
+            documents = tuple((evidence_digest(document), document) for document in kept)
+        return self._stamped(entry), documents
+
+    def _stamped(self, entry: Entry) -> Entry:
         claimed = _claimed(entry.body) if self.has_claims else None
         name = self.name or claimed or ANONYMOUS
         actor: dict[str, Json] = {

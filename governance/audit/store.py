@@ -166,3 +166,12 @@ class RawPages(Protocol):
     def raw_pages(self, start: int, stop: int) -> Iterator[Sequence[RawRow]]:
         """As `AuditStore.rows`, in pieces that end at multiples of 256."""
         ...
+
+
+@runtime_checkable
+class KeptElsewhere(Protocol):
+    """A store whose log another machine keeps, and signs."""
+
+    def head_since(self, size: int) -> tuple[bytes, list[bytes]]:
+        """The log's head as its keeper hands it out, and the proof that it continues the tree of `size` entries."""
+        ...

@@ -28,10 +28,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from governance.audit.anchor import read_head, write_whole
-from governance.audit.checkpoint import Checkpoint, parse_checkpoint
+from governance.audit.anchor import write_whole
+from governance.audit.checkpoint import Checkpoint, parse_checkpoint, read_checkpoint
 from governance.audit.log import AuditLog
-from governance.audit.merkle import HASH_SIZE, consistency_proof, verify_consistency
+from governance.audit.merkle import HASH_SIZE, verify_consistency
 from governance.audit.note import COSIGNATURE, NoteKey, NoteSigner, parse_note
 from governance.errors import AuditBrokenError, AuditUnavailableError
 from governance.transport import Transport
@@ -86,7 +86,7 @@ class Witness:
             return self._advance(path, checkpoint, old, proof)
 
     def _advance(self, path: Path, checkpoint: Checkpoint, old: int, proof: list[bytes]) -> Reply:
-        known = read_head(path.read_bytes()) if path.exists() else None
+        known = read_checkpoint(path.read_bytes()) if path.exists() else None
         size = known.size if known else 0
         if old != size or (known and checkpoint.size == size and checkpoint.root != known.root):  # 5
             return Reply(status=409, body=f"{size}\n", kind="text/x.tlog.size")
@@ -196,7 +196,7 @@ class WitnessAnchor:
         return Checkpoint(origin=checkpoint.origin, size=checkpoint.size, root=checkpoint.root, note=note)
 
     def _ask(self, log: AuditLog, checkpoint: Checkpoint, old: int) -> tuple[int, str]:
-        proof = consistency_proof(log.store.node, old, checkpoint.size) if 0 < old <= checkpoint.size else []
+        proof = log.consistency(old, checkpoint.size)
         lines = "".join(f"{base64.b64encode(value).decode()}\n" for value in proof)
         answer = self._transport.call(
             "POST",

@@ -1,52 +1,24 @@
-"""`mlgov audit`: the log verified, read and handed out."""
+"""`mlgov audit`: the log read. Its other verbs have files of their own (`audit_check`, `audit_proof`, `audit_retention`)."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from governance.cli.output import Mark, err, out, print_json, print_pairs, print_rows, sign, styled
+from governance.cli.output import out, print_rows, styled
 from governance.errors import AuditUnavailableError, SettingsError
 
 if TYPE_CHECKING:
     from governance.audit.entry import Entry, EntryKind
     from governance.audit.log import AuditLog
     from governance.model.canonical import Json
+    from governance.wiring import Assembly
 
 app = typer.Typer(no_args_is_help=True, help="Verify, read and export the audit log.")
-
-_MOST_SHOWN = 20
-
-
-@app.command("verify")
-def verify(
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
-) -> None:
-    """Recompute every entry's hash and the tree over them. Exits with 4 where the log does not prove itself."""
-    with open_log() as log, err().status("walking over the log"):
-        result = log.verify()
-    if as_json:
-        print_json({
-            "good": result.is_good,
-            "size": result.size,
-            "root": result.root.hex(),
-            "problems": [{"index": each.index, "what": each.what} for each in result.problems],
-            "notes": [{"index": each.index, "what": each.what} for each in result.notes],
-        })  # fmt: skip
-    for problem in result.problems[:_MOST_SHOWN]:
-        err().print(sign(Mark.FAIL), styled(str(problem)))
-    result.require_good()
-    if result.notes and not as_json:
-        more = f" (and {len(result.notes) - 1} more; `--json` lists them)" if len(result.notes) > 1 else ""
-        err().print(sign(Mark.WARN), styled(f"no break, but odd: {result.notes[0]}{more}"))
-    if not as_json:
-        out().print(sign(Mark.OK), f"the audit log proves itself: {result.size} entries")
-        print_pairs({"  tree root": result.root.hex()})
 
 
 @app.command("tail")
@@ -67,7 +39,7 @@ def tail(
             size = log.store.frontier().size
             rows = [(row.seq, row.data) for row in log.store.rows(max(0, size - count), size)]
         else:
-            found = deque(log.find(kind=_kind(kind)), maxlen=count)
+            found = deque(log.find(kind=entry_kind(kind)), maxlen=count)
             rows = [(stored.index, stored.data) for stored in found]
     if as_json:
         for _, data in rows:
@@ -77,37 +49,36 @@ def tail(
     print_rows(("#", "at", "entry", "about", "what"), (_cells(index, entry) for index, entry in entries))
 
 
-@app.command("export")
-def export(
-    folder: Annotated[Path, typer.Argument(help="A folder that does not exist yet, or is empty.")],
-) -> None:
-    """Write the whole log to a folder, with what is needed to verify it elsewhere."""
-    with open_log() as log, err().status("exporting"):
-        exported = log.export(folder)
-    out().print(sign(Mark.OK), styled(f"exported {exported.checkpoint.size} entries to `{folder}`"))
-    print_pairs({
-        "  tree root": f"{exported.checkpoint.root.hex()} (keep it elsewhere)",
-        "  check it with": exported.command,
-    })  # fmt: skip
-
-
 @contextmanager
 def open_log() -> Iterator[AuditLog]:
     """The configured log, which must exist: reading is no reason to make one."""
+    with open_assembly() as assembly:
+        yield assembly.log
+
+
+@contextmanager
+def open_assembly() -> Iterator[Assembly]:
+    """The parts of this process, whose log must exist and lie here."""
     from governance.settings import load_settings
     from governance.wiring import build_assembly
 
     settings = load_settings()
-    if not settings.audit_file.exists():
+    if settings.audit_url is not None:
         raise AuditUnavailableError(
-            f"there is no audit log at `{settings.audit_file}`",
-            hint="`MLGOV_AUDIT_PATH` or `MLGOV_HOME` says where it is; the first decision makes one.",
+            f"the audit log is kept by the server at `{settings.audit_url}`, and read there",
+            hint="Run this where that server runs.",
         )
     with closing(build_assembly(settings)) as assembly:
-        yield assembly.log
+        if not assembly.has_log:
+            raise AuditUnavailableError(
+                f"there is no audit log at `{settings.audit_file}`",
+                hint="`audit_path` in the settings file or `MLGOV_HOME` says where it is; the first decision makes one.",
+            )
+        yield assembly
 
 
-def _kind(text: str) -> EntryKind:
+def entry_kind(text: str) -> EntryKind:
+    """The kind of that name. Raises `SettingsError`."""
     from governance.audit.entry import EntryKind
 
     try:

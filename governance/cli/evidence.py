@@ -101,13 +101,12 @@ def _opened() -> Iterator[Assembly]:
     from governance.settings import load_settings
     from governance.wiring import build_assembly
 
-    settings = load_settings()
-    if not settings.audit_file.exists():
-        raise AuditUnavailableError(
-            f"there is no audit log at `{settings.audit_file}`",
-            hint="Decisions are handed out where their log lies: see `MLGOV_AUDIT_PATH`.",
-        )
-    with closing(build_assembly(settings)) as assembly:
+    with closing(build_assembly(load_settings())) as assembly:
+        if not assembly.has_log:
+            raise AuditUnavailableError(
+                f"there is no audit log at `{assembly.settings.audit_file}`",
+                hint="Decisions are handed out where their log lies: see `audit_path` in the settings file.",
+            )
         yield assembly
 
 

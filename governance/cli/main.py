@@ -17,7 +17,10 @@ import typer
 from governance import __version__
 from governance.cli import (
     audit,
+    audit_check,
     audit_notify,
+    audit_proof,
+    audit_retention,
     audit_stream,
     check,
     compliance,
@@ -69,6 +72,18 @@ app.command("sign", rich_help_panel=_TRUST)(sign.sign)
 app.command("verify", rich_help_panel=_TRUST)(verify.verify)
 audit.app.command("stream")(audit_stream.stream)
 audit.app.command("notify")(audit_notify.notify)
+for verb in (
+    audit_check.verify,
+    audit_check.export,
+    audit_proof.key,
+    audit_proof.checkpoint,
+    audit_proof.prove,
+    audit_proof.receipt,
+    audit_proof.witness,
+    audit_retention.hold,
+    audit_retention.erase,
+):
+    audit.app.command(verb.__name__)(verb)
 app.add_typer(audit.app, name="audit", rich_help_panel=_EVIDENCE)
 app.add_typer(evidence.app, name="evidence", rich_help_panel=_EVIDENCE)
 report.app.command("compliance")(compliance.compliance)

@@ -38,8 +38,8 @@ class Desk:
 
     def log(self) -> AuditLog | None:
         """The audit log, if there is one here: reading is no reason to make it, and a server's is read at the server."""
-        settings = self.assembly.settings
-        return self.assembly.log if settings.audit_url is None and settings.audit_file.exists() else None
+        is_here = self.assembly.settings.audit_url is None and self.assembly.has_log
+        return self.assembly.log if is_here else None
 
     def signer(self) -> tuple[Signer, str]:
         """The configured key, and whose it is by the trust file. Raises `KeyFileError`."""

@@ -171,7 +171,7 @@ def _waiting(at: Desk) -> tuple[Stored, ...]:
     if at.assembly.settings.audit_url is not None:
         raise WaiverError(
             "break-glass uses are reviewed where the audit log lies, at the tracking server",
-            hint="Run this there, without `MLGOV_AUDIT_URL`.",
+            hint="Run this there, with the settings that name its log.",
         )
     log = at.log()
     if log is None:

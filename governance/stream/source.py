@@ -46,7 +46,7 @@ class LogSource:
         if isinstance(log.store, RemoteStore):
             raise SettingsError(
                 "the audit log is kept by a tracking server, which hands out nobody else's entries",
-                hint="Run this where the log lies: on the tracking server, without `MLGOV_AUDIT_URL`.",
+                hint="Run this where the log lies: on the tracking server, with its settings.",
             )
         self._store: AuditStore = log.store
         self.origin = log.origin

@@ -103,8 +103,8 @@ def read_refused(log: AuditLog, decision: str, compiled: dict[str, CompiledPolic
     if stored is None or stored.entry.kind is not EntryKind.DECISION:
         raise NotWaivableError(
             f"this audit log holds no decision `{decision}`",
-            hint="The log of the side that decided has it: run this where the tracking server runs, or set "
-            "`MLGOV_AUDIT_PATH`.",
+            hint="The log of the side that decided has it: run this where the tracking server runs, or name it in the "
+            "settings file.",
         )
     body = stored.entry.body
     named = parse_sha256(str(_object(body["policy"])["digest"]))

@@ -191,9 +191,10 @@ def test_no_log_no_act(devserver: DevServer, home: Home, repo: str, uri: str, tm
     (tmp_path / "f").write_text("x")
     blocked = tmp_path / "a-file"
     blocked.write_text("")
+    (tmp_path / "blocked.toml").write_text(f'audit_path = "{blocked / "audit.sqlite"}"\n')
     with (
-        environment({**home.env, "MLGOV_AUDIT_PATH": str(blocked / "audit.sqlite")}),
-        pytest.raises(GovernanceUnavailableError, match="MLGOV_AUDIT_PATH"),
+        environment({**home.env, "MLGOV_CONFIG": str(tmp_path / "blocked.toml")}),
+        pytest.raises(GovernanceUnavailableError, match="audit_path"),
     ):
         get_artifact_repository(uri).log_artifact(str(tmp_path / "f"), "d")
     assert devserver.paths(repo) == ()

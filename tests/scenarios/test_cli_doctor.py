@@ -69,12 +69,15 @@ def test_the_table_says_what_to_do(variables: dict[str, str]) -> None:
         ({"MLGOV_ARTIFACTORY_URL": "", "MLGOV_ENVIRONMENT": "development"}, "settings", "warn", 0),
         ({"MLGOV_POLICY_PATH": "/nowhere"}, "policy", "fail", 2),
         ({"MLGOV_KEY": "/nowhere.pem"}, "signing key", "fail", 2),
-        ({"MLGOV_AUDIT_PATH": "/etc/hostname/audit.sqlite"}, "audit log", "fail", 4),
+        ({"MLGOV_CONFIG": "no-log.toml"}, "audit log", "fail", 4),
     ],
 )
 def test_this_machine(
-    variables: dict[str, str], changed: dict[str, str], subject: str, mark: str, code: int
+    variables: dict[str, str], changed: dict[str, str], subject: str, mark: str, code: int, tmp_path: Path
 ) -> None:
+    if "MLGOV_CONFIG" in changed:
+        changed = {"MLGOV_CONFIG": str(tmp_path / changed["MLGOV_CONFIG"])}
+        Path(changed["MLGOV_CONFIG"]).write_text('audit_path = "/etc/hostname/audit.sqlite"\n')
     done = run_cli("doctor", "--offline", "--json", variables=variables | changed)
     found = lines_of(done)
     assert mark in marks(found[subject]), found

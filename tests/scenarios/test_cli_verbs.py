@@ -317,7 +317,8 @@ def test_signing_again_reads_only_what_changed(
     (row,) = json.loads(cli("keys", "list", "--json").out)
     cli("keys", "rotate")
     cli("keys", "revoke", row["key_id"][:16], "--compromised")
-    assert cli("sign", ref, MLGOV_AUDIT_PATH="other.sqlite").code == 0
+    Path("other.toml").write_text('audit_path = "other.sqlite"\n')
+    assert cli("sign", ref, MLGOV_CONFIG="other.toml").code == 0
     assert set(_signed_resources(devserver, repo, "m/model.sig").values()) == {False}
 
 
@@ -326,7 +327,8 @@ def test_the_log_is_trusted_time_for_keys_out_of_use(cli: Cli, devserver: DevSer
     cli("keys", "init")
     assert cli("sign", ref).code == 0
     (row,) = json.loads(cli("keys", "list", "--json").out)
-    elsewhere = {"MLGOV_AUDIT_PATH": "other.sqlite"}
+    Path("other.toml").write_text('audit_path = "other.sqlite"\n')
+    elsewhere = {"MLGOV_CONFIG": "other.toml"}
     assert cli("keys", "revoke", row["key_id"][:16]).code == 0
     report = json.loads(cli("verify", ref, "--json").out)
     assert report["valid"]

@@ -94,6 +94,13 @@ class Team:
         return found
 
 
+def log_of(folder: Path, name: str) -> str:
+    """A settings file that names a log of its own."""
+    file = folder / f"{name}.toml"
+    file.write_text(f'audit_path = "{folder / name}.sqlite"\n')
+    return str(file)
+
+
 @pytest.fixture
 def team(
     tmp_path: Path,
@@ -117,7 +124,7 @@ def team(
             "MLGOV_HOME": str(tmp_path / who),
             "MLGOV_KEY_PASSPHRASE": "correct horse",
             "MLGOV_TRUST": str(tmp_path / "trust.json"),
-            "MLGOV_AUDIT_PATH": str(tmp_path / "audit.sqlite"),
+            "MLGOV_CONFIG": log_of(tmp_path, "audit"),
             "MLGOV_ENVIRONMENT": "production",
             "MLGOV_ARTIFACTORY_URL": devserver.artifactory_url,
             "ARTIFACTORY_AUTH_TOKEN": alice_token,
@@ -298,7 +305,7 @@ def test_each_with_a_log_of_their_own(team: Team, tmp_path: Path) -> None:
     """People write to their logs; the deciding side records what it sees, and remembers what is deleted."""
 
     def own(who: str) -> dict[str, str]:
-        return {"MLGOV_AUDIT_PATH": str(tmp_path / f"{who}.sqlite")}
+        return {"MLGOV_CONFIG": log_of(tmp_path, who)}
 
     name = team.ask()
     team.run("bob", "waiver", "approve", name, **own("bob"))

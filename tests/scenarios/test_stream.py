@@ -159,7 +159,8 @@ def test_a_cursor_newer_than_the_log_is_an_incident(home: Path, tmp_path: Path) 
     variables = {"MLGOV_HOME": str(home)}
     assert run_cli("audit", "stream", "--to", f"file:{tmp_path}/out", "--once", variables=variables).code == 0
     log.close()
-    swapped = {**variables, "MLGOV_AUDIT_PATH": str(home / "copy")}
+    (tmp_path / "swapped.toml").write_text(f'audit_path = "{home / "copy"}"\n')
+    swapped = {**variables, "MLGOV_CONFIG": str(tmp_path / "swapped.toml")}
     done = run_cli("audit", "stream", "--to", f"file:{tmp_path}/out", "--once", variables=swapped)
     assert done.code == 4
     assert "ahead of the log: 4 entries were delivered, and it has 2" in done.err

@@ -18,9 +18,8 @@ from governance.audit.anchor import (
     FolderAnchor,
     HeadMemory,
     publish_head,
-    read_head,
 )
-from governance.audit.checkpoint import Checkpoint
+from governance.audit.checkpoint import Checkpoint, read_checkpoint
 from governance.audit.entry import EntryKind
 from governance.audit.log import AuditLog
 from governance.audit.merkle import consistency_proof
@@ -113,8 +112,8 @@ def test_heads_go_to_every_anchor_and_the_log_says_so(tmp_path: Path) -> None:
     assert recorded.entry.body["anchors"] == [anchor.name for anchor in anchors]
     ((path, data),) = uploads.files.items()
     assert path.startswith("audit-local/audit-heads/000000000000006-")
-    assert read_head(data) == head
-    assert [read_head(file.read_bytes()) for file in (tmp_path / "h").iterdir()] == [head]
+    assert read_checkpoint(data) == head
+    assert [read_checkpoint(file.read_bytes()) for file in (tmp_path / "h").iterdir()] == [head]
 
 
 def test_a_quorum_that_is_not_met_is_an_alarm(tmp_path: Path) -> None:

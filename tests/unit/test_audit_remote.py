@@ -285,9 +285,11 @@ def test_nobody_spends_the_numbers_of_another_ones_writer() -> None:
 )
 def test_a_stamp_on_a_stamped_entry_changes_nothing(caller: Actor, instance: str) -> None:
     stamp = stamp_of(caller)
-    once = stamp.apply(entry(writer=Writer(instance="w", boot=BOOT, n=1), body=claim(stamp.name or "x")))
+    once, _ = stamp.apply(
+        entry(writer=Writer(instance="w", boot=BOOT, n=1), body=claim(stamp.name or "x")), ()
+    )
     assert once.writer.instance == instance
-    assert stamp.apply(once).to_bytes() == once.to_bytes()
+    assert stamp.apply(once, ())[0].to_bytes() == once.to_bytes()
     assert parse_stamp(stamp.to_json()) == stamp
 
 
@@ -311,7 +313,7 @@ def test_pseudonyms_leave_no_name() -> None:
 def test_more_than_is_handed_out_is_an_error_and_not_a_part() -> None:
     store = MemoryStore()
     stamp = stamp_of(ALICE)
-    store.append([draft_of(stamp.apply(entry(number))) for number in range(1, 1_003)])
+    store.append([draft_of(*stamp.apply(entry(number), ())) for number in range(1, 1_003)])
     with pytest.raises(AuditUnavailableError, match="more entries match"):
         list(intake(store).find(Query(), ALICE))
 

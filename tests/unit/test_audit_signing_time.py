@@ -82,7 +82,7 @@ def test_a_client_cannot_date_its_signature_back(log: AuditLog, clock: Clock) ->
     # Somebody with a stolen key and a login sends an entry dated before the key was revoked, as far as it is taken.
     record(log)
     (row,) = log.find(kind=EntryKind.SIGNATURE)
-    stamped = stamp_of(Actor(name="mallory", authentication="basic-auth")).apply(row.entry)
+    stamped = stamp_of(Actor(name="mallory", authentication="basic-auth")).apply(row.entry, ())[0]
     over = AuditLog(MemoryStore(), now=clock, instance="server")
     over.store.append([draft_of(stamped)])
     assert recorded_time(over, BUNDLE, now=NOW + 2 * BEHIND) == NOW + BEHIND

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
+from governance.audit.entry import EntryKind
 from governance.cli.checkup.check import Check, fail, ok, skip, warn
 from governance.cli.output import Line
 from governance.model.request import Action
@@ -129,7 +131,10 @@ def _trust(assembly: Assembly) -> Iterator[Line]:
 
 def _audit(assembly: Assembly) -> Iterator[Line]:
     path = assembly.settings.audit_file
-    if not path.exists():
+    if assembly.settings.audit_url is not None:
+        yield skip("audit log", f"kept by the server at `{assembly.settings.audit_url}`")
+        return
+    if assembly.settings.has_log_file and not path.exists():
         folder = next(parent for parent in path.absolute().parents if parent.exists())
         if folder.is_dir() and os.access(folder, os.W_OK):
             yield ok("audit log", f"none yet; the first decision makes `{path}`")
@@ -141,16 +146,40 @@ def _audit(assembly: Assembly) -> Iterator[Line]:
             )
         return
     size = assembly.log.store.frontier().size
+    name = (
+        f"`{path}`"
+        if assembly.settings.has_log_file
+        else f"`{assembly.settings.audit_origin}`, in PostgreSQL,"
+    )
     if size > _LONG_LOG:
         yield skip("audit log", f"{size} entries, too many for a quick look: `mlgov audit verify`")
     else:
         result = assembly.log.verify()
         result.require_good()
-        yield ok("audit log", f"`{path}` proves itself: {result.size} entries")
-    if not os.access(path, os.W_OK):
+        yield ok("audit log", f"{name} proves itself: {result.size} entries")
+    assembly.recall_head()
+    if assembly.settings.has_log_file and not os.access(path, os.W_OK):
         yield fail(
             "audit log", f"`{path}` cannot be written, so nothing would be let through", "Mend its rights."
         )
+    yield from _heads(assembly)
+
+
+def _heads(assembly: Assembly) -> Iterator[Line]:
+    """A head that did not come is a finding."""
+    anchors, settings = assembly.anchors, assembly.settings
+    if not anchors:
+        return
+    late = assembly.now() - timedelta(seconds=2 * settings.audit_heartbeat)
+    if next(assembly.log.find(kind=EntryKind.CHECKPOINT, since=late), None) is None:
+        yield warn(
+            "audit heads",
+            f"none was sent out for more than {2 * settings.audit_heartbeat / 3600:g} h",
+            "`mlgov audit checkpoint` sends one; the governance app of a tracking server does so by itself, and its log "
+            "says why not.",
+        )
+    else:
+        yield ok("audit heads", f"sent out to {', '.join(anchor.name for anchor in anchors)}")
 
 
 def _rights(settings: Settings) -> Iterator[Line]:

@@ -27,7 +27,7 @@ def _streams(assembly: Assembly) -> Iterator[Line]:
         if settings.streams:
             yield skip("streams", "the log lies at the tracking server, and is streamed from there")
         return
-    if settings.audit_file.exists():
+    if assembly.has_log:
         yield from (_line(lag) for lag in stream_lags(settings, assembly.log, now=assembly.now()))
 
 

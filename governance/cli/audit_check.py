@@ -1,0 +1,189 @@
+"""`mlgov audit verify|export`: the log checked, and handed out so that others can check it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from governance.cli.audit import open_assembly, open_log
+from governance.cli.output import Mark, err, out, print_json, print_pairs, sign, styled
+from governance.errors import AuditBrokenError, SettingsError
+
+if TYPE_CHECKING:
+    from governance.audit.checkpoint import Checkpoint
+    from governance.audit.log import AuditLog
+    from governance.audit.verify import Verification
+    from governance.wiring import Assembly
+
+_MOST_SHOWN = 20
+_RANGE = re.compile(r"([0-9]{1,15}):([0-9]{1,15})")
+
+
+def verify(
+    folder: Annotated[
+        Path | None, typer.Argument(help="An exported folder to check, in place of the log of the settings.")
+    ] = None,
+    entries: Annotated[
+        str | None, typer.Option(help="Only entries START:STOP, without STOP; the rest is not read.")
+    ] = None,
+    earlier: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A checkpoint kept elsewhere, that the log must continue. Several times, or a folder of them."
+        ),
+    ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(help="The log's public key as it was given to you, for a folder and for checkpoints."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Recompute every entry's hash and the tree over them. Exits with 4 where the log does not prove itself.
+
+    The log is also held against the head that this machine remembers, and against those in folders that `audit_anchors`
+    names.
+    """
+    if folder is not None:
+        if entries is not None or as_json:
+            raise SettingsError(
+                "a folder is checked as a whole, by the program in it", hint="Leave the options out."
+            )
+        _verify_folder(folder, key, earlier or [])
+        return
+    span = None if entries is None else _span(entries)
+    with open_assembly() as assembly:
+        with err().status("walking over the log"):
+            if span is not None:
+                result = _verify_span(assembly.log, *span)
+            else:
+                result = assembly.log.verify(_roots(_kept_heads(assembly, earlier or [], key)))
+        if span is None and result.is_good:
+            assembly.recall_head()
+    _show(result, span, as_json=as_json)
+
+
+def export(
+    folder: Annotated[Path, typer.Argument(help="A folder that does not exist yet, or is empty.")],
+    tiles: Annotated[
+        bool,
+        typer.Option(
+            "--tiles", help="Also as hash tiles and bundles (c2sp.org/tlog-tiles), for other programs."
+        ),
+    ] = False,
+) -> None:
+    """Write the whole log to a folder, with what is needed to verify it elsewhere."""
+    with open_log() as log, err().status("exporting"):
+        exported = log.export(folder, with_tiles=tiles)
+    out().print(sign(Mark.OK), styled(f"exported {exported.checkpoint.size} entries to `{folder}`"))
+    print_pairs({
+        "  tree root": f"{exported.checkpoint.root.hex()} (keep it elsewhere)",
+        "  check it with": exported.command,
+    })  # fmt: skip
+
+
+def _show(result: Verification, span: tuple[int, int] | None, *, as_json: bool) -> None:
+    if as_json:
+        print_json({
+            "good": result.is_good,
+            "size": result.size,
+            "root": result.root.hex(),
+            "compared": result.compared,
+            "problems": [{"index": each.index, "what": each.what} for each in result.problems],
+            "notes": [{"index": each.index, "what": each.what} for each in result.notes],
+        })  # fmt: skip
+    for problem in result.problems[:_MOST_SHOWN]:
+        err().print(sign(Mark.FAIL), styled(str(problem)))
+    result.require_good()
+    if as_json:
+        return
+    if result.notes:
+        more = f" (and {len(result.notes) - 1} more; `--json` lists them)" if len(result.notes) > 1 else ""
+        err().print(sign(Mark.WARN), styled(f"no break, but odd: {result.notes[0]}{more}"))
+    if span is not None:
+        out().print(sign(Mark.OK), f"entries {span[0]} to {span[1] - 1} are those of the log's tree")
+    else:
+        out().print(sign(Mark.OK), f"the audit log proves itself: {result.size} entries")
+    compared = f"{result.compared}" if result.compared else "none: see `mlgov audit checkpoint`"
+    print_pairs({
+        "  tree root": result.root.hex(),
+        "  earlier heads it was held against": None if span is not None else compared,
+    })  # fmt: skip
+
+
+def _verify_span(log: AuditLog, start: int, stop: int) -> Verification:
+    try:
+        return log.verify_range(start, stop)
+    except ValueError as error:
+        raise SettingsError(str(error), hint="`mlgov audit tail` shows the last numbers.") from error
+
+
+def _span(text: str) -> tuple[int, int]:
+    found = _RANGE.fullmatch(text)
+    if found is None or int(found[1]) >= int(found[2]):
+        raise SettingsError(f"`{text[:40]}` names no entries", hint="Write START:STOP, such as 100:200.")
+    return int(found[1]), int(found[2])
+
+
+def _verify_folder(folder: Path, key: str | None, earlier: list[Path]) -> None:
+    """By the very program that is exported, as an auditor runs it. Its own copy in the folder is not run: whoever made
+    the folder made that too."""
+    from governance.audit.verify_log import BadLogError, check
+    from governance.auditing import public_key
+
+    if key is not None:
+        public_key(key)
+    if not (folder / "entries.jsonl").is_file():
+        raise SettingsError(f"`{folder}` holds no exported log", hint="`mlgov audit export` makes one.")
+    kept: list[bytes | None] = [path.read_bytes() for path in _files(earlier)]
+    try:
+        for head in kept or [None]:
+            said = check(folder, key, head)
+    except (BadLogError, ValueError, KeyError, TypeError) as error:
+        raise AuditBrokenError(f"the exported log does not prove itself: {error}") from error
+    except OSError as error:
+        raise SettingsError(f"`{folder}` cannot be read: {error.strerror}") from error
+    for mark, line in zip((Mark.OK, Mark.SKIP), said.splitlines(), strict=False):
+        out().print(sign(mark), styled(line))
+
+
+def _roots(heads: Iterator[Checkpoint]) -> dict[int, bytes]:
+    """The roots by size. Two of one size are a fork, whichever the log has."""
+    roots: dict[int, bytes] = {}
+    for head in heads:
+        if roots.setdefault(head.size, head.root) != head.root:
+            raise AuditBrokenError(
+                f"two different heads of {head.size} entries were kept: the log is forked",
+                index=max(0, head.size - 1),
+                hint="Keep both heads, and find out who was handed which.",
+            )
+    return roots
+
+
+def _kept_heads(assembly: Assembly, earlier: list[Path], key: str | None) -> Iterator[Checkpoint]:
+    """Every head that is known from before: named, remembered by this machine, and in folders that anchor the log."""
+    from governance.audit.checkpoint import open_checkpoint, read_checkpoint
+    from governance.auditing import folder_anchors, head_memory, public_key
+
+    keys = [] if key is None else [public_key(key)]
+    for path in _files(earlier):
+        data = path.read_bytes()
+        yield open_checkpoint(data, keys, origin=assembly.log.origin) if keys else read_checkpoint(data)
+    remembered = head_memory(assembly.settings).recall()
+    if remembered is not None:
+        yield remembered
+    for anchor in folder_anchors(assembly.settings):
+        yield from anchor.heads()
+
+
+def _files(paths: list[Path]) -> Iterator[Path]:
+    for path in paths:
+        if path.is_dir():
+            yield from sorted(path.glob("*.checkpoint"))
+        elif path.is_file():
+            yield path
+        else:
+            raise SettingsError(f"there is no checkpoint `{path}`")

@@ -1,0 +1,95 @@
+"""The heartbeat of a running server: the log's head goes out, also when nothing happens.
+
+A log that was cut short shows only against a head that somebody else has, and a head that does not come is a finding. So
+the governance app sends one out every `audit_heartbeat` seconds, whether or not there were entries. One worker does it for
+all: whoever finds that the last head is old enough, with a file lock among the workers of a host.
+
+Promises: where the log turns out not to be the one that was seen before, this process lets nothing through any more, and
+says so in its log until somebody restarts it; a head that could not leave is an error in the process's log and is tried
+again a minute later. Does not: stop requests that rest on decisions recorded before.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+from governance.audit.entry import EntryKind
+from governance.audit.fork import call_after_fork
+from governance.errors import AuditBrokenError, GovernanceError
+from governance.wiring import Assembly
+
+_AGAIN = 60.0
+
+logger = logging.getLogger(__name__)
+
+
+class Heartbeat:
+    """Beats in a thread of its own from `start` on, in this process and in children forked from it."""
+
+    def __init__(self, assembly: Callable[[], Assembly]) -> None:
+        self._assembly = assembly
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin. A log that a server elsewhere keeps has its heart there."""
+        if self._assembly().settings.audit_url is None:
+            self._run_anew()
+            call_after_fork(self._run_anew)
+
+    def stop(self) -> None:
+        """End after the beat at hand."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout=10)
+
+    def beat(self) -> bool:
+        """Send the head out if that is due. Returns whether it was. Raises what went wrong."""
+        assembly = self._assembly()
+        with _alone(assembly) as is_alone:
+            if not is_alone or not self._is_due(assembly):
+                return False
+            assembly.send_head()
+            return True
+
+    def _run_anew(self) -> None:
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="audit-heartbeat", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        stop = self._stop
+        while not stop.wait(min(_AGAIN, self._assembly().settings.audit_heartbeat / 2)):
+            try:
+                self.beat()
+            except AuditBrokenError as error:
+                logger.critical("NOTHING IS LET THROUGH: %s", error)
+                self._assembly().log.condemn(error)
+            except GovernanceError as error:
+                logger.error("the audit log's head did not leave: %s", error)  # noqa: TRY400 - expected, and said in full
+            except Exception:
+                logger.exception("the audit log's head did not leave")
+
+    @staticmethod
+    def _is_due(assembly: Assembly) -> bool:
+        since = assembly.now() - timedelta(seconds=assembly.settings.audit_heartbeat)
+        return next(assembly.log.find(kind=EntryKind.CHECKPOINT, since=since), None) is None
+
+
+@contextmanager
+def _alone(assembly: Assembly) -> Iterator[bool]:
+    """Whether no other worker of this host is at it."""
+    home = assembly.settings.home
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (home / "audit-heartbeat.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
