@@ -153,13 +153,13 @@ def _selection(text: str | None) -> Selection:
 
 
 def _roots(path: Path | None) -> dict[int, bytes] | None:
-    from governance.audit.anchor import read_head
+    from governance.audit.checkpoint import read_checkpoint
 
     if path is None:
         return None
     try:
         with path.open("rb") as file:
-            head = read_head(file.read(1 << 20))
+            head = read_checkpoint(file.read(1 << 20))
     except OSError as error:
         raise SettingsError(f"`{path}` cannot be read: {error.strerror}") from error
     return {head.size: head.root}
