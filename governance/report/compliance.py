@@ -85,7 +85,8 @@ def compliance_report(log: AuditLog, asked: Asked, *, now: datetime) -> Iterator
     """The report, for as long as the context lasts."""
     verification = log.verify(asked.roots)
     if asked.record is not None and verification.is_good:
-        verification = _record(log, asked.record, verification)
+        verification, recorded_at = _record(log, asked.record, verification)
+        now = max(now, recorded_at)
     narrowed = asked.selection != Selection()
     entries = PeriodEntries(
         log=log, since=asked.since, until=asked.until, matches=asked.selection.matches if narrowed else None
@@ -134,17 +135,20 @@ def compliance_report(log: AuditLog, asked: Asked, *, now: datetime) -> Iterator
         yield _bound(context, entries, found)
 
 
-def _record(log: AuditLog, more: Mapping[str, Json], before: Verification) -> Verification:
-    """Put it on record that the log is handed out, and verify what came since."""
+def _record(log: AuditLog, more: Mapping[str, Json], before: Verification) -> tuple[Verification, datetime]:
+    """Put it on record that the log is handed out, and verify what came since. Returns the time of the record too."""
     body: dict[str, Json] = {**more, "size": before.size, "root": before.root.hex()}
-    log.append(EntryKind.EXPORT, body, subject=log.origin, correlation=log.origin)
+    receipt = log.append(EntryKind.EXPORT, body, subject=log.origin, correlation=log.origin)
     more_found = log.verify_range(before.size, log.store.frontier().size)
-    return replace(
+    whole = replace(
         more_found,
         problems=(*before.problems, *more_found.problems),
         notes=(*before.notes, *more_found.notes),
         compared=before.compared,
     )
+    stored = log.get(receipt.id)
+    assert stored is not None  # it was just written
+    return whole, stored.entry.at
 
 
 def _bound(at: Context, entries: PeriodEntries, controls: tuple[FrameworkResult, ...]) -> ComplianceReport:

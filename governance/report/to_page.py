@@ -35,6 +35,7 @@ _WORDS = {
     "allowed": "allowed",
 }
 _SLUG = re.compile(r"[^a-z0-9]+")
+_TIME = re.compile(r"\b(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)\.\d{6}Z")
 _SLOT = 12
 
 
@@ -55,7 +56,7 @@ class PageFormat:
         )
         environment.filters |= {
             "shown": shown, "marked": marked, "size": human_size, "moment": _moment, "grouped": _grouped, "slug": _slug,
-            "word": _word, "first": _first, "drawn": drawn, "file": _file,
+            "word": _word, "brief": _brief, "first": _first, "drawn": drawn, "file": _file,
         }  # fmt: skip
         page = environment.get_template("book.html").stream(
             report=report,
@@ -175,6 +176,11 @@ def _file(section: Section, table: Table) -> str:
 def _moment(at: str) -> str:
     """`2026-03-01 12:00:04`; the whole is in the files."""
     return shown(at[:19].replace("T", " ")) if at[10:11] == "T" else shown(at)
+
+
+def _brief(text: str) -> str:
+    """A sentence with its times to the second."""
+    return _TIME.sub(lambda found: f"{found[1]} {found[2]}", text)
 
 
 def _grouped(value: object) -> str:

@@ -135,7 +135,7 @@ def break_glass(at: Context) -> Section:
                 f"A refusal was overridden by justification {counted(opened, 'time')}; the justification was set for {counted(total, 'decision')} "
                 f"in all. {counted(waiting, 'use')} up to the end of the period {'waits' if waiting == 1 else 'wait'} for a review."
             ),
-            "Malicious content, bad signatures and altered bytes are never let through by break-glass.",
+            "It opens a door only in the environments that the policy set names, and never against a rule that is `waivable: never`.",
         ),
         pairs=(("Uses", total), ("that opened the door", opened), ("without a review", waiting)),
         tables=(uses,),

@@ -172,7 +172,7 @@ def decisions_table(at: Context) -> Table:
         "nullif(rules, ''), nullif(waivers, ''), coalesce((SELECT group_concat(DISTINCT status) FROM outcome o WHERE o.decision = d.id), "
         "'(none)'), policy, revision, id FROM decision d WHERE later = 0 ORDER BY n",
         note="In the order in which the log has them.",
-        minor="digest vouched mode verdict waivers policy revision id",
+        minor="entry digest vouched mode verdict waivers policy revision id",
         empty="No decision was recorded in the period.",
     )
 

@@ -2,6 +2,7 @@
 // Search and filters over the rows of the page. Without it, the page is whole: it only hides what was not asked for.
 (() => {
   const MOST_CHOICES = 14;
+  const FEWEST_ROWS = 6;
   const tables = Array.from(document.querySelectorAll("[data-table]"), (part) => ({
     part,
     section: part.closest("[data-section]"),
@@ -41,13 +42,13 @@
   }
 
   function addFilters(table) {
-    if (table.rows.length < 2) return;
+    if (table.rows.length < FEWEST_ROWS) return;
     const bar = table.part.querySelector(".filters");
     table.head.forEach((heading, place) => {
-      if (heading.dataset.kind !== "word") return;
+      if (heading.dataset.kind !== "word" || table.rows.some((row) => row.body.classList.contains("sum"))) return;
       const values = new Set();
       for (const row of table.rows) {
-        if (!row.body.classList.contains("sum")) values.add(cellOf(row, place));
+        values.add(cellOf(row, place));
         if (values.size > MOST_CHOICES) return;
       }
       if (values.size < 2) return;
