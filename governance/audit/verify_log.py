@@ -239,12 +239,16 @@ class Checker:
         for value, count in part.before:
             self.tree.add(value, count)
         self.expect("checkpoint.first", part.start)
+        beside = Tree()
+        for value, count in part.before + part.within:
+            beside.add(value, count)
         if (self.folder / "entries.jsonl").exists():
             self.some(part)
         else:
-            for value, count in part.within:
-                self.tree.add(value, count)
+            self.tree = beside
         self.expect("checkpoint.last", part.stop)
+        if beside.root() != self.tree.root():
+            raise BadLogError("range.json: its subtrees are not those of the entries here")
         for value, count in part.after:
             self.tree.add(value, count)
 

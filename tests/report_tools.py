@@ -1,0 +1,139 @@
+"""Shared by the tests of compliance reports: decisions straight into a log, without a gate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from governance.audit.entry import EntryKind, OutcomeStatus, decision_body, outcome_body, policy_body
+from governance.audit.log import AuditLog
+from governance.audit.store import AuditStore
+from governance.model.artifact import Artifact, Kind, parse_repository_key
+from governance.model.canonical import canonical_bytes
+from governance.model.digest import Sha256
+from governance.model.facts import Facts
+from governance.model.request import Action, Actor, Request
+from governance.model.verdict import Effect, Evidence, Finding, Mode, RuleResult, Severity, Truth, Verdict
+from governance.report.book import ComplianceReport, Table
+from governance.report.compliance import Asked, compliance_report
+from governance.report.folder import write_folder
+from tests.audit_tools import START, file_entry, make_log, sha, signer
+
+DAY = timedelta(days=1)
+
+
+class Wall:
+    """A clock that stands until it is moved."""
+
+    def __init__(self, at: datetime = START) -> None:
+        self.at = at
+
+    def __call__(self) -> datetime:
+        return self.at
+
+
+def signed_log(clock: Wall, store: AuditStore | None = None) -> AuditLog:
+    return make_log(store, now=clock, signers=[signer()])
+
+
+def decide(
+    log: AuditLog,
+    *,
+    name: str = "wine",
+    decision: Effect = Effect.ALLOW,
+    action: Action = Action.LOAD,
+    mode: Mode = Mode.ENFORCE,
+    environment: str = "production",
+    actor: str = "zoe",
+    message: str = "not good",
+    content: int = 2,
+    waiver: str | None = None,
+    facts: Facts | None = None,
+    status: OutcomeStatus | None = OutcomeStatus.DONE,
+) -> str:
+    """One decision, with its outcome unless `status` is None. Returns its id."""
+    artifact = Artifact(
+        kind=Kind.MODEL, host="h", repository=parse_repository_key("models"), path=name, name=name,
+        files=(file_entry("MLmodel", 1), file_entry("model.pkl", content)),
+    )  # fmt: skip
+    request = Request(
+        action=action, artifact=artifact, actor=Actor(name=actor), environment=environment, at=START, correlation="c"
+    )  # fmt: skip
+    evidence = (Evidence(fact="scan.complete", value=message, source=message),)
+    finding = Finding(
+        rule=f"p/{name}"[:200], effect=decision, severity=Severity.HIGH, message=message, remediation=message, evidence=evidence,
+    )  # fmt: skip
+    waived = RuleResult(rule="p/w", effect=Effect.BLOCK, truth=Truth.TRUE, fired=False, waiver=waiver)
+    verdict = Verdict(
+        decision=decision,
+        findings=(finding,) if decision >= Effect.WARN else (),
+        rules=(waived,) if waiver else (),
+        policies=("p",),
+        policy_digest=sha(1),
+        facts_digest=sha(2) if facts is None else facts.digest(),
+    )
+    refused = mode is Mode.ENFORCE and decision >= Effect.QUARANTINE
+    receipt = log.append(
+        EntryKind.DECISION,
+        decision_body(request=request, verdict=verdict, mode=mode, refused=refused),
+        subject=artifact.ref,
+        correlation="c",
+        evidence=() if facts is None else (canonical_bytes(facts.to_json()),),
+    )
+    if status is not None:
+        conclude(
+            log, receipt.id, name=name, action=action, status=OutcomeStatus.REFUSED if refused else status
+        )
+    return receipt.id
+
+
+def conclude(
+    log: AuditLog,
+    decision: str,
+    *,
+    name: str = "wine",
+    action: Action = Action.LOAD,
+    status: OutcomeStatus = OutcomeStatus.DONE,
+) -> None:
+    body = outcome_body(decision=decision, action=action.value, status=status)
+    log.append(EntryKind.OUTCOME, body, subject=f"models/{name}", correlation="c")
+
+
+def note_policy(log: AuditLog, document: bytes, digest: Sha256, revision: int | None = None) -> None:
+    body = policy_body(digest=digest, revision=revision, names=["p"])
+    log.append(EntryKind.POLICY, body, subject="policy", correlation="c", evidence=(document,))
+
+
+@contextmanager
+def report_on(
+    log: AuditLog, *, now: datetime = START + 365 * DAY, **asked: object
+) -> Iterator[ComplianceReport]:
+    """A report, with the log's key."""
+    vkey = log.key.vkey if log.key is not None else None
+    with compliance_report(log, Asked(vkey=vkey, **asked), now=now) as made:  # type: ignore[arg-type]
+        yield made
+
+
+def table(made: ComplianceReport, name: str) -> Table:
+    return next(each for section in made.sections for each in section.tables if each.name == name)
+
+
+def rows(made: ComplianceReport, name: str) -> list[dict[str, object]]:
+    """The rows of a table by column. Its count is right, whatever is asked."""
+    found = table(made, name)
+    names = [column.name for column in found.columns]
+    listed = [dict(zip(names, row, strict=True)) for row in found.rows()]
+    assert len(listed) == found.count, name
+    return listed
+
+
+def figure(made: ComplianceReport, section: str, name: str) -> object:
+    return dict(made.section(section).pairs)[name]
+
+
+def folder_of(log: AuditLog, folder: Path, *formats: str, **asked: object) -> Path:
+    with report_on(log, **asked) as made:
+        write_folder(made, log, folder, formats or ("html", "csv", "jsonl"))
+    return folder
