@@ -11,6 +11,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -24,6 +25,16 @@ _FLAGS = (
     "--disable-component-update", "--disable-sync", "--disable-extensions", "--hide-scrollbars", "--remote-debugging-pipe",
 )  # fmt: skip
 _SECONDS = 60.0
+_LAUNCH = """
+import fcntl, os, sys
+ends = [fcntl.fcntl(int(each), fcntl.F_DUPFD, 10) for each in sys.argv[1:3]]
+os.dup2(ends[0], 3)
+os.dup2(ends[1], 4)
+for end in ends:
+    os.close(end)
+os.execvp(sys.argv[3], sys.argv[3:])
+"""
+"""The browser reads from descriptor 3 and writes to 4."""
 
 
 def find_chromium() -> str | None:
@@ -124,9 +135,17 @@ def open_page(program: str, *, width: int = 1280, height: int = 900) -> Iterator
     their_in, our_out = os.pipe()
     our_in, their_out = os.pipe()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        script = f'exec "$@" 3<&{their_in} 4>&{their_out}'
         process = subprocess.Popen(
-            ["/bin/sh", "-c", script, "sh", program, *_FLAGS, f"--user-data-dir={profile}"],
+            [
+                sys.executable,
+                "-c",
+                _LAUNCH,
+                str(their_in),
+                str(their_out),
+                program,
+                *_FLAGS,
+                f"--user-data-dir={profile}",
+            ],
             pass_fds=(their_in, their_out),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

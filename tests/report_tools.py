@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from governance.audit.entry import EntryKind, OutcomeStatus, decision_body, outcome_body, policy_body
 from governance.audit.log import AuditLog
@@ -108,11 +109,11 @@ def note_policy(log: AuditLog, document: bytes, digest: Sha256, revision: int | 
 
 @contextmanager
 def report_on(
-    log: AuditLog, *, now: datetime = START + 365 * DAY, **asked: object
+    log: AuditLog, *, now: datetime = START + 365 * DAY, **asked: Any
 ) -> Iterator[ComplianceReport]:
     """A report, with the log's key."""
     vkey = log.key.vkey if log.key is not None else None
-    with compliance_report(log, Asked(vkey=vkey, **asked), now=now) as made:  # type: ignore[arg-type]
+    with compliance_report(log, Asked(vkey=vkey, **asked), now=now) as made:
         yield made
 
 
@@ -120,7 +121,7 @@ def table(made: ComplianceReport, name: str) -> Table:
     return next(each for section in made.sections for each in section.tables if each.name == name)
 
 
-def rows(made: ComplianceReport, name: str) -> list[dict[str, object]]:
+def rows(made: ComplianceReport, name: str) -> list[dict[str, Any]]:
     """The rows of a table by column. Its count is right, whatever is asked."""
     found = table(made, name)
     names = [column.name for column in found.columns]
@@ -133,7 +134,7 @@ def figure(made: ComplianceReport, section: str, name: str) -> object:
     return dict(made.section(section).pairs)[name]
 
 
-def folder_of(log: AuditLog, folder: Path, *formats: str, **asked: object) -> Path:
+def folder_of(log: AuditLog, folder: Path, *formats: str, **asked: Any) -> Path:
     with report_on(log, **asked) as made:
         write_folder(made, log, folder, formats or ("html", "csv", "jsonl"))
     return folder

@@ -277,9 +277,9 @@ def test_hostile_strings_stay_strings(tmp_path: Path) -> None:
                 path.name,
                 row,
             )
-    (row,) = cells(folder, "03-decisions.csv")
-    assert row["actor"].startswith("'=HYPERLINK")
-    assert row["environment"] == "'@SUM(1)"
+    (listed,) = cells(folder, "03-decisions.csv")
+    assert listed["actor"].startswith("'=HYPERLINK")
+    assert listed["environment"] == "'@SUM(1)"
     page = (folder / "report.html").read_text()
     assert "<script>alert" not in page
     assert "\x1b" not in page

@@ -276,7 +276,7 @@ def test_coverage_counts_unknown_as_unknown(log: AuditLog) -> None:
                 "first": day["day"] + "T12:00:00.000000Z",
                 "last": day["day"] + "T12:00:00.000000Z",
             }
-        ]  # type: ignore[operator]
+        ]
         assert [(row["fact"], row["reason"]) for row in rows(made, "unknown-facts")] == [
             ("scan.complete", "xray gave no answer")
         ]
