@@ -1,4 +1,4 @@
-"""Shipped policy packs: each a YAML file with its cases beside it. Two functions find and read them.
+"""Shipped policy packs: each a YAML file with its cases beside it, and the starter that `mlgov policy init` writes.
 
 A pack is a start, not a law: copy it into your own repository (`.governance/`) and change it there.
 """
@@ -31,3 +31,11 @@ def cases(name: str) -> Path:
 def read(name: str) -> str:
     """The text of a pack. Raises `KeyError` for a name that is none."""
     return path(name).read_text(encoding="utf-8")
+
+
+def starter(name: str) -> str:
+    """The text of a file of the starter, such as `models.yaml`. Raises `KeyError` for a name that is none."""
+    file = _FOLDER / "starter" / name
+    if file.parent != _FOLDER / "starter" or not file.is_file():
+        raise KeyError(name)
+    return file.read_text(encoding="utf-8")

@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from governance.cli import policy_backtest, policy_cases, policy_check, policy_diff, policy_explain
+from governance.cli import (
+    policy_backtest,
+    policy_cases,
+    policy_check,
+    policy_diff,
+    policy_explain,
+    policy_init,
+)
 from governance.cli.output import Mark, out, print_json, sign, styled
 from governance.errors import SettingsError
 
@@ -74,6 +81,7 @@ def bundle(
     out().print(sign(Mark.OK), styled(f"{len(files)} files, revision {revision} of {name}: {output}", "bold"))
 
 
+app.command("init")(policy_init.init)
 app.command("check")(policy_check.check)
 app.command("test")(policy_cases.run_tests)
 app.command("explain")(policy_explain.explain)
