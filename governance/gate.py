@@ -54,7 +54,7 @@ from governance.errors import (
 from governance.model.artifact import FileEntry, parse_relative_path
 from governance.model.canonical import Json, canonical_bytes
 from governance.model.digest import Digest, Sha256
-from governance.model.facts import Facts, Origin
+from governance.model.facts import Collection, Facts, Origin
 from governance.model.request import Action, Request, new_id, utc_text
 from governance.model.verdict import Effect, Mode, Refusal, Verdict
 from governance.policy.breakglass import Glass, break_glass_objection
@@ -137,6 +137,10 @@ class Permit:
         artifact = decision.request.artifact
         self.decision = decision
         self._judged = {str(entry.path): entry.sha256 for entry in artifact.files}
+        for path, sha256 in _looked_into(decision.facts).items():
+            # The bytes of an upload are not listed anywhere; those that were looked into are the ones that may pass.
+            if path in self._judged and self._judged[path] is None:
+                self._judged[path] = sha256
         if artifact.signature is not None:
             self._judged[str(artifact.signature.path)] = artifact.signature.sha256
         self._moved: dict[str, Sha256] = {}
@@ -475,6 +479,17 @@ def earlier_verdict(entry: Entry, request: Request, policy_digest: Sha256) -> Ea
         return None
     age = int((request.at - entry.at).total_seconds())
     return Earlier(decision_id=entry.id, decision=Effect[str(verdict["decision"]).upper()], age=age)
+
+
+def _looked_into(facts: Facts) -> dict[str, Sha256]:
+    """The digests of the files that a collector read whole, by path."""
+    files = facts.get("files")
+    rows = files.items if isinstance(files, Collection) else ()
+    return {
+        path: Sha256(sha256)
+        for row in rows
+        if isinstance(path := row.get("path"), str) and isinstance(sha256 := row.get("sha256"), str)
+    }
 
 
 def _check_complete(permit: Permit) -> None:

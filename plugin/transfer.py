@@ -8,7 +8,6 @@ decide, sign, or release.
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import BinaryIO
 
 from governance.artifactory.client import ArtifactoryClient
 from governance.artifactory.hashing import hashing
+from governance.content.localfile import open_local
 from governance.errors import DigestMismatchError, TransferError, UnsafePathError
 from governance.gate import Permit
 from governance.model.artifact import RelativePath, RepositoryKey, parse_relative_path
@@ -24,7 +24,6 @@ from plugin.staging import space_errors
 from plugin.workers import run_all
 
 CHUNK = 1 << 20
-_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 
 OpenNew = Callable[[Path], BinaryIO]
 
@@ -124,22 +123,6 @@ def send_file(client: ArtifactoryClient, permit: Permit, item: Outgoing) -> Sha2
         sent = client.upload(item.repository, item.path, file, size=size)
     permit.moved(item.name, sent.sha256)
     return sent.sha256
-
-
-def open_local(path: Path) -> BinaryIO:
-    """Open a regular file for reading. Raises `UnsafePathError` for a symbolic link, also one put there just now."""
-    try:
-        file = open(os.open(path, os.O_RDONLY | _NO_FOLLOW), "rb")  # noqa: PTH123, SIM115 - no pathlib form knows O_NOFOLLOW; the caller closes it
-    except OSError as error:
-        if path.is_symlink():
-            raise UnsafePathError(
-                f"`{path}` is a symbolic link, which is not followed", hint="Log the file it points to."
-            ) from error
-        raise TransferError(f"`{path}` cannot be read: {error.strerror}") from error
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
-        raise UnsafePathError(f"`{path}` is not a regular file")
-    return file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from governance.artifactory.address import Address
 from governance.artifactory.client import ArtifactoryClient
+from governance.content.localfile import open_local
 from governance.errors import NotFoundError
 from governance.gate import Permit
 from governance.model.artifact import (
@@ -41,7 +42,7 @@ from plugin.ledger import uploaded
 from plugin.location import MODEL_FILE, find_root, folder_kind, folder_name, logged_model_root, lone_file
 from plugin.progress import progress
 from plugin.sealing import Sealer
-from plugin.transfer import LocalTree, Outgoing, open_local, scan, send
+from plugin.transfer import LocalTree, Outgoing, scan, send
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,6 +207,7 @@ class Uploads:
             at=at,
             correlation=new_id(at),
             mlflow=mlflow_context(load.root, flavors=load.flavors),
+            staged={name: source for name, source, _ in load.sources} or None,
         )
 
 

@@ -3,6 +3,9 @@
 Promises: nothing is executed or written to disk; a file that can hold code and was not looked into is counted as
 skipped, and then the verdict is unknown, never clean. Files read whole are checked against their listed SHA-256.
 
+An upload is looked into before it is stored, where its files are at hand. It may come in pieces (a tracking server gets
+one file at a time): the facts are then about the piece.
+
 Does not: prove the format of a file of which only the first bytes were read, against a server that shows us other bytes
 than the ones it has listed; those are caught when they move.
 """
@@ -12,17 +15,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import Final
 
 from governance.artifactory.client import ArtifactoryClient
+from governance.collect.bytesource import ByteSource, byte_source
 from governance.collect.dependencies import NOT_STORED
 from governance.content.formats import HEAD, detect
 from governance.content.inspection import Inspection, inspect, needs_look
 from governance.content.judgement import CLEAN, MALICIOUS, SUSPICIOUS, is_allowed, judge
-from governance.errors import DigestMismatchError
-from governance.model.artifact import Artifact, FileEntry
+from governance.model.artifact import FileEntry
+from governance.model.digest import Sha256
 from governance.model.facts import Collection, FactValue, Item, Unknown
-from governance.model.request import Action, Request
+from governance.model.request import Request
 
 _WHOLE: Final = 64 << 10
 """Up to this size a file is read in one go: a second request would cost more than the bytes."""
@@ -53,22 +58,23 @@ class ContentsCollector:
         self._clients = clients
 
     def collect(self, request: Request) -> Mapping[str, FactValue]:
-        """The facts about a stored artifact. Raises `RemoteError`, or `DigestMismatchError` for changed files."""
-        if request.action is Action.UPLOAD:
-            return dict.fromkeys(self.supplies, Unknown(NOT_STORED))
-        artifact = request.artifact
-        if len(artifact.files) > _MAX_FILES:
+        """The facts about an artifact's files. Raises `RemoteError`, `DigestMismatchError` for changed files, or
+        `TransferError` where a file of an upload cannot be read."""
+        files = request.artifact.files
+        if len(files) > _MAX_FILES:
             return dict.fromkeys(self.supplies, Unknown(f"more than {_MAX_FILES} files"))
-        client = self._clients(artifact.host)
-        allowance = _allowance(artifact.files)
+        source = byte_source(request, self._clients)
+        if source is None:
+            return dict.fromkeys(self.supplies, Unknown(NOT_STORED))
+        allowance = _allowance(files)
         with ThreadPoolExecutor(max_workers=_WORKERS, thread_name_prefix="contents") as executor:
             found = list(
                 executor.map(
-                    lambda entry: _look(client, artifact, entry, may_read=str(entry.path) in allowance),
-                    artifact.files,
+                    lambda entry: _look(source, entry, may_read=str(entry.path) in allowance),
+                    files,
                 )
             )
-        return _facts(artifact.files, found)
+        return _facts(found)
 
 
 def _allowance(files: Sequence[FileEntry]) -> frozenset[str]:
@@ -83,35 +89,35 @@ def _allowance(files: Sequence[FileEntry]) -> frozenset[str]:
     return frozenset(allowed)
 
 
-def _look(client: ArtifactoryClient, artifact: Artifact, entry: FileEntry, *, may_read: bool) -> Inspection:
-    place = f"{artifact.path}/{entry.path}".lstrip("/")
-    if may_read and entry.size is not None and entry.size <= _WHOLE:
-        return inspect(entry.path, _whole(client, artifact, entry, place))
-    head = client.read_head(artifact.repository, place, size=HEAD)
-    format_ = detect(entry.path, head)
-    if not needs_look(format_):
-        return Inspection(format=format_)
-    if not may_read:
-        return Inspection(format=format_, skipped="larger than what is looked into")
-    return inspect(entry.path, _whole(client, artifact, entry, place))
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """One file as it was seen. `entry` holds the digest of the bytes where they were read whole."""
+
+    entry: FileEntry
+    inspection: Inspection
 
 
-def _whole(client: ArtifactoryClient, artifact: Artifact, entry: FileEntry, place: str) -> bytes:
-    data = client.read_small(artifact.repository, place, limit=_LARGEST)
-    actual = hashlib.sha256(data).hexdigest()
-    if entry.sha256 is not None and entry.sha256 != actual:
-        raise DigestMismatchError(entry.path, expected=entry.sha256, actual=actual)
-    return data
+def _look(source: ByteSource, entry: FileEntry, *, may_read: bool) -> _Look:
+    if not (may_read and entry.size is not None and entry.size <= _WHOLE):
+        format_ = detect(entry.path, source.head(entry, HEAD))
+        if not needs_look(format_):
+            return _Look(entry, Inspection(format=format_))
+        if not may_read:
+            return _Look(entry, Inspection(format=format_, skipped="larger than what is looked into"))
+    data = source.whole(entry, _LARGEST)
+    sha256 = Sha256(hashlib.sha256(data).hexdigest())
+    return _Look(replace(entry, sha256=sha256), inspect(entry.path, data))
 
 
-def _facts(files: Sequence[FileEntry], found: Sequence[Inspection]) -> dict[str, FactValue]:
+def _facts(looks: Sequence[_Look]) -> dict[str, FactValue]:
+    found = [look.inspection for look in looks]
     skipped = [each for each in found if each.skipped is not None]
     unsafe = tuple(sorted({name for each in found for name in each.imports if not is_allowed(name)}))
     gap = Unknown(f"{len(skipped)} files could not be looked into: {skipped[0].skipped}") if skipped else None
     return {
         "files": Collection(
-            tuple(_row(entry, each) for entry, each in zip(files, found, strict=True)),
-            None if files else "there is no file",
+            tuple(_row(look.entry, look.inspection) for look in looks),
+            None if looks else "there is no file",
         ),
         "content.verdict": _verdict(found, gap),
         "content.files_scanned": len(found) - len(skipped),

@@ -1,8 +1,7 @@
-"""The packages that a stored model declares, read from its own files."""
+"""The packages that a model declares, read from its own files: those stored, or those about to be uploaded."""
 
 from __future__ import annotations
 
-import hashlib
 import posixpath
 import threading
 from collections import OrderedDict
@@ -11,6 +10,7 @@ from concurrent.futures import Future
 from typing import Final
 
 from governance.artifactory.client import ArtifactoryClient
+from governance.collect.bytesource import ByteSource, byte_source
 from governance.content.dependencies import (
     CONDA,
     MODEL,
@@ -21,8 +21,8 @@ from governance.content.dependencies import (
     merge,
     read_declared,
 )
-from governance.errors import DigestMismatchError, UnsafePathError
-from governance.model.artifact import Artifact, FileEntry, Kind, parse_relative_path
+from governance.errors import UnsafePathError
+from governance.model.artifact import Artifact, Kind, parse_relative_path
 from governance.model.facts import Collection, FactValue, Item, Unknown
 from governance.model.request import Action, Request
 
@@ -57,12 +57,12 @@ class DependencyReader:
             while len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)
         if mine:
-            self._fill(key, future, artifact)
+            self._fill(key, future, request)
         return future.result()
 
-    def _fill(self, key: tuple[str, ...], future: Future[Declared], artifact: Artifact) -> None:
+    def _fill(self, key: tuple[str, ...], future: Future[Declared], request: Request) -> None:
         try:
-            future.set_result(self._read(artifact))
+            future.set_result(self._read(request.artifact, byte_source(request, self._clients)))
         except BaseException as error:
             with self._lock:
                 self._known.pop(key, None)
@@ -70,7 +70,9 @@ class DependencyReader:
             if not isinstance(error, Exception):
                 raise
 
-    def _read(self, artifact: Artifact) -> Declared:
+    def _read(self, artifact: Artifact, source: ByteSource | None) -> Declared:
+        if source is None:
+            return Declared(problems=(NOT_STORED,))
         by_path = {str(entry.path): entry for entry in artifact.files}
         wanted = [path for path in by_path if path.rpartition("/")[2] in _USUAL]
         parts: list[Declared] = []
@@ -87,18 +89,10 @@ class DependencyReader:
             if entry is None:
                 parts.append(Declared(problems=(f"`{path}` is referred to and not there",)))
                 continue
-            part = read_declared(path, self._bytes(artifact, entry))
+            part = read_declared(path, source.whole(entry, _LIMIT))
             parts.append(part)
             wanted += [_beside(path, name) for name in part.files]
         return merge(parts)
-
-    def _bytes(self, artifact: Artifact, entry: FileEntry) -> bytes:
-        place = f"{artifact.path}/{entry.path}".lstrip("/")
-        data = self._clients(artifact.host).read_small(artifact.repository, place, limit=_LIMIT)
-        actual = hashlib.sha256(data).hexdigest()
-        if entry.sha256 is not None and entry.sha256 != actual:
-            raise DigestMismatchError(entry.path, expected=entry.sha256, actual=actual)
-        return data
 
 
 class DependenciesCollector:
@@ -112,14 +106,22 @@ class DependenciesCollector:
         self._reader = reader
 
     def collect(self, request: Request) -> Mapping[str, FactValue]:
-        """The declared packages. Incomplete where a file could not be read, or none declares anything."""
-        if request.action is Action.UPLOAD:
+        """The declared packages. Incomplete where a file could not be read, none declares anything, or a model is
+        uploaded piece by piece.
+        """
+        if request.action is Action.UPLOAD and request.staged is None:
             return {"dependencies": Unknown(NOT_STORED)}
         declared = self._reader(request)
         missing = "; ".join(declared.problems[:5]) or None
+        if missing is None and request.action is Action.UPLOAD and MODEL not in _names(request.artifact):
+            missing = "more of the model may be uploaded later"
         if missing is None and not declared.packages and request.artifact.kind is Kind.MODEL:
             missing = "the model declares no package"
         return {"dependencies": Collection(tuple(_item(each) for each in declared.packages), missing)}
+
+
+def _names(artifact: Artifact) -> frozenset[str]:
+    return frozenset(str(entry.path) for entry in artifact.files)
 
 
 def _item(package: Package) -> Item:

@@ -9,6 +9,9 @@ Promises:
 3. A declared package without a version, or one that Xray does not know, leaves the list of advisories incomplete. It
    leaves `xray.malicious` alone, which speaks of the artifact's bytes and of packages that Xray does know.
 
+4. Of an upload only the declared packages are asked about, where the files that declare them are at hand. What Xray says
+   of them is bad news or none: it has not seen the files yet.
+
 Xray does not look into some plain text files and says so (`NOT_SUPPORTED`); these count as scanned where their names
 are those of text. Anything else that it does not support stays unscanned.
 """
@@ -70,10 +73,11 @@ class ScanCollector:
         self._now = now
 
     def collect(self, request: Request) -> Mapping[str, FactValue]:
-        """The facts about a stored artifact. Raises `RemoteError` where Xray answers nothing at all."""
-        if request.action is Action.UPLOAD:
-            return dict.fromkeys(self.supplies, Unknown(NOT_STORED))
+        """The facts about a stored artifact, or the packages of one that is to be uploaded. Raises `RemoteError` where
+        Xray answers nothing at all."""
         artifact = request.artifact
+        if request.action is Action.UPLOAD:
+            return self._of_upload(request)
         if len(artifact.files) > _MAX_FILES:
             return dict.fromkeys(self.supplies, Unknown(f"more than {_MAX_FILES} files"))
         client = self._clients(artifact.host)
@@ -82,6 +86,19 @@ class ScanCollector:
             repository, scanned = self._files(client, artifact, executor)
             violations = executor.submit(_violations, client, repository, artifact)
             return self._facts(scanned, *packages.result(), violations.result())
+
+    def _of_upload(self, request: Request) -> dict[str, FactValue]:
+        facts: dict[str, FactValue] = dict.fromkeys(self.supplies, Unknown(NOT_STORED))
+        if request.staged is None:
+            return facts
+        found, _ = self._packages(self._clients(request.artifact.host), request)
+        return facts | {
+            "xray.malicious": advice.malicious(found.found, NOT_STORED),
+            "xray.max_cvss": advice.max_cvss(found.found, NOT_STORED),
+            "xray.max_severity": advice.max_severity(found.found, NOT_STORED),
+            "vulnerabilities": advice.vulnerabilities(found.found, NOT_STORED),
+            "licences": advice.licences(found.found, NOT_STORED),
+        }
 
     def _files(
         self, client: XrayClient, artifact: Artifact, executor: ThreadPoolExecutor

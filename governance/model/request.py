@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import enum
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
 from governance.model.artifact import Artifact
 
@@ -63,7 +65,9 @@ class MlflowContext:
 class Request:
     """One question to the gate. `at` is UTC and the only time the policy sees. `selection` names the files that are
     to be moved (None is all of them); the verdict is about the whole artifact all the same. `correlation` joins the
-    requests of one sequence, such as the files of one model fetched through the tracking server."""
+    requests of one sequence, such as the files of one model fetched through the tracking server. `staged` says where on
+    this machine the files of an upload lie, by their names in the artifact, so that they can be looked into before they
+    are stored; None where they are not at hand. It is no part of what is recorded."""
 
     action: Action
     artifact: Artifact
@@ -73,6 +77,7 @@ class Request:
     correlation: str
     mlflow: MlflowContext = field(default_factory=MlflowContext)
     selection: tuple[str, ...] | None = None
+    staged: Mapping[str, Path] | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.at.tzinfo is None or self.at.utcoffset() != UTC.utcoffset(None):

@@ -87,6 +87,10 @@ def _matched(field: str) -> Fill:
 
 
 def _sources(facts: Facts, names: Sequence[str]) -> str:
-    """Who supplied what the rule rests on."""
-    named = {origin.source for name in names if (origin := facts.origins.get(name)) is not None}
+    """Who supplied what the rule rests on; whoever could not tell supplied nothing."""
+    named = {
+        origin.source
+        for name in names
+        if (origin := facts.origins.get(name)) is not None and not isinstance(facts.get(name), Unknown)
+    }
     return safe_text(", ".join(sorted(named))) or "nobody"

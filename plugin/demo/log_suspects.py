@@ -1,13 +1,15 @@
-"""Log four models that nobody should load, or not yet, and register each under its own name.
+"""Try to log a malicious model, which is refused, and log four that nobody should load, or not yet.
 
 The tracking server is named by `MLFLOW_TRACKING_URI`. The malicious one is harmless in fact: were it unpickled, it would
-write an empty file, whose path `--payload` gives, and the demo shows that this file never appears.
+write an empty file, whose path `--payload` gives, and the demo shows that this file never appears. One of the four is
+logged as an honest model; the demo then puts the malicious pickle, which is written to `--trap`, in its place.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import pickle
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import Any
 
 import mlflow
 import sklearn
+from mlflow.exceptions import MlflowException
 from sklearn.base import BaseEstimator
 from sklearn.datasets import load_iris
 from sklearn.tree import DecisionTreeClassifier
@@ -42,24 +45,38 @@ class Trap(BaseEstimator):
 
 
 def main() -> int:
-    """Log all four and say where each went."""
+    """Log all of them, and say how the first was refused and where each of the others went."""
     arguments = parse_arguments()
+    trap = Trap(str(arguments.payload))
+    arguments.trap.write_bytes(pickle.dumps(trap))
     features, labels = load_iris(return_X_y=True, as_frame=True)
     honest = DecisionTreeClassifier(max_depth=3, random_state=7).fit(features, labels)
     mlflow.set_experiment("from-the-internet")
     suspects: dict[str, tuple[object, Sequence[str]]] = {
-        "iris-malicious": (Trap(str(arguments.payload)), HONEST),
+        "iris-malicious": (honest, HONEST),
         "iris-vulnerable": (honest, VULNERABLE),
         "iris-tampered": (honest, HONEST),
         "iris-unscanned": (honest, HONEST),
     }
+    refused = attempt(trap)
     located = {}
     for name, (model, requirements) in suspects.items():
         located[name] = log(model, name, requirements)
         print(f"logged `{name}`")
     if arguments.json:
-        arguments.json.write_text(json.dumps(located), encoding="utf-8")
+        arguments.json.write_text(json.dumps({"logged": located, "refused": refused}), encoding="utf-8")
     return 0
+
+
+def attempt(trap: Trap) -> dict[str, str]:
+    """What the user sees who logs the malicious model."""
+    try:
+        log(trap, "iris-malicious", HONEST)
+    except MlflowException as refusal:
+        kind = type(refusal)
+        print(f"logging the malicious model: {kind.__qualname__}")
+        return {"error": f"{kind.__module__}.{kind.__qualname__}", "message": refusal.message}
+    sys.exit("the malicious model was stored")
 
 
 def log(model: object, name: str, requirements: Sequence[str]) -> dict[str, str]:
@@ -84,6 +101,9 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--payload", metavar="FILE", type=Path, required=True, help="file the trap would create"
+    )
+    parser.add_argument(
+        "--trap", metavar="FILE", type=Path, required=True, help="write the malicious pickle to this file"
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write where each model is to this file")
     return parser.parse_args()

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from governance.artifactory.hashing import hashing
+from governance.content.localfile import open_local
 from governance.errors import TransferError, UnsafePathError
 from plugin.proxied import check_name
-from plugin.transfer import open_local, scan
+from plugin.transfer import scan
 
 
 @pytest.mark.parametrize("size", [0, 10, 4 << 20, (9 << 20) + 3, None])

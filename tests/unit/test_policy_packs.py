@@ -25,8 +25,8 @@ def test_pack_is_replayed_from_its_document(name: str) -> None:
     assert (again.digest, again.document) == (policy.digest, policy.document)
 
 
-@pytest.mark.parametrize("name", policies.names())
-def test_pack_binds_every_action(name: str) -> None:
+@pytest.mark.parametrize("name", ["baseline", "strict"])
+def test_a_pack_that_stands_alone_binds_every_action(name: str) -> None:
     bound = {
         action
         for policy in load_policies([policies.path(name)]).policies

@@ -70,14 +70,22 @@ def suspects(tell: Narrator, stage: Stage) -> Mapping[str, Any]:
     tell.heading("Four models that should not be loaded")
     payload = stage.folder / "PAYLOAD-RAN"
     tell.say(
-        """Somebody with the right to upload logs a model whose pickle holds a shell command, and one whose
-        `requirements.txt` pins PyYAML 5.3 (CVE-2020-14343, CVSS 9.8). A third is good, is signed, and then its bytes are
-        changed on the server, behind everybody's back. A fourth was uploaded a moment ago and is not scanned yet."""
+        """Somebody with the right to upload logs a model whose pickle holds a shell command. It does not get in; so they
+        put the pickle straight into Artifactory, in place of an honest one. Another model's `requirements.txt` pins
+        PyYAML 5.3 (CVE-2020-14343, CVSS 9.8). A third is good, is signed, and then its bytes are changed on the server,
+        behind everybody's back. A fourth was uploaded a moment ago and is not scanned yet."""
     )
-    with tell.working("log four models"):
-        logged: Mapping[str, Any] = stage.script("log_suspects", "--payload", str(payload))
-    weights = f"{_path_of(logged['iris-tampered'])}/model.pkl"
-    stage.artifactory.put_bytes_behind_the_scenes(REPOSITORY, weights, _OTHER_WEIGHTS)
+    trap = stage.folder / "trap.pkl"
+    with tell.working("log five models"):
+        done = stage.script("log_suspects", "--payload", str(payload), "--trap", str(trap))
+    refused, logged = done["refused"], done["logged"]
+    if refused["error"] != _BLOCKED:
+        raise ChildFailedError(f"logging the malicious model gave {refused['error']}: {refused['message']}")
+    tell.say("\nmlflow.sklearn.log_model(trap, ...)")
+    tell.refusal(refused["error"], refused["message"])
+    for name, weights in (("iris-malicious", trap.read_bytes()), ("iris-tampered", _OTHER_WEIGHTS)):
+        place = f"{_path_of(logged[name])}/model.pkl"
+        stage.artifactory.put_bytes_behind_the_scenes(REPOSITORY, place, weights)
     stage.artifactory.hold_scans(REPOSITORY, _path_of(logged["iris-unscanned"]))
     return logged
 
