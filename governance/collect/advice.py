@@ -14,6 +14,7 @@ from governance.model.verdict import Severity
 from governance.xray.items import Affected, Cve, Issue, Summary
 
 _NO_LICENCE: Final = frozenset({"", "unknown", "none", "n/a"})
+_NO_KNOWN: Final = Unknown("Xray found no licence")
 _SILENT: Final = Unknown("Xray does not say")
 
 
@@ -68,14 +69,19 @@ def max_cvss(summaries: Iterable[Summary], missing: str | None) -> FactValue:
     return Unknown(f"{unscored[0]} has no CVSS v3 score") if unscored else highest
 
 
-def licences(summaries: Sequence[Summary], missing: str | None) -> Collection:
-    """Every licence with each component that carries it."""
-    rows: dict[tuple[str, str], Item] = {}
-    for summary in summaries:
+def licences(files: Sequence[Summary], packages: Sequence[Summary], missing: str | None) -> Collection:
+    """Every licence with each component that carries it. A package without any has one that is not known; a file of a
+    model need not have one of its own."""
+    rows: dict[tuple[str, str], Item] = {
+        ("", summary.component_id): {"spdx": _NO_KNOWN, "component": summary.component_id}
+        for summary in packages
+        if not summary.licences
+    }
+    for summary in (*files, *packages):
         for licence in summary.licences:
             for component in licence.components or (summary.component_id,):
                 named = licence.name.strip()
-                spdx: ItemValue = Unknown("Xray found no licence") if named.lower() in _NO_LICENCE else named
+                spdx: ItemValue = _NO_KNOWN if named.lower() in _NO_LICENCE else named
                 rows[named, component] = {"spdx": spdx, "component": component}
     return Collection(tuple(rows[key] for key in sorted(rows)), missing)
 

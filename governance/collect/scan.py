@@ -97,7 +97,7 @@ class ScanCollector:
             "xray.max_cvss": advice.max_cvss(found.found, NOT_STORED),
             "xray.max_severity": advice.max_severity(found.found, NOT_STORED),
             "vulnerabilities": advice.vulnerabilities(found.found, NOT_STORED),
-            "licences": advice.licences(found.found, NOT_STORED),
+            "licences": advice.licences((), found.found, NOT_STORED),
         }
 
     def _files(
@@ -151,7 +151,7 @@ class ScanCollector:
             "scan.engines": scanned.engines or Unknown("Xray does not say"),
             "scan.database_age": Unknown("Xray does not say"),
             "vulnerabilities": advice.vulnerabilities(summaries, missing),
-            "licences": advice.licences(summaries, missing),
+            "licences": advice.licences(scanned.summaries, packages.found, missing),
             "operational_risk": advice.operational_risk(summaries, missing),
         }
 
