@@ -213,13 +213,15 @@ class Gate:
         clock: Callable[[], float] = time.monotonic,
         break_glass: str | None = None,
         on_policy: Callable[[], None] = lambda: None,
+        on_decision: Callable[[Request, Facts], None] = lambda _request, _facts: None,
     ) -> None:
         """`gather_seconds` bounds the wait for all facts together; `gather_all` has also those gathered that no rule
         reads, for a log over which later policies can be tried. For `reuse_seconds` a decision about the same bytes
         for the same actor under the same policy stands for the next request too, as when the files of one model are
         fetched one by one; a new finding takes effect at the latest after that time. `break_glass` is a justification
         for overriding refusals where the policy set allows it; every decision made under it is recorded as such.
-        `on_policy` is called before the first decision under a policy is recorded, to record what belongs to it.
+        `on_policy` is called before the first decision under a policy is recorded, to record what belongs to it, and
+        `on_decision` before each, to record what its facts brought to light.
         """
         self._policies = policies
         self._collectors = tuple(collectors)
@@ -231,6 +233,7 @@ class Gate:
         self._clock = clock
         self._break_glass = break_glass
         self._on_policy = on_policy
+        self._on_decision = on_decision
         self._noted: set[Sha256] = set()
         self._flights: dict[tuple[object, ...], Future[Decision | None]] = {}
         self._recent: dict[tuple[object, ...], tuple[float, Decision]] = {}
@@ -320,6 +323,7 @@ class Gate:
 
     def _record(self, decision: Decision) -> None:
         self._note(decision.policy, decision.request.correlation)
+        self._on_decision(decision.request, decision.facts)
         facts = canonical_bytes(decision.facts.to_json())
         self._log.append(
             EntryKind.DECISION,

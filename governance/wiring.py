@@ -29,6 +29,7 @@ from governance.collect.collector import Collector
 from governance.collect.contents import ContentsCollector
 from governance.collect.dependencies import DependenciesCollector, DependencyReader
 from governance.collect.extensions import Context, catalogue, extensions
+from governance.collect.history import AdvisoryHistory
 from governance.collect.scan import ScanCollector
 from governance.collect.signature import SignatureCollector
 from governance.collect.storage import StorageCollector
@@ -335,12 +336,19 @@ class Assembly:
             StorageCollector(self.artifactory, now=self.now),
             ContentsCollector(self.artifactory),
             DependenciesCollector(reader),
-            ScanCollector(self.xray, dependencies=reader, now=self.now),
+            ScanCollector(
+                self.xray, dependencies=reader, now=self.now, first_seen=self.advisories.first_seen
+            ),
             SignatureCollector(
                 self.artifactory, trust=lambda: self.trust, now=self.now, times=self.signing_time
             ),
             *extensions().collectors(Context(artifactory=self.artifactory, now=self.now)),
         )
+
+    @cached_property
+    def advisories(self) -> AdvisoryHistory:
+        """Since when the log knows each advisory."""
+        return AdvisoryHistory(lambda: self.log)
 
     @cached_property
     def gate(self) -> Gate:
@@ -356,6 +364,7 @@ class Assembly:
             reuse_seconds=self.settings.reuse_seconds,
             break_glass=self.settings.break_glass,
             on_policy=self._record_waivers,
+            on_decision=self.advisories.record,
         )
 
     def close(self) -> None:

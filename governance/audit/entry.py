@@ -32,6 +32,9 @@ from governance.model.verdict import Effect, Finding, Mode, Verdict
 MAX_ENTRY = 65_535
 """Largest entry in bytes, as in C2SP's tlog-tiles, whose bundles carry lengths of 16 bits."""
 
+MAX_ADVISORY = 100
+"""Longest id of an advisory."""
+
 _VERSION = 1
 _MAX_BODY = 56_000  # leaves room for the longest subject beside it
 _MAX_SUBJECT = 4_400
@@ -51,6 +54,7 @@ class EntryKind(enum.StrEnum):
     POLICY = "policy"  # the policy in force changed
     KEY = "key"  # a key was made, trusted or revoked
     WAIVER = "waiver"  # asked for, granted, revoked
+    ADVISORY = "advisory"  # advisories came to the log for the first time
     CHECKPOINT = "checkpoint"  # a signed tree head left the machine (also the heartbeat of quiet times)
     EXPORT = "export"  # the log was handed out
     RECOVERY = "recovery"  # entries whose append was not acknowledged were written after all
@@ -77,6 +81,7 @@ _REQUIRED: Mapping[EntryKind, frozenset[str]] = {
     EntryKind.POLICY: frozenset({"digest", "revision", "names"}),
     EntryKind.KEY: frozenset({"event", "key_id"}),
     EntryKind.WAIVER: frozenset({"event", "waiver"}),
+    EntryKind.ADVISORY: frozenset({"advisories"}),
     EntryKind.CHECKPOINT: frozenset({"size", "root"}),
     EntryKind.EXPORT: frozenset({"size", "root"}),
     EntryKind.RECOVERY: frozenset({"ids"}),
@@ -288,6 +293,11 @@ def waiver_body(
     return body | {
         name: value for name, value in (rows | {"envelope": envelope}).items() if value is not None
     }
+
+
+def advisory_body(advisories: Sequence[str]) -> dict[str, Json]:
+    """Advisories, by the scanner's ids, that the log had not met before. At most 100, so that they fit."""
+    return {"advisories": [text(advisory, MAX_ADVISORY) for advisory in advisories]}
 
 
 def artifact_body(artifact: Artifact) -> dict[str, Json]:

@@ -86,7 +86,7 @@ class Intake:
                 yield row
 
     def _may_read(self, row: Row, caller: Actor) -> bool:
-        if row.kind == EntryKind.WAIVER:
+        if row.kind in {EntryKind.WAIVER, EntryKind.ADVISORY}:
             return True
         return is_by(parse_entry(row.data), stamp_of(caller, self._pseudonyms))
 

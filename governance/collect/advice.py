@@ -5,7 +5,7 @@ Promises: a number or a word that is not known stays unknown, and so does everyt
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from governance.model.facts import Collection, FactValue, Item, ItemValue, Unknown
@@ -18,13 +18,22 @@ _NO_KNOWN: Final = Unknown("Xray found no licence")
 _SILENT: Final = Unknown("Xray does not say")
 
 
-def vulnerabilities(summaries: Iterable[Summary], missing: str | None) -> Collection:
-    """Every advisory, once for each component and CVE. `missing` says why there may be more."""
+def vulnerabilities(
+    summaries: Iterable[Summary],
+    missing: str | None,
+    *,
+    first_seen: Callable[[frozenset[str]], Mapping[str, ItemValue]],
+) -> Collection:
+    """Every advisory, once for each component and CVE. `missing` says why there may be more, `first_seen` since when
+    issues are known here.
+    """
+    issues = list(_security(summaries))
+    seen = first_seen(frozenset(issue.id for issue in issues))
     rows: dict[tuple[str, str | None, str | None, str | None], Item] = {}
-    for issue in _security(summaries):
+    for issue in issues:
         for component in issue.components or (None,):
             for cve in issue.cves or (None,):
-                row = _row(issue, component, cve)
+                row = _row(issue, component, cve, seen[issue.id])
                 key = (
                     issue.id,
                     cve.id if cve else None,
@@ -101,7 +110,7 @@ def _security(summaries: Iterable[Summary]) -> Iterable[Issue]:
     return (issue for summary in summaries for issue in summary.issues if issue.is_security)
 
 
-def _row(issue: Issue, component: Affected | None, cve: Cve | None) -> Item:
+def _row(issue: Issue, component: Affected | None, cve: Cve | None, seen: ItemValue) -> Item:
     score = cve.cvss if cve is not None else None
     fixed_in = component.fixed_in if component is not None else ()
     return {
@@ -117,5 +126,5 @@ def _row(issue: Issue, component: Affected | None, cve: Cve | None) -> Item:
         "fixed_in": fixed_in,
         "applicable": issue.applicable if issue.applicable is not None else Unknown("no contextual analysis"),
         "published": utc_text(issue.created) if issue.created is not None else _SILENT,
-        "first_seen": Unknown("no history of advisories is kept"),
+        "first_seen": seen,
     }

@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeAlias
 
 from governance.collect import advice
 from governance.collect.dependencies import NOT_STORED
@@ -29,11 +29,14 @@ from governance.collect.scanned import Scanned, join
 from governance.content.dependencies import Declared
 from governance.errors import GovernanceError, RemoteError
 from governance.model.artifact import Artifact
-from governance.model.facts import FactValue, Unknown
+from governance.model.facts import FactValue, ItemValue, Unknown
 from governance.model.request import Action, Request
 from governance.xray.client import XrayClient
-from governance.xray.items import Summaries, Violation
+from governance.xray.items import Summaries, Summary, Violation
 
+FirstSeen: TypeAlias = Callable[[frozenset[str], Request], Mapping[str, ItemValue]]
+
+_NO_HISTORY: Final = Unknown("no history of advisories is kept")
 _MAX_FILES: Final = 2_000
 _WORKERS: Final = 8
 
@@ -67,10 +70,13 @@ class ScanCollector:
         *,
         dependencies: Callable[[Request], Declared],
         now: Callable[[], datetime],
+        first_seen: FirstSeen = lambda advisories, _request: dict.fromkeys(advisories, _NO_HISTORY),
     ) -> None:
+        """`first_seen` tells since when advisories, by their ids, are known here; see `governance.collect.history`."""
         self._clients = clients
         self._dependencies = dependencies
         self._now = now
+        self._first_seen = first_seen
 
     def collect(self, request: Request) -> Mapping[str, FactValue]:
         """The facts about a stored artifact, or the packages of one that is to be uploaded. Raises `RemoteError` where
@@ -85,7 +91,7 @@ class ScanCollector:
             packages = executor.submit(self._packages, client, request)
             repository, scanned = self._files(client, artifact, executor)
             violations = executor.submit(_violations, client, repository, artifact)
-            return self._facts(scanned, *packages.result(), violations.result())
+            return self._facts(request, scanned, *packages.result(), violations.result())
 
     def _of_upload(self, request: Request) -> dict[str, FactValue]:
         facts: dict[str, FactValue] = dict.fromkeys(self.supplies, Unknown(NOT_STORED))
@@ -96,7 +102,7 @@ class ScanCollector:
             "xray.malicious": advice.malicious(found.found, NOT_STORED),
             "xray.max_cvss": advice.max_cvss(found.found, NOT_STORED),
             "xray.max_severity": advice.max_severity(found.found, NOT_STORED),
-            "vulnerabilities": advice.vulnerabilities(found.found, NOT_STORED),
+            "vulnerabilities": self._advisories(request, found.found, NOT_STORED),
             "licences": advice.licences((), found.found, NOT_STORED),
         }
 
@@ -130,6 +136,7 @@ class ScanCollector:
 
     def _facts(
         self,
+        request: Request,
         scanned: Scanned,
         packages: Summaries,
         gap: str | None,
@@ -150,10 +157,15 @@ class ScanCollector:
             "scan.age": self._age(scanned),
             "scan.engines": scanned.engines or Unknown("Xray does not say"),
             "scan.database_age": Unknown("Xray does not say"),
-            "vulnerabilities": advice.vulnerabilities(summaries, missing),
+            "vulnerabilities": self._advisories(request, summaries, missing),
             "licences": advice.licences(scanned.summaries, packages.found, missing),
             "operational_risk": advice.operational_risk(summaries, missing),
         }
+
+    def _advisories(self, request: Request, summaries: Sequence[Summary], missing: str | None) -> FactValue:
+        return advice.vulnerabilities(
+            summaries, missing, first_seen=lambda advisories: self._first_seen(advisories, request)
+        )
 
     def _age(self, scanned: Scanned) -> FactValue:
         if scanned.problem is not None:

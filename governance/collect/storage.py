@@ -30,6 +30,27 @@ _LAYOUT: Final = re.compile(
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _COMMIT_PROPERTY: Final = "huggingfaceml.generated.revision.sha1"
 _KEPT: Final = timedelta(minutes=5)
+_ECOSYSTEMS: Final[Mapping[str, str]] = {
+    "cargo": "cargo",
+    "conda": "conda",
+    "debian": "deb",
+    "docker": "oci",
+    "generic": "generic",
+    "go": "golang",
+    "gradle": "maven",
+    "helmoci": "oci",
+    "huggingfaceml": "huggingface",
+    "machinelearning": "mlflow",
+    "maven": "maven",
+    "npm": "npm",
+    "nuget": "nuget",
+    "oci": "oci",
+    "pypi": "pypi",
+    "rpm": "rpm",
+    "yum": "rpm",
+}
+"""By Artifactory's package type of the repository: who decides how names in it are spelled."""
+
 _NOT_HUB: Final[Mapping[str, FactValue]] = {
     "publisher": None,
     "revision.ref": None,
@@ -51,11 +72,13 @@ class _Found:
 
 
 class StorageCollector:
-    """`artifact.{age,created_by,origin}`, `publisher`, `revision.*` and `property.*`."""
+    """`artifact.{age,created_by,ecosystem,origin}`, `publisher`, `revision.*` and `property.*`."""
 
     name = "storage"
     on_demand = False
-    supplies = frozenset({"artifact.age", "artifact.created_by", "artifact.origin", "property.*", *_NOT_HUB})
+    supplies = frozenset({
+        "artifact.age", "artifact.created_by", "artifact.ecosystem", "artifact.origin", "property.*", *_NOT_HUB,
+    })  # fmt: skip
 
     def __init__(self, clients: Callable[[str], ArtifactoryClient], *, now: Callable[[], datetime]) -> None:
         self._clients = clients
@@ -72,6 +95,7 @@ class StorageCollector:
         return {
             "artifact.age": self._age(found.tree),
             "artifact.created_by": found.info if isinstance(found.info, Unknown) else found.info.created_by,
+            "artifact.ecosystem": _ecosystem(found.repository),
             "artifact.origin": _origin(found.repository),
             **_hub(artifact, found),
             **_properties(found.properties),
@@ -119,6 +143,13 @@ def _attempt(ask: Callable[[], T]) -> T | Unknown:
         return ask()
     except GovernanceError as error:
         return Unknown(error.message)
+
+
+def _ecosystem(repository: RepositoryInfo | Unknown) -> FactValue:
+    if isinstance(repository, Unknown):
+        return repository
+    unheard_of = Unknown("a type of package not known here")
+    return _ECOSYSTEMS.get(repository.package_type, unheard_of)
 
 
 def _origin(repository: RepositoryInfo | Unknown) -> FactValue:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from governance.model.facts import Facts, FactSpec, FactType, Unknown, find_spec
@@ -10,7 +10,7 @@ from governance.model.verdict import Effect, Evidence, Severity
 from governance.policy.cel import facts_named
 from governance.policy.closures import compile_condition, value_of
 from governance.policy.combining import mask_of
-from governance.policy.condition import Condition, Record, Scope, Test, root_facts
+from governance.policy.condition import Compare, Condition, Record, Scope, Test, root_facts, walk
 from governance.policy.documents import Policy, Rule, Waivable
 from governance.policy.literals import severity_key, time_key
 from governance.policy.logic import all_of, members
@@ -26,18 +26,27 @@ MAX_MATCHED = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Witness:
-    """A compiled quantifier that has witnesses: the items for which `where` is `wanted`."""
+    """A compiled quantifier that has witnesses: the items for which `where` is `wanted`. `reads` are the names in it."""
 
     collection: str
     texts: bool
     where: Test
     wanted: bool
     has_first_seen: bool
+    reads: tuple[str, ...] = ()
 
     def items(self, facts: Record) -> tuple[Record, ...]:
         """The known items."""
         found = members(facts.get(self.collection), texts=self.texts)
         return () if found is None else found[0]
+
+    def doubts(self, facts: Record) -> Iterator[str]:
+        """Which items it cannot tell about, and why."""
+        for item in self.items(facts):
+            if self.where(item, facts) is None:
+                unknown = [value for name in self.reads if isinstance(value := item.get(name), Unknown)]
+                if unknown:
+                    yield f"{item_text(item)}: {unknown[0].reason}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +78,7 @@ class Account:
         return tuple(names)[:MAX_MATCHED]
 
     def unknowns(self, facts: Record) -> list[str]:
-        """Why what the rule reads is not known, a line per fact."""
+        """Why what the rule reads is not known: a line per fact, then a line per item."""
         reasons = []
         for name, _ in self.facts:
             value = value_of(facts, name)
@@ -77,7 +86,8 @@ class Account:
                 reasons.append(f"{name}: {value.reason}")
             elif (missing := getattr(value, "missing", None)) is not None:
                 reasons.append(f"{name}: {missing}")
-        return reasons
+        doubts = dict.fromkeys(doubt for witness in self.witnesses for doubt in witness.doubts(facts))
+        return [*reasons, *doubts]
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -195,6 +205,7 @@ def _witness(one: Witnessed, scope: Scope) -> Witness:
         where=compile_condition(one.part.where, below),
         wanted=one.wanted,
         has_first_seen=FIRST_SEEN in (below.fields or {}),
+        reads=tuple(sorted({each.fact for each in walk(one.part.where) if isinstance(each, Compare)})),
     )
 
 

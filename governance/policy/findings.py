@@ -57,6 +57,15 @@ def _objections(judged: Sequence[Judged], special: Mapping[str, Tempered]) -> It
             yield Objection(rule, tempered.effect, known, tempered.remarks, tempered.result.grace)
 
 
+def _reasons(unknowns: Sequence[str]) -> str:
+    """The first few reasons, and how many more there are."""
+    if not unknowns:
+        return "some of what the rule reads"
+    shown = "; ".join(safe_text(reason, 120) for reason in unknowns[:_MAX_REASONS])
+    more = len(unknowns) - _MAX_REASONS
+    return f"{shown}; and {more} more" if more > 0 else shown
+
+
 def _finding(objection: Objection, request: Request, facts: Facts) -> Finding:
     rule, account = objection.rule, objection.rule.account
     items = account.matched(facts.values, known=objection.known)
@@ -64,10 +73,7 @@ def _finding(objection: Objection, request: Request, facts: Facts) -> Finding:
     if len(items) > 1:
         message += f" (and {len(items) - 1} more)"
     if not objection.known:
-        reasons = "; ".join(
-            safe_text(reason, 120) for reason in account.unknowns(facts.values)[:_MAX_REASONS]
-        )
-        message += f" (not known: {reasons or 'some of what the rule reads'})"
+        message += f" (not known: {_reasons(account.unknowns(facts.values))})"
     if objection.grace is not None:
         message += f" (in grace until {objection.grace})"
     return Finding(

@@ -137,6 +137,7 @@ _SHOWN: dict[EntryKind, tuple[str, ...]] = {
     EntryKind.POLICY: ("names", "revision", "digest"),
     EntryKind.KEY: ("event", "key_id", "name", "reason"),
     EntryKind.WAIVER: ("event", "waiver", "rule", "reason"),
+    EntryKind.ADVISORY: ("advisories",),
     EntryKind.RECOVERY: ("ids",),
     EntryKind.ERASURE: ("reason", "digests"),
     EntryKind.HOLD: ("held", "reason"),

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import pickle
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from governance.artifactory.client import ArtifactoryClient
-from governance.collect.collector import Collector, gather
+from governance.collect.collector import UNREACHABLE, Collector, gather
 from governance.collect.contents import ContentsCollector
 from governance.collect.dependencies import DependenciesCollector, DependencyReader
+from governance.collect.request import request_facts
 from governance.collect.scan import ScanCollector
 from governance.collect.signature import SignatureCollector
 from governance.collect.storage import StorageCollector
@@ -206,7 +209,7 @@ def test_a_path_in_an_ordinary_repository_makes_nobody_a_publisher(edge: Edge) -
 @pytest.mark.parametrize(
     ("path", "names"),
     [
-        ("*/api/repositories/*", {"artifact.origin", "publisher", "revision.pinned"}),
+        ("*/api/repositories/*", {"artifact.ecosystem", "artifact.origin", "publisher", "revision.pinned"}),
         ("*/api/storage/*", {"artifact.age", "artifact.created_by", "property.*"}),
     ],
 )
@@ -541,3 +544,97 @@ def test_junk_in_place_of_a_signature(edge: Edge) -> None:
     found = edge.facts("signature")
     assert (found["signature.valid"], found["signature.present"]) == (False, True)
     assert found["signature.reason"]
+
+
+def test_each_fact_of_the_catalogue_has_a_source(edge: Edge) -> None:
+    """A rule about a fact that nobody supplies would be judged on nothing for ever."""
+    edge.put(CLEAN)
+    supplied = {name for each in edge.collectors().values() for name in each.supplies}
+    stated = set(request_facts(edge.request()))
+    assert set(CATALOGUE) - supplied - stated == {UNREACHABLE}
+
+
+@pytest.mark.parametrize(
+    ("package_type", "ecosystem"),
+    [("generic", "generic"), ("pypi", "pypi"), ("docker", "oci"), ("huggingfaceml", "huggingface"), ("go", "golang")],
+)  # fmt: skip
+def test_the_repository_says_how_names_are_spelled(edge: Edge, package_type: str, ecosystem: str) -> None:
+    key = edge.server.create_repository(f"kind-{package_type}-local", package_type=package_type)
+    try:
+        edge.server.put(key, "m/x", b"x")
+        assert edge.facts("storage", repo=key)["artifact.ecosystem"] == ecosystem
+    finally:
+        edge.server.remove_repository(key)
+
+
+def staged(edge: Edge, folder: Path, files: Mapping[str, bytes], *, whole: bool = True) -> Request:
+    for name, data in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    artifact = Artifact(
+        kind=Kind.MODEL,
+        host=edge.server.host,
+        repository=parse_repository_key(edge.repo),
+        path="m",
+        name="m",
+        files=tuple(FileEntry(path=parse_relative_path(n), size=len(d)) for n, d in files.items()),
+    )
+    asked = asking(artifact, Action.UPLOAD)
+    return replace(asked, staged={name: folder / name for name in files} if whole else {})
+
+
+def test_an_upload_is_looked_into_before_it_is_sent(edge: Edge, tmp_path: Path) -> None:
+    asked = staged(edge, tmp_path, CLEAN | {"bad.pkl": b"cposix\nsystem\n(S'true'\ntR."})
+    found = edge.collectors()["contents"].collect(asked)
+    assert found["content.verdict"] == "malicious"
+    assert found["content.unsafe_imports"] == ("posix.system",)
+    rows = found["files"]
+    assert isinstance(rows, Collection)
+    by_path = {row["path"]: row for row in rows.items}
+    assert by_path["bad.pkl"]["sha256"] == hashlib.sha256(b"cposix\nsystem\n(S'true'\ntR.").hexdigest()
+    assert edge.server.paths(edge.repo) == ()
+
+
+def test_the_packages_of_an_upload_are_asked_about(edge: Edge, tmp_path: Path) -> None:
+    asked = staged(edge, tmp_path, CLEAN | {"requirements.txt": b"PyYAML==5.3\n"})
+    found = gather(list(edge.collectors().values()), asked, deadline=20, now=lambda: NOW)
+    advisories, declared = found.get("vulnerabilities"), found.get("dependencies")
+    assert isinstance(advisories, Collection)
+    assert "CVE-2020-14343" in {row["cve"] for row in advisories.items}
+    assert advisories.missing == "not stored yet"
+    assert isinstance(declared, Collection)
+    assert "pkg:pypi/pyyaml@5.3" in {row["purl"] for row in declared.items}
+    assert found.get("xray.malicious") == Unknown("not stored yet")
+    assert found.get("scan.complete") == Unknown("not stored yet")
+
+
+def test_a_piece_of_a_model_does_not_pass_for_the_whole(edge: Edge, tmp_path: Path) -> None:
+    asked = staged(edge, tmp_path, {"requirements.txt": b"numpy==2.0.0\n"})
+    declared = edge.collectors()["dependencies"].collect(asked)["dependencies"]
+    assert isinstance(declared, Collection)
+    assert declared.missing == "more of the model may be uploaded later"
+
+
+@pytest.mark.parametrize("way", ["gone", "link", "not named"])
+def test_an_upload_that_cannot_be_read_is_not_clean(edge: Edge, tmp_path: Path, way: str) -> None:
+    asked = staged(edge, tmp_path, CLEAN, whole=way != "not named")
+    name = next(iter(CLEAN))
+    if way == "gone":
+        (tmp_path / name).unlink()
+    elif way == "link":
+        (tmp_path / name).rename(tmp_path / "elsewhere")
+        (tmp_path / name).symlink_to(tmp_path / "elsewhere")
+    found = gather([edge.collectors()["contents"]], asked, deadline=20, now=lambda: NOW)
+    assert isinstance(found.get("content.verdict"), Unknown)
+    assert isinstance(found.get("files"), Unknown)
+
+
+def test_a_large_file_of_an_upload_is_known_by_its_head(edge: Edge, tmp_path: Path) -> None:
+    weights = b"\x02\0\0\0\0\0\0\0{}" + bytes(100_000)
+    asked = staged(edge, tmp_path, {"w.safetensors": weights, "big.pkl": pickle.dumps(bytes(100_000))})
+    rows = edge.collectors()["contents"].collect(asked)["files"]
+    assert isinstance(rows, Collection)
+    assert {row["path"]: row["format"] for row in rows.items} == {
+        "w.safetensors": "safetensors",
+        "big.pkl": "pickle",
+    }

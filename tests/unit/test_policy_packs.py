@@ -1,14 +1,24 @@
-"""The shipped packs: they load alone and as documents, their cases pass and cover every rule three times over."""
+"""The shipped packs: they load alone, together and as documents; their cases pass, cover every rule three times over and
+notice every small change; and a waiver of what they refuse is of use.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 import policies
 from governance.model.request import Action
-from governance.policy.cases import run_cases
+from governance.model.verdict import Effect, Truth
+from governance.policy.cases import case_facts, case_request, policy_for, run_cases
 from governance.policy.compile import compile_bundle, from_document
-from governance.policy.load import load_policies
+from governance.policy.documents import Case, PolicyBundle, Waiver
+from governance.policy.evaluate import evaluate
+from governance.policy.load import load_policies, load_written
+from governance.policy.mutation import mutate
 
 
 @pytest.mark.parametrize("name", policies.names())
@@ -16,6 +26,66 @@ def test_pack_passes_its_cases_and_covers_every_rule(name: str) -> None:
     report = run_cases(load_policies([policies.path(name), policies.cases(name)]))
     assert [(one.case, one.differences) for one in report.failed] == []
     assert {row.rule: row.missing for row in report.coverage if row.missing} == {}
+
+
+@pytest.mark.parametrize("name", policies.names())
+def test_no_case_overlooks_a_change_to_its_pack(name: str) -> None:
+    report = mutate(load_written([policies.path(name), policies.cases(name)]))
+    assert [(one.line, one.mutant.words) for one in report.survivors] == []
+    assert report.noticed > 30
+    assert report.untested == ()
+
+
+DIGEST = "sha256:7d1a54127b222502f5b79b5fb0803061152a44f92b37e23c6527baf665d4da9a"
+
+
+def refused(name: str) -> Iterator[tuple[PolicyBundle, Case]]:
+    """The cases in which a pack refuses what is known to the byte, and every objection may be waived."""
+    bundle = load_policies([policies.path(name), policies.cases(name)])
+    for suite in bundle.suites:
+        policy = policy_for(bundle, suite)
+        for plain in suite.cases:
+            case = replace(plain, facts={**plain.facts, "artifact.digest": DIGEST})
+            verdict = evaluate(policy, case_request(case), case_facts(case))
+            objections = [one for one in verdict.findings if one.effect >= Effect.QUARANTINE]
+            nothing = any(
+                row.rule.endswith("/evidence") and row.truth is Truth.UNKNOWN for row in verdict.rules
+            )
+            if objections and not nothing and all(one.waivable for one in objections):
+                waivers = tuple(
+                    Waiver(
+                        name=f"W-{number}",
+                        rule=one.rule,
+                        ref=case_request(case).artifact.ref,
+                        digest=DIGEST,
+                        reason="r",
+                        requested_by="ann",
+                        approved_by=("bob",),
+                        starts=case.at,
+                        expires=case.at + timedelta(days=1),
+                    )
+                    for number, one in enumerate(objections)
+                )
+                yield replace(bundle, waivers=waivers), case
+
+
+@pytest.mark.parametrize("name", policies.names())
+def test_a_waiver_of_every_objection_opens_the_door(name: str) -> None:
+    """What a refusal offers must be of use: where a pack blocks by default, its allow rule may not ask for the same."""
+    found = list(refused(name))
+    assert found
+    for bundle, case in found:
+        verdict = evaluate(policy_for(bundle, bundle.suites[0]), case_request(case), case_facts(case))
+        assert verdict.decision < Effect.QUARANTINE, case.name
+
+
+@pytest.mark.parametrize("without", ["strict", "baseline"])
+def test_packs_are_in_force_together(without: str) -> None:
+    """All of them but one of the two that stand alone: no name, list or set of one is in the way of another."""
+    paths = [policies.path(name) for name in policies.names() if name != without]
+    bundle = load_policies(paths)
+    compiled = compile_bundle(bundle)
+    assert len(compiled.parts) == len(bundle.policies)
 
 
 @pytest.mark.parametrize("name", policies.names())
