@@ -15,10 +15,13 @@ from typing import get_args, get_type_hints
 
 from typer.models import ArgumentInfo, OptionInfo
 
+import policies
 from governance.cli.main import app
 from governance.model.facts import CATALOGUE, FactSpec
+from governance.model.request import Action
 from governance.policy.docs import generated_files
 from governance.policy.lint_rules import LINT_RULES, Level
+from governance.policy.load import load_policies
 from governance.settings import FILE_ONLY, Settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,6 +33,27 @@ LINT_INTRODUCTION = """\
 Each finding has an id, a level and a place. An error is wrong whatever was meant, a warning probably is, a note is to be
 known. `--fail-on` says from which level on the check fails; a comment `# mlgov: accept ID` on the finding's line, or alone on
 the line above, accepts it, and stays visible in the JSON and SARIF output. See [policy.md](policy.md)."""
+PACKS_INTRODUCTION = """\
+Policies to start from, each with cases that reach every outcome of every rule and notice every small change to it. They lie
+in [`policies/`](../policies). `baseline` and `strict` each stand alone: one allows by default, the other refuses. The others
+add one subject each, and all of them but `strict` or `baseline` may be in force together: the strictest verdict counts.
+
+A pack is a start and no law. Copy its file, and its cases, to your own repository's `.governance/`, edit the lists marked
+*Edit*, and say in a set where it is enforced; a new one is best only observed for a week:
+
+```yaml
+apiVersion: mlgov/v1
+kind: PolicySet
+metadata: {name: acme, revision: 1}
+spec:
+  bindings:
+    - {policies: ["*"], environments: [development, staging], mode: observe}
+    - {policies: ["baseline-*", provenance], environments: [production], mode: enforce}
+    - {policies: ["*"], environments: [production], mode: warn}
+```
+
+`strict` brings a set of its own; where yours is beside it, let yours say `extends: strict`. `mlgov policy test --mutate` then
+says which case no longer fits what you decided, and which of your changes no case would notice."""
 SETTINGS_INTRODUCTION = """\
 From the environment, else from `mlgov.toml` in `MLGOV_HOME` (or the file that `MLGOV_CONFIG` names), where the keys are
 the names without `MLGOV_` in lower case. Nothing is read from the working directory. Those that start with
@@ -168,6 +192,39 @@ def row_of(spec: FactSpec) -> str:
     return f"| `{spec.name}` | {spec.type.value}{unit} | {spec.source} | {spec.meaning}{values} |"
 
 
+def packs() -> str:
+    """The shipped packs with their rules."""
+    blocks = ["# Packs", NOTE, PACKS_INTRODUCTION]
+    for name in policies.names():
+        blocks.append(f"## `{name}`")
+        blocks.append(f"[policy](../policies/{name}.yaml), [cases](../policies/{name}.cases.yaml)")
+        blocks.append(opening_words(policies.read(name)))
+        for policy in load_policies([policies.path(name)]).policies:
+            title = f"**{policy.title}** (`{policy.name}`"
+            rows = ["| rule | effect | waiver | says |", "| --- | --- | --- | --- |"]
+            for rule in policy.rules:
+                waiver = "never" if rule.waivable.value == "never" else "may be asked for"
+                waiver = waiver if rule.effect.word in {"block", "quarantine"} else ""
+                cells = (f"`{rule.id}`", rule.effect.word, waiver, escaped(rule.message or ""))
+                rows.append(f"| {' | '.join(cells)} |")
+            bound = [
+                each.value for each in Action if not policy.match.actions or each in policy.match.actions
+            ]
+            facts = f"; by default {policy.default.word}; {', '.join(bound)}; "
+            blocks.append(f"{title}{facts}controls: {', '.join(policy.controls)})")
+            blocks.append("\n".join(rows))
+    return "\n\n".join(blocks) + "\n"
+
+
+def opening_words(text: str) -> str:
+    """The first paragraph of the comment at the head of a policy file."""
+    lines = [line.removeprefix("#").strip() for line in text.splitlines() if line.startswith("#")]
+    start = next(place for place, line in enumerate(lines) if line.startswith("Pack "))
+    end = next((place for place in range(start, len(lines)) if not lines[place]), len(lines))
+    words = " ".join(lines[start:end]).partition(": ")[2]
+    return words[:1].upper() + words[1:]
+
+
 def settings() -> str:
     """Every setting with its variable and default."""
     head = [
@@ -207,6 +264,7 @@ def pages() -> dict[str, str]:
         "docs/commands.md": commands(),
         "docs/facts.md": facts(),
         "docs/policy-lint.md": lint(),
+        "docs/packs.md": packs(),
         "docs/settings.md": settings(),
     }
 

@@ -85,7 +85,7 @@ class Assembler:
         merged = self._merged_set()
         self._check_lists(merged)
         for entity in self._sets.values():
-            _check_references(entity.value, policies, entity.mistakes)
+            _check_references(entity.value, self._layers_above(entity.value), policies, entity.mistakes)
         self._check_waivers(merged, policies)
         for suite in self._suites.values():
             _check_suite(suite.value, policies, suite.mistakes)
@@ -162,6 +162,17 @@ class Assembler:
         ordered = sorted(parents, key=lambda name: (_depth(name, parents), name))
         return reduce(self._merge, (self._sets[name] for name in ordered[1:]), self._sets[ordered[0]].value)
 
+    def _layers_above(self, one: PolicySet) -> dict[str, str | None]:
+        """The layers of the sets that a set extends, with what each extends; its own may extend them."""
+        found: dict[str, str | None] = {}
+        seen = {one.name}
+        parent = self._sets.get(one.extends or "")
+        while parent is not None and parent.value.name not in seen:
+            seen.add(parent.value.name)
+            found |= {layer.name: layer.extends for layer in parent.value.layers or ()}
+            parent = self._sets.get(parent.value.extends or "")
+        return found
+
     def _merge(self, parent: PolicySet, child: _Entity[PolicySet]) -> PolicySet:
         known = dict(parent.lists)
         for name, values in child.value.lists:
@@ -198,11 +209,15 @@ class Assembler:
             check_waiver(waiver, rule, owner, merged.waivers if merged else WaiverRules(), entity.mistakes)
 
 
-def _check_references(one: PolicySet, policies: Mapping[str, Policy], mistakes: Mistakes) -> None:
-    names: dict[str, str | None] = {}
+def _check_references(
+    one: PolicySet, above: Mapping[str, str | None], policies: Mapping[str, Policy], mistakes: Mistakes
+) -> None:
+    names: dict[str, str | None] = dict(above)
+    own: set[str] = set()
     for layer in one.layers or ():
-        if layer.name in names:
+        if layer.name in own:
             mistakes.add(("spec", "layers"), "each layer once", got=layer.name)
+        own.add(layer.name)
         names[layer.name] = layer.extends
     for layer in one.layers or ():
         if layer.extends is not None and layer.extends not in names:

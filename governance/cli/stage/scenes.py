@@ -78,7 +78,8 @@ def suspects(tell: Narrator, stage: Stage) -> Mapping[str, Any]:
     trap = stage.folder / "trap.pkl"
     with tell.working("log five models"):
         done = stage.script("log_suspects", "--payload", str(payload), "--trap", str(trap))
-    refused, logged = done["refused"], done["logged"]
+    refused: Mapping[str, str] = done["refused"]
+    logged: Mapping[str, Any] = done["logged"]
     if refused["error"] != _BLOCKED:
         raise ChildFailedError(f"logging the malicious model gave {refused['error']}: {refused['message']}")
     tell.say("\nmlflow.sklearn.log_model(trap, ...)")
