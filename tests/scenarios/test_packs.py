@@ -24,6 +24,7 @@ from governance.model.request import Action, Actor, Request, new_id
 from governance.model.verdict import Effect
 from governance.wiring import Assembly
 from plugin.errors import BlockedModelError
+from plugin.transfer import send
 from tests.mlflow_tools import Home, environment, make_home
 
 TOGETHER = ("baseline", "licences", "promotion", "provenance", "python-dependencies", "upload")
@@ -128,10 +129,12 @@ def test_a_good_model_goes_all_the_way(shop: Shop, tmp_path: Path) -> None:
         decision = shop.ask(action)
         expected = {"promotion/no-lineage"} if action is Action.PROMOTE else set()
         assert set(objections(decision)) == expected, action
-    stored = [row.entry.body for row in shop.home.entries(EntryKind.DECISION, subject=f"{shop.repo}/model")]
-    verdicts = [(body["action"], body["verdict"]["decision"]) for body in stored]  # type: ignore[index, call-overload]
+    stored: list[Any] = [
+        row.entry.body for row in shop.home.entries(EntryKind.DECISION, subject=f"{shop.repo}/model")
+    ]
+    verdicts = [(body["action"], body["verdict"]["decision"]) for body in stored]
     assert verdicts == [("upload", "warn"), ("load", "allow"), ("promote", "warn")]
-    (finding,) = stored[0]["verdict"]["findings"]  # type: ignore[index, call-overload]
+    (finding,) = stored[0]["verdict"]["findings"]
     assert finding["rule"] == "upload/unauthenticated"
 
 
@@ -172,15 +175,11 @@ def test_what_an_upload_had_better_not_hold_is_on_record(
 def test_bytes_that_change_between_the_look_and_the_sending_do_not_pass(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from plugin import uploads
-
-    real = uploads.send
-
     def swap(*arguments: Any, **more: Any) -> Any:
         (shop.folder / "model/requirements.txt").write_bytes(b"scikit-learn==1.5.0\nurllib3==2.6.9\n")
-        return real(*arguments, **more)
+        return send(*arguments, **more)
 
-    monkeypatch.setattr(uploads, "send", swap)
+    monkeypatch.setattr("plugin.uploads.send", swap)
     with pytest.raises(Exception, match=r"requirements\.txt"):
         shop.upload(GOOD)
     (outcome,) = shop.home.entries(EntryKind.OUTCOME, subject=f"{shop.repo}/model")
