@@ -60,6 +60,7 @@ _MAX_HEADER = 4096
 
 def create_app() -> Any:
     """The app, for the server that MLflow says it starts (`_MLFLOW_SGI_NAME`)."""
+    assembly_for().recall_head()
     from mlflow.server import app as flask_app
 
     flask_app.after_request(seal_when_ready)
@@ -67,7 +68,6 @@ def create_app() -> Any:
     flask_app.add_url_rule(_POLICY, endpoint="governance_policy", view_func=policy_bundle, methods=["GET"])
     add_routes(flask_app)
     settings = load_settings()
-    assembly_for().recall_head()
     heartbeat = flask_app.extensions["governance_heartbeat"] = Heartbeat(assembly_for)
     heartbeat.start()
     under_uvicorn = os.environ.get("_MLFLOW_SGI_NAME", _SERVER) == _SERVER

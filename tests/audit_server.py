@@ -16,13 +16,13 @@ from governance.audit.entry import EntryKind
 from governance.audit.intake import Intake
 from governance.audit.memory import MemoryStore
 from governance.audit.parcel import ParcelError
-from governance.audit.remote import ENTRIES, HEAD, RemoteStore, row_document
+from governance.audit.remote import CHECKPOINT, ENTRIES, HEAD, RemoteStore, row_document
 from governance.audit.store import AuditStore, Query
 from governance.errors import AuditConflictError, AuditUnavailableError
 from governance.model.canonical import Json
 from governance.model.request import Actor
 from governance.transport import Credentials, Transport
-from tests.audit_tools import START
+from tests.audit_tools import START, make_log, signer
 
 PASSWORDS = {"tester": "secret of tester", "alice": "secret of alice", "bob": "secret of bob"}
 
@@ -34,6 +34,7 @@ class AuditServer:
     def __init__(self, store: AuditStore, *, with_login: bool = True) -> None:
         self.store = store
         self.intake = Intake(store, now=lambda: START)
+        self.log = make_log(store, signers=[signer()])
         self.with_login = with_login
         self.fault: str | int | None = None
         self.release = threading.Event()
@@ -119,6 +120,9 @@ class AuditServer:
         if parts.path == f"/{HEAD}":
             head = self.store.frontier()
             return 200, {"size": head.size, "frontier": head.to_bytes().hex()}
+        if parts.path == f"/{CHECKPOINT}":
+            current, proof = self.log.head_since(int(wanted["old"]))
+            return 200, {"checkpoint": current.to_bytes().decode(), "proof": [value.hex() for value in proof]}
         if parts.path != f"/{ENTRIES}":
             level, index = int(wanted["level"]), int(wanted["index"])
             return 200, {"hash": self.store.node(level, index).hex()}

@@ -7,7 +7,7 @@ Promises: migrations run once, in order, by one process at a time; a database th
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import psycopg
@@ -18,7 +18,7 @@ SCHEMA = "mlgov_audit"
 LEADER_LOCK = 0x6D6C_676F_7601
 _MIGRATION_LOCK = 0x6D6C_676F_7602
 
-_MIGRATIONS = (
+MIGRATIONS = (
     """
     CREATE TABLE entry (
         ticket bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -96,8 +96,8 @@ def _demand_durability(connection: Any) -> None:
         )
 
 
-def migrate(connection: Any) -> None:
-    """Bring the schema up to this program's version. Safe to call from many processes at once."""
+def migrate(connection: Any, migrations: Sequence[str] = MIGRATIONS) -> None:
+    """Bring the schema up to the last of `migrations`, all of it or nothing. Safe to call from many processes at once."""
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_MIGRATION_LOCK,))
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
@@ -105,12 +105,12 @@ def migrate(connection: Any) -> None:
             "CREATE TABLE IF NOT EXISTS migration (version integer PRIMARY KEY, at timestamptz DEFAULT now())"
         )
         version = connection.execute("SELECT coalesce(max(version), 0) FROM migration").fetchone()[0]
-        if version > len(_MIGRATIONS):
+        if version > len(migrations):
             raise AuditBrokenError(
-                f"the audit database is of version {version}; this program knows up to {len(_MIGRATIONS)}",
+                f"the audit database is of version {version}; this program knows up to {len(migrations)}",
                 hint="Use the newer version of this program that wrote it.",
             )
-        for number, script in enumerate(_MIGRATIONS[version:], version + 1):
+        for number, script in enumerate(migrations[version:], version + 1):
             connection.execute(script)
             connection.execute("INSERT INTO migration (version) VALUES (%s)", (number,))
 

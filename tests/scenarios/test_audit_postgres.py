@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -287,6 +288,43 @@ def test_a_newer_schema_is_refused(postgres: PostgresServer) -> None:
     open_log(dsn).close()
     postgres.run("INSERT INTO mlgov_audit.migration (version) VALUES (99)", dsn.rsplit("/", 1)[1])
     with pytest.raises(AuditBrokenError, match="version 99"):
+        open_log(dsn)
+
+
+def test_the_schema_is_brought_up_by_versions_once_and_whole(postgres: PostgresServer) -> None:
+    """Many processes at once bring a log with entries to the next version; one that fails leaves it as it was."""
+    from governance.audit.postgres_schema import MIGRATIONS, connect, migrate
+
+    dsn = postgres.new_database()
+    database = dsn.rsplit("/", 1)[1]
+    log = open_log(dsn)
+    kept = fill(log, 20)
+    newer = (
+        *MIGRATIONS,
+        "ALTER TABLE entry ADD COLUMN later text; CREATE INDEX entry_later ON entry (later)",
+    )
+    broken = (*newer, "CREATE TABLE half (x int); SELECT 1 / 0")
+
+    def work(_: int) -> None:
+        with contextlib.closing(connect(dsn, timeout=30)) as connection:
+            migrate(connection, newer)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+    with (
+        contextlib.closing(connect(dsn, timeout=30)) as connection,
+        pytest.raises(Exception, match="division"),
+    ):
+        migrate(connection, broken)
+    assert postgres.run(
+        "SELECT array_agg(version ORDER BY version) FROM mlgov_audit.migration", database
+    ) == [(list(range(1, len(newer) + 1)),)]
+    assert postgres.run("SELECT to_regclass('mlgov_audit.half')", database) == [(None,)]
+    kept += fill(log, 5)  # who was at work goes on
+    assert settled(log).verify().problems == ()
+    assert set(kept) <= {stored.entry.id for stored in log.find()}
+    log.close()
+    with pytest.raises(AuditBrokenError, match=f"of version {len(newer)}; this program knows up to"):
         open_log(dsn)
 
 

@@ -6,10 +6,13 @@ import contextlib
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import orjson
 import pytest
 
+from governance.audit.anchor import HeadMemory
+from governance.audit.checkpoint import open_checkpoint
 from governance.audit.entry import Entry, EntryKind, Writer, evidence_digest, parse_entry
 from governance.audit.intake import Intake
 from governance.audit.log import AuditLog
@@ -32,11 +35,11 @@ from governance.errors import (
     UnavailableError,
     UnreachableError,
 )
-from governance.model.canonical import Json
+from governance.model.canonical import Json, canonical_bytes
 from governance.model.request import Actor, new_id
 from governance.transport import Transport
 from tests.audit_server import AuditServer, audit_server
-from tests.audit_tools import START, body, make_log
+from tests.audit_tools import ORIGIN, START, body, make_log, signer
 
 ALICE = Actor(name="alice", authentication="basic-auth")
 BOB = Actor(name="bob", authentication="basic-auth")
@@ -232,6 +235,31 @@ def test_a_client_can_prove_that_its_entry_is_in_the_tree(server: AuditServer) -
         verify_inclusion(index=found.index, size=head.size, leaf=row.leaf, proof=proof, root=head.root())
 
 
+def test_a_client_remembers_the_head_that_the_server_signed(server: AuditServer, tmp_path: Path) -> None:
+    memory = HeadMemory(tmp_path / "seen")
+    with contextlib.closing(log_of(server)) as log:
+        append(log)
+        first = memory.check(log)
+        assert open_checkpoint(first.to_bytes(), [signer().key], origin=ORIGIN).size == 2
+        for _ in range(300):
+            server.store.append([draft_of(entry(id=new_id(START)))])
+        assert memory.check(log).size == 302
+        # The same server with another log: as long, and longer, and shorter.
+        for count, said in (
+            (302, "are not those seen before"),
+            (400, "are not those"),
+            (3, "it was rolled back"),
+        ):
+            other = MemoryStore()
+            other.append([draft_of(entry(number, id=new_id(START))) for number in range(1, count + 1)])
+            server.log = make_log(other, signers=[signer()])
+            with pytest.raises(AuditBrokenError, match=said):
+                memory.check(log)
+    remembered = memory.recall()
+    assert remembered is not None
+    assert remembered.size == 302
+
+
 def test_what_needs_the_whole_log_is_not_done_from_afar(server: AuditServer) -> None:
     with contextlib.closing(server.client()) as store:
         for ask in (
@@ -298,6 +326,23 @@ def test_who_broke_the_glass_is_not_his_to_say() -> None:
     made: dict[str, Json] = {"event": "break-glass", "waiver": "d", "by": "bob"}
     intake(store).receive(one(entry(kind=EntryKind.WAIVER, body=made)), ALICE)
     assert parse_entry(next(store.rows(0, 1)).data).body["by"] == "alice"
+
+
+def test_pseudonyms_leave_no_name_in_what_a_client_sends(tmp_path: Path) -> None:
+    """Nor in the facts it sends along, whose digest then is another one; and it knows its acknowledgement all the same."""
+    with audit_server() as server:
+        server.intake = Intake(server.store, now=lambda: START, pseudonyms=Pseudonyms(b"k" * 32))
+        facts = canonical_bytes({"actor.name": {"value": "alice"}, "actor.groups": {"value": ["admins"]}})
+        told: dict[str, Json] = {**claim("alice"), "facts": evidence_digest(facts)}
+        with contextlib.closing(log_of(server)) as log:
+            log.append(EntryKind.OUTCOME, told, subject="s", correlation="c", evidence=[facts])
+        (kept,) = [info.sha256 for info in server.store.evidence_list()]
+        assert recorded(server)[1].body["facts"] == kept
+        document = server.store.evidence(kept) or b""
+        assert b"alice" not in document
+        assert b"admins" not in document
+        assert b"p:" in document
+        assert verify_store(server.store).is_good
 
 
 def test_pseudonyms_leave_no_name() -> None:

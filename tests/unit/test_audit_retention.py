@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from governance.audit.entry import EntryKind, evidence_digest
 from governance.audit.log import AuditLog
 from governance.audit.pseudonyms import Pseudonyms
 from governance.audit.retention import erase_expired, held_subjects, set_hold
-from governance.model.canonical import Json
+from governance.model.canonical import Json, canonical_bytes
+from governance.model.digest import Sha256
 from tests.audit_tools import Clock, body, make_log
 
 TERMS = {EntryKind.OUTCOME: timedelta(days=30)}
@@ -85,3 +87,43 @@ def test_pseudonyms_tell_actors_apart_and_hide_their_names() -> None:
     assert Pseudonyms(b"j" * 32).of("ana") != names[0]
     with pytest.raises(ValueError, match="32 bytes"):
         Pseudonyms(b"short")
+
+
+def test_pseudonyms_reach_findings_facts_and_the_use_of_break_glass() -> None:
+    """Whoever stood there by name: the entry is found again under the pseudonym, and the facts still say who."""
+    log = make_log(pseudonyms=Pseudonyms(b"k" * 32))
+    facts = canonical_bytes({
+        "actor.name": {"value": "ana", "source": "request"},
+        "actor.groups": {"value": ["team-of-one"]},
+        "artifact.path": {"value": "banana/models"},
+    })  # fmt: skip
+    findings: Json = [
+        {
+            "message": "ana may not load banana",
+            "evidence": [
+                {"fact": "actor.groups", "value": "team-of-one"},
+                {"fact": "actor.name", "value": "ana"},
+            ],
+        }
+    ]
+    actor: Json = {"name": "ana", "groups": ["team-of-one"], "kind": "human", "authentication": None}
+    told = body(actor=actor, facts=evidence_digest(facts), verdict={"findings": findings})
+    receipt = log.append(EntryKind.OUTCOME, told, subject="s", correlation="c", evidence=[facts])
+    log.append(
+        EntryKind.WAIVER,
+        {"event": "break-glass", "waiver": "d", "by": "ana"},
+        subject="s",
+        correlation="c",
+    )
+    stored = log.get(receipt.id)
+    assert stored is not None
+    pseudonym = Pseudonyms(b"k" * 32).of("ana")
+    document = log.evidence(Sha256(str(stored.entry.body["facts"])))
+    for data in (stored.data, document or b"", next(log.find(kind=EntryKind.WAIVER)).data):
+        assert not re.search(rb"\bana\b|team-of-one", data)
+        assert pseudonym.encode() in data
+    assert b"banana/models" in (document or b"")
+    assert f"{pseudonym} may not load banana".encode() in stored.data
+    # A repeat of the same append is known as one.
+    again = log.append(EntryKind.OUTCOME, told, subject="s", correlation="c", evidence=[facts], id=receipt.id)
+    assert again.index == receipt.index
