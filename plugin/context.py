@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import platform
 import sys
 from collections.abc import Mapping
 from contextvars import ContextVar
@@ -25,6 +26,9 @@ from plugin.location import MODEL_FILE, experiment_id, logged_model_id, run_id
 
 CALLER: ContextVar[Actor | None] = ContextVar("mlgov_caller", default=None)
 """The caller of the HTTP request that a tracking server is answering."""
+
+CALLER_HOST: ContextVar[str | None] = ContextVar("mlgov_caller_host", default=None)
+"""The address that the request which a tracking server is answering came from; a proxy's where there is one."""
 
 DESTINATION_VARIABLE = "_MLFLOW_SERVER_ARTIFACT_DESTINATION"
 _BACKEND_VARIABLE = "_MLFLOW_SERVER_FILE_STORE"
@@ -53,6 +57,17 @@ def local_user(environ: Mapping[str, str] = os.environ) -> Actor:
     except (OSError, KeyError):
         name = "unknown"
     return Actor(name=name[:_MAX_NAME], kind=ActorKind.CI if environ.get("CI") else ActorKind.UNKNOWN)
+
+
+def caller_host(environ: Mapping[str, str] = os.environ) -> str | None:
+    """The machine that asks: inside a server the address that it sees, else this machine's own name. No proof of
+    anything.
+    """
+    if not in_server(environ):
+        return platform.node()[:_MAX_NAME] or None
+    flask = sys.modules.get("flask")
+    told = flask.request.remote_addr if flask is not None and flask.has_request_context() else None
+    return (told or CALLER_HOST.get() or "")[:_MAX_NAME] or None
 
 
 def web_user(authenticated: str | None, claimed: str | None) -> Actor:

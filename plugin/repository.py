@@ -132,10 +132,12 @@ class GovernedArtifactRepository(ArtifactRepository):
         """None, always: a tracking server would serve a local file without asking anybody."""
         return None
 
-    def seal(self, artifact_path: str | None = None) -> bool:
-        """Sign the logged model at `artifact_path`, whose upload is complete. False where none of it came through here."""
+    def seal(self, artifact_path: str | None = None, *, run_id: str | None = None) -> bool:
+        """Sign the logged model at `artifact_path`, whose upload is complete. False where none of it came through here.
+        `run_id` is the run that the tracking store names for it.
+        """
         with as_mlflow():
-            return self._uploads.ready(resolve(self.root, artifact_path))
+            return self._uploads.ready(resolve(self.root, artifact_path), run_id=run_id)
 
 
 def _infos(below: str, tree: Tree) -> list[Any]:

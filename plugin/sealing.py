@@ -36,6 +36,7 @@ from governance.signing.report import SignatureReport
 from governance.signing.sign import attribution, sign_manifest
 from governance.signing.verify import open_bundle
 from governance.wiring import Assembly
+from plugin.context import caller_host
 from plugin.ledger import uploaded
 from plugin.location import folder_name
 from plugin.properties import properties_of, write_properties
@@ -131,9 +132,8 @@ class Sealer:
         self, permit: Permit, manifest: Manifest, *, name: str, place: Address, digest: Digest, signer: Signer
     ) -> Signed:
         request = permit.request
-        bundle = sign_manifest(
-            manifest, name=name, signer=signer, annotations=attribution(request.actor, request.mlflow)
-        )
+        notes = attribution(request.actor, request.mlflow, host=caller_host())
+        bundle = sign_manifest(manifest, name=name, signer=signer, annotations=notes)
         sha256 = Sha256(hashlib.sha256(bundle).hexdigest())
         self._assembly.log.append(
             EntryKind.SIGNATURE,

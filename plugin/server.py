@@ -39,7 +39,7 @@ from governance.model.request import Actor
 from governance.settings import Settings, load_settings
 from governance.wiring import read_bundle_file
 from plugin.assembly import assembly_for, server_destination
-from plugin.context import CALLER, web_user
+from plugin.context import CALLER, CALLER_HOST, web_user
 from plugin.errors import GovernedError
 from plugin.heartbeat import Heartbeat
 from plugin.repository import GovernedArtifactRepository
@@ -95,9 +95,12 @@ class CaptureCaller:
             await _too_large(send)
             return
         token = CALLER.set(caller_of(scope))
+        client = scope.get("client")
+        host = CALLER_HOST.set(str(client[0]) if client else None)
         try:
             await self._app(scope, receive, send)
         finally:
+            CALLER_HOST.reset(host)
             CALLER.reset(token)
 
 
@@ -120,11 +123,11 @@ def seal_when_ready(response: Any) -> Any:
     match = _FINALIZE.fullmatch(request.path)
     if match is None or request.method != "PATCH" or not 200 <= response.status_code < 300:
         return response
-    uri = _ready_location(response.get_json(silent=True))
-    if uri is None:
+    ready = _ready_model(response.get_json(silent=True))
+    if ready is None:
         return response
     try:
-        sealed = _seal(uri)
+        sealed = _seal(*ready)
     except GovernedError as error:
         return _refused(error, match["id"])
     except Exception:
@@ -160,22 +163,22 @@ def proxied_path(uri: str) -> str | None:
     return parts.path.strip("/") if parts.scheme == "mlflow-artifacts" else None
 
 
-def _seal(uri: str) -> bool:
+def _seal(uri: str, run_id: str | None) -> bool:
     root = server_destination()
     path = proxied_path(uri)
     if root is None or path is None:
         # Files that went straight to Artifactory were signed by whoever sent them.
         return uri.startswith(f"{SCHEME}:")
-    return GovernedArtifactRepository(root.uri).seal(path)
+    return GovernedArtifactRepository(root.uri).seal(path, run_id=run_id)
 
 
-def _ready_location(document: Any) -> str | None:
-    """The artifact location of a model that a response says is READY."""
+def _ready_model(document: Any) -> tuple[str, str | None] | None:
+    """The artifact location of a model that a response says is READY, and the run that logged it."""
     info = (document or {}).get("model", {}).get("info", {}) if isinstance(document, dict) else {}
     if not isinstance(info, dict) or info.get("status") != _READY:
         return None
-    uri = info.get("artifact_uri")
-    return uri if isinstance(uri, str) else None
+    uri, run_id = info.get("artifact_uri"), info.get("source_run_id")
+    return (uri, run_id if isinstance(run_id, str) and run_id else None) if isinstance(uri, str) else None
 
 
 def _refused(error: GovernedError, model: str) -> Any:

@@ -97,7 +97,7 @@ class Uploads:
             if load.root.path:
                 self._sealer.seal_folder(permit, load.root, moved)
 
-    def ready(self, root: Address) -> bool:
+    def ready(self, root: Address, *, run_id: str | None = None) -> bool:
         """Sign a logged model whose upload is complete, as it was seen. False where this log saw none of its files."""
         ref = f"{root.repository}/{root.path}"
         files = uploaded(self._assembly.log, ref)
@@ -106,7 +106,10 @@ class Uploads:
         self._sealer.require_signer()
         artifact = _artifact(root, files, Kind.MODEL)
         load = _Load(root=root, artifact=artifact, sources=())
-        with self._assembly.gate.admit(replace(self._request(load), selection=())) as permit:
+        request = replace(self._request(load), selection=())
+        if run_id is not None:
+            request = replace(request, mlflow=replace(request.mlflow, run_id=run_id))
+        with self._assembly.gate.admit(request) as permit:
             self._sealer.seal_whole(permit, root, files)
         return True
 

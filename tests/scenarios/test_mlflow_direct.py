@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -89,6 +91,9 @@ def test_a_lone_file_is_signed_beside_itself_and_annotated(
     assert decision is not None
     assert decision.entry.kind is EntryKind.DECISION
     assert properties["mlgov.user"][0].startswith("claimed:")
+    envelope = json.loads(devserver.read(repo, "r/notes.txt.mlgov.sig"))["dsseEnvelope"]
+    (subject,) = json.loads(base64.b64decode(envelope["payload"]))["subject"]
+    assert subject["annotations"]["mlgov.claimed.host"] == platform.node()
 
 
 def test_a_folder_goes_up_whole_and_comes_back_whole(

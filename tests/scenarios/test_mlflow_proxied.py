@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import pickle
 import subprocess
@@ -106,6 +107,12 @@ def test_a_logged_model_is_signed_as_it_becomes_ready(logged: Any, devserver: De
     assert properties["mlgov.digest"] == (made.body["digest"],)
     assert properties["mlgov.signature"] == (made.body["bundle"],)
     assert properties["mlgov.model"] == (logged.model_id,)
+    envelope = json.loads(devserver.read(REPO, f"{root}/model.sig"))["dsseEnvelope"]
+    (subject,) = json.loads(base64.b64decode(envelope["payload"]))["subject"]
+    notes = subject["annotations"]
+    assert notes["mlgov.uploader.authentication"] == "claimed"
+    assert notes["mlgov.claimed.run"] == logged.run_id
+    assert notes["mlgov.claimed.host"] == "127.0.0.1"
 
 
 @pytest.mark.parametrize("form", ["models:/{id}", "models:/iris/1", "models:/iris@prod", "runs:/{run}/model"])

@@ -1,18 +1,28 @@
-"""The server app under gunicorn, and with MLflow's basic-auth underneath, for both kinds of servers."""
+"""The server app under uvicorn and gunicorn with two workers each, and with MLflow's basic-auth underneath.
+
+What is signed is looked at with `mlgov verify`'s own means: every file is read from Artifactory and hashed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import mlflow
+import numpy as np
 import pytest
 import requests
 from mlflow.tracking import MlflowClient
 
+from governance.artifactory.address import parse_uri
 from governance.audit.entry import EntryKind
+from governance.cli.reference import locate
+from governance.cli.stored import hash_stored
 from governance.devserver import DevServer
+from governance.signing.report import SignatureReport
+from governance.signing.verify import verify_bundle
 from plugin.errors import BlockedModelError, QuarantinedModelError
 from tests.mlflow_tools import (
     Home,
@@ -39,7 +49,7 @@ def home(devserver: DevServer, tmp_path_factory: pytest.TempPathFactory) -> Home
 def server(
     request: pytest.FixtureRequest, devserver: DevServer, home: Home, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[TrackingServer]:
-    """A tracking server with basic-auth. Under gunicorn it has two workers, so files of one model arrive at both."""
+    """A tracking server with basic-auth and two workers, so files of one model arrive at both."""
     folder = tmp_path_factory.mktemp(request.param)
     config = folder / "auth.ini"
     config.write_text(
@@ -58,7 +68,7 @@ def server(
     own = {name: value for name, value in home.env.items() if name.startswith("MLFLOW")}
     user = {"MLFLOW_TRACKING_USERNAME": "boss", "MLFLOW_TRACKING_PASSWORD": PASSWORD}
     with (
-        tracking_server(folder, env, destination, gunicorn=gunicorn, workers=2 if gunicorn else 1) as running,
+        tracking_server(folder, env, destination, gunicorn=gunicorn, workers=2) as running,
         environment({**own, **user}),
     ):
         mlflow.set_tracking_uri(running.url)
@@ -91,6 +101,85 @@ def test_who_logged_in_is_on_record_as_authenticated(
     mlflow.pyfunc.load_model(info.model_uri)
     properties = home.assembly().artifactory(devserver.host).properties(REPO, root)
     assert properties["mlgov.user"] == ("boss",)
+
+
+def verified(home: Home, devserver: DevServer, root: str) -> SignatureReport:
+    """What a verification of all stored bytes says."""
+    assembly = home.assembly()
+    client = assembly.artifactory(devserver.host)
+    place = parse_uri(f"artifactory://{devserver.host}/artifactory/{REPO}/{root}")
+    (part,) = locate(client, place)
+    bundle = (
+        devserver.read(REPO, f"{root}/model.sig") if f"{root}/model.sig" in devserver.paths(REPO) else None
+    )
+    manifest = hash_stored(client, part)
+    return verify_bundle(bundle, manifest, assembly.trust, at=assembly.now(), repository=REPO)
+
+
+def pending(server: TrackingServer, folder: Path) -> tuple[MlflowClient, str, str]:
+    """A logged model with all of its files and not READY yet: client, its id, and its root below the repository."""
+    mlflow.sklearn.save_model(fitted_model(), str(folder), **PLAIN)
+    client = MlflowClient(server.url)
+    mlflow.set_experiment("pending")
+    experiment = mlflow.get_experiment_by_name("pending").experiment_id
+    model = client.create_logged_model(experiment, name="model")
+    client.log_model_artifacts(model.model_id, str(folder))
+    kind = server.log.parent.name.rstrip("0123456789")
+    return client, model.model_id, f"{kind}/{experiment}/models/{model.model_id}/artifacts"
+
+
+def test_a_file_replaced_before_ready_is_signed_as_it_is_then(
+    server: TrackingServer, home: Home, devserver: DevServer, tmp_path: Path
+) -> None:
+    client, model_id, root = pending(server, tmp_path / "model")
+    (tmp_path / "model/requirements.txt").write_text("scikit-learn==1.5.1\n")
+    client.log_model_artifact(model_id, str(tmp_path / "model/requirements.txt"))
+    assert not verified(home, devserver, root).valid
+    client.finalize_logged_model(model_id, "READY")
+    report = verified(home, devserver, root)
+    assert report.valid, report.detail
+    assert devserver.read(REPO, f"{root}/requirements.txt") == b"scikit-learn==1.5.1\n"
+
+
+def test_a_file_exchanged_in_storage_before_ready_is_not_signed(
+    server: TrackingServer, home: Home, devserver: DevServer, tmp_path: Path
+) -> None:
+    client, model_id, root = pending(server, tmp_path / "model")
+    devserver.put_bytes_behind_the_scenes(REPO, f"{root}/requirements.txt", b"evil\n")
+    client.finalize_logged_model(model_id, "READY")
+    # What was seen at the PUT is what is signed, so the exchange shows.
+    assert verified(home, devserver, root).changed == ("requirements.txt",)
+
+
+def test_a_model_that_ends_failed_is_not_signed(
+    server: TrackingServer, devserver: DevServer, tmp_path: Path
+) -> None:
+    client, model_id, root = pending(server, tmp_path / "model")
+    client.finalize_logged_model(model_id, "FAILED")
+    assert f"{root}/MLmodel" in devserver.paths(REPO)
+    assert f"{root}/model.sig" not in devserver.paths(REPO)
+
+
+def test_two_models_at_once_and_later_edits(server: TrackingServer, home: Home, devserver: DevServer) -> None:
+    from mlflow.models import infer_signature, set_signature, update_model_requirements
+
+    with ThreadPoolExecutor(2) as pool:
+        (first, root), (_, other) = pool.map(lambda _: log(server), range(2))
+    for each in (root, other):
+        report = verified(home, devserver, each)
+        assert report.valid, report.detail
+    before = devserver.read(REPO, f"{root}/model.sig")
+    sample = np.array([[5.1, 3.5, 1.4, 0.2]])
+    set_signature(first.model_uri, infer_signature(sample, np.array([0])))
+    update_model_requirements(first.model_uri, "add", ["packaging"])
+    report = verified(home, devserver, root)
+    assert report.valid, report.detail
+    assert devserver.read(REPO, f"{root}/model.sig") != before
+    # The statement says which digests were taken over from the signature before.
+    assert report.manifest is not None
+    carried = {str(entry.name) for entry in report.manifest.entries if entry.carried}
+    assert "model.pkl" in carried
+    assert "requirements.txt" not in carried
 
 
 def test_refusals_reach_the_client_typed(server: TrackingServer, devserver: DevServer) -> None:
