@@ -176,12 +176,12 @@ class AuditLog:
             correlation=correlation,
             since=None if since is None else utc_text(since),
         )
-        return map(_checked, self._store.find(query))
+        return map(checked, self._store.find(query))
 
     def get(self, entry_id: str) -> Stored | None:
         """One entry by its id."""
         row = self._store.get(entry_id)
-        return None if row is None else _checked(row)
+        return None if row is None else checked(row)
 
     def evidence(self, sha256: Sha256) -> bytes | None:
         """A document kept with the log. None where there is none, or its body was erased. Raises `AuditBrokenError`
@@ -340,7 +340,7 @@ def _named(document: bytes) -> tuple[Sha256, bytes]:
     return evidence_digest(document), document
 
 
-def _checked(row: Row) -> Stored:
+def checked(row: Row) -> Stored:
     """An entry as its bytes say, after a look that they are the bytes which were hashed and filed."""
     entry = parse_entry(row.data)
     if leaf_hash(row.data) != row.leaf or (entry.id, entry.kind, entry.subject) != (

@@ -123,6 +123,11 @@ class PostgresStore:
         found = self._read("SELECT body FROM evidence WHERE sha256 = %s", (sha256,))
         return found[0][0] if found else None
 
+    def documents(self, digests: Sequence[Sha256]) -> Iterator[tuple[Sha256, bytes]]:
+        """See `Documents.documents`."""
+        sql = "SELECT sha256, body FROM evidence WHERE sha256 = ANY(%s) AND body IS NOT NULL"
+        yield from ((sha256, bytes(body)) for sha256, body in self._read(sql, (list(digests),)))
+
     def evidence_list(self) -> Iterator[EvidenceInfo]:
         """See `AuditStore.evidence_list`."""
         last = ""

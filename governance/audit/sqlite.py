@@ -136,6 +136,12 @@ class SqliteStore:
         found = self._read("SELECT body FROM evidence WHERE sha256 = ?", (sha256,))
         return found[0][0] if found else None
 
+    def documents(self, digests: Sequence[Sha256]) -> Iterator[tuple[Sha256, bytes]]:
+        """See `Documents.documents`."""
+        marks = ", ".join("?" * len(digests))
+        sql = f"SELECT sha256, body FROM evidence WHERE sha256 IN ({marks}) AND body IS NOT NULL"  # noqa: S608 - no values
+        yield from self._read(sql, digests)
+
     def evidence_list(self) -> Iterator[EvidenceInfo]:
         """See `AuditStore.evidence_list`."""
         last = ""

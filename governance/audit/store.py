@@ -175,3 +175,12 @@ class KeptElsewhere(Protocol):
     def head_since(self, size: int) -> tuple[bytes, list[bytes]]:
         """The log's head as its keeper hands it out, and the proof that it continues the tree of `size` entries."""
         ...
+
+
+@runtime_checkable
+class Documents(Protocol):
+    """A store that can hand out many documents of the evidence at once, for a walk that reads those of every entry."""
+
+    def documents(self, digests: Sequence[Sha256]) -> Iterator[tuple[Sha256, bytes]]:
+        """As `AuditStore.evidence`, in any order, without those that are not there. At most a few hundred at a time."""
+        ...

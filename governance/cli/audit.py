@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from governance.cli.output import out, print_rows, styled
 from governance.errors import AuditUnavailableError, SettingsError
 
 if TYPE_CHECKING:
@@ -19,34 +17,6 @@ if TYPE_CHECKING:
     from governance.wiring import Assembly
 
 app = typer.Typer(no_args_is_help=True, help="Verify, read and export the audit log.")
-
-
-@app.command("tail")
-def tail(
-    count: Annotated[int, typer.Option("--lines", "-n", min=1, max=100_000, help="How many entries.")] = 20,
-    kind: Annotated[
-        str | None, typer.Option(help="Only entries of this kind, such as `decision` or `outcome`.")
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the entries as they are stored, one a line.")
-    ] = False,
-) -> None:
-    """Show the last entries."""
-    from governance.audit.entry import parse_entry
-
-    with open_log() as log:
-        if kind is None:
-            size = log.store.frontier().size
-            rows = [(row.seq, row.data) for row in log.store.rows(max(0, size - count), size)]
-        else:
-            found = deque(log.find(kind=entry_kind(kind)), maxlen=count)
-            rows = [(stored.index, stored.data) for stored in found]
-    if as_json:
-        for _, data in rows:
-            out().print(styled(data.decode("utf-8")), soft_wrap=True)
-        return
-    entries = ((index, parse_entry(data)) for index, data in rows)
-    print_rows(("#", "at", "entry", "about", "what"), (_cells(index, entry) for index, entry in entries))
 
 
 @contextmanager
@@ -89,28 +59,23 @@ def entry_kind(text: str) -> EntryKind:
         ) from error
 
 
-def _cells(index: int | None, entry: Entry) -> tuple[str, ...]:
-    at = entry.at.strftime("%Y-%m-%d %H:%M:%S")
-    return ("" if index is None else str(index), at, entry.kind.value, entry.subject, summary(entry))
-
-
 def summary(entry: Entry) -> str:
-    """One line that says what an entry records."""
+    """One line that says what an entry records, whatever its body holds."""
     from governance.audit.entry import EntryKind
 
-    body = entry.body
+    body: Mapping[str, Json] = _object(entry.body)
     if entry.kind is EntryKind.DECISION:
-        verdict = _object(body["verdict"])
-        word = f"{body['action']}: {verdict['decision']}"
-        if verdict["would_block"]:
+        verdict = _object(body.get("verdict"))
+        word = f"{body.get('action')}: {verdict.get('decision')}"
+        if verdict.get("would_block"):
             word += " (would have been blocked)"
-        elif verdict["refused"]:
+        elif verdict.get("refused"):
             word += " (refused)"
-        return f"{word} by {_object(body['actor'])['name']}"
+        return f"{word} by {_object(body.get('actor')).get('name')}"
     if entry.kind is EntryKind.OUTCOME:
-        moved = _object(body["moved"])
+        moved = _object(body.get("moved"))
         failed = f", {body['error']}" if body.get("error") else ""
-        return f"{body['action']} {body['status']}, {moved['count']} file(s){failed}"
+        return f"{body.get('action')} {body.get('status')}, {moved.get('count')} file(s){failed}"
     words = [
         body[name]
         for name in ("event", "names", "name", "waiver", "size", "origin", "reason")

@@ -20,8 +20,13 @@ from governance.cli import (
     audit_check,
     audit_notify,
     audit_proof,
+    audit_replay,
     audit_retention,
+    audit_search,
+    audit_show,
     audit_stream,
+    audit_tail,
+    audit_who,
     check,
     compliance,
     demo,
@@ -84,6 +89,12 @@ for verb in (
     audit_retention.erase,
 ):
     audit.app.command(verb.__name__)(verb)
+audit.app.command("search")(audit_search.search)
+audit.app.command("who-loaded")(audit_who.who_loaded)
+audit.app.command("replay")(audit_replay.replay)
+audit.app.command("show")(audit_show.show)
+audit.app.command("tail")(audit_tail.tail)
+audit.app.command("words")(audit_search.words)
 app.add_typer(audit.app, name="audit", rich_help_panel=_EVIDENCE)
 app.add_typer(evidence.app, name="evidence", rich_help_panel=_EVIDENCE)
 report.app.command("compliance")(compliance.compliance)

@@ -8,7 +8,7 @@ cannot disagree on what an entry says. Does not: look at evidence, which an entr
 | `kind` | all | the kind |
 | `subject`, `correlation` | all | as they stand |
 | `digest` | decision, outcome, signature, waiver | the artifact, what was moved, signed or waived; in hex, without its algorithm |
-| `model` | decision | registered name and artifact's name, each alone and with `/version` |
+| `model` | decision | registered name and artifact's name, each alone and with `/version`; the logged model's id |
 | `actor` | decision; waiver and others with `by` | who asked, or who did it |
 | `rule` | decision, waiver | rules that object, fired or were waived, as `policy/rule`; findings the entry had no room for are missing |
 | `policy` | decision, policy | digest and names of the policies |
@@ -21,129 +21,142 @@ cannot disagree on what an entry says. Does not: look at evidence, which an entr
 | `outcome` | outcome | how the act ended |
 | `event` | signature, key, waiver, hold | what happened: `made`, `approved`, `held`, `lifted` |
 | `waiver` | waiver, decision | the waiver's name (or the decision under break-glass) |
-| `key` | key, signature, outcome | key id |
+| `key` | key, signature, waiver, outcome | key id |
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
+from typing import Protocol, TypeAlias
 
-from governance.audit.entry import Entry, EntryKind
+from governance.audit.entry import EntryKind
 from governance.model.canonical import Json
 from governance.policy.environments import normal_environment
 from governance.report.fields import Fields
 
 YES, NO = "yes", "no"
+_EVENTS = frozenset({EntryKind.SIGNATURE, EntryKind.KEY, EntryKind.WAIVER})
 _NOTHING: Mapping[str, Json] = MappingProxyType({})
 
-Reader = Callable[[Entry], Iterator[str]]
+
+class Said(Protocol):
+    """The part of an `Entry` that its words are read from."""
+
+    @property
+    def kind(self) -> EntryKind:
+        """What it records."""
+        ...
+
+    @property
+    def subject(self) -> str:
+        """What it is about."""
+        ...
+
+    @property
+    def correlation(self) -> str:
+        """Its sequence."""
+        ...
+
+    @property
+    def body(self) -> Mapping[str, Json]:
+        """What it says."""
+        ...
 
 
-def _kind(entry: Entry) -> Iterator[str]:
-    yield entry.kind.value
+Reader: TypeAlias = "Callable[[Said], Iterable[str]]"
 
 
-def _subject(entry: Entry) -> Iterator[str]:
-    if isinstance(entry.subject, str):
-        yield entry.subject
+def _kind(entry: Said) -> Iterable[str]:
+    return (entry.kind.value,)
 
 
-def _correlation(entry: Entry) -> Iterator[str]:
-    if isinstance(entry.correlation, str):
-        yield entry.correlation
+def _subject(entry: Said) -> Iterable[str]:
+    return _texts(entry.subject)
 
 
-def _digest(entry: Entry) -> Iterator[str]:
-    body = _body(entry)
+def _correlation(entry: Said) -> Iterable[str]:
+    return _texts(entry.correlation)
+
+
+def _digest(entry: Said) -> Iterable[str]:
+    body = body_of(entry)
     match entry.kind:
         case EntryKind.DECISION:
-            yield from _hex(_object(body, "artifact").get("digest"))
+            return _hexes(_object(body, "artifact").get("digest"))
         case EntryKind.OUTCOME:
             moved = _object(body, "moved")
-            yield from _hex(moved.get("digest"))
-            for file in Fields(moved).subs("files"):
-                yield from _hex(file.body.get("sha256"))
-            yield from _hex(_object(body, "signature").get("digest"))
+            files = [file.body.get("sha256") for file in Fields(moved).subs("files")]
+            return _hexes(moved.get("digest"), *files, _object(body, "signature").get("digest"))
         case EntryKind.SIGNATURE | EntryKind.WAIVER:
-            yield from _hex(body.get("digest"))
+            return _hexes(body.get("digest"))
         case _:
-            pass
+            return ()
 
 
-def _model(entry: Entry) -> Iterator[str]:
+def _model(entry: Said) -> Iterable[str]:
     if entry.kind is not EntryKind.DECISION:
-        return
-    mlflow, artifact = _object(_body(entry), "mlflow"), _object(_body(entry), "artifact")
+        return ()
+    mlflow, artifact = _object(body_of(entry), "mlflow"), _object(body_of(entry), "artifact")
+    said = [*_texts(mlflow.get("model_id"))]
     for name, version in (
         (mlflow.get("model_name"), mlflow.get("model_version")),
         (artifact.get("name"), artifact.get("version")),
     ):
         if isinstance(name, str):
-            yield name
+            said.append(name)
             if isinstance(version, str):
-                yield f"{name}/{version}"
+                said.append(f"{name}/{version}")
+    return said
 
 
-def _actor(entry: Entry) -> Iterator[str]:
-    name = (
-        _object(_body(entry), "actor").get("name")
-        if entry.kind is EntryKind.DECISION
-        else _body(entry).get("by")
-    )
-    if isinstance(name, str):
-        yield name
+def _actor(entry: Said) -> Iterable[str]:
+    body = body_of(entry)
+    return _texts(_object(body, "actor").get("name") if entry.kind is EntryKind.DECISION else body.get("by"))
 
 
-def _rule(entry: Entry) -> Iterator[str]:
+def _rule(entry: Said) -> Iterable[str]:
     if entry.kind is EntryKind.WAIVER:
-        rule = _body(entry).get("rule")
-        if isinstance(rule, str):
-            yield rule
-    elif entry.kind is EntryKind.DECISION:
-        verdict = Fields(_object(_body(entry), "verdict"))
-        yield from verdict.texts("fired")
-        for part in ("findings", "waived"):
-            for row in verdict.subs(part):
-                rule = row.body.get("rule")
-                if isinstance(rule, str):
-                    yield rule
+        return _texts(body_of(entry).get("rule"))
+    if entry.kind is not EntryKind.DECISION:
+        return ()
+    verdict = Fields(_object(body_of(entry), "verdict"))
+    rows = (*verdict.subs("findings"), *verdict.subs("waived"))
+    return (*verdict.texts("fired"), *_texts(*(row.body.get("rule") for row in rows)))
 
 
-def _policy_part(entry: Entry) -> Fields:
+def _policy_part(entry: Said) -> Fields:
     if entry.kind is EntryKind.POLICY:
-        return Fields(_body(entry))
-    return Fields(_object(_body(entry), "policy") if entry.kind is EntryKind.DECISION else _NOTHING)
+        return Fields(body_of(entry))
+    return Fields(_object(body_of(entry), "policy") if entry.kind is EntryKind.DECISION else _NOTHING)
 
 
-def _policy(entry: Entry) -> Iterator[str]:
+def _policy(entry: Said) -> Iterable[str]:
     part = _policy_part(entry)
-    digest = part.text("digest")
-    if digest is not None:
-        yield digest
-    yield from part.texts("names")
+    return (*_texts(part.body.get("digest")), *part.texts("names"))
 
 
-def _revision(entry: Entry) -> Iterator[str]:
+def _revision(entry: Said) -> Iterable[str]:
     revision = _policy_part(entry).number("revision")
-    if revision is not None:
-        yield str(revision)
+    return () if revision is None else (str(revision),)
+
+
+def _verdict(entry: Said) -> Mapping[str, Json] | None:
+    return _object(body_of(entry), "verdict") if entry.kind is EntryKind.DECISION else None
 
 
 def _of_verdict(name: str) -> Reader:
-    def read(entry: Entry) -> Iterator[str]:
-        if entry.kind is EntryKind.DECISION:
-            value = _object(_body(entry), "verdict").get(name)
-            if isinstance(value, str):
-                yield value
+    def read(entry: Said) -> Iterable[str]:
+        verdict = _verdict(entry)
+        return () if verdict is None else _texts(verdict.get(name))
 
     return read
 
 
 def _flag(is_set: Callable[[Mapping[str, Json]], bool]) -> Reader:
-    def read(entry: Entry) -> Iterator[str]:
-        if entry.kind is EntryKind.DECISION:
-            yield YES if is_set(_object(_body(entry), "verdict")) else NO
+    def read(entry: Said) -> Iterable[str]:
+        verdict = _verdict(entry)
+        return () if verdict is None else (YES,) if is_set(verdict) else (NO,)
 
     return read
 
@@ -153,56 +166,48 @@ def _went_through(verdict: Mapping[str, Json]) -> bool:
     return verdict.get("would_block") is True and verdict.get("mode") == "enforce"
 
 
-def _break_glass(entry: Entry) -> Iterator[str]:
-    if entry.kind is EntryKind.DECISION:
-        yield YES if _went_through(_object(_body(entry), "verdict")) else NO
-    elif entry.kind is EntryKind.WAIVER:
-        yield YES if _body(entry).get("event") == "break-glass" else NO
-
-
-def _action(entry: Entry) -> Iterator[str]:
-    action = _body(entry).get("action")
-    if isinstance(action, str):
-        yield action
-
-
-def _environment(entry: Entry) -> Iterator[str]:
-    environment = _body(entry).get("environment")
-    if isinstance(environment, str) and entry.kind is EntryKind.DECISION:
-        yield normal_environment(environment)
-
-
-def _outcome(entry: Entry) -> Iterator[str]:
-    status = _body(entry).get("status")
-    if isinstance(status, str) and entry.kind is EntryKind.OUTCOME:
-        yield status
-
-
-def _event(entry: Entry) -> Iterator[str]:
-    if entry.kind is EntryKind.HOLD:
-        yield "held" if _body(entry).get("held") is True else "lifted"
-        return
-    event = _body(entry).get("event")
-    if isinstance(event, str):
-        yield event
-
-
-def _waiver(entry: Entry) -> Iterator[str]:
+def _break_glass(entry: Said) -> Iterable[str]:
     if entry.kind is EntryKind.WAIVER:
-        name = _body(entry).get("waiver")
-        if isinstance(name, str):
-            yield name
-    elif entry.kind is EntryKind.DECISION:
-        for row in Fields(_object(_body(entry), "verdict")).subs("waived"):
-            name = row.body.get("waiver")
-            if isinstance(name, str):
-                yield name
+        return (YES,) if body_of(entry).get("event") == "break-glass" else (NO,)
+    verdict = _verdict(entry)
+    return () if verdict is None else (YES,) if _went_through(verdict) else (NO,)
 
 
-def _key(entry: Entry) -> Iterator[str]:
-    for key in (_body(entry).get("key_id"), _object(_body(entry), "signature").get("key_id")):
-        if isinstance(key, str):
-            yield key
+def _action(entry: Said) -> Iterable[str]:
+    return _texts(body_of(entry).get("action"))
+
+
+def _environment(entry: Said) -> Iterable[str]:
+    environment = body_of(entry).get("environment")
+    if isinstance(environment, str) and entry.kind is EntryKind.DECISION:
+        return (normal_environment(environment),)
+    return ()
+
+
+def _outcome(entry: Said) -> Iterable[str]:
+    return _texts(body_of(entry).get("status")) if entry.kind is EntryKind.OUTCOME else ()
+
+
+def _event(entry: Said) -> Iterable[str]:
+    if entry.kind is EntryKind.HOLD:
+        return ("held",) if body_of(entry).get("held") is True else ("lifted",)
+    return _texts(body_of(entry).get("event")) if entry.kind in _EVENTS else ()
+
+
+def _waiver(entry: Said) -> Iterable[str]:
+    if entry.kind is EntryKind.WAIVER:
+        return _texts(body_of(entry).get("waiver"))
+    verdict = _verdict(entry)
+    if verdict is None:
+        return ()
+    return _texts(*(row.body.get("waiver") for row in Fields(verdict).subs("waived")))
+
+
+def _key(entry: Said) -> Iterable[str]:
+    if entry.kind not in _EVENTS and entry.kind is not EntryKind.OUTCOME:
+        return ()
+    body = body_of(entry)
+    return _texts(body.get("key_id"), _object(body, "signature").get("key_id"))
 
 
 READERS: Mapping[str, Reader] = MappingProxyType({
@@ -237,12 +242,7 @@ def hex_part(digest: str) -> str:
     return digest.rpartition(":")[2]
 
 
-def _hex(value: Json) -> Iterator[str]:
-    if isinstance(value, str):
-        yield hex_part(value)
-
-
-def _body(entry: Entry) -> Mapping[str, Json]:
+def body_of(entry: Said) -> Mapping[str, Json]:
     """The body, which another version of the program may have written as something else than an object."""
     body: object = entry.body
     return body if isinstance(body, Mapping) else _NOTHING
@@ -251,3 +251,11 @@ def _body(entry: Entry) -> Mapping[str, Json]:
 def _object(body: Mapping[str, Json], name: str) -> Mapping[str, Json]:
     value = body.get(name)
     return value if isinstance(value, Mapping) else _NOTHING
+
+
+def _texts(*values: object) -> tuple[str, ...]:
+    return tuple(value for value in values if isinstance(value, str))
+
+
+def _hexes(*values: object) -> tuple[str, ...]:
+    return tuple(hex_part(value) for value in values if isinstance(value, str))

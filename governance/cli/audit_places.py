@@ -1,0 +1,123 @@
+"""What the verbs that look into the audit log share: the log with its index, times on the command line, entries as lines."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import typer
+
+from governance.cli.audit import open_assembly, summary
+from governance.cli.exits import exit_code
+from governance.cli.output import Mark, err, sign, styled
+from governance.errors import AuditBrokenError
+
+if TYPE_CHECKING:
+    from governance.audit.log import AuditLog, Stored
+    from governance.audit.verify import Problem
+    from governance.report.index.lookup import Index
+
+_SPAN = re.compile(r"(\d{1,5})([smhdw])")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_MANY = 50_000
+_MOST_NAMED = 20
+
+
+@contextmanager
+def searched_log(*, scan: bool) -> Iterator[tuple[AuditLog, Index | None]]:
+    """The log, and its index caught up; without one where none is wanted or can be."""
+    from governance.report.index.file import NoIndexError
+    from governance.report.index.lookup import Index
+
+    with open_assembly() as assembly:
+        log, file = assembly.log, assembly.settings.audit_file
+        if scan:
+            yield log, None
+            return
+        path = file.with_name(file.name + ".index")
+        index = None
+        try:
+            with err().status("looking at the index") as status:
+
+                def progress(done: int, size: int) -> None:
+                    if size - done > _MANY:
+                        status.update(f"indexing: {done:,} of {size:,} entries")
+
+                index = Index(log.store, path, progress=progress)
+        except NoIndexError as error:
+            note(f"no index can be kept at `{path}` ({error}): every entry is read instead")
+        try:
+            yield log, index
+        finally:
+            if index is not None:
+                for each in index.notes:
+                    note(each)
+                index.close()
+
+
+def note(text: str) -> None:
+    """Something the user should know, and that changes nothing about the answer."""
+    err().print(sign(Mark.WARN), styled(text))
+
+
+def moment(text: str, now: datetime) -> datetime:
+    """A time on the command line: RFC 3339 in full or in part, or a span back from now such as `90d`."""
+    from governance.report.selection_text import parse_moment
+
+    span = _SPAN.fullmatch(text)
+    return parse_moment(text) if span is None else now - timedelta(seconds=int(span[1]) * _UNITS[span[2]])
+
+
+def cells(stored: Stored) -> tuple[str, ...]:
+    """An entry as a row."""
+    entry = stored.entry
+    number = "" if stored.index is None else str(stored.index)
+    return (number, f"{entry.at:%Y-%m-%d %H:%M:%S}", entry.kind.value, entry.subject, summary(entry))
+
+
+def write_lines(lines: Iterable[str]) -> None:
+    """Lines of JSON to standard output, quickly, and with nothing in them that a terminal would obey."""
+    for line in lines:
+        sys.stdout.write(harmless_json(line) + "\n")
+
+
+def harmless_json(text: str) -> str:
+    r"""The same JSON value with characters that do not print written as `\u009b` and the like."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else "".join(f"\\u{unit:04x}" for unit in _units(char)) for char in text
+    )
+
+
+def _units(char: str) -> Iterable[int]:
+    data = char.encode("utf-16-be", "surrogatepass")
+    return (data[place] << 8 | data[place + 1] for place in range(0, len(data), 2))
+
+
+def entry_line(stored: Stored) -> str:
+    """An entry as a line of JSON: its number, leaf hash, and itself as it was hashed."""
+    from governance.audit.merkle import leaf_hash
+
+    number = "null" if stored.index is None else stored.index
+    return f'{{"index":{number},"leaf":"{leaf_hash(stored.data).hex()}","entry":{stored.data.decode()}}}'
+
+
+def end_broken(broken: Iterable[Problem]) -> None:
+    """Name the entries that cannot be trusted, and exit with 4 where there are any."""
+    problems = list(broken)
+    for problem in problems[:_MOST_NAMED]:
+        err().print(sign(Mark.FAIL), styled(str(problem)))
+    if problems:
+        more = f", the first {_MOST_NAMED} are named above" if len(problems) > _MOST_NAMED else ""
+        err().print(
+            styled(
+                f"{len(problems)} entries cannot be trusted{more}: nobody can tell whether they are meant. "
+                "`mlgov audit verify` looks at the whole log."
+            )
+        )
+        raise typer.Exit(exit_code(AuditBrokenError("broken entries")))

@@ -1,0 +1,148 @@
+"""`mlgov audit who-loaded`: the blast radius of a file, model, package or advisory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from governance.cli.audit_places import end_broken, note, searched_log
+from governance.cli.output import err, out, print_json, print_pairs, print_rows, styled
+
+if TYPE_CHECKING:
+    from governance.model.canonical import Json
+    from governance.report.who_loaded import Act, Radius
+
+_MOST_ROWS = 1_000_000
+
+
+def who_loaded(
+    wanted: Annotated[
+        str,
+        typer.Argument(
+            metavar="DIGEST|MODEL|PURL|CVE",
+            help="`sha256:HEX` of a file or `dirhash1:HEX` of a model, a model's name with or without `/VERSION`, "
+            "`pkg:pypi/NAME` with or without `@VERSION`, or the id of an advisory.",
+        ),
+    ],
+    *,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=0, help="At most so many rows of each table; 0 is all.")
+    ] = 50,
+    scan: Annotated[bool, typer.Option("--scan", help="Read every entry, and use no index.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON, with all rows.")] = False,
+) -> None:
+    """Tell who downloaded and loaded what contains it, when and where, and which registered models and promotions do.
+
+    A load counts where the bytes are the same, also where it came before the advisory or asked for no facts.
+    """
+    from governance.report.question import parse_question
+    from governance.report.who_loaded import who_loaded as ask
+
+    question = parse_question(wanted)
+    with searched_log(scan=scan) as (log, index):
+        made = ask(log, question, index)
+    if as_json:
+        print_json(_tree(made))
+    else:
+        _print(made, limit or _MOST_ROWS)
+    for sentence in _unknown(made):
+        note(sentence)
+    end_broken(made.broken)
+
+
+def _print(made: Radius, limit: int) -> None:
+    fetched = made.fetched
+    out().print(styled(f"{made.question.what.value} {made.question.normal}", "bold"))
+    people = {act.actor for act in fetched}
+    print_pairs({
+        "  artifacts": str(len(made.artifacts)),
+        "  registered": str(len(made.registered)),
+        "  loads and downloads": f"{len(fetched)} by {len(people)} actors",
+        "  refused": str(sum(act.result == "refused" for act in made.acts)),
+        "  promotions": str(len(made.promotions)),
+    })  # fmt: skip
+    if not made.acts:
+        err().print("no decision on record is about anything that contains it")
+        return
+    _table(
+        "artifacts that contain it",
+        ("digest", "where"),
+        ((digest, ", ".join(sorted(refs))) for digest, refs in made.artifacts.items()),
+        limit,
+    )
+    counts = Counter(act.registered for act in fetched)
+    _table(
+        "registered model versions", ("model", "fetched", "digest"),
+        ((name, str(counts[name]), ", ".join(sorted(digests))) for name, digests in made.registered.items()), limit,
+    )  # fmt: skip
+    _table("promotions", _HEADINGS, map(_row, made.promotions), limit)
+    _table("who fetched it", _HEADINGS, map(_row, fetched), limit)
+
+
+_HEADINGS = ("#", "at", "who", "did", "environment", "on", "what", "known by")
+
+
+def _row(act: Act) -> tuple[str, ...]:
+    who = act.actor if act.is_authenticated else f"{act.actor} (claimed)"
+    did = f"{act.action}: {act.result}" + (f", {'/'.join(act.ended)}" if act.ended else ", no outcome")
+    what = act.registered or act.ref
+    return (
+        str(act.index),
+        act.at[:19].replace("T", " "),
+        who,
+        did,
+        act.environment,
+        act.instance,
+        what,
+        act.because,
+    )
+
+
+def _table(title: str, headings: tuple[str, ...], rows: Iterator[tuple[str, ...]], limit: int) -> None:
+    every = list(rows)
+    if not every:
+        return
+    out().print()
+    out().print(styled(title, "bold"))
+    print_rows(headings, every[:limit])
+    if len(every) > limit:
+        err().print(f"{len(every) - limit:,} more; `--limit 0` prints all")
+
+
+def _unknown(made: Radius) -> Iterator[str]:
+    """What the log cannot tell."""
+    from governance.report.who_loaded import LIMITS
+
+    if made.not_looked_at:
+        yield f"{made.not_looked_at:,} older candidates were not looked at: ask for something narrower, or with `--scan`"
+    if made.unchecked:
+        yield f"{made.unchecked} documents of the evidence are gone, so that what they named could not be looked at again"
+    if made.unknown:
+        yield f"{made.unknown:,} decisions rest on facts that were gone when they were indexed: what they named is not known"
+    if made.since is not None:
+        yield f"the log begins at {made.since[:19]}Z, and knows nothing from before"
+    yield from LIMITS
+
+
+def _tree(made: Radius) -> Mapping[str, Json]:
+    return {
+        "question": {
+            "what": made.question.what.value,
+            "text": made.question.text,
+            "normal": made.question.normal,
+        },
+        "artifacts": {digest: sorted(refs) for digest, refs in made.artifacts.items()},
+        "registered": {name: sorted(digests) for name, digests in made.registered.items()},
+        "promotions": [_act_tree(act) for act in made.promotions],
+        "acts": [_act_tree(act) for act in made.acts],
+        "not_known": [*_unknown(made)],
+        "broken": [{"index": each.index, "what": each.what} for each in made.broken],
+    }
+
+
+def _act_tree(act: Act) -> Mapping[str, Json]:
+    return {**asdict(act), "ended": list(act.ended)}

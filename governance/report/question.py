@@ -1,0 +1,59 @@
+"""What a blast radius is asked about, told from its text: a digest, a package, an advisory, or else a model's name."""
+
+from __future__ import annotations
+
+import enum
+import re
+from dataclasses import dataclass
+
+from governance.model.digest import parse_digest, parse_sha256
+from governance.report.contents import ADVISORY, normal_advisory, purl_forms
+from governance.report.selection_text import SelectionError
+from governance.report.words import hex_part
+
+_DIGEST_LIKE = re.compile(r"[0-9A-Fa-f]{64}")
+
+
+class What(enum.StrEnum):
+    """The sort of a question."""
+
+    DIGEST = "digest"
+    PACKAGE = "package"
+    ADVISORY = "advisory"
+    MODEL = "model"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What is asked about, as it was written and in the form in which it is compared."""
+
+    what: What
+    text: str
+    normal: str
+
+
+def parse_question(text: str) -> Question:
+    """Tell what is meant. Raises `SelectionError` for what begins like one of these and is none."""
+    text = text.strip()
+    if text.startswith(("sha256:", "dirhash1:")):
+        try:
+            return Question(what=What.DIGEST, text=text, normal=hex_part(parse_digest(text)))
+        except ValueError as error:
+            raise SelectionError(str(error), hint="`sha256:HEX`, `dirhash1:HEX` or 64 hex digits.") from None
+    if _DIGEST_LIKE.fullmatch(text):
+        return Question(what=What.DIGEST, text=text, normal=parse_sha256(text))
+    if text.lower().startswith("pkg:"):
+        forms = purl_forms(text)
+        if not forms:
+            raise SelectionError(
+                f"`{text[:80]}` is not a package URL",
+                hint="Such as `pkg:pypi/numpy` or `pkg:pypi/numpy@1.26.4`.",
+            )
+        return Question(what=What.PACKAGE, text=text, normal=forms[0])
+    if ADVISORY.fullmatch(text):
+        return Question(what=What.ADVISORY, text=text, normal=normal_advisory(text))
+    if text.upper().startswith(("CVE-", "GHSA-", "PYSEC-")):
+        raise SelectionError(f"`{text[:80]}` is not the id of an advisory", hint="Such as `CVE-2025-32434`.")
+    if not text:
+        raise SelectionError("an empty name matches nothing")
+    return Question(what=What.MODEL, text=text, normal=text)
