@@ -85,6 +85,7 @@ class _Director:
             "MLGOV_TRUST": str(self.folder / "trust.json"),
             "MLGOV_CONFIG": str(self.folder / "mlgov.toml"),
             "MLGOV_ENVIRONMENT": "production",
+            "MLGOV_GATHER_ALL": "true",
             "MLGOV_ARTIFACTORY_URL": self.server.artifactory_url,
             "ARTIFACTORY_AUTH_TOKEN": self.server.token("alice"),
         } | more

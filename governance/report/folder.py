@@ -44,7 +44,7 @@ def format_names() -> tuple[str, ...]:
 
 
 def check_formats(names: Iterable[str]) -> tuple[str, ...]:
-    """The formats asked for, each once. Raises `SettingsError` for one that is not known."""
+    """The formats asked for, each once. Raises `SettingsError` for one that is not known, or whose packages are not installed."""
     asked, known = tuple(dict.fromkeys(names)), format_names()
     for name in asked:
         if name not in known:
@@ -52,6 +52,8 @@ def check_formats(names: Iterable[str]) -> tuple[str, ...]:
                 f"`{name[:80]}` is not a format of a compliance report",
                 hint=f"There are: {', '.join(known)}.",
             )
+        if name in BOOK_FORMATS:
+            BOOK_FORMATS[name]()
     return asked
 
 

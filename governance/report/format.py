@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import BinaryIO, Protocol
 
+from governance.errors import SettingsError
 from governance.report.book import ComplianceReport
 from governance.report.query import Report
 
@@ -76,6 +78,49 @@ FORMATS: Mapping[str, Callable[[], ReportFormat]] = MappingProxyType(
     {"html": _html, "jsonl": _jsonl, "ocsf": _ocsf}
 )
 
-BOOK_FORMATS: Mapping[str, Callable[[], BookFormat]] = MappingProxyType({"html": _page})
+
+def _pdf() -> BookFormat:
+    with _needs("pdf", "reportlab"):
+        from governance.report.to_pdf import PdfFormat
+
+        return PdfFormat()
+
+
+def _sarif() -> BookFormat:
+    from governance.report.to_sarif import SarifFormat
+
+    return SarifFormat()
+
+
+def _cyclonedx() -> BookFormat:
+    with _needs("cyclonedx", "cyclonedx"):
+        from governance.report.to_cyclonedx import CycloneDxFormat
+
+        return CycloneDxFormat()
+
+
+def _oscal() -> BookFormat:
+    from governance.report.to_oscal import OscalFormat
+
+    return OscalFormat()
+
+
+@contextmanager
+def _needs(extra: str, package: str) -> Iterator[None]:
+    """Say which extra a format lacks. Any other import that fails is a mistake of ours, and passes."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != package:
+            raise
+        raise SettingsError(
+            f"the format `{extra}` needs a package that is not installed: `{package}`",
+            hint=f"pip install 'mlflow-governance[{extra}]'",
+        ) from error
+
+
+BOOK_FORMATS: Mapping[str, Callable[[], BookFormat]] = MappingProxyType(
+    {"html": _page, "pdf": _pdf, "sarif": _sarif, "cyclonedx": _cyclonedx, "oscal": _oscal}
+)
 """One file each. `csv` and `jsonl` are the folder's own (`governance.report.folder`): a file for each table, and the entries
 that its proofs are about."""

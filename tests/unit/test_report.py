@@ -16,6 +16,7 @@ from governance.audit.entry import (
     EntryKind,
     OutcomeStatus,
     decision_body,
+    evidence_digest,
     key_body,
     outcome_body,
     signature_body,
@@ -47,6 +48,7 @@ def decide(
     message: str = "not good",
     status: OutcomeStatus | None = OutcomeStatus.DONE,
     signature: dict[str, Json] | None = None,
+    facts: bytes | None = None,
 ) -> None:
     artifact = Artifact(
         kind=Kind.MODEL, host="h", repository=parse_repository_key("models"), path=name, name=name,
@@ -77,11 +79,12 @@ def decide(
         rules=rules,
         policies=("p",),
         policy_digest=sha(1),
-        facts_digest=sha(2),
+        facts_digest=sha(2) if facts is None else evidence_digest(facts),
     )
     refused = mode is Mode.ENFORCE and decision >= Effect.QUARANTINE
     body = decision_body(request=request, verdict=verdict, mode=mode, refused=refused)
-    receipt = log.append(EntryKind.DECISION, body, subject=artifact.ref, correlation="c")
+    documents = () if facts is None else (facts,)
+    receipt = log.append(EntryKind.DECISION, body, subject=artifact.ref, correlation="c", evidence=documents)
     if status is not None:
         ended = OutcomeStatus.REFUSED if refused else status
         moved = artifact.files if ended is OutcomeStatus.DONE else ()

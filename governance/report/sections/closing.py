@@ -108,8 +108,8 @@ def _framework(found: FrameworkResult) -> Table:
         for place, count in enumerate(result.counts):
             first = place == 0
             rows.append((
-                control.id, control.title if first else None, control.claim if first else None, STATUS_WORDS[result.status], count.count,
-                count.query, count.command, control.not_shown if first else None,
+                control.id, control.title if first else "", control.claim if first else "", STATUS_WORDS[result.status], count.count,
+                count.query, count.command, control.not_shown if first else "",
             ))  # fmt: skip
     return Table(
         name=f"controls-{found.framework.name}",

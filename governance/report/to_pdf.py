@@ -1,0 +1,124 @@
+"""The compliance report as a PDF for auditors: a cover that says whether the log proves itself, contents, fourteen sections.
+
+Promises: the same report gives the same bytes; nothing in the log is read as markup or as PDF (see `governance.report.pdf.letters`);
+what does not fit is counted. Does not: hold every row of a long table, which is what the formats `csv`, `jsonl` and `html` are for:
+so its size and the memory it takes are bounded, whatever the log's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+from reportlab.platypus import Flowable, NextPageTemplate, PageBreak, Paragraph, Spacer
+from reportlab.platypus import Table as Grid
+
+from governance.report.book import ComplianceReport, Section
+from governance.report.pdf.charts import Drawn
+from governance.report.pdf.letters import Letters, letters
+from governance.report.pdf.pages import Heading, Pages, contents
+from governance.report.pdf.style import BAD, BAD_PAPER, GOOD, GOOD_PAPER, WIDTH, Styles
+from governance.report.pdf.tables import pairs_flowable, table_flowables, text_style
+
+MOST_ROWS = 200
+
+
+class PdfFormat:
+    """One document. `most` is how many rows of a table it shows; the sample is always whole."""
+
+    name = "report.pdf"
+
+    def __init__(self, *, most: int = MOST_ROWS, wide: bool = True) -> None:
+        self._most = most
+        self._letters = letters(wide=wide)
+
+    def write(self, report: ComplianceReport, out: BinaryIO) -> None:
+        """See `BookFormat.write`."""
+        pages = Pages(out, report, self._letters)
+        styles = Styles(self._letters)
+        story = [*_cover(report, styles), *self._inside(report, styles), pages.total]
+        pages.multiBuild(story, maxPasses=6)
+
+    def _inside(self, report: ComplianceReport, styles: Styles) -> Iterator[Flowable]:
+        yield NextPageTemplate("inside")
+        yield PageBreak()
+        yield Paragraph("Contents", styles.heading)
+        yield contents(styles)
+        for section in report.sections:
+            yield PageBreak()
+            most = max(self._most, len(report.sample)) if section.name == "sample" else self._most
+            yield from _section(section, styles, self._letters, most)
+
+
+def _cover(report: ComplianceReport, styles: Styles) -> Iterator[Flowable]:
+    text = styles.letters.text
+    yield Spacer(1, 60)
+    yield Paragraph("Compliance report", styles.title)
+    yield Paragraph(f"of the audit log {text(report.origin, 200)}", styles.toc)
+    yield Spacer(1, 14)
+    yield _statement(report, styles)
+    yield Spacer(1, 16)
+    head = report.checkpoints.head
+    yield pairs_flowable(
+        (
+            ("Period", f"{report.since or 'from the first entry'} to {report.until or report.made_at} (exclusive), UTC"),
+            ("Selection", report.filter or "every entry of the period"),
+            ("Made at, by", f"{report.made_at}, {report.made_by}"),
+            ("Entries in the whole log", head.size),
+            ("Root of the whole log", head.root.hex()),
+            ("Key that signs its checkpoints", report.vkey or "none: the checkpoints are not signed"),
+            ("To check it offline, in the report's folder", report.command),
+            *report.software,
+        ),
+        styles,
+    )  # fmt: skip
+
+
+def _statement(report: ComplianceReport, styles: Styles) -> Flowable:
+    """The first thing to be seen."""
+    verification = report.verification
+    if report.is_good:
+        color, paper = GOOD, GOOD_PAPER
+        title = "The log proves itself"
+        lines = [f"All {verification.size:,} entries were read and recomputed for this report."]
+        lines.append(
+            f"It continues {verification.compared:,} heads remembered from before."
+            if verification.compared
+            else "No head remembered from before was compared: a log rewritten as a whole would not show. Compare the root below."
+        )
+    else:
+        color, paper = BAD, BAD_PAPER
+        title = "THE LOG DOES NOT PROVE ITSELF"
+        found = [str(each) for each in verification.problems[:8]]
+        more = len(verification.problems) - len(found)
+        lines = [
+            "Do not rely on any figure in this report until this is explained. Keep the log as it is.",
+            *found,
+        ]
+        lines += [f"and {more:,} more problems (section 2)"] if more > 0 else []
+        if report.broken:
+            lines.append(f"Broken entries in the period, left out of every figure: {report.broken:,}")
+    cells = [[Paragraph(title, styles.banner(color))]]
+    cells += [[Paragraph(styles.letters.text(line, 500), styles.body)] for line in lines]
+    box: list[tuple[Any, ...]] = [
+        *text_style(styles.body),
+        ("BACKGROUND", (0, 0), (-1, -1), paper), ("BOX", (0, 0), (-1, -1), 1.2, color), ("LEFTPADDING", (0, 0), (-1, -1), 14),
+        ("RIGHTPADDING", (0, 0), (-1, -1), 14), ("TOPPADDING", (0, 0), (0, 0), 10), ("BOTTOMPADDING", (0, -1), (-1, -1), 10),
+    ]  # fmt: skip
+    return Grid(cells, colWidths=[WIDTH], style=box)
+
+
+def _section(section: Section, styles: Styles, fonts: Letters, most: int) -> Iterator[Flowable]:
+    yield Heading(section.number, section.title, styles)
+    for sentence in section.lead:
+        yield Paragraph(fonts.marked(sentence), styles.body)
+    if section.pairs:
+        yield Spacer(1, 4)
+        yield pairs_flowable(section.pairs, styles)
+    for chart in section.charts:
+        yield Paragraph(fonts.text(chart.title), styles.subheading)
+        yield Drawn(chart, fonts, WIDTH)
+    for table in section.tables:
+        yield from table_flowables(table, styles, most)
+    if section.selection:
+        yield Paragraph(fonts.marked(f"The records behind this section: `{section.selection}`"), styles.soft)

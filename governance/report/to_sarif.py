@@ -1,0 +1,264 @@
+"""Blocks and quarantines as SARIF 2.1.0 (OASIS, errata 01), for the code hosts and dashboards that read it.
+
+Promises: one result for each rule, artifact and environment, with how often it objected and when first and last; an objection that a
+waiver set aside is there too, as suppressed; the result's fingerprint stays the same from report to report. Texts of the log are
+plain: neither a link nor a placeholder (section 3.11) can come from them. Does not: hold more than `most` results, which is what the
+largest reader takes (GitHub: 25,000 a run); those over it are counted in a notification.
+
+A log that does not prove itself is a tool error in `invocations`, with `executionSuccessful` false.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import BinaryIO
+from urllib.parse import quote
+
+import orjson
+
+from governance.model.canonical import Json
+from governance.report.book import ComplianceReport
+from governance.report.entries import DecisionRow, FindingRow
+from governance.report.showing import shown
+
+SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+MOST_RESULTS = 25_000
+_BASE = "ARTIFACTORY"
+_TEXT = 3_000
+_LEVELS = {"block": "error", "quarantine": "warning", "warn": "note"}
+_SCORES = {"critical": "9.5", "high": "8.0", "medium": "5.5", "low": "2.0"}
+"""GitHub's `security-severity`, in the middle of each of its ranges."""
+_SPECIAL = re.compile(r"[\\\[\]]")
+
+
+@dataclass(slots=True, kw_only=True)
+class _Result:
+    """One rule's objection to one artifact in one environment."""
+
+    row: DecisionRow
+    finding: FindingRow
+    waiver: str | None
+    count: int = 1
+    first: str
+    last: str
+
+
+@dataclass(slots=True)
+class _Gathered:
+    """All results, at most so many."""
+
+    most: int
+    results: dict[str, _Result] = field(default_factory=dict)
+    omitted: int = 0
+
+    def add(self, row: DecisionRow, finding: FindingRow, waiver: str | None) -> None:
+        """Count one objection. The newest decision tells the rest."""
+        key = _fingerprint(row, finding.rule)
+        known = self.results.get(key)
+        if known is not None:
+            known.row, known.finding, known.waiver = row, finding, waiver
+            known.count += 1
+            known.last = row.at
+        elif len(self.results) < self.most:
+            self.results[key] = _Result(row=row, finding=finding, waiver=waiver, first=row.at, last=row.at)
+        else:
+            self.omitted += 1
+
+
+class SarifFormat:
+    """One run with its results."""
+
+    name = "report.sarif"
+
+    def __init__(self, *, most: int = MOST_RESULTS) -> None:
+        self._most = most
+
+    def write(self, report: ComplianceReport, out: BinaryIO) -> None:
+        """See `BookFormat.write`."""
+        found = _Gathered(self._most)
+        for row in report.decisions():
+            for finding, waiver in _objections(row):
+                found.add(row, finding, waiver)
+        rules = {
+            each: place
+            for place, each in enumerate(sorted({one.finding.rule for one in found.results.values()}))
+        }
+        tree: dict[str, Json] = {
+            "$schema": SCHEMA,
+            "version": "2.1.0",
+            "runs": [{
+                "tool": {"driver": _driver(found, rules)},
+                "automationDetails": {"id": f"mlgov/{quote(report.origin, safe='')}/"},
+                "originalUriBaseIds": {_BASE: {"description": {"text": "the Artifactory that holds the models"}}},
+                "columnKind": "unicodeCodePoints",
+                "invocations": [_invocation(report, found)],
+                "results": [_result(key, each, rules) for key, each in sorted(found.results.items())],
+                "properties": _properties(report),
+            }],
+        }  # fmt: skip
+        out.write(orjson.dumps(_plain(tree), option=orjson.OPT_INDENT_2) + b"\n")
+
+
+def sarif_text(value: object) -> str:
+    """Text for a message: brackets and backslashes would make links, braces placeholders, and hidden characters other text."""
+    text = shown(str(value)[:_TEXT])
+    return _SPECIAL.sub(lambda found: "\\" + found[0], text).replace("{", "{{").replace("}", "}}")
+
+
+def _plain(value: Json) -> Json:
+    """The same with nothing in any text that hides or turns text, in names and ids too."""
+    match value:
+        case str():
+            return shown(value)
+        case list():
+            return [_plain(each) for each in value]
+        case dict():
+            return {name: _plain(each) for name, each in value.items()}
+        case _:
+            return value
+
+
+def _objections(row: DecisionRow) -> Iterator[tuple[FindingRow, str | None]]:
+    """The findings that say no, and the ones that a waiver set aside, of which only the rule is on record."""
+    for finding in row.findings:
+        if finding.effect in {"block", "quarantine"}:
+            yield finding, None
+    for rule, waiver in row.waived:
+        message = f"the objection of {rule} was set aside by waiver {waiver}"
+        yield (
+            FindingRow(
+                rule=rule, effect="block", severity="unknown", message=message, remediation=None, waivable=True, evidence=()
+            ),
+            waiver,
+        )  # fmt: skip
+
+
+def _fingerprint(row: DecisionRow, rule: str) -> str:
+    """What makes an objection the same one later: the rule, the bytes, the place and the environment."""
+    parts = (rule, row.ref, row.digest or "", row.environment)
+    return hashlib.sha256(b"\0".join(part.encode("utf-8", "replace") for part in parts)).hexdigest()
+
+
+def _driver(found: _Gathered, rules: Mapping[str, int]) -> dict[str, Json]:
+    worst: dict[str, FindingRow] = {}
+    for each in found.results.values():
+        known = worst.get(each.finding.rule)
+        if known is None or _score(each.finding) > _score(known):
+            worst[each.finding.rule] = each.finding
+    return {
+        "name": "mlflow-governance",
+        "version": version("mlflow-governance"),
+        "semanticVersion": version("mlflow-governance"),
+        "rules": [_rule(rule, worst[rule]) for rule in rules],
+    }
+
+
+def _rule(rule: str, finding: FindingRow) -> dict[str, Json]:
+    return {
+        "id": rule,
+        "shortDescription": {"text": sarif_text(f"policy rule {rule}")},
+        "defaultConfiguration": {"level": _LEVELS.get(finding.effect, "warning")},
+        "properties": {"tags": ["security", "ml-model"]} | _severity(finding),
+    }
+
+
+def _result(key: str, each: _Result, rules: Mapping[str, int]) -> dict[str, Json]:
+    row, finding = each.row, each.finding
+    message = f"{row.action} of {row.ref} in {row.environment}: {finding.message}"
+    if finding.remediation:
+        message += f"\n\nWhat to do: {finding.remediation}"
+    return {
+        "ruleId": finding.rule,
+        "ruleIndex": rules[finding.rule],
+        "kind": "fail",
+        "level": _LEVELS[finding.effect] if row.refused else "note",
+        "message": {"text": sarif_text(message)},
+        "locations": [_location(row)],
+        "partialFingerprints": {"mlgovObjection/v1": key},
+        "occurrenceCount": each.count,
+        "suppressions": []
+        if each.waiver is None
+        else [{"kind": "external", "status": "accepted", "justification": sarif_text(f"waiver {each.waiver}")}],
+        "properties": {
+            "decision": row.id,
+            "verdict": row.decision,
+            "mode": row.mode,
+            "applied": row.result,
+            "environment": row.environment,
+            "digest": row.digest,
+            "actor": row.actor,
+            "policy": row.policy_digest,
+            "policyRevision": row.policy_revision,
+            "firstSeen": each.first,
+            "lastSeen": each.last,
+            "evidence": [list(item) for item in finding.evidence],
+        },
+    }  # fmt: skip
+
+
+def _location(row: DecisionRow) -> dict[str, Json]:
+    return {
+        "physicalLocation": {"artifactLocation": {"uri": _uri(row.ref), "uriBaseId": _BASE}},
+        "logicalLocations": [
+            {
+                "name": row.name,
+                "fullyQualifiedName": f"{row.ref}@{row.digest or 'unknown'}",
+                "kind": "resource",
+            }
+        ],
+    }
+
+
+def _uri(ref: str) -> str:
+    """A relative reference (RFC 3986) below the repository's base that cannot leave it: dots alone are no path segment."""
+    parts = [quote(part, safe="") for part in ref.split("/")]
+    return "/".join("%2E" * len(part) if set(part) == {"."} else part for part in parts)
+
+
+def _invocation(report: ComplianceReport, found: _Gathered) -> dict[str, Json]:
+    notes: list[Json] = []
+    if not report.is_good:
+        text = "The log does not prove itself; do not rely on these results."
+        notes += [
+            _notification("error", each) for each in (text, *map(str, report.verification.problems[:20]))
+        ]
+    if found.omitted:
+        notes.append(
+            _notification("warning", f"{found.omitted} more objections to other artifacts were left out.")
+        )
+    return {
+        "executionSuccessful": report.is_good,
+        "endTimeUtc": report.made_at,
+        "toolExecutionNotifications": notes,
+    }
+
+
+def _notification(level: str, text: str) -> dict[str, Json]:
+    return {"level": level, "message": {"text": sarif_text(text)}}
+
+
+def _properties(report: ComplianceReport) -> dict[str, Json]:
+    """What the results rest on."""
+    head = report.checkpoints.head
+    return {
+        "log": report.origin,
+        "since": report.since,
+        "until": report.until,
+        "selection": report.filter,
+        "checkpoint": head.to_bytes().decode("utf-8", "replace"),
+        "logKey": report.vkey,
+        "verify": report.command,
+    }
+
+
+def _severity(finding: FindingRow) -> dict[str, Json]:
+    score = _SCORES.get(finding.severity)
+    return {} if score is None else {"security-severity": score}
+
+
+def _score(finding: FindingRow) -> float:
+    return float(_SCORES.get(finding.severity, "0"))
