@@ -19,8 +19,7 @@ from governance.model.canonical import Json
 from governance.policy.checking import Finding
 from governance.policy.lint_rules import LINT_RULES, Level, LintRule
 from governance.report.junit import JunitCase, JunitSuite, junit_xml
-
-_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+from governance.report.sarif import sarif_document, sarif_text
 
 
 def findings_json(findings: Sequence[Finding], *, against: str | None, known: int) -> dict[str, Json]:
@@ -67,7 +66,7 @@ def findings_sarif(findings: Sequence[Finding], *, root: Path, against: str | No
     }
     if against is not None:
         run["properties"] = {"against": against}
-    return {"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}
+    return sarif_document(run)
 
 
 def findings_junit(findings: Sequence[Finding], files: Sequence[str], *, fail_on: Level) -> str:
@@ -116,7 +115,7 @@ def _result(one: Finding, number: int, root: Path, *, is_new: bool) -> dict[str,
         "ruleId": one.code,
         "ruleIndex": number,
         "level": one.level.word,
-        "message": {"text": f"{one.subject}: {one.message}. {one.rule.mend}"},
+        "message": {"text": sarif_text(f"{one.subject}: {one.message}. {one.rule.mend}")},
         "locations": [
             {
                 "physicalLocation": {

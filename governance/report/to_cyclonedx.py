@@ -16,7 +16,6 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import version
 from itertools import islice
 from typing import Any, BinaryIO
 from uuid import UUID, uuid5
@@ -28,6 +27,7 @@ from cyclonedx.model.component import Component, ComponentType
 from cyclonedx.model.tool import ToolRepository
 from cyclonedx.output.json import JsonV1Dot6
 
+from governance import __version__
 from governance.model.canonical import Json
 from governance.report.bill.packages import Packages
 from governance.report.bill.vulnerabilities import Vulnerabilities
@@ -232,7 +232,7 @@ def _metadata(report: ComplianceReport, omitted: int) -> BomMetaData:
                 Component(
                     type=ComponentType.APPLICATION,
                     name="mlflow-governance",
-                    version=version("mlflow-governance"),
+                    version=__version__,
                 )
             ]
         ),

@@ -11,28 +11,26 @@ A log that does not prove itself is a tool error in `invocations`, with `executi
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from typing import BinaryIO
 from urllib.parse import quote
 
 import orjson
 
+from governance import __version__
 from governance.model.canonical import Json
 from governance.report.book import ComplianceReport
 from governance.report.entries import DecisionRow, FindingRow
+from governance.report.sarif import sarif_document, sarif_text
 from governance.report.showing import shown
 
-SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 MOST_RESULTS = 25_000
 _BASE = "ARTIFACTORY"
-_TEXT = 3_000
+_MOST_TEXT = 3_000
 _LEVELS = {"block": "error", "quarantine": "warning", "warn": "note"}
 _SCORES = {"critical": "9.5", "high": "8.0", "medium": "5.5", "low": "2.0"}
 """GitHub's `security-severity`, in the middle of each of its ranges."""
-_SPECIAL = re.compile(r"[\\\[\]]")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -87,26 +85,20 @@ class SarifFormat:
             each: place
             for place, each in enumerate(sorted({one.finding.rule for one in found.results.values()}))
         }
-        tree: dict[str, Json] = {
-            "$schema": SCHEMA,
-            "version": "2.1.0",
-            "runs": [{
-                "tool": {"driver": _driver(found, rules)},
-                "automationDetails": {"id": f"mlgov/{quote(report.origin, safe='')}/"},
-                "originalUriBaseIds": {_BASE: {"description": {"text": "the Artifactory that holds the models"}}},
-                "columnKind": "unicodeCodePoints",
-                "invocations": [_invocation(report, found)],
-                "results": [_result(key, each, rules) for key, each in sorted(found.results.items())],
-                "properties": _properties(report),
-            }],
-        }  # fmt: skip
-        out.write(orjson.dumps(_plain(tree), option=orjson.OPT_INDENT_2) + b"\n")
+        run: dict[str, Json] = {
+            "tool": {"driver": _driver(found, rules)},
+            "automationDetails": {"id": f"mlgov/{quote(report.origin, safe='')}/"},
+            "originalUriBaseIds": {_BASE: {"description": {"text": "the Artifactory that holds the models"}}},
+            "columnKind": "unicodeCodePoints",
+            "invocations": [_invocation(report, found)],
+            "results": [_result(key, each, rules) for key, each in sorted(found.results.items())],
+            "properties": _properties(report),
+        }
+        out.write(orjson.dumps(_plain(sarif_document(run)), option=orjson.OPT_INDENT_2) + b"\n")
 
 
-def sarif_text(value: object) -> str:
-    """Text for a message: brackets and backslashes would make links, braces placeholders, and hidden characters other text."""
-    text = shown(str(value)[:_TEXT])
-    return _SPECIAL.sub(lambda found: "\\" + found[0], text).replace("{", "{{").replace("}", "}}")
+def _text(value: object) -> str:
+    return sarif_text(str(value)[:_MOST_TEXT])
 
 
 def _plain(value: Json) -> Json:
@@ -151,8 +143,8 @@ def _driver(found: _Gathered, rules: Mapping[str, int]) -> dict[str, Json]:
             worst[each.finding.rule] = each.finding
     return {
         "name": "mlflow-governance",
-        "version": version("mlflow-governance"),
-        "semanticVersion": version("mlflow-governance"),
+        "version": __version__,
+        "semanticVersion": __version__,
         "rules": [_rule(rule, worst[rule]) for rule in rules],
     }
 
@@ -160,7 +152,7 @@ def _driver(found: _Gathered, rules: Mapping[str, int]) -> dict[str, Json]:
 def _rule(rule: str, finding: FindingRow) -> dict[str, Json]:
     return {
         "id": rule,
-        "shortDescription": {"text": sarif_text(f"policy rule {rule}")},
+        "shortDescription": {"text": _text(f"policy rule {rule}")},
         "defaultConfiguration": {"level": _LEVELS.get(finding.effect, "warning")},
         "properties": {"tags": ["security", "ml-model"]} | _severity(finding),
     }
@@ -176,13 +168,13 @@ def _result(key: str, each: _Result, rules: Mapping[str, int]) -> dict[str, Json
         "ruleIndex": rules[finding.rule],
         "kind": "fail",
         "level": _LEVELS[finding.effect] if row.refused else "note",
-        "message": {"text": sarif_text(message)},
+        "message": {"text": _text(message)},
         "locations": [_location(row)],
         "partialFingerprints": {"mlgovObjection/v1": key},
         "occurrenceCount": each.count,
         "suppressions": []
         if each.waiver is None
-        else [{"kind": "external", "status": "accepted", "justification": sarif_text(f"waiver {each.waiver}")}],
+        else [{"kind": "external", "status": "accepted", "justification": _text(f"waiver {each.waiver}")}],
         "properties": {
             "decision": row.id,
             "verdict": row.decision,
@@ -238,7 +230,7 @@ def _invocation(report: ComplianceReport, found: _Gathered) -> dict[str, Json]:
 
 
 def _notification(level: str, text: str) -> dict[str, Json]:
-    return {"level": level, "message": {"text": sarif_text(text)}}
+    return {"level": level, "message": {"text": _text(text)}}
 
 
 def _properties(report: ComplianceReport) -> dict[str, Json]:

@@ -27,7 +27,9 @@ def run(demo: Demo, folder: Path, *words: str, prelude: str | None = None) -> Do
     copy = folder / "audit.sqlite"
     if not copy.exists():
         shutil.copy(demo.log, copy)
-    variables = demo.variables | {"MLGOV_AUDIT_PATH": str(copy)}
+    settings = folder / "mlgov.toml"
+    settings.write_text(f'audit_path = "{copy}"\n')
+    variables = demo.variables | {"MLGOV_CONFIG": str(settings)}
     command = ("report", "compliance", "--folder", str(folder / "out"), *words)
     if prelude is None:
         return run_cli(*command, variables=variables)

@@ -21,9 +21,10 @@ from governance.model.verdict import Effect, Mode
 from governance.report.bill.packages import Packages
 from governance.report.fields import Fields
 from governance.report.framework_files import load_frameworks
+from governance.report.sarif import sarif_text
 from governance.report.to_cyclonedx import CycloneDxFormat
 from governance.report.to_oscal import control_token, oscal_text
-from governance.report.to_sarif import SarifFormat, sarif_text
+from governance.report.to_sarif import SarifFormat
 from tests.audit_tools import START, make_log, signer
 from tests.book_tools import (
     ADVISORIES,
