@@ -126,6 +126,18 @@ class Decision:
         return QuarantinedError(refusal) if refusal.is_retryable else BlockedError(refusal)
 
 
+class Meter(Protocol):
+    """Takes the gate's figures. What it raises is logged and changes no decision."""
+
+    def took(self, step: str, seconds: float) -> None:
+        """How long `gather`, `evaluate` or `record` took."""
+        ...
+
+    def decided(self, decision: Decision) -> None:
+        """A decision that is on record."""
+        ...
+
+
 class Permit:
     """Leave to act once, resting on a recorded decision. Made by `Gate.admit` alone; safe to share between threads."""
 
@@ -214,6 +226,7 @@ class Gate:
         break_glass: str | None = None,
         on_policy: Callable[[], None] = lambda: None,
         on_decision: Callable[[Request, Facts], None] = lambda _request, _facts: None,
+        meter: Meter | None = None,
     ) -> None:
         """`gather_seconds` bounds the wait for all facts together; `gather_all` has also those gathered that no rule
         reads, for a log over which later policies can be tried. For `reuse_seconds` a decision about the same bytes
@@ -222,6 +235,7 @@ class Gate:
         for overriding refusals where the policy set allows it; every decision made under it is recorded as such.
         `on_policy` is called before the first decision under a policy is recorded, to record what belongs to it, and
         `on_decision` before each, to record what its facts brought to light.
+        `meter` takes figures; without one none are made.
         """
         self._policies = policies
         self._collectors = tuple(collectors)
@@ -234,6 +248,7 @@ class Gate:
         self._break_glass = break_glass
         self._on_policy = on_policy
         self._on_decision = on_decision
+        self._meter = meter
         self._noted: set[Sha256] = set()
         self._flights: dict[tuple[object, ...], Future[Decision | None]] = {}
         self._recent: dict[tuple[object, ...], tuple[float, Decision]] = {}
@@ -270,6 +285,7 @@ class Gate:
         self._conclude(decision, OutcomeStatus.DONE, permit, None)  # step 7
 
     def _decide(self, request: Request, policy: CompiledPolicy) -> Decision:
+        began = self._lap(None, 0.0)
         gathered = gather(
             self._collectors,
             request,
@@ -277,13 +293,16 @@ class Gate:
             now=self._now,
             read=None if self._gather_all else policy.plan_for(request).reads(),
         )
+        began = self._lap("gather", began)
         stated = request_facts(request)
         said = Origin(source="request", observed_at=utc_text(request.at))
         facts = Facts(
             {**gathered.values, **stated},
             {**gathered.origins, **dict.fromkeys(stated, said)},
         )
-        verdict = self._weathered(request, policy, facts, evaluate(policy, request, facts))
+        verdict = evaluate(policy, request, facts)
+        self._lap("evaluate", began)
+        verdict = self._weathered(request, policy, facts, verdict)
         mode = policy.mode_for(request, verdict)
         return Decision(
             id=new_id(request.at),
@@ -435,8 +454,21 @@ class Gate:
 
     def _decide_on_record(self, request: Request, policy: CompiledPolicy) -> Decision:
         decision = self._decide(request, policy)  # steps 1 and 2
+        began = self._lap(None, 0.0)
         self._record(decision)  # step 3
+        self._lap("record", began)
+        if self._meter is not None:
+            _shielded(self._meter.decided, decision)
         return decision
+
+    def _lap(self, step: str | None, began: float) -> float:
+        """Tell the meter what a step took, and begin the next. Nothing where there is no meter."""
+        if self._meter is None:
+            return 0.0
+        now = time.perf_counter()
+        if step is not None:
+            _shielded(self._meter.took, step, now - began)
+        return now
 
     def _remember(self, key: tuple[object, ...], decision: Decision) -> None:
         # A quarantine may end at any moment, so it is never remembered.
@@ -448,6 +480,14 @@ class Gate:
                 self._recent = {kept: row for kept, row in self._recent.items() if row[0] >= now}
             if len(self._recent) < _MAX_REMEMBERED:
                 self._recent[key] = (now + self._reuse_seconds, decision)
+
+
+def _shielded(tell: Callable[..., None], *figures: object) -> None:
+    """A meter that fails has no say in who gets in."""
+    try:
+        tell(*figures)
+    except Exception:
+        logger.exception("figures of the gate are lost")
 
 
 def _again(decision: Decision, request: Request) -> Decision:

@@ -34,7 +34,7 @@ from governance.collect.scan import ScanCollector
 from governance.collect.signature import SignatureCollector
 from governance.collect.storage import StorageCollector
 from governance.errors import AuditUnavailableError, KeyFileError, SettingsError
-from governance.gate import Gate, Policies
+from governance.gate import Gate, Meter, Policies
 from governance.model.digest import Sha256
 from governance.policy.bundle import PAYLOAD_TYPE as POLICY_BUNDLE_TYPE
 from governance.policy.bundlesource import BundleSource
@@ -365,7 +365,18 @@ class Assembly:
             break_glass=self.settings.break_glass,
             on_policy=self._record_waivers,
             on_decision=self.advisories.record,
+            meter=self.meter,
         )
+
+    @cached_property
+    def meter(self) -> Meter | None:
+        """What takes the gate's figures, where the settings want any. Raises `SettingsError` without the extra."""
+        if not self.settings.metrics:
+            return None
+        from governance.metrics.meter import PrometheusMeter
+        from governance.metrics.registry import own_registry
+
+        return PrometheusMeter(own_registry())
 
     def close(self) -> None:
         """Close what was opened."""

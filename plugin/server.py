@@ -6,8 +6,9 @@ It adds to MLflow's own app (with basic-auth underneath where that is configured
 2. the signature over a logged model, made when MLflow marks the model READY and before MLflow's client hears of it;
 3. `GET /gov/health`, which says that this app is in place;
 4. `GET /gov/policy`, the signed policy bundle that this server was given as a file, for clients to take and verify;
-5. `/gov/audit/...`, the audit log for clients that talk to Artifactory directly (`plugin.trail`);
-6. the heartbeat that sends the audit log's head out, also in quiet times (`plugin.heartbeat`).
+5. `GET /gov/metrics`, figures for Prometheus, where the settings want them (`plugin.figures`);
+6. `/gov/audit/...`, the audit log for clients that talk to Artifactory directly (`plugin.trail`);
+7. the heartbeat that sends the audit log's head out, also in quiet times (`plugin.heartbeat`).
 
 It does not start without its audit log, nor with one that is not the one seen before.
 
@@ -41,6 +42,7 @@ from governance.wiring import read_bundle_file
 from plugin.assembly import assembly_for, server_destination
 from plugin.context import CALLER, CALLER_HOST, web_user
 from plugin.errors import GovernedError
+from plugin.figures import METRICS, add_metrics
 from plugin.heartbeat import Heartbeat
 from plugin.repository import GovernedArtifactRepository
 from plugin.trail import TRAIL_ROUTES, add_routes, is_oversized
@@ -68,6 +70,7 @@ def create_app() -> Any:
     flask_app.add_url_rule(_POLICY, endpoint="governance_policy", view_func=policy_bundle, methods=["GET"])
     add_routes(flask_app)
     settings = load_settings()
+    add_metrics(flask_app, settings)
     heartbeat = flask_app.extensions["governance_heartbeat"] = Heartbeat(assembly_for)
     heartbeat.start()
     under_uvicorn = os.environ.get("_MLFLOW_SGI_NAME", _SERVER) == _SERVER
@@ -226,7 +229,7 @@ def _open_to_users(auth: Any) -> None:
     """Let everybody who is logged in reach our routes, which ask for no right of MLflow's. Where MLflow knows no
     validator for a route it lets none but administrators through."""
     validators: dict[tuple[str, str], Callable[[], bool]] = auth.BEFORE_REQUEST_VALIDATORS
-    for route in ((_POLICY, "GET"), *TRAIL_ROUTES):
+    for route in ((_POLICY, "GET"), (METRICS, "GET"), *TRAIL_ROUTES):
         validators[route] = lambda: True
 
 

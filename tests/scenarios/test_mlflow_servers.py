@@ -91,6 +91,10 @@ def test_the_login_stays_closed(server: TrackingServer) -> None:
     assert requests.put(url, data=b"x", auth=("boss", "wrong"), timeout=30).status_code == 401
 
 
+def test_metrics_are_not_there_unless_wanted(server: TrackingServer) -> None:
+    assert requests.get(f"{server.url}/gov/metrics", auth=("boss", PASSWORD), timeout=30).status_code == 404
+
+
 def test_who_logged_in_is_on_record_as_authenticated(
     server: TrackingServer, home: Home, devserver: DevServer
 ) -> None:

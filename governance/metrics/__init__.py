@@ -1,0 +1,1 @@
+"""Figures of the gate and the log for Prometheus. Needs the extra `metrics`."""
