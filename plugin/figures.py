@@ -46,7 +46,7 @@ class _LogFigures:
         from prometheus_client.core import GaugeMetricFamily
 
         assembly = assembly_for()
-        if assembly.settings.audit_url is not None or not assembly.settings.audit_file.exists():
+        if assembly.settings.audit_url is not None or not assembly.has_log:
             return
         size = GaugeMetricFamily("mlgov_log_entries", "Entries in the audit log's tree.")
         entries = GaugeMetricFamily(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from governance.cli.audit import open_log
+from governance.cli.audit import open_assembly
 from governance.cli.audit_stream import run_pumps, stop_on_signals
 from governance.cli.output import Mark, err, sign, styled
 from governance.errors import SettingsError
@@ -42,11 +42,8 @@ def notify(
     Each channel has a cursor in the log, as a stream has, and remembers what it was told. Exits with 3 where a channel did
     not take a notice.
     """
-    from contextlib import closing
-
     from governance.notifying import build_notifiers
     from governance.settings import load_settings
-    from governance.wiring import build_assembly
 
     settings = load_settings()
     if trial:
@@ -58,7 +55,7 @@ def notify(
             "no rules of notification are named", hint="Set `MLGOV_NOTIFY_PATH`, or give `--rules FILE`."
         )
     stop = stop_on_signals()
-    with open_log(), closing(build_assembly(settings)) as assembly:
+    with open_assembly() as assembly:
         pumps = build_notifiers(assembly, file, channels or (), stop=stop, patience=patience)
         run_pumps(list(pumps.items()), follow=not once, verb="notifying")
 

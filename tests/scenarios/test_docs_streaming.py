@@ -64,3 +64,13 @@ def test_the_rules_and_channels_fit_together() -> None:
     channels = Settings(channels=tomllib.loads(block("toml", "[[channels]]"))["channels"]).channels
     assert {name for rule in rules for name in rule.channels} == {each.name for each in channels}
     assert {rule.on for rule in rules} == {"new-block", "verdict-changed", "waiver-expiring"}
+
+
+def test_every_metric_is_in_the_table() -> None:
+    """What the code makes and what the page lists are the same names."""
+    root = Path(__file__).resolve().parents[2]
+    made = set()
+    for file in ("governance/metrics/meter.py", "plugin/figures.py"):
+        made |= set(re.findall(r'"(mlgov_[a-z_]+)"', (root / file).read_text()))
+    listed = set(re.findall(r"^\| `(mlgov_[a-z_]+)`", PAGE, re.MULTILINE))
+    assert {name.removesuffix("_total") for name in listed} == made
