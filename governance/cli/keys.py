@@ -45,7 +45,7 @@ def init(
         trusted = init_key(
             path,
             settings.trust_file,
-            _passphrase(settings, confirm=True),
+            known_passphrase(settings, confirm=True),
             name=name or local_user().name,
             at=assembly.now(),
         )
@@ -142,7 +142,7 @@ def rotate(
         new = rotate_key(
             path,
             settings.trust_file,
-            _passphrase(settings, confirm=False),
+            known_passphrase(settings, confirm=False),
             old=old,
             at=assembly.now(),
             supersede_at=supersede.replace(tzinfo=UTC) if supersede else None,
@@ -204,7 +204,7 @@ def _assembly(passphrase_file: Path | None) -> Assembly:
     return build_assembly(load_settings(**overrides))
 
 
-def _passphrase(settings: Settings, *, confirm: bool) -> bytes:
+def known_passphrase(settings: Settings, *, confirm: bool) -> bytes:
     """From the settings, else asked for on a terminal. Raises `KeyFileError` where there is neither.
 
     For a new key (`confirm`) and a keyring without an entry, one is made that nobody ever sees.

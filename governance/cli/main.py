@@ -38,6 +38,7 @@ from governance.cli import (
     report,
     serve,
     sign,
+    trust,
     verify,
     waiver,
 )
@@ -73,6 +74,7 @@ policy.app.command("import")(policy_import.import_policy)
 app.add_typer(policy.app, name="policy", rich_help_panel=_DECIDE)
 app.add_typer(waiver.app, name="waiver", rich_help_panel=_DECIDE)
 app.add_typer(keys.app, name="keys", rich_help_panel=_TRUST)
+app.add_typer(trust.app, name="trust", rich_help_panel=_TRUST)
 app.command("sign", rich_help_panel=_TRUST)(sign.sign)
 app.command("verify", rich_help_panel=_TRUST)(verify.verify)
 audit.app.command("stream")(audit_stream.stream)

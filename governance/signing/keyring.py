@@ -66,6 +66,12 @@ def install_trust(path: Path, updates: Sequence[bytes]) -> TrustStore:
     return load_trust(path, must_be_signed=True)
 
 
+def read_signed_trust(path: Path) -> SignedTrust:
+    """The signed trust file that is in use, with its roots. Raises `KeyFileError`."""
+    load_trust(path, must_be_signed=True)
+    return open_signed_trust(_read(path))
+
+
 def save_trust(
     path: Path, store: TrustStore, *, roots: Roots | None = None, signers: Sequence[Signer] = ()
 ) -> None:

@@ -55,6 +55,36 @@ def sign_trust(document: TrustDocument, signers: Sequence[Signer]) -> bytes:
     return data
 
 
+def add_signature(data: bytes, signer: Signer) -> tuple[bytes, int, int]:
+    """A trust document, signed by others already or not, with one root key's signature more; how many of its own roots
+    signed it now, and how many it needs. Raises `KeyFileError` for a document that names no roots. Any key may sign: those
+    of the version before must, and are no roots of the new one where they are replaced.
+    """
+    envelope = _unfinished(data)
+    document = parse_trust(envelope.payload)
+    if document.roots is None:
+        raise KeyFileError("the trust document says that nobody signed it", hint="Name its `roots` instead.")
+    mine = EnvelopeSignature(value=signer.sign(envelope.message), keyid=signer.key_id)
+    others = tuple(each for each in envelope.signatures if each.keyid != signer.key_id)
+    signed = replace(envelope, signatures=(*others, mine))
+    written = json.dumps(signed.to_json(), separators=(",", ":")).encode("ascii")
+    return written, len(_signers(signed, document.roots)), document.roots.threshold
+
+
+def _unfinished(data: bytes) -> Envelope:
+    """The envelope of a document that is being signed; a bare document is put into one in its canonical form."""
+    if len(data) > 2 * MAX_TRUST_FILE:
+        raise KeyFileError(f"the trust file has {len(data)} bytes")
+    try:
+        tree = parse_object(data, what="the trust file")
+        if "payloadType" in tree:
+            return parse_envelope(tree, payload_type=PAYLOAD_TYPE)
+    except SignatureError as error:
+        raise KeyFileError(f"the trust file is not right: {error.message}") from error
+    payload = render_trust(parse_trust(data))
+    return Envelope(payload=payload, payload_type=PAYLOAD_TYPE, signatures=())
+
+
 def open_signed_trust(data: bytes) -> SignedTrust:
     """Steps 1 and 2. Raises `KeyFileError`."""
     if len(data) > 2 * MAX_TRUST_FILE:
@@ -93,14 +123,18 @@ def accept_next(roots: Roots, version: int, data: bytes) -> SignedTrust:
 
 
 def _check_threshold(envelope: Envelope, roots: Roots, *, whose: str) -> None:
-    message = envelope.message
-    # By key and not by signature: one key that signs twice is one key (GHSA-r7vq-6425-j94w was this mistake).
-    signed = {
-        key.key_id
-        for key in roots.keys
-        if any(key.has_signed(message, signature.value) for signature in envelope.signatures)
-    }
+    signed = _signers(envelope, roots)
     if len(signed) < roots.threshold:
         raise KeyFileError(
             f"the trust file is signed by {len(signed)} of {whose} root keys, and {roots.threshold} are needed"
         )
+
+
+def _signers(envelope: Envelope, roots: Roots) -> frozenset[str]:
+    message = envelope.message
+    # By key and not by signature: one key that signs twice is one key (GHSA-r7vq-6425-j94w was this mistake).
+    return frozenset(
+        key.key_id
+        for key in roots.keys
+        if any(key.has_signed(message, signature.value) for signature in envelope.signatures)
+    )

@@ -1,0 +1,135 @@
+"""`mlgov trust`: the trust file, signed by people who hold root keys, renewed version by version."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from governance.cli.output import Mark, out, print_pairs, sign, styled
+from governance.cli.stored import read_small
+from governance.errors import KeyFileError
+
+if TYPE_CHECKING:
+    from governance.signing.roots import SignedTrust
+
+app = typer.Typer(no_args_is_help=True, help="Sign the trust file with root keys, and install its versions.")
+
+
+@app.command("root")
+def make_root(
+    path: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The key file to make. Its public half lies beside it.")
+    ],
+) -> None:
+    """Make an encrypted root key. It vouches for trust files alone, and only for those that name it.
+
+    Keep it off the machines that sign models: who holds a threshold of root keys decides whom everybody believes.
+    """
+    from governance.cli.keys import known_passphrase
+    from governance.settings import load_settings
+    from governance.signing.keyring import replace_file
+    from governance.signing.keys import generate_key
+
+    public = generate_key(path, known_passphrase(load_settings(), confirm=True))
+    replace_file(path.with_suffix(".pub"), public.pem.encode("ascii"))
+    out().print(sign(Mark.OK), styled(f"made a root key `{path}`", "bold"))
+    print_pairs({"  key id": public.key_id, "  public": str(path.with_suffix(".pub"))})
+
+
+@app.command("sign")
+def sign_document(
+    document: Annotated[
+        Path, typer.Argument(help="A trust document that names its roots, or one that others signed already.")
+    ],
+    root: Annotated[str, typer.Option(help="Path or address of your root key.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The signed file to write.")],
+) -> None:
+    """Add a root key's signature to the next version of the trust file. Look at what it says before you sign.
+
+    The document is the trust file's JSON with `roots` in place of `unsigned`, an `expires`, and the next `version`. One
+    person after the other signs what the one before wrote, until thresholds are reached; `mlgov trust install` says.
+    """
+    import os
+
+    from governance.cli.keys import known_passphrase
+    from governance.settings import load_settings
+    from governance.signing.keyring import replace_file
+    from governance.signing.keys import load_signer
+    from governance.signing.roots import add_signature
+    from governance.signing.trustfile import MAX_TRUST_FILE
+
+    data = read_small(document, 2 * MAX_TRUST_FILE)
+    if data is None:
+        raise KeyFileError(f"there is no trust document `{document}`", hint="See `docs/signatures.md`.")
+    signer = load_signer(root, known_passphrase(load_settings(), confirm=False), environment=os.environ)
+    signed, count, needed = add_signature(data, signer)
+    replace_file(output, signed)
+    out().print(sign(Mark.OK), styled(f"signed `{output}` with root key {signer.key_id[:16]}", "bold"))
+    print_pairs({"  signatures": f"{count} of its own roots', of which it needs {needed}"})
+
+
+@app.command("install")
+def install(
+    files: Annotated[list[Path], typer.Argument(help="Signed versions, in order.")],
+) -> None:
+    """Take the next signed versions of the trust file into use.
+
+    Each must follow the one before, signed by a threshold of both versions' root keys. An older one, a skipped one and
+    an unsigned one after a signed one are refused. The first signed file is taken as it is: compare its root keys.
+    """
+    from governance.audit.entry import EntryKind, key_body
+    from governance.model.request import new_id
+    from governance.settings import load_settings
+    from governance.signing.keyring import install_trust, read_signed_trust
+    from governance.signing.trustfile import MAX_TRUST_FILE
+    from governance.wiring import build_assembly
+
+    with closing(build_assembly(load_settings())) as assembly:
+        path = assembly.settings.trust_file
+        for file in files:
+            data = read_small(file, 2 * MAX_TRUST_FILE)
+            if data is None:
+                raise KeyFileError(f"there is no trust file `{file}`")
+            install_trust(path, [data])
+            found = read_signed_trust(path)
+            body = key_body(
+                event="trust-installed",
+                key_id=found.sha256,
+                name=f"trust file version {found.version}",
+                reason=f"roots {', '.join(key.key_id[:16] for key in found.roots.keys)}",
+            )
+            assembly.log.append(EntryKind.KEY, body, subject="trust", correlation=new_id(assembly.now()))
+            out().print(sign(Mark.OK), styled(f"trust file version {found.version} is in use", "bold"))
+    _tell(found)
+
+
+@app.command("show")
+def show() -> None:
+    """Show the trust file's version, expiry, root keys and thresholds. `mlgov keys list` shows the keys it lists."""
+    from governance.settings import load_settings
+    from governance.signing.keyring import load_trust, read_signed_trust
+
+    path = load_settings().trust_file
+    store = load_trust(path)
+    if store.is_signed:
+        _tell(read_signed_trust(path))
+        return
+    out().print(
+        sign(Mark.WARN),
+        styled(f"`{path}`, version {store.version}: nobody signed it, so whoever may write it decides"),
+    )
+
+
+def _tell(found: SignedTrust) -> None:
+    store = found.document.store
+    print_pairs({
+        "  version": str(found.version),
+        "  expires": f"{store.expires:%Y-%m-%d %H:%M} UTC" if store.expires else None,
+        "  roots": f"{found.roots.threshold} of {', '.join(key.key_id[:16] for key in found.roots.keys)}",
+        "  thresholds": ", ".join(f"{role.value} {count}" for role, count in store.thresholds) or None,
+        "  keys": str(len(store.keys)),
+        "  digest": found.sha256,
+    })  # fmt: skip

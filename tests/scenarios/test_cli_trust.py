@@ -1,0 +1,119 @@
+"""The trust file in the hands of people who hold root keys: signed one after the other, installed in order."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.scenarios.cli import Cli
+
+EXPIRES = "2099-01-01T00:00:00.000000Z"
+
+
+@pytest.fixture
+def roots(cli: Cli, tmp_path: Path) -> dict[str, str]:
+    """Three people's root keys: name to public key."""
+    found = {}
+    for name in ("ann", "bob", "eve"):
+        assert cli("trust", "root", f"{name}.pem").code == 0
+        found[name] = (tmp_path / f"{name}.pub").read_text()
+    return found
+
+
+def document(tmp_path: Path, roots: list[str], *, version: int, threshold: int = 2, **more: Any) -> str:
+    """The next version of the trust file that is there, as somebody would write it."""
+    plain = tmp_path / "home/plain.json"
+    if not plain.exists():
+        plain.write_text((tmp_path / "home/trust.json").read_text())
+    tree = json.loads(plain.read_text())
+    del tree["unsigned"]
+    tree |= {"version": version, "expires": EXPIRES, "roots": {"threshold": threshold, "keys": roots}} | more
+    path = tmp_path / f"v{version}.json"
+    path.write_text(json.dumps(tree, indent=2))
+    return path.name
+
+
+def signed(cli: Cli, name: str, *people: str) -> str:
+    output = name.replace(".json", ".signed.json")
+    for person in people:
+        done = cli("trust", "sign", name, "--root", f"{person}.pem", "--output", output)
+        assert done.code == 0, done.err
+        name = output
+    return output
+
+
+def test_from_the_first_version_to_new_roots(cli: Cli, roots: dict[str, str], tmp_path: Path) -> None:
+    cli("keys", "init")
+    assert "nobody signed it" in cli("trust", "show").out
+    ann, bob, eve = roots.values()
+    first = document(tmp_path, [ann, bob], version=2)
+    half = signed(cli, first, "ann")
+    refused = cli("trust", "install", half)
+    assert (refused.code, "1 of its own root keys" in refused.err) == (2, True)
+    first = signed(cli, first, "ann", "bob")
+    done = cli("trust", "install", first)
+    assert (done.code, "version 2 is in use" in done.out) == (0, True), done.err
+    assert "expires" in cli("trust", "show").out
+    # From now on it is changed where the roots are, and nowhere else.
+    for command in (("keys", "rotate"), ("keys", "revoke", "0" * 8)):
+        assert cli(*command).code == 2
+    folder = tmp_path / "m"
+    folder.mkdir()
+    (folder / "a").write_text("a")
+    assert cli("sign", str(folder)).code == 0
+    assert cli("verify", str(folder)).code == 0
+    # New roots need the old ones' word; a version that only new ones signed is a takeover.
+    second = document(tmp_path, [bob, eve], version=3)
+    takeover = signed(cli, second, "eve", "bob")
+    refused = cli("trust", "install", takeover)
+    assert (refused.code, "the current version's root keys" in refused.err) == (2, True)
+    second = signed(cli, second, "eve", "bob", "ann")
+    third = signed(cli, document(tmp_path, [bob, eve], version=4), "bob", "eve")
+    assert cli("trust", "install", second, third).code == 0
+    # Neither back nor ahead, nor unsigned.
+    assert "was seen before" in cli("trust", "install", second).err
+    later = signed(cli, document(tmp_path, [bob, eve], version=6), "bob", "eve")
+    assert "does not follow version 4" in cli("trust", "install", later).err
+    (tmp_path / "home/trust.json").write_text((tmp_path / "home/plain.json").read_text())
+    assert "is not signed, and a signed one was seen before" in cli("verify", str(folder)).err
+    events = [
+        json.loads(line)["body"]["event"]
+        for line in cli("audit", "tail", "--kind", "key", "--json").out.splitlines()
+    ]
+    assert events == ["made", *["trust-installed"] * 3]
+
+
+def test_one_person_who_signs_twice_is_one(cli: Cli, roots: dict[str, str], tmp_path: Path) -> None:
+    cli("keys", "init")
+    first = document(tmp_path, [roots["ann"], roots["bob"]], version=2)
+    assert cli("trust", "install", signed(cli, first, "ann", "ann", "eve")).code == 2
+
+
+def test_an_expired_version_vouches_for_nobody(cli: Cli, roots: dict[str, str], tmp_path: Path) -> None:
+    cli("keys", "init")
+    folder = tmp_path / "m"
+    folder.mkdir()
+    (folder / "a").write_text("a")
+    cli("sign", str(folder))
+    old = document(tmp_path, [roots["ann"]], version=2, threshold=1, expires="2026-01-01T00:00:00.000000Z")
+    assert cli("trust", "install", signed(cli, old, "ann")).code == 0
+    refused = cli("verify", str(folder))
+    assert (refused.code, "the trust file has expired" in refused.out) == (1, True)
+
+
+def test_what_is_no_trust_document(cli: Cli, roots: dict[str, str], tmp_path: Path) -> None:
+    cli("keys", "init")
+    for name, text in {
+        "unsigned": (tmp_path / "home/trust.json").read_text(),
+        "nothing": "{}",
+        "other": json.dumps({"payloadType": "x", "payload": "", "signatures": []}),
+    }.items():
+        (tmp_path / name).write_text(text)
+        assert cli("trust", "sign", name, "--root", "ann.pem", "-o", "x").code == 2
+        assert cli("trust", "install", name).code == 2
+    assert cli("trust", "sign", "none", "--root", "ann.pem", "-o", "x").code == 2
+    assert cli("trust", "install", "none").code == 2
+    assert cli("trust", "root", "ann.pem").code == 2  # never written over
