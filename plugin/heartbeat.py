@@ -15,7 +15,7 @@ import fcntl
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 
 from governance.audit.entry import EntryKind
@@ -64,12 +64,16 @@ class Heartbeat:
 
     def _run(self) -> None:
         stop = self._stop
-        while not stop.wait(min(_AGAIN, self._assembly().settings.audit_heartbeat / 2)):
+        pause = 1.0
+        while not stop.wait(pause):
+            pause = _AGAIN
             try:
+                pause = min(_AGAIN, self._assembly().settings.audit_heartbeat / 2)
                 self.beat()
             except AuditBrokenError as error:
                 logger.critical("NOTHING IS LET THROUGH: %s", error)
-                self._assembly().log.condemn(error)
+                with suppress(GovernanceError):  # a log that cannot be opened lets nothing through either
+                    self._assembly().log.condemn(error)
             except GovernanceError as error:
                 logger.error("the audit log's head did not leave: %s", error)  # noqa: TRY400 - expected, and said in full
             except Exception:
@@ -77,8 +81,11 @@ class Heartbeat:
 
     @staticmethod
     def _is_due(assembly: Assembly) -> bool:
-        since = assembly.now() - timedelta(seconds=assembly.settings.audit_heartbeat)
-        return next(assembly.log.find(kind=EntryKind.CHECKPOINT, since=since), None) is None
+        """Whether no head left of late. One from the future, of a clock that was set back since, does not count."""
+        now = assembly.now()
+        since = now - timedelta(seconds=assembly.settings.audit_heartbeat)
+        sent = assembly.log.find(kind=EntryKind.CHECKPOINT, since=since)
+        return not any(stored.entry.at <= now for stored in sent)
 
 
 @contextmanager

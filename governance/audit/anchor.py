@@ -105,6 +105,12 @@ def require_continuation(
         )
 
 
+def head_beyond(log: AuditLog, checkpoint: Checkpoint, size: int) -> Checkpoint:
+    """The head, or the one of this moment where a place knows more already: another process was quicker, with the same log.
+    The one of a log that ends before `size` is handed back as it is."""
+    return checkpoint if checkpoint.size >= size else log.checkpoint()
+
+
 class Anchor(Protocol):
     """A place outside for heads.
 
@@ -142,6 +148,7 @@ class FolderAnchor:
             newest = max(self._files(), default=None, key=lambda path: path.name)
             if newest is not None:
                 known = read_checkpoint(newest.read_bytes())
+                checkpoint = head_beyond(log, checkpoint, known.size)
                 proof = log.consistency(known.size, checkpoint.size)
                 require_continuation(known, checkpoint, proof, memory=newest)
             write_whole(self.folder / head_name(checkpoint), checkpoint.to_bytes())

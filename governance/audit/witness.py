@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from governance.audit.anchor import write_whole
+from governance.audit.anchor import head_beyond, write_whole
 from governance.audit.checkpoint import Checkpoint, parse_checkpoint, read_checkpoint
 from governance.audit.log import AuditLog
 from governance.audit.merkle import HASH_SIZE, verify_consistency
@@ -180,6 +180,7 @@ class WitnessAnchor:
         status, body = self._ask(log, checkpoint, self._known)
         if status == 409 and _SIZE.fullmatch(body.strip()) and int(body) != self._known:
             self._known = int(body)
+            checkpoint = head_beyond(log, checkpoint, self._known)
             if self._known > checkpoint.size:
                 raise AuditBrokenError(
                     f"{self.name} has seen {self._known} entries of this log, which now ends at {checkpoint.size}"
@@ -189,7 +190,7 @@ class WitnessAnchor:
             raise AuditBrokenError(f"{self.name} knows another log of this name: {body.strip()[:200]}")
         if status != 200:
             raise AuditUnavailableError(f"{self.name} refuses (HTTP {status}): {body.strip()[:200]}")
-        note = checkpoint.note + body.encode()
+        note = checkpoint.to_bytes() + body.encode()
         if self._key not in parse_note(note).good_keys([self._key]):
             raise AuditBrokenError(f"{self.name} answered without its own signature")
         self._known = checkpoint.size

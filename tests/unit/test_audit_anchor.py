@@ -255,6 +255,19 @@ def test_a_log_is_witnessed_over_http(tmp_path: Path) -> None:
         assert receipt.verify(row.data, [witness_signer().key]).size == head.size
 
 
+def test_a_head_that_another_process_sent_first_is_no_rollback(tmp_path: Path) -> None:
+    """Two hosts that share one log and its places: the slower one's head is old, and its log is not."""
+    log = signed_log(5)
+    late = log.checkpoint()
+    fill(log, 20)
+    folder = FolderAnchor(folder=tmp_path / "heads")
+    with served(make_witness(tmp_path / "w")) as transport:
+        for anchor in (folder, WitnessAnchor(transport, witness_signer().key)):
+            anchor.publish(log, log.checkpoint())
+        for anchor in (folder, WitnessAnchor(transport, witness_signer().key)):
+            assert anchor.publish(log, late).size == 26
+
+
 def test_a_rewritten_log_is_told_by_the_witness(tmp_path: Path) -> None:
     with served(make_witness(tmp_path)) as transport:
         publish_head(signed_log(5), [WitnessAnchor(transport, witness_signer().key)])

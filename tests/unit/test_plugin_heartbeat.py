@@ -56,8 +56,11 @@ def test_a_head_leaves_when_it_is_due_and_not_before(home: Path, tmp_path: Path)
         assert not beat()
         clock.at += timedelta(seconds=2)
         assert beat()  # nothing happened meanwhile
-        assert len(list((tmp_path / "kept").iterdir())) == 2
-        assert len(list(assembly.log.find(kind=EntryKind.CHECKPOINT))) == 2
+        clock.at -= timedelta(days=400)  # a clock that was wrong, and is set right, keeps no head back
+        assert beat()
+        assert not beat()
+        assert len(list((tmp_path / "kept").iterdir())) == 3
+        assert len(list(assembly.log.find(kind=EntryKind.CHECKPOINT))) == 3
         assert assembly.log.verify().is_good
 
 
