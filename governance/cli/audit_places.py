@@ -13,7 +13,7 @@ import typer
 
 from governance.cli.audit import open_assembly, summary
 from governance.cli.exits import exit_code
-from governance.cli.output import Mark, err, sign, styled
+from governance.cli.output import Mark, err, harmless_json, sign, styled
 from governance.errors import AuditBrokenError
 
 if TYPE_CHECKING:
@@ -83,20 +83,6 @@ def write_lines(lines: Iterable[str]) -> None:
     """Lines of JSON to standard output, quickly, and with nothing in them that a terminal would obey."""
     for line in lines:
         sys.stdout.write(harmless_json(line) + "\n")
-
-
-def harmless_json(text: str) -> str:
-    r"""The same JSON value with characters that do not print written as `\u009b` and the like."""
-    if text.isprintable():
-        return text
-    return "".join(
-        char if char.isprintable() else "".join(f"\\u{unit:04x}" for unit in _units(char)) for char in text
-    )
-
-
-def _units(char: str) -> Iterable[int]:
-    data = char.encode("utf-16-be", "surrogatepass")
-    return (data[place] << 8 | data[place + 1] for place in range(0, len(data), 2))
 
 
 def entry_line(stored: Stored) -> str:

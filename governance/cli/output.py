@@ -114,7 +114,25 @@ def print_json(document: Json) -> None:
     import orjson
 
     options = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS
-    out().print(Text(orjson.dumps(_plain_json(document), option=options).decode()), soft_wrap=True)
+    out().print(
+        Text(harmless_json(orjson.dumps(_plain_json(document), option=options).decode())), soft_wrap=True
+    )
+
+
+def harmless_json(text: str) -> str:
+    r"""The same JSON value with characters that do not print written as `\u009b` and the like. A line break
+    stays: inside a string of JSON there is none."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() or char == "\n" else "".join(f"\\u{unit:04x}" for unit in _units(char))
+        for char in text
+    )
+
+
+def _units(char: str) -> Iterable[int]:
+    data = char.encode("utf-16-be", "surrogatepass")
+    return (data[place] << 8 | data[place + 1] for place in range(0, len(data), 2))
 
 
 def _plain_json(value: Json) -> Json:

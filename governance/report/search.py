@@ -113,7 +113,7 @@ class Search:
         try:
             stored = checked_at(number, row)
         except AuditBrokenError as error:
-            if all(problem.index != number for problem in self.broken):
+            if len(self.broken) < _MOST_BROKEN and all(each.index != number for each in self.broken):
                 self.broken.append(Problem(number, error.message))
             return
         if self._selection.matches(stored.entry):

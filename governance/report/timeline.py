@@ -241,7 +241,7 @@ def _gathered(
         rows.append((name, _fact(row), source, "" if age is None else _span(age)))
         sources.setdefault(source or "no source", []).append(0 if age is None else age)
     details = tuple(
-        (source, f"{len(ages)} facts, {_span(max(ages))} old at most")
+        (source, f"{len(ages)} fact{'s' if len(ages) > 1 else ''}, {_span(max(ages))} old at most")
         for source, ages in sorted(sources.items())
     )
     unknown = sum(1 for fact in facts.values() if isinstance(fact, Mapping) and "unknown" in fact)

@@ -20,8 +20,9 @@ import orjson
 
 from governance.audit.merkle import leaf_hashes, root_of
 from governance.audit.store import AuditStore, Documents, RawPages
+from governance.errors import AuditBrokenError
 from governance.model.digest import Sha256
-from governance.report.index.file import IndexFile, remove, translated, turn
+from governance.report.index.file import IndexFile, NoIndexError, remove, translated, turn
 from governance.report.index.numbers import SEGMENT, SEGMENT_BITS, DamagedIndexError
 from governance.report.index.terms import Group, TermReader
 
@@ -41,20 +42,28 @@ class Caught:
 
 
 def catch_up(store: AuditStore, path: Path, *, progress: Progress = lambda _done, _all: None) -> Caught:
-    """Open the index of a log, with everything in it that is in the log now. Raises `NoIndexError` where that cannot be."""
-    size = store.frontier().size
+    """Open the index of a log, with everything in it that is in the log now. Raises `NoIndexError` where that cannot be; a log
+    with a hole has no root to tell it by, and no index."""
     with turn(path):
-        file, known, note = _open(store, path, size)
         try:
-            _extend(file, store, known, size, progress)
-        except DamagedIndexError as error:
-            file.close()
-            remove(path)
-            file, note = IndexFile(path), f"the index was damaged and is built anew: {error}"
-            _extend(file, store, 0, size, progress)
-        except BaseException:
-            file.close()
-            raise
+            return _caught_up(store, path, progress)
+        except AuditBrokenError as error:
+            raise NoIndexError(f"the log is broken: {error.message}") from error
+
+
+def _caught_up(store: AuditStore, path: Path, progress: Progress) -> Caught:
+    size = store.frontier().size
+    file, known, note = _open(store, path, size)
+    try:
+        _extend(file, store, known, size, progress)
+    except DamagedIndexError as error:
+        file.close()
+        remove(path)
+        file, note = IndexFile(path), f"the index was damaged and is built anew: {error}"
+        _extend(file, store, 0, size, progress)
+    except BaseException:
+        file.close()
+        raise
     return Caught(file, size, note)
 
 
@@ -101,10 +110,9 @@ def _extend(file: IndexFile, store: AuditStore, known: int, size: int, progress:
         stop = min(size, (known >> SEGMENT_BITS) + 1 << SEGMENT_BITS)
         progress(known, size)
         with _without_collection():
-            batch = _Batch(known >> SEGMENT_BITS << SEGMENT_BITS, known, reader)
+            batch = _Batch(known >> SEGMENT_BITS << SEGMENT_BITS, reader)
             for page in _pages(store, known, stop):
                 batch.add(page, store)
-            batch.miss(stop)
             _write(file, batch, known, stop, root_of(store.node, stop))
         known = stop
     progress(size, size)
@@ -127,7 +135,6 @@ class _Batch:
     """What was read of one segment and is not written yet."""
 
     base: int
-    expected: int
     reader: TermReader
     broken: list[int] = field(default_factory=list)
     low: str = "~"
@@ -140,9 +147,6 @@ class _Batch:
         times: list[str] = []
         base, groups_of = self.base, self.reader.entry
         for (number, leaf, data), hashed in zip(page, leaf_hashes([row[2] for row in page]), strict=True):
-            if number != self.expected:
-                self.miss(number)
-            self.expected = number + 1
             try:
                 document = orjson.loads(data)
                 groups, at = groups_of(document, data), document["at"]
@@ -161,11 +165,6 @@ class _Batch:
         if times:
             self.low, self.high = min(self.low, *times), max(self.high, *times)
         self._add_documents(waiting, store)
-
-    def miss(self, number: int) -> None:
-        """Entries before this one that the log lacks are broken too."""
-        self.broken += range(self.expected, number)
-        self.expected = max(self.expected, number)
 
     def postings(self) -> dict[int, list[int]]:
         """Where each term was said."""
