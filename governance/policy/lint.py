@@ -280,7 +280,7 @@ def _unserved(policy: CompiledPolicy) -> Iterator[Note]:
 
 
 _MANY = 200
-_MOST_SEARCHED = 500
+_MOST_SEARCHED = 300
 """Rules up to which each condition is searched for never holding or always holding."""
 
 _STATED = "request"

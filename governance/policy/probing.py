@@ -47,6 +47,8 @@ _PLAIN_OPERATORS = frozenset({"is", "in", "exists"})
 _ORDER_OPERATORS = _PLAIN_OPERATORS | {"lt", "lte", "gt", "gte"}
 _MOST_ITEMS = 1_000
 _MOST_SORTS = 6
+_MOST_LISTED = 40
+"""Members of a list that are tried; where it has more, a probe is whole only by rule 4."""
 _WILD = re.compile(r"[*?]+")
 _VERSION = re.compile(r"\d+(?:\.\d+)+")
 
@@ -103,6 +105,8 @@ def _told_apart(name: str, values: Iterable[Any], tests: Sequence[Test]) -> tupl
 
 
 def _is_closed(spec: FactSpec, asked: Sequence[Compare | Quantified]) -> bool:
+    if any(map(_is_cut, asked)):
+        return False
     operators = {one.operator for one in asked if isinstance(one, Compare)}
     if spec.type is FactType.BOOLEAN or spec.values:
         return True
@@ -129,7 +133,11 @@ def _scalars(spec: FactSpec, asked: Sequence[Compare]) -> Iterator[Any]:
 
 
 def _listed(operand: Any) -> tuple[Any, ...]:
-    return operand if isinstance(operand, tuple) else (operand,)
+    return operand[:_MOST_LISTED] if isinstance(operand, tuple) else (operand,)
+
+
+def _is_cut(one: Compare | Quantified) -> bool:
+    return isinstance(one, Compare) and isinstance(one.operand, tuple) and len(one.operand) > _MOST_LISTED
 
 
 def _around(spec: FactSpec, operands: Sequence[Any]) -> Iterator[Any]:
