@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sqlite3
 import subprocess
 from contextlib import closing
@@ -131,6 +132,27 @@ def test_the_commands_of_the_documentation(home: Path) -> None:
         assert (code, problem.count("error")) == (0, 0), line
         assert text
     assert (home / "backtest.html").exists()
+
+
+def test_the_road_from_observing_to_enforcing(home: Path) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "policy.md").read_text()
+    task = page.partition("### From observing to enforcing\n")[2].partition("\n### ")[0]
+    team = home / "team"
+    (team / ".governance").mkdir(parents=True)
+    (team / ".governance/signed-only.yaml").write_text(task.partition("```yaml\n")[2].partition("```")[0])
+    git = ["git", "-C", str(team), "-c", "user.name=t", "-c", "user.email=t@example.org"]
+    for command in (["init", "-q"], ["add", ".governance"], ["commit", "-q", "-m", "first"]):
+        subprocess.run([*git, *command], check=True)
+    said = {}
+    for line in task.partition("```sh\n")[2].partition("```")[0].strip().splitlines():
+        arguments = shlex.split(line, comments=True)[1:]
+        done = run_cli(*arguments, variables={"MLGOV_HOME": str(home)}, cwd=team)
+        said[arguments[1]] = (done.code, done.out)
+    assert {verb: code for verb, (code, _) in said.items()} == {"test": 0, "backtest": 1, "diff": 0}
+    assert "0 survived" in said["test"][1]
+    assert "newly blocked: 1" in said["backtest"][1], "whether the loaded model was signed is not known"
+    assert "signed-only/unsigned" in said["backtest"][1]
+    assert "no difference" in said["diff"][1]
 
 
 @pytest.mark.parametrize(
