@@ -39,13 +39,17 @@ class Fields:
     def sub(self, name: str) -> Fields:
         """An object."""
         value = self.body.get(name)
-        return Fields(value if isinstance(value, Mapping) else {})
+        if value.__class__ is dict or isinstance(
+            value, Mapping
+        ):  # the first is ten times quicker, and mostly true
+            return Fields(value)
+        return Fields({})
 
     def subs(self, name: str) -> tuple[Fields, ...]:
         """A list of objects."""
         value = self.body.get(name)
         return (
-            tuple(Fields(item) for item in value if isinstance(item, Mapping))
+            tuple(Fields(item) for item in value if item.__class__ is dict or isinstance(item, Mapping))
             if isinstance(value, list)
             else ()
         )
