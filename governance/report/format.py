@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
-from typing import BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from governance.errors import SettingsError
 from governance.report.book import ComplianceReport
 from governance.report.query import Report
+
+if TYPE_CHECKING:
+    from governance.report.to_ocsf import OcsfFormat
 
 
 class ReportFormat(Protocol):
@@ -68,7 +71,7 @@ def _page() -> BookFormat:
     return PageFormat()
 
 
-def _ocsf() -> ReportFormat:
+def _ocsf() -> OcsfFormat:
     from governance.report.to_ocsf import OcsfFormat
 
     return OcsfFormat()
@@ -120,7 +123,7 @@ def _needs(extra: str, package: str) -> Iterator[None]:
 
 
 BOOK_FORMATS: Mapping[str, Callable[[], BookFormat]] = MappingProxyType(
-    {"html": _page, "pdf": _pdf, "sarif": _sarif, "cyclonedx": _cyclonedx, "oscal": _oscal}
+    {"html": _page, "pdf": _pdf, "sarif": _sarif, "cyclonedx": _cyclonedx, "oscal": _oscal, "ocsf": _ocsf}
 )
 """One file each. `csv` and `jsonl` are the folder's own (`governance.report.folder`): a file for each table, and the entries
 that its proofs are about."""

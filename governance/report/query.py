@@ -16,7 +16,7 @@ from governance.audit.log import AuditLog, Stored
 from governance.audit.verify import Verification
 from governance.model.canonical import Json
 from governance.model.request import parse_utc, utc_text
-from governance.report.entries import RESULTS, DecisionRow, decision_row, outcome_row
+from governance.report.entries import RESULTS, DecisionRow, PeriodEntries, decision_row, outcome_row
 from governance.report.fields import Fields
 
 
@@ -73,7 +73,8 @@ class Entries:
     subject: str | None
 
     def __iter__(self) -> Iterator[Stored]:
-        for stored in self.log.find(subject=self.subject, since=self.since):
+        """Those that are what was recorded; what is broken is for the verification to tell."""
+        for stored in PeriodEntries(log=self.log, since=self.since, subject=self.subject):
             if self.until is None or utc_text(stored.entry.at) < self.until:
                 yield stored
 

@@ -6,22 +6,38 @@ carries its entry's bytes and their hash.
 
 from __future__ import annotations
 
-from typing import BinaryIO
+from collections.abc import Iterable
+from typing import BinaryIO, Protocol
 
+from governance.audit.log import Stored
 from governance.report.ocsf.event import ocsf_line
 from governance.report.ocsf.ids import VERSION
-from governance.report.query import Report
+
+
+class Entries(Protocol):
+    """What a report of any sort has."""
+
+    @property
+    def origin(self) -> str:
+        """The log's name."""
+        ...
+
+    @property
+    def entries(self) -> Iterable[Stored]:
+        """The entries, read anew each time."""
+        ...
 
 
 class OcsfFormat:
     """One line an entry, in the order of the log."""
 
     suffix = ".ocsf.jsonl"
+    name = "events.ocsf.jsonl"
 
     def __init__(self, version: str = VERSION) -> None:
         self._version = version
 
-    def write(self, report: Report, out: BinaryIO) -> None:
+    def write(self, report: Entries, out: BinaryIO) -> None:
         """See `ReportFormat.write`."""
         out.writelines(
             ocsf_line(stored, origin=report.origin, version=self._version) + b"\n"
