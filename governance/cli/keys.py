@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import sys
 from contextlib import closing
 from datetime import UTC, datetime
@@ -28,15 +29,32 @@ PassphraseFile = Annotated[
 ]
 
 
+class KeyType(enum.StrEnum):
+    """What `Algorithm` has, by short names, without its imports."""
+
+    P256 = "p256"
+    P384 = "p384"
+    P521 = "p521"
+    ED25519 = "ed25519"
+
+
+Kind = Annotated[
+    KeyType,
+    typer.Option(help="ECDSA on a NIST curve, or Ed25519, which other OMS tools cannot verify."),
+]
+
+
 @app.command("init")
 def init(
     name: Annotated[
         str | None, typer.Option(help="Whose key it is, as reports will say. Default: you.")
     ] = None,
+    algorithm: Kind = KeyType.P256,
     passphrase_file: PassphraseFile = None,
 ) -> None:
-    """Make an encrypted ECDSA P-256 signing key, and trust it."""
+    """Make an encrypted signing key, and trust it."""
     from governance.signing.keyring import init_key
+    from governance.signing.publickey import Algorithm
     from plugin.context import local_user
 
     with closing(_assembly(passphrase_file)) as assembly:
@@ -48,6 +66,7 @@ def init(
             known_passphrase(settings, confirm=True),
             name=name or local_user().name,
             at=assembly.now(),
+            algorithm=Algorithm[algorithm.name],
         )
         _record(assembly, "made", trusted)
         kept = settings.key_passphrase_keyring if not _has_other_source(settings) else None
@@ -129,11 +148,12 @@ def rotate(
         datetime | None,
         typer.Option(help="UTC time from which the old key vouches no more. Default: it stays trusted."),
     ] = None,
+    algorithm: Kind = KeyType.P256,
     passphrase_file: PassphraseFile = None,
 ) -> None:
     """Make the next signing key, trust it, and set the old one aside."""
     from governance.signing.keyring import rotate_key
-    from governance.signing.publickey import parse_public_key
+    from governance.signing.publickey import Algorithm, parse_public_key
 
     with closing(_assembly(passphrase_file)) as assembly:
         settings = assembly.settings
@@ -146,6 +166,7 @@ def rotate(
             old=old,
             at=assembly.now(),
             supersede_at=supersede.replace(tzinfo=UTC) if supersede else None,
+            algorithm=Algorithm[algorithm.name],
         )
         _record(assembly, "rotated", new)
     out().print(sign(Mark.OK), styled(f"signing with {new.key_id[:16]} from now on", "bold"))

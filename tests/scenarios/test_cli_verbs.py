@@ -142,9 +142,10 @@ def test_keys_from_first_to_last(cli: Cli, tmp_path: Path) -> None:
     assert pem == (tmp_path / "home/keys/signing.pub").read_text()
     assert cli("keys", "export", row["key_id"][:16], "--output", "key.pem").code == 0
     assert (tmp_path / "key.pem").read_text() == pem
-    assert cli("keys", "rotate").code == 0
+    assert cli("keys", "rotate", "--algorithm", "p384").code == 0
     first, second = json.loads(cli("keys", "list", "--json").out)
     assert first["key_id"] == row["key_id"] != second["key_id"]
+    assert (first["algorithm"], second["algorithm"]) == ("ecdsa-p256-sha256", "ecdsa-p384-sha384")
     assert cli("keys", "revoke", first["key_id"][:8], "--compromised").code == 0
     assert "compromised" in cli("keys", "list").out
     assert cli("keys", "revoke", "00000000").code == 2
