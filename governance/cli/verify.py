@@ -189,11 +189,13 @@ def _verify_manifest(
 
 def _document(what: str, report: SignatureReport) -> dict[str, Json]:
     from governance.model.request import utc_text
+    from governance.signing.reason import step_of
 
     return {
         "artifact": what,
         "valid": report.valid,
         "reason": report.reason.value if report.reason else None,
+        "step": step_of(report.reason) if report.reason else None,
         "detail": report.detail or None,
         "signers": list(report.signers),
         "key_id": report.key_id,
@@ -205,6 +207,8 @@ def _document(what: str, report: SignatureReport) -> dict[str, Json]:
 
 
 def _show(what: str, report: SignatureReport) -> None:
+    from governance.signing.reason import STEPS, step_of
+
     console = out()
     if report.valid:
         count = len(report.manifest.entries) if report.manifest else 0
@@ -219,6 +223,10 @@ def _show(what: str, report: SignatureReport) -> None:
         return
     console.print(sign(Mark.FAIL), styled(f"`{what}` is not verified", "bold"))
     console.print(styled(f"  {report.detail or report.reason or 'no reason given'}"))
+    step = step_of(report.reason) if report.reason else None
+    if step is not None:
+        before = f"; in order before it: {', '.join(STEPS[: step - 1])}" if step > 1 else ""
+        console.print(styled(f"  refused at step {step} of {len(STEPS)}, {STEPS[step - 1]}{before}"))
     for word in ("changed", "missing", "unsigned"):
         names = getattr(report, word)
         for name in names[:_MOST_FILES]:

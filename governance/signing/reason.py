@@ -65,6 +65,41 @@ class Reason(enum.StrEnum):
     POLICY = "policy-differs"
 
 
+STEPS = (
+    "size", "bundle", "envelope", "trust file", "signatures", "signers", "threshold", "statement", "ignore list", "files",
+)  # fmt: skip
+"""The steps of `governance.signing.verify`, in its order, by what each looks at."""
+
+_STEPS: dict[int, tuple[Reason, ...]] = {
+    1: (Reason.TOO_LARGE,),
+    2: (Reason.NOT_JSON, Reason.BUNDLE, Reason.MEDIA_TYPE, Reason.MATERIAL),
+    3: (Reason.ENVELOPE, Reason.PAYLOAD_TYPE, Reason.BASE64, Reason.TOO_MANY_SIGNATURES),
+    4: (Reason.NO_TRUST, Reason.TRUST_EXPIRED),
+    5: (
+        Reason.UNKNOWN_KEY, Reason.BAD_SIGNATURE, Reason.CERTIFICATE, Reason.CERTIFICATE_CHAIN, Reason.CERTIFICATE_TIME,
+        Reason.CERTIFICATE_USAGE, Reason.SIGSTORE, Reason.IDENTITY, Reason.UNSUPPORTED,
+    ),
+    6: (
+        Reason.ROLE, Reason.SCOPE, Reason.NOT_YET_VALID, Reason.EXPIRED, Reason.SUPERSEDED, Reason.COMPROMISED,
+        Reason.FUTURE,
+    ),
+    7: (Reason.THRESHOLD,),
+    8: (
+        Reason.STATEMENT, Reason.PREDICATE_TYPE, Reason.TOO_MANY_RESOURCES, Reason.UNSAFE_NAME, Reason.DUPLICATE_NAME,
+        Reason.SYMLINKS, Reason.HASH, Reason.SHARDS, Reason.INCONSISTENT, Reason.EMPTY,
+    ),
+    9: (Reason.IGNORE_LIST,),
+    10: (Reason.NOT_COMPARABLE, Reason.FILES),
+}  # fmt: skip
+_STEP_OF = {reason: step for step, reasons in _STEPS.items() for reason in reasons}
+
+
+def step_of(reason: Reason) -> int | None:
+    """The step of `governance.signing.verify` at which a signature is refused for a reason. None where there is no
+    signature, and for reasons that only verification summaries have."""
+    return _STEP_OF.get(reason)
+
+
 def refuse(reason: Reason, detail: str) -> SignatureError:
     """The one error of this package, with its machine-readable reason."""
     return SignatureError(detail, reason=reason.value)

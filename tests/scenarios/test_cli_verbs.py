@@ -237,7 +237,9 @@ def test_sign_and_verify_a_folder(cli: Cli, tmp_path: Path) -> None:
     (folder / "weights.safetensors").write_bytes(b"other")
     (folder / "more").touch()
     (folder / "MLmodel").unlink()
+    assert "refused at step 10 of 10, files" in cli("verify", str(folder)).out
     report = json.loads(cli("verify", str(folder), "--json").out)
+    assert report["step"] == 10
     assert (report["valid"], report["changed"], report["unsigned"], report["missing"]) == (
         False, ["weights.safetensors"], ["more"], ["MLmodel"],
     )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -11,9 +12,10 @@ from typing import Any
 import pytest
 
 from governance.errors import SignatureError
+from governance.signing import verify
 from governance.signing.bundle import MAX_BUNDLE
 from governance.signing.publickey import Algorithm
-from governance.signing.reason import Reason
+from governance.signing.reason import STEPS, Reason, step_of
 from governance.signing.report import SignatureReport
 from governance.signing.sign import sign_manifest, sign_payload
 from governance.signing.statement import MAX_RESOURCES
@@ -391,3 +393,14 @@ def test_a_message_shows_no_control_characters_of_a_stranger() -> None:
     document = opened(sign_manifest(manifest_of(), name="m", signer=signer("mallory")))
     put("verificationMaterial", "publicKey", "hint", value="\x1b[2J\nall is well")(document)
     assert check(closed(document)).detail.isprintable()
+
+
+def test_each_reason_is_refused_at_one_step_of_the_procedure() -> None:
+    own_of_summaries = {
+        Reason.VSA, Reason.SUBJECT, Reason.VERIFIER, Reason.RESOURCE, Reason.FAILED, Reason.LEVELS, Reason.POLICY,
+    }  # fmt: skip
+    without = {reason for reason in Reason if step_of(reason) is None}
+    assert without == own_of_summaries | {Reason.MISSING}
+    assert {step_of(reason) for reason in set(Reason) - without} == set(range(1, len(STEPS) + 1))
+    procedure = verify.__doc__ or ""
+    assert re.findall(r"^ ?(\d+)\. ", procedure, re.MULTILINE) == [str(n) for n in range(1, len(STEPS) + 1)]
