@@ -9,6 +9,7 @@ an error: whoever starts one process must not be able to lead its decisions else
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
@@ -22,6 +23,7 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+from pydantic_settings import SettingsError as SourceError
 
 from governance.errors import SettingsError
 from governance.stream.channel import Channel
@@ -262,6 +264,12 @@ def load_settings(**overrides: object) -> Settings:
         ]
         message = f"{len(found)} setting(s) are wrong:\n" + "\n".join(found)
         raise SettingsError(message, hint="Mend what is named above; `mlgov doctor` checks again.") from None
+    except SourceError as error:
+        field = re.search(r'field "(\w+)"', str(error))
+        named = f"`{_variable((field[1],))}`" if field else "a list"
+        raise SettingsError(
+            f"{named} in the environment is not JSON", hint="Lists of tables are easier in the settings file."
+        ) from None
     except (OSError, ValueError) as error:
         raise SettingsError(
             f"the settings file `{path}` cannot be read: {error}",

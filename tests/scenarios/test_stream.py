@@ -188,6 +188,11 @@ def test_mistakes_are_said_before_anything_is_sent(
             err = capsys.readouterr().err
             assert words in err
             assert "SECRET" not in err
+        with environment(clean(MLGOV_HOME=str(home), MLGOV_STREAMS="SECRET")):
+            assert main(["audit", "stream"]) == 2
+            err = capsys.readouterr().err
+            assert "`MLGOV_STREAMS` in the environment is not JSON" in err
+            assert "SECRET" not in err
         (home / "mlgov.toml").write_text('[[streams]]\nname = "a"\nto = "ftp://x"\n')
         assert main(["audit", "stream"]) == 2
         assert "MLGOV_STREAMS.0.to" in capsys.readouterr().err
