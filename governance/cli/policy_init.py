@@ -59,6 +59,7 @@ def init(
     _must_load(files, there, packs or [])
     existing = _existing(folder, starting.paths(files))
     chosen = [one.value for one in ci or list(Ci)]
+    _must_stay_inside(folder, starting.paths(files))
     planned = starting.steps(files, texts, existing=existing, version=__version__, ci=chosen)
     console = out()
     if there and not files:
@@ -142,6 +143,18 @@ def _must_load(files: Mapping[str, str], there: Mapping[str, bytes], names: Sequ
             f"{what} cannot stand together{beside}; nothing was written:\n  {error.problems[0]}",
             hint="Choose fewer packs, or move what is in the way.",
         ) from error
+
+
+def _must_stay_inside(folder: Path, names: Sequence[str]) -> None:
+    """No link in a repository that somebody else made leads us to write elsewhere. Raises `SettingsError`."""
+    root = folder.resolve()
+    for name in names:
+        path = folder / name
+        if not path.resolve().is_relative_to(root):
+            raise SettingsError(
+                f"`{path}` leads out of the repository, to `{path.resolve()}`; nothing was written",
+                hint="Remove the symbolic link, or name another folder.",
+            )
 
 
 def _existing(folder: Path, names: Sequence[str]) -> dict[str, str]:

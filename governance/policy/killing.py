@@ -94,7 +94,7 @@ def _is_alike(
 def is_same(mutant: Mutant, rivals: Sequence[Rivals]) -> tuple[bool, Telling | None]:
     """Whether the mutant is proved to be the same policy in other words; else a case that tells them apart, if the proof
     failed on one."""
-    if mutant.part is None and mutant.sort not in _CONDITIONAL:
+    if not rivals or (mutant.part is None and mutant.sort not in _CONDITIONAL):
         return False, None
     for one in rivals:
         try:

@@ -240,15 +240,16 @@ def test_each_pack_is_a_beginning_that_passes_its_cases(repository: Repository, 
     names = {name for name in repository.files() if name.startswith(FOLDER)}
     assert names - {f"{FOLDER}/set.yaml"} == {f"{FOLDER}/{pack}.yaml", f"{FOLDER}/{pack}.cases.yaml"}
     assert "yaml-language-server" not in "".join(repository.files().values())
-    assert repository.mlgov("check").code == 0
-    tested = repository.mlgov("test", "--coverage")
+    checked = repository.mlgov("check", "--fail-on", "warning")
+    assert checked.code == 0, checked.out
+    tested = repository.mlgov("test", "--coverage", "--mutate")
     assert tested.code == 0, tested.out
 
 
 def test_packs_stand_side_by_side(repository: Repository) -> None:
     wanted = [word for name in policies.names() for word in ("--pack", name)]
     assert repository.mlgov("init", *wanted, "--ci", "github").code == 0
-    assert repository.mlgov("check").code == 0
+    assert repository.mlgov("check", "--fail-on", "warning").code == 0
     assert repository.mlgov("test").code == 0
     added = repository.mlgov("init", "--ci", "github")
     assert "holds policies already" in added.out
@@ -271,3 +272,16 @@ def test_each_refusal_says_why_and_writes_nothing(repository: Repository) -> Non
         in clash.err
     )
     assert set(repository.files()) == {f"{FOLDER}/other.yaml"}
+
+
+@pytest.mark.parametrize("link", [".github", ".governance", ".pre-commit-config.yaml"])
+def test_a_link_out_of_the_repository_is_refused(repository: Repository, tmp_path: Path, link: str) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (repository.folder / link).symlink_to(outside / "file" if link.endswith("yaml") else outside)
+    done = repository.mlgov("init")
+    assert done.code == 2
+    assert f"`{link}" in done.err
+    assert "leads out of the repository" in done.err
+    assert list(outside.iterdir()) == []
+    assert repository.files() == {}
