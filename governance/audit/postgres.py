@@ -123,8 +123,13 @@ class PostgresStore:
         found = self._read("SELECT body FROM evidence WHERE sha256 = %s", (sha256,))
         return found[0][0] if found else None
 
+    def rows_at(self, numbers: Sequence[int]) -> Iterator[Row]:
+        """See `ManyAtOnce.rows_at`."""
+        sql = f"SELECT {_COLUMNS} FROM entry WHERE seq = ANY(%s) ORDER BY seq"  # noqa: S608 - a constant
+        yield from map(_ROW, self._read(sql, (list(numbers),)))
+
     def documents(self, digests: Sequence[Sha256]) -> Iterator[tuple[Sha256, bytes]]:
-        """See `Documents.documents`."""
+        """See `ManyAtOnce.documents`."""
         sql = "SELECT sha256, body FROM evidence WHERE sha256 = ANY(%s) AND body IS NOT NULL"
         yield from ((sha256, bytes(body)) for sha256, body in self._read(sql, (list(digests),)))
 

@@ -136,8 +136,13 @@ class SqliteStore:
         found = self._read("SELECT body FROM evidence WHERE sha256 = ?", (sha256,))
         return found[0][0] if found else None
 
+    def rows_at(self, numbers: Sequence[int]) -> Iterator[Row]:
+        """See `ManyAtOnce.rows_at`."""
+        marks = ", ".join("?" * len(numbers))
+        yield from map(_ROW, self._read(f"{_SELECT} WHERE seq IN ({marks}) ORDER BY seq", numbers))
+
     def documents(self, digests: Sequence[Sha256]) -> Iterator[tuple[Sha256, bytes]]:
-        """See `Documents.documents`."""
+        """See `ManyAtOnce.documents`."""
         marks = ", ".join("?" * len(digests))
         sql = f"SELECT sha256, body FROM evidence WHERE sha256 IN ({marks}) AND body IS NOT NULL"  # noqa: S608 - no values
         yield from self._read(sql, digests)

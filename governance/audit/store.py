@@ -178,8 +178,12 @@ class KeptElsewhere(Protocol):
 
 
 @runtime_checkable
-class Documents(Protocol):
-    """A store that can hand out many documents of the evidence at once, for a walk that reads those of every entry."""
+class ManyAtOnce(Protocol):
+    """A store that can hand out what lies scattered in one go, for those who know where to look."""
+
+    def rows_at(self, numbers: Sequence[int]) -> Iterator[Row]:
+        """Entries by leaf index, in order, without those that are not there. At most a few hundred at a time."""
+        ...
 
     def documents(self, digests: Sequence[Sha256]) -> Iterator[tuple[Sha256, bytes]]:
         """As `AuditStore.evidence`, in any order, without those that are not there. At most a few hundred at a time."""

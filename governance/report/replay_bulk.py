@@ -15,7 +15,7 @@ import orjson
 
 from governance.audit.entry import Entry, EntryKind, evidence_digest
 from governance.audit.log import Stored
-from governance.audit.store import Documents
+from governance.audit.store import ManyAtOnce
 from governance.errors import AuditBrokenError
 from governance.model.canonical import Json
 from governance.model.digest import Sha256, parse_sha256
@@ -134,7 +134,7 @@ class _PageLog:
     def load(self, entries: Sequence[Stored]) -> None:
         store = self._log.store
         self._known = {}
-        if not isinstance(store, Documents):
+        if not isinstance(store, ManyAtOnce):
             return
         names = list(dict.fromkeys(name for each in entries if (name := _facts(each.entry)) is not None))
         if names:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from governance.audit.log import Stored, checked
-from governance.audit.store import AuditStore, Query, Row
+from governance.audit.store import AuditStore, ManyAtOnce, Query, Row
 from governance.audit.verify import Problem
 from governance.errors import AuditBrokenError
 from governance.report.index.lookup import Index, Places
@@ -21,7 +21,7 @@ from governance.report.index.terms import UNINDEXED, term
 from governance.report.selection import Selection
 
 _PAGE = 256
-_FEW = 6  # of a page: more are read with the whole page
+_BATCH = 64
 _MOST_BROKEN = 1_000
 
 
@@ -81,8 +81,7 @@ class Search:
 
     def _read_places(self, places: Places) -> Iterator[Stored]:
         numbers = places.numbers(newest_first=self._newest_first)
-        for _, group in itertools.groupby(numbers, lambda number: number // _PAGE):
-            wanted = list(group)
+        while wanted := list(itertools.islice(numbers, _BATCH)):
             rows = read_rows(self._store, wanted)
             for number in wanted:
                 self._looked_at += 1
@@ -129,10 +128,9 @@ class Search:
 
 
 def read_rows(store: AuditStore, numbers: Sequence[int]) -> dict[int, Row]:
-    """The rows of a few numbers of one page."""
-    if len(numbers) > _FEW:
-        found = store.rows(min(numbers), max(numbers) + 1)
-        return {row.seq: row for row in found if row.seq is not None}
+    """The rows of at most a few hundred numbers."""
+    if isinstance(store, ManyAtOnce):
+        return {row.seq: row for row in store.rows_at(numbers) if row.seq is not None}
     return {number: row for number in numbers for row in store.rows(number, number + 1)}
 
 

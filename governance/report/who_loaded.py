@@ -12,6 +12,7 @@ also where its own facts did not say so, such as a load before the advisory was 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -187,15 +188,9 @@ class _Asked:
             places = self._index.places([terms])
             numbers, bound = places.numbers(newest_first=True), self._most
             self.made.not_looked_at += max(0, len(places) - bound)
-        wanted: list[int] = []
-        for seen, number in enumerate(numbers):
-            if seen >= bound:
-                break
-            if wanted and number // _PAGE != wanted[0] // _PAGE:
-                yield from self._read(wanted)
-                wanted = []
-            wanted.append(number)
-        yield from self._read(wanted)
+        some = itertools.islice(numbers, bound)
+        while wanted := list(itertools.islice(some, _PAGE)):
+            yield from self._read(wanted)
 
     def _read(self, numbers: list[int]) -> Iterator[Stored]:
         rows = read_rows(self._store, numbers)

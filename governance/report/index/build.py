@@ -18,8 +18,8 @@ from typing import Any
 
 import orjson
 
-from governance.audit.merkle import leaf_hashes, root_of
-from governance.audit.store import AuditStore, Documents, RawPages
+from governance.audit.merkle import Frontier, leaf_hashes, root_of
+from governance.audit.store import AuditStore, ManyAtOnce, RawPages
 from governance.errors import AuditBrokenError
 from governance.model.digest import Sha256
 from governance.report.index.file import IndexFile, NoIndexError, remove, translated, turn
@@ -52,8 +52,9 @@ def catch_up(store: AuditStore, path: Path, *, progress: Progress = lambda _done
 
 
 def _caught_up(store: AuditStore, path: Path, progress: Progress) -> Caught:
-    size = store.frontier().size
-    file, known, note = _open(store, path, size)
+    head = store.frontier()
+    size = head.size
+    file, known, note = _open(store, path, head)
     try:
         _extend(file, store, known, size, progress)
     except DamagedIndexError as error:
@@ -67,14 +68,14 @@ def _caught_up(store: AuditStore, path: Path, progress: Progress) -> Caught:
     return Caught(file, size, note)
 
 
-def _open(store: AuditStore, path: Path, size: int) -> tuple[IndexFile, int, str | None]:
+def _open(store: AuditStore, path: Path, head: Frontier) -> tuple[IndexFile, int, str | None]:
     """The file, how much of the log is in it, and why it was made anew if it was."""
     with translated():
         was_there = path.exists() and path.stat().st_size > 0
     file = None
     try:
         file = IndexFile(path)
-        known, why = _known(file, store, size)
+        known, why = _known(file, store, head)
     except DamagedIndexError as error:
         known, why = 0, f"the index was damaged and is built anew: {error}"
     if why is None and file is not None:
@@ -85,7 +86,7 @@ def _open(store: AuditStore, path: Path, size: int) -> tuple[IndexFile, int, str
     return IndexFile(path), 0, why if was_there else None
 
 
-def _known(file: IndexFile, store: AuditStore, size: int) -> tuple[int, str | None]:
+def _known(file: IndexFile, store: AuditStore, head: Frontier) -> tuple[int, str | None]:
     """How many entries the index knows, and why it is not this log's if it is not."""
     meta = file.meta()
     if not meta:
@@ -94,12 +95,13 @@ def _known(file: IndexFile, store: AuditStore, size: int) -> tuple[int, str | No
         known, root = int(meta["size"]), bytes.fromhex(meta["root"])
     except (KeyError, ValueError):
         raise DamagedIndexError("it does not say of which log it is") from None
+    size = head.size
     if known > size:
         return 0, (
             f"the index knew {known} entries, and the log has {size}: it is built anew. "
             "A log does not shrink by itself: was it put back from a copy?"
         )
-    if known and root_of(store.node, known) != root:
+    if known and (head.root() if known == size else root_of(store.node, known)) != root:
         return 0, "the index was made from another log and is built anew"
     return known, None
 
@@ -207,7 +209,7 @@ def _names(kind: str, body: Any) -> str | None:
 
 def _read_documents(store: AuditStore, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
     digests = [Sha256(name) for name in names]
-    if isinstance(store, Documents):
+    if isinstance(store, ManyAtOnce):
         yield from store.documents(digests)
         return
     for digest in digests:
