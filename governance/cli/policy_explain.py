@@ -42,7 +42,7 @@ class Case:
     def waiver_command(self) -> str | None:
         """What asks for a waiver, where one may be asked for."""
         objections = [one for one in self.verdict.findings if one.effect >= Effect.QUARANTINE]
-        if not objections or not all(one.waivable for one in objections):
+        if not objections or not all(one.waivable for one in objections) or not self.request.artifact.digest:
             return None
         return f"mlgov waiver request --decision {self.id or 'ID'}"
 

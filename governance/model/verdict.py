@@ -180,8 +180,10 @@ class Refusal:
 
     @property
     def is_waivable(self) -> bool:
-        """True where every objection may be waived, so that asking is of use."""
-        return bool(self.findings) and all(finding.waivable for finding in self.findings)
+        """True where every objection may be waived, and there is a digest to tie a waiver to, so that asking is of use. An
+        upload has none yet."""
+        tied = self.artifact_digest is not None
+        return tied and bool(self.findings) and all(finding.waivable for finding in self.findings)
 
     @property
     def waiver_command(self) -> str | None:

@@ -13,7 +13,7 @@ import pytest
 
 from governance.audit.anchor import HeadMemory
 from governance.audit.checkpoint import open_checkpoint
-from governance.audit.entry import Entry, EntryKind, Writer, evidence_digest, parse_entry
+from governance.audit.entry import Entry, EntryKind, Writer, advisory_body, evidence_digest, parse_entry
 from governance.audit.intake import Intake
 from governance.audit.log import AuditLog
 from governance.audit.memory import MemoryStore
@@ -219,6 +219,18 @@ def test_a_caller_reads_his_own_entries_and_waivers(server: AuditServer) -> None
         assert alice.get(own) is not None
         assert bob.get(own) is None
         assert bob.get("no such id") is None
+
+
+def test_since_when_an_advisory_is_known_is_told_to_everybody(server: AuditServer) -> None:
+    with (
+        contextlib.closing(log_of(server, "alice")) as alice,
+        contextlib.closing(log_of(server, "bob")) as bob,
+    ):
+        made = alice.append(
+            EntryKind.ADVISORY, advisory_body(["XRAY-1"]), subject="advisories", correlation="c"
+        ).id
+        (told,) = bob.find(kind=EntryKind.ADVISORY)
+        assert (told.entry.id, told.entry.body["advisories"]) == (made, ["XRAY-1"])
 
 
 def test_a_client_can_prove_that_its_entry_is_in_the_tree(server: AuditServer) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -219,7 +220,7 @@ def refusal(*findings: Finding, retry_after: int | None = None) -> Refusal:
         action="load",
         artifact_kind="model",
         artifact_ref="models/1/m",
-        artifact_digest=None,
+        artifact_digest=file_digest(parse_sha256("0" * 64)),
         environment="production",
         policies=("baseline",),
         policy_digest="0" * 64,
@@ -256,6 +257,12 @@ def test_a_refusal_says_which_rule_why_and_what_to_do() -> None:
 def test_a_waiver_is_offered_only_where_every_rule_may_be_waived() -> None:
     assert refusal(finding(waivable=True), finding(waivable=False)).waiver_command is None
     assert refusal().waiver_command is None
+
+
+def test_no_waiver_is_offered_for_bytes_that_are_not_known() -> None:
+    known = refusal(finding(waivable=True))
+    assert known.waiver_command is not None
+    assert replace(known, artifact_digest=None).waiver_command is None
 
 
 def test_a_quarantine_says_when_to_come_back() -> None:
