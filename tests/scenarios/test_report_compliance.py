@@ -44,8 +44,10 @@ def copy_log(demo_log: Demo, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(name="variables")
-def make_variables(demo_log: Demo, database: Path) -> dict[str, str]:
-    return demo_log.variables | {"MLGOV_AUDIT_PATH": str(database)}
+def make_variables(demo_log: Demo, database: Path, tmp_path: Path) -> dict[str, str]:
+    settings = tmp_path / "mlgov.toml"
+    settings.write_text(f'audit_path = "{database}"\n')
+    return demo_log.variables | {"MLGOV_CONFIG": str(settings)}
 
 
 @pytest.fixture(name="report")
