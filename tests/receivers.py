@@ -46,13 +46,14 @@ def parse_message(raw: bytes) -> SyslogMessage:
 @dataclass
 class SyslogReceiver:
     """A receiver of framed messages. `breaks_after`: closes each connection, without a word, after so many messages.
-    `deaf`: accepts connections and never reads."""
+    `deaf`: accepts connections and never reads, until it is told to `die`."""
 
     port: int
     messages: list[bytes] = field(default_factory=list)
     connections: int = 0
     breaks_after: int | None = None
     deaf: bool = False
+    die: threading.Event = field(default_factory=threading.Event)
 
     @property
     def indexes(self) -> list[int]:
@@ -68,7 +69,6 @@ def syslog_receiver(
     listener = socket.create_server(("127.0.0.1", port))
     receiver = SyslogReceiver(port=listener.getsockname()[1], breaks_after=breaks_after, deaf=deaf)
     open_: set[socket.socket] = set()
-    over = threading.Event()
 
     def serve() -> None:
         while True:
@@ -78,14 +78,14 @@ def syslog_receiver(
                 return
             open_.add(connection)
             receiver.connections += 1
-            threading.Thread(target=_receive, args=(receiver, connection, tls, over), daemon=True).start()
+            threading.Thread(target=_receive, args=(receiver, connection, tls), daemon=True).start()
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
     try:
         yield receiver
     finally:
-        over.set()
+        receiver.die.set()
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
         for connection in open_:
@@ -93,15 +93,13 @@ def syslog_receiver(
         thread.join(5)
 
 
-def _receive(
-    receiver: SyslogReceiver, connection: socket.socket, tls: ssl.SSLContext | None, over: threading.Event
-) -> None:
+def _receive(receiver: SyslogReceiver, connection: socket.socket, tls: ssl.SSLContext | None) -> None:
     try:
         channel = connection if tls is None else tls.wrap_socket(connection, server_side=True)
         with channel:
             if receiver.deaf:
                 channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-                over.wait(60)
+                receiver.die.wait(60)
                 return
             reader = channel.makefile("rb")
             count = 0

@@ -28,7 +28,10 @@ def report(
     ),
     formats: Annotated[
         list[str] | None,
-        typer.Option("--format", help="`html` or `jsonl`; may be given twice. Default: both."),
+        typer.Option(
+            "--format",
+            help="`html`, `jsonl` or `ocsf`; may be given several times. Default: `html` and `jsonl`.",
+        ),
     ] = None,
     since: Annotated[datetime | None, typer.Option(help="From this UTC time on.")] = None,
     until: Annotated[datetime | None, typer.Option(help="Up to, and without, this UTC time.")] = None,
