@@ -15,7 +15,7 @@ from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from governance.audit.entry import Entry
+from governance.audit.entry import Entry, EntryKind
 from governance.report.controls import (
     Control,
     ControlResult,
@@ -28,6 +28,8 @@ from governance.report.selection import Selection, parse_selection
 from governance.report.words import READERS
 
 _Said: TypeAlias = "tuple[frozenset[str], ...]"
+
+_NOTHING: frozenset[str] = frozenset()
 
 STATUS_WORDS = {
     ControlStatus.RECORDS: "records found",
@@ -49,11 +51,27 @@ class ControlTally:
             for word, values in selection.wanted():
                 wanted[word] = wanted.get(word, frozenset()) | values
         self._wanted = tuple(wanted.items())
+        self._asked = {kind: self._asked_of(kind) for kind in EntryKind}
         self._seen: Counter[_Said] = Counter()
+
+    def _asked_of(self, kind: EntryKind) -> tuple[tuple[int, str, frozenset[str]], ...]:
+        """The words that queries about a kind of entry ask for, each with its place. What no such query asks for is not read."""
+        words = {
+            word
+            for selection in self._selections.values()
+            if not selection.kinds or kind in selection.kinds
+            for word, _ in selection.wanted()
+        }
+        return tuple(
+            (place, word, values) for place, (word, values) in enumerate(self._wanted) if word in words
+        )
 
     def add(self, entry: Entry) -> None:
         """Count one entry."""
-        self._seen[tuple(values.intersection(READERS[word](entry)) for word, values in self._wanted)] += 1
+        said = [_NOTHING] * len(self._wanted)
+        for place, word, values in self._asked[entry.kind]:
+            said[place] = values.intersection(READERS[word](entry))
+        self._seen[tuple(said)] += 1
 
     def results(
         self, *, within: Selection | None = None, since: datetime | None = None, until: datetime | None = None

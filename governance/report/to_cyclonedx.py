@@ -6,15 +6,15 @@ silence: packages that are not known make the model's composition `unknown`. Doe
 are counted in the metadata.
 
 Everything rests on the facts of the newest decision that let the bytes through, so it is as old as that decision, whose id is there.
-The library has no classes for model cards and compositions; they are added to what it writes.
+Each part is made and written by the library, and they are put together here: its own way to put together compares every part with
+every other, and it has no classes for model cards and compositions.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, BinaryIO
@@ -22,14 +22,14 @@ from uuid import UUID, uuid5
 
 import orjson
 from cyclonedx.model import HashAlgorithm, HashType, Property
-from cyclonedx.model.bom import Bom, BomMetaData
+from cyclonedx.model.bom import BomMetaData
 from cyclonedx.model.component import Component, ComponentType
 from cyclonedx.model.tool import ToolRepository
-from cyclonedx.output.json import JsonV1Dot6
 
 from governance import __version__
 from governance.model.canonical import Json
 from governance.report.bill.packages import Packages
+from governance.report.bill.trees import as_tree, reference
 from governance.report.bill.vulnerabilities import Vulnerabilities
 from governance.report.book import ComplianceReport, InventoryRow
 from governance.report.fields import Fields
@@ -37,18 +37,22 @@ from governance.report.showing import shown
 
 MOST_MODELS = 5_000
 _MOST_FILES = 500
+_ROOT = "models-in-use"
 _NAMESPACE = UUID("6f5ae3a6-58a5-5c9e-9b0a-3a4a3c1a7d10")
 """Of serial numbers, which are made from what the bill is about, so that the same report has the same."""
 
 
 @dataclass(slots=True, kw_only=True)
 class _Model:
-    """A model by its bytes, and its uses by environment."""
+    """A model by its bytes: its newest use, and what is said of each."""
 
-    component: Component
-    facts: Fields
-    card: dict[str, Json]
-    uses: list[Property] = field(default_factory=list)
+    row: InventoryRow
+    uses: list[Property]
+
+    def add(self, row: InventoryRow) -> None:
+        """Its use in another environment."""
+        self.uses += _uses(row)
+        self.row = max(self.row, row, key=lambda each: each.last_used)
 
 
 class CycloneDxFormat:
@@ -63,40 +67,47 @@ class CycloneDxFormat:
         """See `BookFormat.write`."""
         models, omitted = self._models(report)
         packages, vulnerabilities = Packages(), Vulnerabilities()
-        bom = Bom(
-            serial_number=uuid5(_NAMESPACE, f"{report.origin} {report.checkpoints.head.root.hex()} {report.made_at}"),
-            metadata=_metadata(report, omitted),
-        )  # fmt: skip
+        components: list[dict[str, Any]] = []
+        depends: dict[str, list[str]] = {_ROOT: sorted(models)}
         unknown: list[str] = []
-        for model in models.values():
-            model.component.properties.update(model.uses)
-            bom.components.add(model.component)
-            declared = packages.of(model.facts)
+        for key, model in sorted(models.items()):
+            facts = _facts(report, model.row)
+            declared = packages.of(facts)
             if declared is None:
-                unknown.append(str(model.component.bom_ref.value))
-            bom.register_dependency(model.component, declared or ())
-            vulnerabilities.add(model.facts, model.component, declared or ())
-        bom.components.update(packages.components)
-        bom.vulnerabilities.update(vulnerabilities.found)
-        assert bom.metadata.component is not None
-        bom.register_dependency(bom.metadata.component, [each.component for each in models.values()])
-        bom.metadata.properties.update(_left_out(packages.omitted, vulnerabilities.omitted))
-        tree = json.loads(JsonV1Dot6(bom).output_as_string())
-        _complete(tree, models, unknown)
-        out.write(orjson.dumps(tree, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS) + b"\n")
+                unknown.append(key)
+            components.append(_model(key, model, facts))
+            depends[key] = sorted(reference(each) for each in declared or ())
+            vulnerabilities.add(facts, key, declared or ())
+        components += sorted(map(as_tree, packages.components), key=_by_reference)
+        depends |= {each["bom-ref"]: [] for each in components if each["bom-ref"] not in depends}
+        metadata = _metadata(report, omitted, packages.omitted, vulnerabilities.omitted)
+        identity = f"{report.origin} {report.checkpoints.head.root.hex()} {report.made_at} {report.filter} {report.since}"
+        tree = {
+            "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
+            "bomFormat": "CycloneDX",
+            "specVersion": "1.6",
+            "serialNumber": uuid5(_NAMESPACE, identity).urn,
+            "version": 1,
+            "metadata": as_tree(metadata),
+            "components": components,
+            "dependencies": [{"ref": key, "dependsOn": on} for key, on in sorted(depends.items())],
+            "vulnerabilities": sorted(map(as_tree, vulnerabilities.found), key=_by_reference),
+            "compositions": [{"aggregate": "unknown", "dependencies": unknown}] if unknown else [],
+        }
+        out.write(orjson.dumps(tree, option=orjson.OPT_INDENT_2) + b"\n")
 
     def _models(self, report: ComplianceReport) -> tuple[dict[str, _Model], int]:
         models: dict[str, _Model] = {}
-        omitted = 0
+        omitted: set[str] = set()
         for row in report.inventory():
             key = _reference(row)
-            if key not in models:
-                if len(models) >= self._most:
-                    omitted += 1
-                    continue
-                models[key] = _model(key, row, _facts(report, row))
-            models[key].uses += _uses(row)
-        return models, omitted
+            if key in models:
+                models[key].add(row)
+            elif len(models) < self._most:
+                models[key] = _Model(row=row, uses=_uses(row))
+            else:
+                omitted.add(key)
+        return models, len(omitted)
 
 
 def _reference(row: InventoryRow) -> str:
@@ -115,23 +126,29 @@ def _facts(report: ComplianceReport, row: InventoryRow) -> Fields:
     return Fields(tree if isinstance(tree, dict) else {})
 
 
-def _model(key: str, row: InventoryRow, facts: Fields) -> _Model:
+def _model(key: str, model: _Model, facts: Fields) -> dict[str, Any]:
+    row = model.row
     digest = row.digest or ""
     properties = {
         "mlgov:repository-path": row.ref, "mlgov:digest": digest, "mlgov:kind": row.kind, "mlgov:facts": row.facts,
         "mlgov:signature": _signature(facts), "mlgov:packages": _known(facts, "dependencies"),
         "mlgov:vulnerabilities": _known(facts, "vulnerabilities"),
     }  # fmt: skip
-    component = Component(
-        type=ComponentType.MACHINE_LEARNING_MODEL if row.kind == "model" else ComponentType.FILE,
-        bom_ref=key,
-        name=shown(row.name) or "?",
-        version=shown(row.version) if row.version else None,
-        hashes=_hashes(digest.removeprefix("sha256:")) if digest.startswith("sha256:") else (),
-        properties=_properties(properties),
-        components=_files(key, facts),
+    is_model = row.kind == "model"
+    tree = as_tree(
+        Component(
+            type=ComponentType.MACHINE_LEARNING_MODEL if is_model else ComponentType.FILE,
+            bom_ref=key,
+            name=shown(row.name) or "?",
+            version=shown(row.version) if row.version else None,
+            hashes=_hashes(digest.removeprefix("sha256:")) if digest.startswith("sha256:") else (),
+            properties=[*_properties(properties), *model.uses],
+        )
     )
-    return _Model(component=component, facts=facts, card=_card(facts))
+    tree["components"] = [as_tree(each) for each in _files(key, facts)]
+    if is_model:
+        tree["modelCard"] = {"properties": _card(facts)}
+    return tree
 
 
 def _files(key: str, facts: Fields) -> Iterator[Component]:
@@ -180,7 +197,7 @@ def _uses(row: InventoryRow) -> list[Property]:
     })  # fmt: skip
 
 
-def _card(facts: Fields) -> dict[str, Json]:
+def _card(facts: Fields) -> list[Json]:
     """What is known of the model itself: what MLflow said of it."""
     names = (
         "mlflow.model_name",
@@ -199,19 +216,15 @@ def _card(facts: Fields) -> dict[str, Json]:
         {"name": "mlgov:mlflow.flavor", "value": shown(each)}
         for each in facts.sub("mlflow.flavors").texts("value")
     ]
-    return {"properties": rows} if rows else {}
+    return rows
 
 
 def _properties(values: dict[str, str | None]) -> list[Property]:
     return [Property(name=shown(name), value=shown(value)) for name, value in values.items() if value]
 
 
-def _left_out(packages: int, vulnerabilities: int) -> list[Property]:
-    counts = {"mlgov:packages-left-out": packages, "mlgov:vulnerabilities-left-out": vulnerabilities}
-    return [Property(name=name, value=str(count)) for name, count in counts.items() if count]
-
-
-def _metadata(report: ComplianceReport, omitted: int) -> BomMetaData:
+def _metadata(report: ComplianceReport, models: int, packages: int, vulnerabilities: int) -> BomMetaData:
+    """What the bill rests on, and how much was left out of it."""
     head = report.checkpoints.head
     properties = {
         "mlgov:log": report.origin,
@@ -223,7 +236,9 @@ def _metadata(report: ComplianceReport, omitted: int) -> BomMetaData:
         "mlgov:until": report.until,
         "mlgov:selection": report.filter,
         "mlgov:verify": report.command,
-        "mlgov:models-left-out": str(omitted) if omitted else None,
+        "mlgov:models-left-out": str(models) if models else None,
+        "mlgov:packages-left-out": str(packages) if packages else None,
+        "mlgov:vulnerabilities-left-out": str(vulnerabilities) if vulnerabilities else None,
     }
     return BomMetaData(
         timestamp=_time(report.made_at),
@@ -238,21 +253,15 @@ def _metadata(report: ComplianceReport, omitted: int) -> BomMetaData:
         ),
         component=Component(
             type=ComponentType.PLATFORM,
-            bom_ref="models-in-use",
+            bom_ref=_ROOT,
             name=f"models in use, by {shown(report.origin)}",
         ),
         properties=_properties(properties),
     )
 
 
-def _complete(tree: dict[str, Any], models: dict[str, _Model], unknown: list[str]) -> None:
-    """Add what the library has no classes for."""
-    for component in tree.get("components", ()):
-        model = models.get(component.get("bom-ref", ""))
-        if model is not None and model.card and component["type"] == "machine-learning-model":
-            component["modelCard"] = model.card
-    if unknown:
-        tree["compositions"] = [{"aggregate": "unknown", "dependencies": sorted(unknown)}]
+def _by_reference(tree: dict[str, Any]) -> str:
+    return str(tree["bom-ref"])
 
 
 def _time(text: str) -> datetime:

@@ -12,6 +12,7 @@ from cyclonedx.contrib.license.factories import LicenseFactory
 from cyclonedx.model.component import Component, ComponentType
 from packageurl import PackageURL
 
+from governance.report.bill.trees import reference
 from governance.report.fields import Fields
 from governance.report.showing import shown
 
@@ -39,7 +40,7 @@ class Packages:
             return None
         licences = {item.word("component"): item.word("spdx") for item in facts.sub("licences").subs("items")}
         found = (self._package(item, licences) for item in fact.subs("items"))
-        return tuple(dict.fromkeys(each for each in found if each is not None))
+        return tuple({reference(each): each for each in found if each is not None}.values())
 
     def _package(self, item: Fields, licences: dict[str, str]) -> Component | None:
         name, number, text = item.word("name"), item.text("version"), item.text("purl")

@@ -18,6 +18,7 @@ from cyclonedx.model.vulnerability import (
     VulnerabilitySource,
 )  # fmt: skip
 
+from governance.report.bill.trees import reference
 from governance.report.fields import Fields
 from governance.report.showing import shown
 
@@ -38,8 +39,8 @@ class Vulnerabilities:
         """Each of them."""
         return list(self._known.values())
 
-    def add(self, facts: Fields, model: Component, packages: Iterable[Component]) -> None:
-        """What the facts of one model say."""
+    def add(self, facts: Fields, model: str, packages: Iterable[Component]) -> None:
+        """What the facts of one model say; `model` is its reference."""
         by_name = {(each.name, each.version): each for each in packages}
         fact = facts.sub("vulnerabilities")
         for item in fact.subs("items"):
@@ -52,8 +53,8 @@ class Vulnerabilities:
                     continue
                 self._known[key] = _vulnerability(key, item, fact.text("source"))
             affected = by_name.get((component, number))
-            for each in (model, *([affected] if affected is not None else [])):
-                self._known[key].affects.add(BomTarget(ref=str(each.bom_ref.value)))
+            for each in (model, *([reference(affected)] if affected is not None else [])):
+                self._known[key].affects.add(BomTarget(ref=each))
 
 
 def _vulnerability(key: tuple[str, str], item: Fields, source: str | None) -> Vulnerability:
