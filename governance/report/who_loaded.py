@@ -13,7 +13,7 @@ also where its own facts did not say so, such as a load before the advisory was 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -42,6 +42,7 @@ LIMITS = (
     "registered names are known where the request named them; MLflow's registry knows the others",
 )
 _PAGE = 256
+_MOST_BROKEN = 256
 _REMEMBERED = 4_096
 
 
@@ -136,10 +137,14 @@ class _Asked:
         self._log, self._store, self._index = log, log.store, index
         self._question, self._most = question, most
         self._documents: dict[str, object] = {}
+        self._named: set[int] = set()
         self.made = Radius(question=question)
 
     def answer(self) -> Radius:
-        """Steps 1 to 3."""
+        """Steps 1 to 3, after a look at what could not be read when it was indexed: it may be what is asked for."""
+        if self._index is not None:
+            for _ in self._read(self._index.broken()[:_MOST_BROKEN]):
+                pass
         decisions: dict[str, tuple[Stored, str]] = {}
         for stored in self._entries(self._terms()):
             because = self._because(stored.entry)
@@ -192,13 +197,14 @@ class _Asked:
         while wanted := list(itertools.islice(some, _PAGE)):
             yield from self._read(wanted)
 
-    def _read(self, numbers: list[int]) -> Iterator[Stored]:
+    def _read(self, numbers: Sequence[int]) -> Iterator[Stored]:
         rows = read_rows(self._store, numbers)
         for number in numbers:
             try:
                 yield checked_at(number, rows.get(number))
             except AuditBrokenError as error:
-                if all(problem.index != number for problem in self.made.broken):
+                if number not in self._named:
+                    self._named.add(number)
                     self.made.broken.append(Problem(number, error.message))
 
     def _because(self, entry: Entry) -> str | None:

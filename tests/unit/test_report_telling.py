@@ -118,6 +118,17 @@ def test_changed_evidence_is_named(story: Story, tmp_path: Path) -> None:
     assert "was changed" in made.broken[0].what
 
 
+def test_an_entry_that_nobody_can_read_is_named_whatever_is_asked(story: Story, tmp_path: Path) -> None:
+    number = story.entries(EntryKind.DECISION)[2].index
+    with sqlite3.connect(tmp_path / "audit.sqlite") as connection:
+        connection.execute("DROP TRIGGER entry_update")
+        connection.execute("UPDATE entry SET data = CAST('{}' AS BLOB) WHERE seq = ?", (number,))
+    connection.close()
+    for text in ("CVE-1999-0001", "nobody", CVE):
+        made = radius(story, text, tmp_path)
+        assert [problem.index for problem in made.broken] == [number]
+
+
 @pytest.mark.parametrize(("text", "what", "normal"), [
     ("AB" * 32, What.DIGEST, "ab" * 32), ("dirhash1:" + "ab" * 32, What.DIGEST, "ab" * 32), ("cve-2025-32434", What.ADVISORY, CVE),
     ("GHSA-abcd-ef01-2345", What.ADVISORY, "GHSA-ABCD-EF01-2345"), ("pkg:pypi/A_b@1", What.PACKAGE, "pkg:pypi/a-b@1"),

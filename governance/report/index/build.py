@@ -23,7 +23,7 @@ from governance.audit.store import AuditStore, ManyAtOnce, RawPages
 from governance.errors import AuditBrokenError
 from governance.model.digest import Sha256
 from governance.report.index.file import IndexFile, NoIndexError, remove, translated, turn
-from governance.report.index.numbers import SEGMENT, SEGMENT_BITS, DamagedIndexError
+from governance.report.index.numbers import SEGMENT_BITS, DamagedIndexError
 from governance.report.index.terms import Group, TermReader
 
 _PAGE = 256
@@ -238,6 +238,3 @@ def _without_collection() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
-
-
-__all__ = ["SEGMENT", "Caught", "catch_up"]
