@@ -115,7 +115,7 @@ def _result(one: Finding, number: int, root: Path, *, is_new: bool) -> dict[str,
         "ruleId": one.code,
         "ruleIndex": number,
         "level": one.level.word,
-        "message": {"text": sarif_text(f"{one.subject}: {one.message}. {one.rule.mend}")},
+        "message": {"text": sarif_text(f"{one.subject}: {_stopped(one.message)} {one.rule.mend}")},
         "locations": [
             {
                 "physicalLocation": {
@@ -150,6 +150,10 @@ def _fingerprint(one: Finding) -> str:
     """What the finding is about, wherever it stands."""
     about = f"{one.code}\0{one.subject}\0{one.message}"
     return hashlib.sha256(about.encode("utf-8", "replace")).hexdigest()
+
+
+def _stopped(text: str) -> str:
+    return text if text.endswith("?") else f"{text}."
 
 
 def _sentence(text: str) -> str:
