@@ -5,6 +5,8 @@ file of 16 GiB), through an index that is built in the same run; replay on decis
 the log and its index in a file, and takes them from there the next time. Each answer is given by a new index object: opened, held
 against the log, asked, each hit read and checked. Times are medians of single answers.
 
+The formats are those of a compliance report of the whole log, in one process: rates, and memory beside a log of a tenth.
+
 The peer of a search is the full scan in the same run. Where the log is large a part of it is scanned, and the time multiplied.
 A machine that is not ours alone shows in both, so the ratio tells more than the time.
 """
@@ -19,6 +21,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from benchmarks.report_formats import format_figures
 from benchmarks.report_log import World, grow_log, make_world
 from benchmarks.report_replay import replay_figures
 from benchmarks.report_search import search_figures
@@ -27,7 +30,7 @@ QUICK, USUAL = 50_000, 1_000_000
 
 Group = Callable[[Path, World, bool], Iterator[dict[str, Any]]]
 
-GROUPS: dict[str, Group] = {"search": search_figures, "replay": replay_figures}
+GROUPS: dict[str, Group] = {"search": search_figures, "replay": replay_figures, "formats": format_figures}
 """Each takes the log's file, what it was grown from, and whether to be quick."""
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.audit import ROOT, Figure
+from benchmarks.report_log import World, grow_log
 from governance.audit.log import AuditLog
 from governance.audit.sqlite import SqliteStore
 from governance.report.compliance import Asked, compliance_report
@@ -108,10 +109,17 @@ def figures(large: Path, small: Path) -> Iterator[Figure]:
     )  # fmt: skip
 
 
+def format_figures(path: Path, world: World, quick: bool) -> Iterator[dict[str, Any]]:
+    """The group of figures for `benchmarks.report`."""
+    with tempfile.TemporaryDirectory(prefix="mlgov-bench-") as name:
+        small = Path(name) / "small.sqlite"
+        grow_log(small, max(1_000, world.entries // (50 if quick else 10)))
+        for figure in figures(path, small):
+            yield asdict(figure)
+
+
 def run(entries: int, folder: Path, log: Path | None = None) -> Iterator[Figure]:
     """All figures. Grows what logs are missing."""
-    from benchmarks.report_log import grow_log
-
     small = folder / "small.sqlite"
     grow_log(small, entries // 10)
     if log is None:
