@@ -91,7 +91,7 @@ class Styles:
     @cached_property
     def label(self) -> ParagraphStyle:
         """What a value is."""
-        return self._style("label", 6.4, leading=1.3, textColor=SOFT)
+        return self._style("label", 6.4, leading=1.3, textColor=SOFT, keepWithNext=1)
 
     @cached_property
     def head(self) -> ParagraphStyle:

@@ -1,7 +1,7 @@
 """Tables as they fit on paper: in columns where these have room, else one record below the other.
 
 Promises: what is left out is said with its number: rows over the limit, characters of a long cell. Headings repeat on each page, and
-no cell is too tall for a page. Does not: shorten a digest or an id.
+no cell is too tall for a page. Does not: shorten a digest.
 """
 
 from __future__ import annotations
