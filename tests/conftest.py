@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from itertools import count
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from governance.devserver import DevServer, DevServerConfig
 from tests.compliance_log import Demo, make_demo
@@ -15,6 +16,10 @@ from tests.postgres_server import PostgresServer, running_postgres, why_not
 
 _NUMBERS = count(1)
 _LONG = 30
+
+# No test is timed: what an example takes depends on who else uses the machine.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
