@@ -22,7 +22,8 @@ from governance.audit.checkpoint import Checkpoint
 from governance.audit.entry import Entry, EntryKind
 from governance.audit.log import AuditLog
 from governance.audit.merkle import root_of
-from governance.audit.verify import Verification
+from governance.audit.verify import Problem, Verification
+from governance.errors import AuditBrokenError
 from governance.model.canonical import Json
 from governance.model.request import utc_text
 from governance.report.book import Checkpoints, ComplianceReport
@@ -105,13 +106,14 @@ def compliance_report(log: AuditLog, asked: Asked, *, now: datetime) -> Iterator
         filler.fill()
         end = now if asked.until is None else min(now, asked.until)
         Deriver(log=log, ledger=ledger, now=end).derive()
-        head = log.checkpoint()
+        checkpoints, damage = _checkpoints(log, filler.extent, log.checkpoint())
+        verification = replace(verification, problems=(*verification.problems, *damage))
         context = Context(
             log=log,
             ledger=ledger,
             extent=filler.extent,
             verification=verification,
-            checkpoints=_checkpoints(log, filler.extent, head),
+            checkpoints=checkpoints,
             since=None if asked.since is None else utc_text(asked.since),
             until=None if asked.until is None else utc_text(asked.until),
             selection=str(asked.selection) if narrowed else None,
@@ -198,11 +200,16 @@ def _decisions(ledger: Ledger, entries: PeriodEntries) -> Iterator[DecisionRow]:
         yield row
 
 
-def _checkpoints(log: AuditLog, extent: Extent, head: Checkpoint) -> Checkpoints:
+def _checkpoints(log: AuditLog, extent: Extent, head: Checkpoint) -> tuple[Checkpoints, tuple[Problem, ...]]:
+    """The log before and after the period. Where the tree's stored hashes are damaged, the head stands in, with what is wrong."""
+
     def at(size: int) -> Checkpoint:
         if size == head.size:
             return head
         return Checkpoint(origin=log.origin, size=size, root=root_of(log.store.node, size))
 
     start, stop = extent.bounds(head.size)
-    return Checkpoints(first=at(start), last=at(stop), head=head)
+    try:
+        return Checkpoints(first=at(start), last=at(stop), head=head), ()
+    except AuditBrokenError as error:
+        return Checkpoints(first=head, last=head, head=head), (Problem(None, error.message),)

@@ -99,7 +99,7 @@ def _render(report: ComplianceReport, target: Path, name: str) -> Iterator[str]:
 def _prove(report: ComplianceReport, log: AuditLog, target: Path, *, with_entries: bool) -> str:
     """Everything that the verifier reads. Returns what could not be proved, for the reader."""
     points = report.checkpoints
-    start, stop = points.first.size, points.last.size
+    start, stop = report.extent.bounds(points.head.size)
     (target / "checkpoint").write_bytes(points.head.to_bytes())
     (target / "checkpoint.first").write_text(points.first.text)
     (target / "checkpoint.last").write_text(points.last.text)

@@ -19,16 +19,19 @@ import pytest
 
 from governance.audit.checkpoint import parse_proof
 from governance.audit.log import AuditLog
+from governance.audit.memory import MemoryStore
 from governance.audit.note import parse_vkey
 from governance.audit.sqlite import SqliteStore
 from governance.audit.verify_log import BadLogError, check
 from governance.cli.main import main
+from governance.errors import AuditBrokenError
 from governance.model.canonical import Json
 from governance.model.verdict import Effect
+from governance.report.folder import write_folder
 from governance.report.sections.closing import receipt_name
 from tests.audit_tools import START
 from tests.compliance_log import Demo
-from tests.report_tools import DAY, Wall, decide, folder_of, signed_log
+from tests.report_tools import DAY, Wall, decide, folder_of, report_on, signed_log
 from tests.scenarios.cli import Done, clean, run_cli
 
 Report = Callable[..., Done]
@@ -291,6 +294,36 @@ def test_hostile_strings_stay_strings(tmp_path: Path) -> None:
     assert isinstance(body, dict)
     assert isinstance(body["actor"], dict)
     assert body["actor"]["name"] == evil, "the log's own bytes are not touched"
+
+
+def test_a_damaged_tree_is_told_and_the_entries_are_handed_out_all_the_same(tmp_path: Path) -> None:
+    store = DamagedStore()
+    clock = Wall()
+    log = signed_log(clock, store)
+    for _ in range(4):
+        decide(log)
+        clock.at += DAY
+    store.is_damaged = True
+    with report_on(log, since=START + DAY) as made:
+        assert not made.is_good
+        assert "a hash is gone" in str(made.verification.problems[-1])
+        write_folder(made, log, tmp_path / "report", ["html", "jsonl"])
+    assert len((tmp_path / "report" / "entries.jsonl").read_bytes().splitlines()) == 6
+    assert "NOT PROVED" in (tmp_path / "report" / "README.txt").read_text()
+    assert "does not prove itself" in (tmp_path / "report" / "report.html").read_text()
+    with pytest.raises((BadLogError, OSError)):
+        check(tmp_path / "report")
+
+
+class DamagedStore(MemoryStore):
+    """Keeps all entries, and has lost the hashes above them."""
+
+    is_damaged = False
+
+    def node(self, level: int, index: int) -> bytes:
+        if self.is_damaged and level:
+            raise AuditBrokenError("a hash is gone")
+        return super().node(level, index)
 
 
 def test_the_folder_is_complete_or_not_there(tmp_path: Path) -> None:
