@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -40,10 +41,11 @@ def search_figures(path: Path, world: World, quick: bool) -> Iterator[dict[str, 
         size = index.size
         index.close()
         scan = _scan(log, size)
-        hits, searched = _answers([model.digest for model in asked], partial(_search, log, where))
-        yield _timed(
-            f"search by digest, {size:,} entries, {median(hits):.0f} hits", searched, scan, WANTED_SEARCH
-        )
+        digests = [model.digest for model in asked]
+        for name, most in (("the newest 50 and how many more", 50), ("all hits", None)):
+            hits, searched = _answers(digests, partial(_search, log, where, most))
+            about = f"search by digest, {size:,} entries, {name} of {median(hits):.0f}"
+            yield _timed(about, searched, scan, WANTED_SEARCH)
         few = asked[:: max(1, count // 20)]
         questions = {
             "digest of a model": [model.digest for model in few],
@@ -84,9 +86,11 @@ def _spread(models: Sequence[Model], count: int) -> Iterator[Model]:
         yield models[first + (len(models) - first - 1) * place // count]
 
 
-def _search(log: AuditLog, where: Path, digest: str) -> int:
+def _search(log: AuditLog, where: Path, most: int | None, digest: str) -> int:
+    """How many hits there are, of which at most so many are read: 50 is what the command line shows."""
     with closing(Index(log.store, where)) as index:
-        return len(list(Search(log, Selection(digests=(digest,)), index)))
+        search = Search(log, Selection(digests=(digest,)), index)
+        return len(list(itertools.islice(search, most))) + search.more()[0]
 
 
 def _ask(log: AuditLog, where: Path, text: str) -> int:
