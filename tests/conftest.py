@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -16,6 +17,9 @@ from tests.postgres_server import PostgresServer, running_postgres, why_not
 
 _NUMBERS = count(1)
 _LONG = 30
+
+# The processes of a parallel run are told that they are 80 columns wide, and what they print would be folded there.
+os.environ.pop("COLUMNS", None)
 
 # No test is timed: what an example takes depends on who else uses the machine.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -64,7 +64,6 @@ def repository(
     for name in [name for name in os.environ if name.startswith("MLGOV_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("MLGOV_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("COLUMNS", "400")  # whole sentences, however wide whoever runs the tests likes them
     monkeypatch.chdir(folder)
     return Repository(folder, capsys)
 
