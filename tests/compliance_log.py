@@ -26,6 +26,7 @@ from governance.devserver import DevServer
 from governance.devserver.faults import unavailable
 from governance.errors import AuditUnavailableError, RefusedError
 from governance.model.request import Action, Actor, MlflowContext, Request, new_id
+from governance.registrations import RegistryEvent, record_registration
 from governance.settings import load_settings
 from governance.signing.publickey import parse_public_key
 from governance.wiring import build_assembly
@@ -128,6 +129,22 @@ class _Director:
         finally:
             assembly.close()
 
+    def register(self, model: str, event: str, **more: str) -> None:
+        """Something done to version 1 of a registered model, as a tracking server records it."""
+        self.be("server")
+        settings = load_settings()
+        assembly = build_assembly(settings)
+        place = parse_reference(f"{self.repository}/{model}", settings)
+        try:
+            (part,) = locate(assembly.artifactory(place.host), place)
+            done = RegistryEvent(
+                event=event, name=model, version="1", actor=Actor(name="zoe", authentication="token"),
+                artifact=part.artifact, more=more,
+            )  # fmt: skip
+            record_registration(assembly.log, done, correlation=new_id(assembly.now()))
+        finally:
+            assembly.close()
+
 
 class _Unsure:
     """A store that wrote, and whose answer was lost once."""
@@ -177,6 +194,8 @@ def _uses(to: _Director) -> None:
     to.ask("wine", action=Action.UPLOAD, actor="ann")
     to.ask("wine", MLGOV_ENVIRONMENT="staging")
     to.ask("wine", moves=False)
+    to.register("wine", "created", source="models:/m-1")
+    to.register("wine", "alias-set", alias="champion", decision=to.ask("wine", action=Action.PROMOTE))
     to.ask("evil")
     to.ask("evil", MLGOV_ENVIRONMENT="staging")
     to.server.hold_scans(to.repository, "fresh")

@@ -55,6 +55,9 @@ class EntryKind(enum.StrEnum):
     KEY = "key"  # a key was made, trusted or revoked
     WAIVER = "waiver"  # asked for, granted, revoked
     ADVISORY = "advisory"  # advisories came to the log for the first time
+    REGISTRATION = (
+        "registration"  # a model version, alias or stage of MLflow's registry was made, set or removed
+    )
     CHECKPOINT = "checkpoint"  # a signed tree head left the machine (also the heartbeat of quiet times)
     EXPORT = "export"  # the log was handed out
     RECOVERY = "recovery"  # entries whose append was not acknowledged were written after all
@@ -82,6 +85,7 @@ _REQUIRED: Mapping[EntryKind, frozenset[str]] = {
     EntryKind.KEY: frozenset({"event", "key_id"}),
     EntryKind.WAIVER: frozenset({"event", "waiver"}),
     EntryKind.ADVISORY: frozenset({"advisories"}),
+    EntryKind.REGISTRATION: frozenset({"event", "name", "version", "actor"}),
     EntryKind.CHECKPOINT: frozenset({"size", "root"}),
     EntryKind.EXPORT: frozenset({"size", "root"}),
     EntryKind.RECOVERY: frozenset({"ids"}),
@@ -298,6 +302,32 @@ def waiver_body(
 def advisory_body(advisories: Sequence[str]) -> dict[str, Json]:
     """Advisories, by the scanner's ids, that the log had not met before. At most 100, so that they fit."""
     return {"advisories": [text(advisory, MAX_ADVISORY) for advisory in advisories]}
+
+
+def registration_body(
+    *,
+    event: str,
+    name: str,
+    version: str | None,
+    actor: Actor,
+    artifact: Artifact | None = None,
+    more: Mapping[str, str | None] = MappingProxyType({}),
+) -> dict[str, Json]:
+    """What became of a registered model: a version `created` or `deleted`, an alias `alias-set` or `alias-removed`, a stage
+    `stage-set`, a model `renamed` or `removed`.
+
+    `version` is None where all of them are meant. `artifact` is what the version's files are, where that is known; `more`
+    may hold `source`, `run_id`, `model_id`, `alias`, `stage`, `before` (the former name or version), `decision`.
+    """
+    body: dict[str, Json] = {
+        "event": event,
+        "name": text(name, _MAX_NAME),
+        "version": _text_or_none(version),
+        "actor": _actor(actor),
+        "artifact": None if artifact is None else artifact_body(artifact),
+    }
+    rows: dict[str, Json] = {key: text(value) for key, value in more.items() if value is not None}
+    return rows | {key: value for key, value in body.items() if value is not None or key == "version"}
 
 
 def artifact_body(artifact: Artifact) -> dict[str, Json]:

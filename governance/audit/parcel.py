@@ -31,8 +31,10 @@ CLIENT_KINDS = frozenset(EntryKind) - {
     EntryKind.EXPORT,
     EntryKind.ERASURE,
     EntryKind.HOLD,
+    EntryKind.REGISTRATION,
 }
-"""What a client may write. The others act upon the log itself: whoever could send a `hold` could lift a legal hold."""
+"""What a client may write. The others act upon the log itself: whoever could send a `hold` could lift a legal hold. What became
+of a registered model is the word of the server that keeps the registry, and of nobody else."""
 
 _VERSION = 1
 _MAX_HEADER = 1 << 20

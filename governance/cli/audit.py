@@ -76,6 +76,11 @@ def summary(entry: Entry) -> str:
         moved = _object(body.get("moved"))
         failed = f", {body['error']}" if body.get("error") else ""
         return f"{body.get('action')} {body.get('status')}, {moved.get('count')} file(s){failed}"
+    if entry.kind is EntryKind.REGISTRATION:
+        from governance.report.fields import Fields
+        from governance.report.registered import registration_words
+
+        return registration_words(Fields(body))
     words = [
         body[name]
         for name in ("event", "names", "name", "waiver", "size", "origin", "reason")

@@ -74,13 +74,32 @@ def _print(made: Radius, limit: int) -> None:
         ((digest, ", ".join(sorted(refs))) for digest, refs in made.artifacts.items()),
         limit,
     )
-    counts = Counter(act.registered for act in fetched)
     _table(
-        "registered model versions", ("model", "fetched", "digest"),
-        ((name, str(counts[name]), ", ".join(sorted(digests))) for name, digests in made.registered.items()), limit,
-    )  # fmt: skip
+        "registered model versions",
+        ("model", "registered", "by", "aliases", "bytes fetched", "digest"),
+        _registered(made),
+        limit,
+    )
     _table("promotions", _HEADINGS, map(_row, made.promotions), limit)
     _table("who fetched it", _HEADINGS, map(_row, fetched), limit)
+
+
+def _registered(made: Radius) -> Iterator[tuple[str, ...]]:
+    """One row for each version. Who loads by name asks for bytes, so what is counted are the bytes."""
+    fetched = Counter(act.digest or "?" for act in made.fetched)
+    versions = made.versions
+    for name, digests in sorted(made.registered.items()):
+        known = versions.get(name)
+        at = "" if known is None or known.at is None else known.at[:19].replace("T", " ")
+        if known is not None and known.deleted is not None:
+            at = f"{at}, deleted {known.deleted[:19].replace('T', ' ')}".removeprefix(", ")
+        marks = (
+            []
+            if known is None
+            else [*sorted(known.aliases), *([f"stage {known.stage}"] if known.stage else [])]
+        )
+        count = str(sum(fetched[digest] for digest in digests))
+        yield name, at, (known and known.by) or "", ", ".join(marks), count, ", ".join(sorted(digests))
 
 
 _HEADINGS = ("#", "at", "who", "did", "environment", "on", "what", "known by")
@@ -90,6 +109,8 @@ def _row(act: Act) -> tuple[str, ...]:
     who = act.actor if act.is_authenticated else f"{act.actor} (claimed)"
     did = f"{act.action}: {act.result}" + (f", {'/'.join(act.ended)}" if act.ended else ", no outcome")
     what = act.registered or act.ref
+    if act.alias is not None:
+        what += f" @{act.alias}"
     return (
         str(act.index),
         act.at[:19].replace("T", " "),
@@ -137,6 +158,7 @@ def _tree(made: Radius) -> Mapping[str, Json]:
         },
         "artifacts": {digest: sorted(refs) for digest, refs in made.artifacts.items()},
         "registered": {name: sorted(digests) for name, digests in made.registered.items()},
+        "registrations": [asdict(each) for each in made.registrations],
         "promotions": [_act_tree(act) for act in made.promotions],
         "acts": [_act_tree(act) for act in made.acts],
         "not_known": [*_unknown(made)],

@@ -2,7 +2,7 @@
 
 Promises: every entry of the period is counted under its kind, broken ones too; a decision at the period's edge is not taken
 for one without an outcome, since outcomes and later decisions are read up to the log's end, and marked as later. What
-began before the period and still matters in it (waivers, keys, policies, holds) is read from the log's beginning.
+began before the period and still matters in it (waivers, keys, policies, holds, registered models) is read from the log's beginning.
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ from governance.report.entries import Broken, DecisionRow, Extent, PeriodEntries
 from governance.report.facts_seen import FactsReader
 from governance.report.fields import Fields
 from governance.report.ledger import Ledger
+from governance.report.registered import registration
+from governance.report.words import body_of
 
 BEFORE, WITHIN, LATER = -1, 0, 1
 _MOST_TEXT = 2_000
-_LASTING = (EntryKind.WAIVER, EntryKind.KEY, EntryKind.POLICY, EntryKind.HOLD)
+_LASTING = (EntryKind.WAIVER, EntryKind.KEY, EntryKind.POLICY, EntryKind.HOLD, EntryKind.REGISTRATION)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -174,4 +176,14 @@ class Filler:
         self.ledger.add("event", (
             stored.index, entry.id, at, span, entry.kind.value, entry.subject, entry.writer.instance,
             event if isinstance(event, str) else None, orjson.dumps(body).decode(),
+        ))  # fmt: skip
+        if entry.kind is EntryKind.REGISTRATION:
+            self._registration(stored, at, span)
+
+    def _registration(self, stored: Stored, at: str, span: int) -> None:
+        row = registration(stored)
+        body = Fields(body_of(stored.entry))
+        self.ledger.add("registration", (
+            row.index, row.id, at, span, row.event, row.name, row.version, row.digest, row.ref, row.alias, row.stage, row.actor,
+            int(row.is_authenticated), body.text("decision"),
         ))  # fmt: skip

@@ -26,6 +26,9 @@ CREATE TABLE outcome (
     seq INTEGER, id TEXT, at TEXT, later INTEGER, decision TEXT, action TEXT, status TEXT, count INTEGER, bytes INTEGER,
     error TEXT, digest TEXT, key_id TEXT, bundle TEXT);
 CREATE TABLE event (seq INTEGER, id TEXT, at TEXT, span INTEGER, kind TEXT, subject TEXT, writer TEXT, event TEXT, body TEXT);
+CREATE TABLE registration (
+    seq INTEGER, id TEXT, at TEXT, span INTEGER, event TEXT, name TEXT, version TEXT, digest TEXT, ref TEXT, alias TEXT,
+    stage TEXT, actor TEXT, vouched INTEGER, decision TEXT);
 CREATE TABLE broken (seq INTEGER, id TEXT, at TEXT, why TEXT);
 CREATE TABLE seen (
     n INTEGER PRIMARY KEY, state TEXT, scan TEXT, scan_age INTEGER, database_age INTEGER, total INTEGER,
@@ -51,6 +54,8 @@ CREATE INDEX decision_bytes ON decision (ref, digest, environment, action, n);
 CREATE INDEX objection_n ON objection (n);
 CREATE INDEX waived_name ON waived (waiver, rule, n);
 CREATE INDEX outcome_decision ON outcome (decision);
+CREATE INDEX registration_digest ON registration (digest, event);
+CREATE INDEX registration_version ON registration (name, version, event);
 CREATE INDEX event_kind ON event (kind, event, subject);
 """
 

@@ -139,6 +139,7 @@ _SHOWN: dict[EntryKind, tuple[str, ...]] = {
     EntryKind.KEY: ("event", "key_id", "name", "reason"),
     EntryKind.WAIVER: ("event", "waiver", "rule", "reason"),
     EntryKind.ADVISORY: ("advisories",),
+    EntryKind.REGISTRATION: ("event", "name", "version", "alias", "stage", "before"),
     EntryKind.RECOVERY: ("ids",),
     EntryKind.ERASURE: ("reason", "digests"),
     EntryKind.HOLD: ("held", "reason"),

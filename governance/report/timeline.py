@@ -24,6 +24,7 @@ from governance.model.digest import Sha256, parse_sha256
 from governance.model.request import parse_utc, utc_text
 from governance.report.fields import Fields
 from governance.report.recorded import NotReplayableError
+from governance.report.registered import registration_words
 from governance.report.replay import PolicyCache, ReadableLog, replay
 from governance.report.words import body_of
 
@@ -175,6 +176,11 @@ def _steps(log: SequenceLog, stored: Stored, policies: PolicyCache) -> Iterator[
             yield from _decision(log, stored, body, policies)
         case EntryKind.OUTCOME:
             yield _outcome(log, stored, body)
+        case EntryKind.REGISTRATION:
+            rows = tuple(
+                (name, _shown(value)) for name, value in sorted(body.body.items()) if value is not None
+            )
+            yield _step(stored, entry.kind.value, f"{entry.kind.value}: {registration_words(body)}", rows)
         case _:
             words = [word for word in ("event", "reason") if body.text(word)]
             rows = tuple(

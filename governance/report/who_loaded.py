@@ -7,7 +7,7 @@ also where its own facts did not say so, such as a load before the advisory was 
 
 1. Candidates: entries that say it, and entries whose facts, findings or list of moved files name it.
 2. Each is read and looked at again; the artifacts' digests are collected.
-3. All decisions about these digests are added, and with each its outcomes.
+3. All decisions about these digests are added, and with each its outcomes; and all registrations of these bytes.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from governance.report.fields import Fields
 from governance.report.index.lookup import Index
 from governance.report.index.terms import ADVISORY, FILE, GONE, PACKAGE, term
 from governance.report.question import Question, What
+from governance.report.registered import RegisteredVersion, Registration, registration, versions_of
 from governance.report.search import checked_at, read_rows
 from governance.report.words import READERS, body_of
 
@@ -39,7 +40,7 @@ MOST_LOOKED_AT = 20_000
 LIMITS = (
     "who went around the gate, straight to Artifactory, is in Artifactory's own log",
     "packages and advisories are known where a decision gathered them: facts that no rule read were not asked for",
-    "registered names are known where the request named them; MLflow's registry knows the others",
+    "registered names are known where a request named them, or a tracking server with the `governance` app registered them",
 )
 _PAGE = 256
 _MOST_BROKEN = 256
@@ -81,6 +82,7 @@ class Act:
     digest: str | None
     model: str | None
     registered: str | None
+    alias: str | None
     ended: tuple[str, ...]
     because: str
 
@@ -91,6 +93,9 @@ class Radius:
 
     question: Question
     acts: list[Act] = field(default_factory=list)
+    registrations: list[Registration] = field(default_factory=list)
+    moves: list[Registration] = field(default_factory=list)
+    """What became of their aliases on versions of other bytes."""
     since: str | None = None
     unknown: int = 0
     not_looked_at: int = 0
@@ -105,11 +110,18 @@ class Radius:
     @property
     def registered(self) -> dict[str, set[str]]:
         """Registered model versions that contain it, with the digests by which they were known."""
-        found: dict[str, set[str]] = {}
+        found = {name: set(each.digests or {"?"}) for name, each in self.versions.items()}
         for act in self.acts:
             if act.registered is not None:
                 found.setdefault(act.registered, set()).add(act.digest or "?")
         return found
+
+    @property
+    def versions(self) -> dict[str, RegisteredVersion]:
+        """What the log tells of registered versions that contain it: when, by whom, and which aliases they bear."""
+        own = {each.registered for each in self.registrations}
+        every = sorted([*self.registrations, *self.moves], key=lambda each: (each.index or 0, each.id))
+        return {name: each for name, each in versions_of(every).items() if name in own}
 
     @property
     def artifacts(self) -> dict[str, set[str]]:
@@ -138,6 +150,8 @@ class _Asked:
         self._question, self._most = question, most
         self._documents: dict[str, object] = {}
         self._named: set[int] = set()
+        self._decisions: dict[str, tuple[Stored, str]] = {}
+        self._registrations: dict[str, Stored] = {}
         self.made = Radius(question=question)
 
     def answer(self) -> Radius:
@@ -145,21 +159,14 @@ class _Asked:
         if self._index is not None:
             for _ in self._read(self._index.broken()[:_MOST_BROKEN]):
                 pass
-        decisions: dict[str, tuple[Stored, str]] = {}
-        for stored in self._entries(self._terms()):
-            because = self._because(stored.entry)
-            if because is not None:
-                decision = self._decision(stored)
-                if decision is not None:
-                    decisions.setdefault(decision.entry.id, (decision, because))
-        digests = {digest for each, _ in decisions.values() if (digest := _digest(each.entry)) is not None}
-        if self._question.what is not What.MODEL or digests:
-            for stored in self._entries([term("digest", digest) for digest in sorted(digests)]):
-                if stored.entry.kind is EntryKind.DECISION and _digest(stored.entry) in digests:
-                    decisions.setdefault(stored.entry.id, (stored, "the same bytes"))
+        self._candidates()
+        self._same_bytes()
         made = self.made
+        made.registrations = [registration(each) for each in self._registrations.values()]
+        made.registrations.sort(key=lambda each: (each.index or 0, each.id))
+        made.moves = list(self._moves())
         made.acts = sorted(
-            (self._act(stored, because) for stored, because in decisions.values()),
+            (self._act(stored, because) for stored, because in self._decisions.values()),
             key=lambda act: (act.index or 0, act.id),
             reverse=True,
         )
@@ -168,6 +175,42 @@ class _Asked:
         if self._index is not None:
             made.unknown = len(self._index.places([[term(GONE, "yes")]]))
         return made
+
+    def _candidates(self) -> None:
+        """Steps 1 and 2."""
+        for stored in self._entries(self._terms()):
+            because = self._because(stored.entry)
+            if because is None:
+                continue
+            if stored.entry.kind is EntryKind.REGISTRATION:
+                self._registrations[stored.entry.id] = stored
+                continue
+            decision = self._decision(stored)
+            if decision is not None:
+                self._decisions.setdefault(decision.entry.id, (decision, because))
+
+    def _same_bytes(self) -> None:
+        """Step 3."""
+        known = (*(each for each, _ in self._decisions.values()), *self._registrations.values())
+        digests = {digest for each in known if (digest := _digest(each.entry)) is not None}
+        if not digests and self._question.what is What.MODEL:
+            return
+        for stored in self._entries([term("digest", digest) for digest in sorted(digests)]):
+            if _digest(stored.entry) not in digests:
+                continue
+            if stored.entry.kind is EntryKind.DECISION:
+                self._decisions.setdefault(stored.entry.id, (stored, "the same bytes"))
+            else:
+                self._registrations.setdefault(stored.entry.id, stored)
+
+    def _moves(self) -> Iterator[Registration]:
+        """Where the aliases went that some of these bear or bore."""
+        aliases = {f"{each.name}@{each.alias}" for each in self.made.registrations if each.alias is not None}
+        for stored in self._entries([term("model", alias) for alias in sorted(aliases)]):
+            if stored.entry.kind is not EntryKind.REGISTRATION or stored.entry.id in self._registrations:
+                continue
+            if aliases.intersection(READERS["model"](stored.entry)):
+                yield registration(stored)
 
     def _terms(self) -> list[int]:
         asked = self._question
@@ -287,6 +330,7 @@ class _Asked:
             digest=artifact.text("digest"),
             model=artifact.text("name"),
             registered=name and (f"{name}/{version}" if version else name),
+            alias=mlflow.text("alias"),
             ended=() if refused else tuple(self._ended(entry)),
             because=because,
         )
@@ -306,8 +350,9 @@ class _Asked:
 
 
 def _digest(entry: Entry) -> str | None:
-    """The digest of the artifact that a decision is about, in hex."""
-    return next(iter(READERS["digest"](entry)), None) if entry.kind is EntryKind.DECISION else None
+    """The digest of the artifact that a decision or a registration is about, in hex."""
+    about_one = entry.kind in {EntryKind.DECISION, EntryKind.REGISTRATION}
+    return next(iter(READERS["digest"](entry)), None) if about_one else None
 
 
 _READS: Mapping[

@@ -7,9 +7,9 @@ cannot disagree on what an entry says. Does not: look at evidence, which an entr
 | --- | --- | --- |
 | `kind` | all | the kind |
 | `subject`, `correlation` | all | as they stand |
-| `digest` | decision, outcome, signature, waiver | the artifact, what was moved, signed or waived; in hex, without its algorithm |
-| `model` | decision | registered name and artifact's name, each alone and with `/version`; the logged model's id |
-| `actor` | decision; waiver and others with `by` | who asked, or who did it |
+| `digest` | decision, outcome, signature, waiver, registration | the artifact, what was moved, signed or waived; in hex, without its algorithm |
+| `model` | decision, registration | registered name and artifact's name, each alone and with `/version`; the logged model's id; of a registration also `name@alias` |
+| `actor` | decision, registration; waiver and others with `by` | who asked, or who did it |
 | `rule` | decision, waiver | rules that object, fired or were waived, as `policy/rule`; findings the entry had no room for are missing |
 | `policy` | decision, policy | digest and names of the policies |
 | `revision` | decision, policy | revision of the policy set |
@@ -19,7 +19,7 @@ cannot disagree on what an entry says. Does not: look at evidence, which an entr
 | `action` | decision, outcome | as it stands |
 | `environment` | decision | in its normal form: `prod` says `production` |
 | `outcome` | outcome | how the act ended |
-| `event` | signature, key, waiver, hold | what happened: `made`, `approved`, `held`, `lifted` |
+| `event` | signature, key, waiver, registration, hold | what happened: `made`, `approved`, `held`, `lifted` |
 | `waiver` | waiver, decision | the waiver's name (or the decision under break-glass) |
 | `key` | key, signature, waiver, outcome | key id |
 """
@@ -36,7 +36,7 @@ from governance.policy.environments import normal_environment
 from governance.report.fields import Fields
 
 YES, NO = "yes", "no"
-_EVENTS = frozenset({EntryKind.SIGNATURE, EntryKind.KEY, EntryKind.WAIVER})
+_EVENTS = frozenset({EntryKind.SIGNATURE, EntryKind.KEY, EntryKind.WAIVER, EntryKind.REGISTRATION})
 _NOTHING: Mapping[str, Json] = MappingProxyType({})
 
 
@@ -82,7 +82,7 @@ def _correlation(entry: Said) -> Iterable[str]:
 def _digest(entry: Said) -> Iterable[str]:
     body = body_of(entry)
     match entry.kind:
-        case EntryKind.DECISION:
+        case EntryKind.DECISION | EntryKind.REGISTRATION:
             return _hexes(_object(body, "artifact").get("digest"))
         case EntryKind.OUTCOME:
             moved = _object(body, "moved")
@@ -95,6 +95,8 @@ def _digest(entry: Said) -> Iterable[str]:
 
 
 def _model(entry: Said) -> Iterable[str]:
+    if entry.kind is EntryKind.REGISTRATION:
+        return _registered(body_of(entry))
     if entry.kind is not EntryKind.DECISION:
         return ()
     mlflow, artifact = _object(body_of(entry), "mlflow"), _object(body_of(entry), "artifact")
@@ -110,9 +112,19 @@ def _model(entry: Said) -> Iterable[str]:
     return said
 
 
+def _registered(body: Mapping[str, Json]) -> Iterable[str]:
+    name, version, alias = (body.get(word) for word in ("name", "version", "alias"))
+    said = [*_texts(name, body.get("model_id"))]
+    if isinstance(name, str):
+        said += [f"{name}/{each}" for each in _texts(version)]
+        said += [f"{name}@{each}" for each in _texts(alias)]
+    return said
+
+
 def _actor(entry: Said) -> Iterable[str]:
     body = body_of(entry)
-    return _texts(_object(body, "actor").get("name") if entry.kind is EntryKind.DECISION else body.get("by"))
+    named = entry.kind in {EntryKind.DECISION, EntryKind.REGISTRATION}
+    return _texts(_object(body, "actor").get("name") if named else body.get("by"))
 
 
 def _rule(entry: Said) -> Iterable[str]:

@@ -50,7 +50,7 @@ def test_the_settings_are_read_as_written() -> None:
 def test_every_kind_of_entry_has_a_row_or_is_among_the_others() -> None:
     rows = PAGE.partition("| entry | class | activity |")[2].partition("\n\n")[0]
     named = {kind for kind in EntryKind if f"`{kind.value}`" in rows}
-    assert named == {EntryKind.DECISION, EntryKind.OUTCOME, EntryKind.SIGNATURE, EntryKind.POLICY, EntryKind.KEY, EntryKind.WAIVER}  # fmt: skip
+    assert named == {EntryKind.DECISION, EntryKind.OUTCOME, EntryKind.SIGNATURE, EntryKind.POLICY, EntryKind.KEY, EntryKind.WAIVER, EntryKind.REGISTRATION}  # fmt: skip
     assert "all others" in rows
 
 

@@ -63,6 +63,12 @@ def stored(kind: EntryKind, body: dict[str, Json], *, subject: str = "models/win
     return Stored(index=7, entry=entry, data=canonical_bytes({"kind": kind.value, "body": body}))
 
 
+REGISTERED: dict[str, Json] = {
+    "name": "wine", "version": "3", "actor": {"name": "alice", "kind": "human", "groups": [], "authentication": "basic-auth"},
+    "artifact": {"digest": "dirhash1:" + sha(2)}, "model_id": "m-1",
+}  # fmt: skip
+
+
 EVENTS: list[tuple[str, EntryKind, dict[str, Json], int, int]] = [
     ("start", EntryKind.START, {"origin": ORIGIN, "version": "1"}, 1008, 6),
     ("policy", EntryKind.POLICY, {"digest": sha(1), "revision": 4, "names": ["a", "b"]}, 3004, 3),
@@ -80,6 +86,9 @@ EVENTS: list[tuple[str, EntryKind, dict[str, Json], int, int]] = [
      signature_body(event="verified", digest="dirhash1:" + sha(2), key_id="k", bundle=sha(3)), 6003, 2),
     ("rejected", EntryKind.SIGNATURE,
      signature_body(event="rejected", digest="sha256:" + sha(2), key_id=None, bundle=None, reason="untrusted"), 2004, 1),
+    ("registered", EntryKind.REGISTRATION, {**REGISTERED, "event": "created"}, 6003, 1),
+    ("promoted", EntryKind.REGISTRATION, {**REGISTERED, "event": "alias-set", "alias": "champion"}, 6003, 3),
+    ("unregistered", EntryKind.REGISTRATION, {**REGISTERED, "event": "deleted"}, 6003, 4),
     ("checkpoint", EntryKind.CHECKPOINT, {"size": 5, "root": sha(4)}, 1008, 99),
     ("export", EntryKind.EXPORT, {"size": 5, "root": sha(4)}, 1008, 3),
     ("recovery", EntryKind.RECOVERY, {"ids": ["a"]}, 1008, 99),

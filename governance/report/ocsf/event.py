@@ -4,7 +4,7 @@ Promises: a pure function, total over every kind of entry, also of bodies that a
 event holds the entry's bytes as `raw_data` with their SHA-256, so that whoever receives it can recompute the leaf of
 our tree (`SHA-256(0x00 || raw_data)`) and ask for a proof. Does not: leave anything out, or say more than the entry
 does. OCSF has no class for loading, promoting or signing a model: a load is a download, a promotion a copy, a signature
-a call of an API, and `unmapped.kind` and `unmapped.action` keep our own words.
+or registering one a call of an API, and `unmapped.kind` and `unmapped.action` keep our own words.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from governance.report.ocsf.changes import key, policy, waiver
 from governance.report.ocsf.ids import NEXT_VERSION, OTHER, SHA_256, VERSION
 from governance.report.ocsf.life import life
 from governance.report.ocsf.part import Part
+from governance.report.ocsf.registry import registration
 
 _PARTS: Final[Mapping[EntryKind, Callable[[Stored, Fields], Part]]] = MappingProxyType(
     {
@@ -35,6 +36,7 @@ _PARTS: Final[Mapping[EntryKind, Callable[[Stored, Fields], Part]]] = MappingPro
         EntryKind.POLICY: policy,
         EntryKind.KEY: key,
         EntryKind.WAIVER: waiver,
+        EntryKind.REGISTRATION: registration,
     }
 )
 """What says something about artifacts and people. Every other kind is about the log itself."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from governance.model.digest import Sha256
-from governance.report.book import CellKind, Chart, Column, InventoryRow, Section, Series
+from governance.report.book import CellKind, Chart, Column, InventoryRow, Section, Series, Table
 from governance.report.deriving import IN_USE
 from governance.report.ledger import Ledger
 from governance.report.sections.context import Context, counted, query_table, span_words
@@ -15,6 +15,10 @@ _USED = (
     f"max(n) AS newest FROM decision d WHERE {IN_USE} GROUP BY environment, ref, digest"
 )
 _INVENTORY = f"SELECT u.*, d.id, d.result, d.facts FROM ({_USED}) u JOIN decision d ON d.n = u.newest ORDER BY u.environment, u.ref, u.newest"
+_REGISTERED = (
+    "(SELECT group_concat(DISTINCT r.name || '/' || r.version) FROM registration r WHERE r.digest = i.digest AND r.event = 'created' "
+    "AND NOT EXISTS (SELECT 1 FROM registration x WHERE x.name = r.name AND x.version = r.version AND x.event = 'deleted' AND x.span <= 0))"
+)
 _WORSE = "(CASE {} WHEN 'allow' THEN 0 WHEN 'warn' THEN 1 WHEN 'quarantine' THEN 2 ELSE 3 END)"
 
 
@@ -54,12 +58,13 @@ def inventory(at: Context) -> Section:
         "Models and files in use",
         (
             Column("environment", "Environment", CellKind.WORD), Column("artifact", "Artifact"), Column("kind", "Kind", CellKind.WORD),
-            Column("name", "Name"), Column("version", "Version", CellKind.ID), Column("digest", "Bytes", CellKind.DIGEST),
+            Column("name", "Name"), Column("version", "Version", CellKind.ID), Column("registered", "Registered as", CellKind.ID),
+            Column("digest", "Bytes", CellKind.DIGEST),
             Column("size", "Size", CellKind.SIZE), Column("files", "Files", CellKind.NUMBER), Column("uses", "Uses", CellKind.NUMBER),
             Column("first", "First use", CellKind.TIME), Column("last", "Last use", CellKind.TIME),
             Column("result", "Newest verdict", CellKind.WORD), Column("decision", "Newest decision", CellKind.ID),
         ),
-        f'SELECT environment, ref, kind, name, version, digest, "max(size)", "max(files)", uses, first, last, result, id FROM ({_INVENTORY})',
+        f'SELECT environment, ref, kind, name, version, {_REGISTERED}, digest, "max(size)", "max(files)", uses, first, last, result, id FROM ({_INVENTORY}) i',
         note="In use: loaded or downloaded within the period, let through, and done. What was loaded before and is still running does not show.",
         minor="kind name digest files first decision",
         empty="Nothing was loaded or downloaded in the period.",
@@ -88,10 +93,48 @@ def inventory(at: Context) -> Section:
             ),
         ),
         pairs=(("In use", total), ("against a policy in trial", objected or 0)),
-        tables=(models, dependencies),
+        tables=(models, dependencies, _registry(ledger), _promotions(ledger)),
         charts=_by_environment(at),
-        selection=at.search(kinds=("decision",)),
+        selection=at.search(kinds=("decision", "registration")),
     )
+
+
+def _registry(ledger: Ledger) -> Table:
+    return query_table(
+        ledger,
+        "registrations",
+        "What became of registered models",
+        (
+            Column("at", "Time", CellKind.TIME), Column("event", "Event", CellKind.WORD), Column("name", "Model"),
+            Column("version", "Version", CellKind.ID), Column("alias", "Alias", CellKind.ID), Column("stage", "Stage", CellKind.WORD),
+            Column("actor", "Who"), Column("vouched", "Proven", CellKind.WORD), Column("artifact", "Artifact"),
+            Column("digest", "Bytes", CellKind.DIGEST), Column("decision", "Decision", CellKind.ID), Column("entry", "Entry", CellKind.ID),
+        ),
+        "SELECT at, event, name, version, alias, stage, actor, CASE vouched WHEN 1 THEN 'yes' ELSE 'claimed' END, ref, digest, decision, id "
+        "FROM registration WHERE span = 0 ORDER BY seq",
+        note="As tracking servers with the `governance` app saw it. Who changes MLflow's database by itself is not seen.",
+        minor="artifact digest decision entry",
+        empty="No model version was registered, promoted or removed through a tracking server with the `governance` app in the period.",
+    )  # fmt: skip
+
+
+def _promotions(ledger: Ledger) -> Table:
+    return query_table(
+        ledger,
+        "promotions",
+        "Promotions that were asked for",
+        (
+            Column("at", "Time", CellKind.TIME), Column("environment", "To", CellKind.WORD), Column("artifact", "Artifact"),
+            Column("registered", "Registered as", CellKind.ID), Column("result", "Verdict", CellKind.WORD), Column("ended", "Ended", CellKind.WORD),
+            Column("actor", "Who"), Column("rules", "Rules", CellKind.ID), Column("digest", "Bytes", CellKind.DIGEST),
+            Column("decision", "Decision", CellKind.ID),
+        ),
+        "SELECT at, environment, ref, coalesce((SELECT r.name || '/' || r.version FROM registration r WHERE r.decision = d.id), "
+        f"{_REGISTERED.replace('i.digest', 'd.digest')}), result, (SELECT group_concat(DISTINCT o.status) FROM outcome o WHERE o.decision = d.id), "
+        "actor, rules, digest, id FROM decision d WHERE later = 0 AND action = 'promote' ORDER BY n",
+        minor="digest decision",
+        empty="No promotion was asked for in the period.",
+    )  # fmt: skip
 
 
 def _by_environment(at: Context) -> tuple[Chart, ...]:
