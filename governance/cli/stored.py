@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from governance.artifactory.client import ArtifactoryClient
     from plugin.location import Part
 
-_PIECE = 1 << 20
+_PIECE = 256 << 10
 
 
 def hash_stored(client: ArtifactoryClient, part: Part, *, only: Collection[str] | None = None) -> Manifest:

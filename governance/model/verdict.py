@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from governance.model.canonical import Json
 from governance.model.digest import Sha256
@@ -95,63 +96,25 @@ class Finding:
     evidence: Sequence[Evidence] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, init=False)
-class Verdict:
+class Verdict(NamedTuple):
     """The policy's answer. `decision` is as computed, whatever the mode. `policy_digest` and `facts_digest` are
     SHA-256 over the canonical form of what was judged by and on. `findings` are the fired, unwaived rules of effect
     warn or stricter, strictest first, then by rule name; `rules` are all rules of the policies bound, by name.
-    `by_policy` is what each policy says by itself. `retry_after` is in seconds and stands with a quarantine."""
+    `by_policy` is what each policy says by itself. `retry_after` is in seconds and stands with a quarantine.
+
+    A tuple, since one is made for every decision, and a frozen dataclass takes five times as long to make.
+    """
 
     decision: Effect
-    findings: Sequence[Finding]
-    rules: Sequence[RuleResult]
-    policies: tuple[str, ...]
-    by_policy: tuple[tuple[str, Effect], ...]
     policy_digest: Sha256
-    policy_revision: int | None
     facts_digest: Sha256
-    retry_after: int | None
-    degraded: str | None
-
-    def __init__(
-        self,
-        *,
-        decision: Effect,
-        policy_digest: Sha256,
-        facts_digest: Sha256,
-        findings: Sequence[Finding] = (),
-        rules: Sequence[RuleResult] = (),
-        policies: tuple[str, ...] = (),
-        by_policy: tuple[tuple[str, Effect], ...] = (),
-        policy_revision: int | None = None,
-        retry_after: int | None = None,
-        degraded: str | None = None,
-    ) -> None:
-        # One is made for every decision; what `dataclass` writes for a frozen class takes three times as long.
-        _set_decision(self, decision)
-        _set_findings(self, findings)
-        _set_rules(self, rules)
-        _set_policies(self, policies)
-        _set_by_policy(self, by_policy)
-        _set_policy_digest(self, policy_digest)
-        _set_policy_revision(self, policy_revision)
-        _set_facts_digest(self, facts_digest)
-        _set_retry_after(self, retry_after)
-        _set_degraded(self, degraded)
-
-
-(
-    _set_decision,
-    _set_findings,
-    _set_rules,
-    _set_policies,
-    _set_by_policy,
-    _set_policy_digest,
-    _set_policy_revision,
-    _set_facts_digest,
-    _set_retry_after,
-    _set_degraded,
-) = (getattr(Verdict, each.name).__set__ for each in fields(Verdict))
+    findings: Sequence[Finding] = ()
+    rules: Sequence[RuleResult] = ()
+    policies: tuple[str, ...] = ()
+    by_policy: tuple[tuple[str, Effect], ...] = ()
+    policy_revision: int | None = None
+    retry_after: int | None = None
+    degraded: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

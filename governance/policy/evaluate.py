@@ -24,7 +24,7 @@ from governance.policy.combining import mask_of
 from governance.policy.compile import CompiledPolicy, Plan
 from governance.policy.compiled import CompiledRule
 from governance.policy.environments import is_production, normal_environment
-from governance.policy.explain import Judged, RuleResults, Tempered, rule_result
+from governance.policy.explain import Ground, Judged, RuleResults, Tempered, rule_result
 from governance.policy.findings import Findings
 from governance.policy.grace import grace_until
 from governance.policy.waiver import addresses, known_digest, objection
@@ -44,27 +44,30 @@ def evaluate(policy: CompiledPolicy, request: Request, facts: Facts) -> Verdict:
         return _unbound(policy, request, facts)  # 6
     judged = _judge(policy, plan, facts)  # 2
     special: dict[str, Tempered] = {}
+    softened = policy.tempered
     mask = 0
     for rule, truth in judged:
         if truth is None and not rule.match_unknown:
             continue
-        if rule.name in policy.tempered:
+        if rule.name in softened:
             tempered = special[rule.name] = _temper(policy, rule, request, facts, truth=truth)  # 3
             if tempered.effect is not None:
                 mask |= mask_of(rule.policy, tempered.effect)
         else:
             mask |= rule.mask
     by_policy, decision = plan.outcome(mask)  # 4, 5
+    ground = Ground(request, facts, plan.rules, judged, special)
+    retry = _retry_after(plan, judged, special, by_policy) if decision is Effect.QUARANTINE else None
     return Verdict(
-        decision=decision,
-        findings=Findings((request, facts, judged, special)),
-        rules=RuleResults((plan.rules, facts, judged, special)),
-        policies=plan.names,
-        by_policy=by_policy,
-        policy_digest=policy.digest,
-        policy_revision=policy.revision,
-        facts_digest=facts.digest(),
-        retry_after=_retry_after(plan, judged, special, by_policy) if decision is Effect.QUARANTINE else None,
+        decision,
+        policy.digest,
+        facts.digest(),
+        Findings(ground),
+        RuleResults(ground),
+        plan.names,
+        by_policy,
+        policy.revision,
+        retry,
     )
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeAlias
 
 from governance.model.canonical import Json, canonical_bytes
 from governance.model.facts import Facts
+from governance.model.request import Request
 from governance.model.verdict import Effect, Evidence, Finding, RuleResult, Truth, Verdict
 from governance.policy.compiled import CompiledRule
 from governance.policy.lazy import Lazy
@@ -26,6 +27,17 @@ class Tempered(NamedTuple):
     result: RuleResult
     effect: Effect | None
     remarks: tuple[Evidence, ...]
+
+
+class Ground(NamedTuple):
+    """What a verdict rests on: `rules` are all rules of the policies bound, `judged` those of them that are not false,
+    `special` those of these that grace or a waiver may have softened."""
+
+    request: Request
+    facts: Facts
+    rules: tuple[CompiledRule, ...]
+    judged: Sequence[Judged]
+    special: Mapping[str, Tempered]
 
 
 class EvidenceRows(Lazy[Evidence]):
@@ -48,33 +60,29 @@ class RuleResults(Lazy[RuleResult]):
 
     __slots__ = ()
 
-    def __init__(
-        self, made_from: tuple[tuple[CompiledRule, ...], Facts, Sequence[Judged], Mapping[str, Tempered]]
-    ) -> None:
-        """From the rules of the policies bound, the facts, those rules that are not false, and those of them that
-        grace or a waiver may have softened.
-        """
+    _from: Ground
+
+    def __init__(self, made_from: Ground) -> None:
+        """From what the verdict rests on."""
         self._from = made_from
         self._made = None
 
     def __len__(self) -> int:
-        return len(self._from[0])
+        return len(self._from.rules)
 
     @property
     def notable(self) -> tuple[RuleResult, ...]:
         """The rules that are not false, by name."""
-        ordered = sorted(self._from[2], key=lambda one: one[0].name)
+        ordered = sorted(self._from.judged, key=lambda one: one[0].name)
         return tuple(self._result(rule, truth) for rule, truth in ordered)
 
     def _make(self) -> tuple[RuleResult, ...]:
-        rules, _, judged, _ = self._from
-        truths = {rule.name: truth for rule, truth in judged}
-        return tuple(self._result(rule, truths.get(rule.name, False)) for rule in rules)
+        truths = {rule.name: truth for rule, truth in self._from.judged}
+        return tuple(self._result(rule, truths.get(rule.name, False)) for rule in self._from.rules)
 
     def _result(self, rule: CompiledRule, truth: bool | None) -> RuleResult:
-        _, facts, _, special = self._from
-        tempered: Tempered | None = special.get(rule.name)
-        return rule_result(rule, facts, truth) if tempered is None else tempered.result
+        tempered = self._from.special.get(rule.name)
+        return rule_result(rule, self._from.facts, truth) if tempered is None else tempered.result
 
 
 def rule_result(rule: CompiledRule, facts: Facts, truth: bool | None) -> RuleResult:

@@ -9,7 +9,7 @@ from governance.model.facts import Facts
 from governance.model.request import Request
 from governance.model.verdict import Effect, Evidence, Finding
 from governance.policy.compiled import CompiledRule
-from governance.policy.explain import EvidenceRows, Judged, Tempered
+from governance.policy.explain import EvidenceRows, Ground, Judged, Tempered
 from governance.policy.lazy import Lazy
 from governance.policy.wording import safe_text
 
@@ -33,13 +33,15 @@ class Findings(Lazy[Finding]):
 
     __slots__ = ()
 
-    def __init__(self, made_from: tuple[Request, Facts, Sequence[Judged], Mapping[str, Tempered]]) -> None:
-        """From the rules that are not false, and those of them that grace or a waiver may have softened."""
+    _from: Ground
+
+    def __init__(self, made_from: Ground) -> None:
+        """From what the verdict rests on."""
         self._from = made_from
         self._made = None
 
     def _make(self) -> tuple[Finding, ...]:
-        request, facts, judged, special = self._from
+        request, facts, _, judged, special = self._from
         ordered = sorted(_objections(judged, special), key=lambda one: (-one.effect, one.rule.name))
         return tuple(_finding(one, request, facts) for one in ordered)
 

@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from governance.model.verdict import Effect, Truth, Verdict
 from governance.policy.documents import OutageRule
@@ -54,11 +54,10 @@ def in_outage(
     """The verdict that counts (3), for one of which `is_degraded_refusal` is true."""
     silent = f"no answer from {', '.join(unreachable)}"
     if rule.max_age is None:
-        return replace(verdict, degraded=f"{silent}; refused")
+        return verdict._replace(degraded=f"{silent}; refused")
     if earlier is None or earlier.decision >= Effect.QUARANTINE or not 0 <= earlier.age <= rule.max_age:
-        return replace(verdict, degraded=f"{silent}; no verdict of the last {rule.max_age} s to fall back on")
-    return replace(
-        verdict,
+        return verdict._replace(degraded=f"{silent}; no verdict of the last {rule.max_age} s to fall back on")
+    return verdict._replace(
         decision=earlier.decision,
         retry_after=None,
         degraded=f"{silent}; the verdict of decision {earlier.decision_id}, {earlier.age} s ago, stands",
