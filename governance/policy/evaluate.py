@@ -15,7 +15,6 @@ The caller must still apply the binding's mode (`CompiledPolicy.mode_for`); the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from governance.model.facts import Facts
 from governance.model.request import Request
@@ -49,12 +48,13 @@ def evaluate(policy: CompiledPolicy, request: Request, facts: Facts) -> Verdict:
     for rule, truth in judged:
         if truth is None and not rule.match_unknown:
             continue
-        if rule.name in softened:
-            tempered = special[rule.name] = _temper(policy, rule, request, facts, truth=truth)  # 3
-            if tempered.effect is not None:
-                mask |= mask_of(rule.policy, tempered.effect)
-        else:
+        tempered = _temper(policy, rule, request, facts, truth=truth) if rule.name in softened else None  # 3
+        if tempered is None:
             mask |= rule.mask
+            continue
+        special[rule.name] = tempered
+        if tempered.effect is not None:
+            mask |= mask_of(rule.policy, tempered.effect)
     by_policy, decision = plan.outcome(mask)  # 4, 5
     ground = Ground(request, facts, plan.rules, judged, special)
     retry = _retry_after(plan, judged, special, by_policy) if decision is Effect.QUARANTINE else None
@@ -89,10 +89,9 @@ def _judge(policy: CompiledPolicy, plan: Plan, facts: Facts) -> Sequence[Judged]
 
 def _temper(
     policy: CompiledPolicy, rule: CompiledRule, request: Request, facts: Facts, *, truth: bool | None
-) -> Tempered:
-    """What becomes of a match that grace or a waiver may soften."""
+) -> Tempered | None:
+    """What becomes of a match that grace or a waiver may soften. None where neither has anything to say of it."""
     until = grace_until(rule, request, facts.values) if rule.grace else None
-    result = replace(rule_result(rule, facts, truth), grace=until)
     remarks: list[Evidence] = []
     for waiver in policy.waivers.get(rule.name, ()):
         if not rule.waivable or not addresses(waiver, request):
@@ -100,14 +99,16 @@ def _temper(
         why_not = objection(
             waiver,
             request,
-            findings=lambda: known_digest(rule, result, facts, policy.catalogue),
+            findings=lambda: known_digest(rule, rule_result(rule, facts, truth), facts, policy.catalogue),
             author=facts.values.get("artifact.created_by"),
             approvals=policy.bundle.set.waivers.approvals if policy.bundle.set else 1,
         )
         if why_not is None:
-            return Tempered(replace(result, waiver=waiver.name), None, ())
+            return Tempered(effect=None, waiver=waiver.name, grace=until)
         remarks.append(Evidence(fact="waiver", value=f"{waiver.name} does not apply: {why_not}"))
-    return Tempered(result, Effect.WARN if until is not None else rule.effect, tuple(remarks))
+    if until is None and not remarks:
+        return None
+    return Tempered(rule.effect if until is None else Effect.WARN, grace=until, remarks=tuple(remarks))
 
 
 def _retry_after(

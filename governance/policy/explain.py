@@ -21,17 +21,18 @@ Judged: TypeAlias = "tuple[CompiledRule, bool | None]"
 
 
 class Tempered(NamedTuple):
-    """A match that grace or a waiver may have softened: its result, the effect that is left (None: waived), and why
-    waivers that address it do not apply."""
+    """A match that grace or a waiver had something to say of: the effect that is left (None: waived), the name of the waiver
+    that covers it, the time until which it is in grace, and why waivers that address it do not apply."""
 
-    result: RuleResult
     effect: Effect | None
-    remarks: tuple[Evidence, ...]
+    waiver: str | None = None
+    grace: str | None = None
+    remarks: tuple[Evidence, ...] = ()
 
 
 class Ground(NamedTuple):
     """What a verdict rests on: `rules` are all rules of the policies bound, `judged` those of them that are not false,
-    `special` those of these that grace or a waiver may have softened."""
+    `special` what grace or a waiver had to say of these."""
 
     request: Request
     facts: Facts
@@ -81,12 +82,13 @@ class RuleResults(Lazy[RuleResult]):
         return tuple(self._result(rule, truths.get(rule.name, False)) for rule in self._from.rules)
 
     def _result(self, rule: CompiledRule, truth: bool | None) -> RuleResult:
-        tempered = self._from.special.get(rule.name)
-        return rule_result(rule, self._from.facts, truth) if tempered is None else tempered.result
+        return rule_result(rule, self._from.facts, truth, self._from.special.get(rule.name))
 
 
-def rule_result(rule: CompiledRule, facts: Facts, truth: bool | None) -> RuleResult:
-    """How a rule came out, waivers and grace aside."""
+def rule_result(
+    rule: CompiledRule, facts: Facts, truth: bool | None, tempered: Tempered | None = None
+) -> RuleResult:
+    """How a rule came out, and what grace or a waiver made of it."""
     fired = truth is True or (truth is None and rule.match_unknown)
     return RuleResult(
         rule=rule.name,
@@ -95,6 +97,8 @@ def rule_result(rule: CompiledRule, facts: Facts, truth: bool | None) -> RuleRes
         fired=fired,
         evidence=EvidenceRows((rule, facts, ())),
         matched=rule.account.matched_texts(facts.values, known=truth is True) if fired else (),
+        waiver=tempered.waiver if tempered is not None else None,
+        grace=tempered.grace if tempered is not None else None,
     )
 
 

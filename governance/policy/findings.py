@@ -56,7 +56,7 @@ def _objections(judged: Sequence[Judged], special: Mapping[str, Tempered]) -> It
             if rule.effect > Effect.ALLOW:
                 yield Objection(rule, rule.effect, known)
         elif tempered.effect is not None and tempered.effect > Effect.ALLOW:
-            yield Objection(rule, tempered.effect, known, tempered.remarks, tempered.result.grace)
+            yield Objection(rule, tempered.effect, known, tempered.remarks, tempered.grace)
 
 
 def _reasons(unknowns: Sequence[str]) -> str:

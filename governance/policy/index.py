@@ -111,7 +111,11 @@ class CollectionIndex:
     texts: bool
     rows: tuple[Row, ...]
     orders: tuple[tuple[str, OrderTable], ...]
-    single: Row | None
+
+    @property
+    def single(self) -> Row | None:
+        """The only table, of a collection of items."""
+        return self.rows[0] if len(self.rows) == 1 and not self.orders and not self.texts else None
 
     @property
     def everything(self) -> Found:
@@ -143,9 +147,11 @@ class CollectionIndex:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Index:
-    """Built once, then only read, but for what its tables remember of texts."""
+    """Built once, then only read, but for what its tables remember of texts. `singles` are the collections with one table
+    of their items, `collections` all others."""
 
     rows: tuple[Row, ...] = ()
+    singles: tuple[tuple[CollectionIndex, Row], ...] = ()
     properties: tuple[Row, ...] = ()
     orders: tuple[tuple[str, OrderTable], ...] = ()
     collections: tuple[CollectionIndex, ...] = ()
@@ -161,27 +167,29 @@ class Index:
                 rules = table.bring(value, kind)
             if rules:
                 found.update(rules)
+        for collection, (name, kind, seen, table) in self.singles:
+            whole = get(collection.name, NO_VALUE)
+            if whole.__class__ is not Collection or whole.missing is not None:
+                collection.find(whole, found)
+                continue
+            for item in whole.items:
+                value = item.get(name, NO_VALUE)
+                rules = seen.get(value) if value.__class__ is kind else None
+                if rules is None:
+                    rules = table.bring(value, kind)
+                if rules:
+                    found.update(rules)
+        self._find_others(facts, found)
+        return found
+
+    def _find_others(self, facts: Record, found: Found) -> None:
+        """What asks for more than one look-up in one table."""
         if self.properties:
             self._find_properties(facts, found)
         for name, order in self.orders:
-            order.find(get(name, NO_VALUE), found)
-        self._find_items(facts, found)
-        return found
-
-    def _find_items(self, facts: Record, found: Found) -> None:
+            order.find(facts.get(name, NO_VALUE), found)
         for collection in self.collections:
-            value = facts.get(collection.name, NO_VALUE)
-            if value.__class__ is not Collection or value.missing is not None or collection.single is None:
-                collection.find(value, found)
-                continue
-            name, kind, seen, table = collection.single
-            for item in value.items:
-                member = item.get(name, NO_VALUE)
-                rules = seen.get(member) if member.__class__ is kind else None
-                if rules is None:
-                    rules = table.bring(member, kind)
-                if rules:
-                    found.update(rules)
+            collection.find(facts.get(collection.name, NO_VALUE), found)
 
     def _find_properties(self, facts: Record, found: Found) -> None:
         for name, kind, _, table in self.properties:
@@ -256,11 +264,13 @@ def build_index(posted: Iterable[tuple[Rule, Option]], scope: Scope) -> Index:
         order.seal()
     names = sorted({key.collection for key in (*texts, *orders) if key.collection is not None})
     rows = _rows(texts, None)
+    collections = [_collection(name, texts, orders, scope) for name in names]
     return Index(
         rows=tuple(row for row in rows if not row[0].startswith("property.")),
+        singles=tuple((one, one.single) for one in collections if one.single is not None),
         properties=tuple(row for row in rows if row[0].startswith("property.")),
         orders=_orders(orders, None),
-        collections=tuple(_collection(name, texts, orders, scope) for name in names),
+        collections=tuple(one for one in collections if one.single is None),
     )
 
 
@@ -270,13 +280,7 @@ def _collection(
     spec = scope.find(name)
     rows, ordered = _rows(texts, name), _orders(orders, name)
     is_texts = spec is not None and spec[0].type is FactType.STRINGS
-    return CollectionIndex(
-        name=name,
-        texts=is_texts,
-        rows=rows,
-        orders=ordered,
-        single=rows[0] if len(rows) == 1 and not ordered and not is_texts else None,
-    )
+    return CollectionIndex(name=name, texts=is_texts, rows=rows, orders=ordered)
 
 
 def _rows(texts: Mapping[TableKey, TextTable], collection: str | None) -> tuple[Row, ...]:

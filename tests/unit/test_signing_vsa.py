@@ -50,8 +50,7 @@ REQUEST = Request(
     correlation="c",
 )
 PASS = Verdict(decision=Effect.WARN, policies=("baseline", "team b"), policy_digest=TWOS, facts_digest=THREES)
-FAIL = replace(
-    PASS,
+FAIL = PASS._replace(
     decision=Effect.BLOCK,
     findings=(Finding(rule="baseline/pickle", effect=Effect.BLOCK, severity=Severity.HIGH, message="m"),),
 )
