@@ -390,7 +390,7 @@ def _mlflow(context: MlflowContext) -> dict[str, Json]:
 
 
 def _verdict(verdict: Verdict, mode: Mode, *, refused: bool, most: int) -> dict[str, Json]:
-    rules = getattr(verdict.rules, "notable", verdict.rules)  # the others are neither fired nor waived
+    rules = getattr(verdict.rules, "marks", verdict.rules)  # the others are neither fired nor waived
     return {
         "decision": verdict.decision.word,
         "mode": mode.value,

@@ -106,9 +106,7 @@ class PrometheusMeter:
         ).inc()
         for finding in verdict.findings:
             self._findings.labels(self._rules.of(finding.rule), finding.effect.word).inc()
-        for result in getattr(
-            verdict.rules, "notable", verdict.rules
-        ):  # the others are neither fired nor waived
+        for result in getattr(verdict.rules, "marks", verdict.rules):  # the others are not waived
             if result.waiver is not None:
                 self._findings.labels(self._rules.of(result.rule), "waived").inc()
         self._note_outage(bool(decision.facts.get(UNREACHABLE)) or verdict.degraded is not None)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TypeAlias
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 from governance.model.canonical import Json, canonical_digest
 from governance.model.digest import Sha256
@@ -43,7 +43,7 @@ class Collection:
 
     def __post_init__(self) -> None:
         for item in self.items:
-            if not isinstance(item, Mapping):
+            if item.__class__ is not dict and not isinstance(item, Mapping):
                 raise TypeError(f"an item of a collection is a mapping, not a {type(item).__name__}")
 
     @property
@@ -113,6 +113,17 @@ class Facts:
         object.__setattr__(self, "values", MappingProxyType(self.record))
         object.__setattr__(self, "origins", MappingProxyType(dict(self.origins)))
 
+    @classmethod
+    def on_record(cls, record: dict[str, FactValue], origins: Mapping[str, Origin], digest: Sha256) -> Facts:
+        """Facts made of what nobody else holds, without another copy of it, and with a digest that is known."""
+        made = object.__new__(cls)
+        setting = object.__setattr__
+        setting(made, "record", record)
+        setting(made, "values", MappingProxyType(record))
+        setting(made, "origins", origins)
+        setting(made, "_digest", digest)
+        return made
+
     def get(self, name: str) -> FactValue:
         """The value of `name`. A name nobody supplied is unknown; a property not set on an artifact whose properties
         were all read (`property.*` is True) is known to be absent."""
@@ -125,14 +136,14 @@ class Facts:
         return _NO_COLLECTOR
 
     def to_json(self) -> dict[str, Json]:
-        """The canonical record: `{name: {value|unknown|items, source, at}}`. `facts_from_json` is its inverse."""
+        """The canonical record: `{name: {value|unknown|items, source, at}}`. `recorded_facts.facts_from_json` is its inverse."""
         document: dict[str, Json] = {}
         for name in sorted(self.values):
             row: dict[str, Json] = dict(_value_to_json(self.values[name]))
             origin = self.origins.get(name)
             if origin is not None:
                 row |= {"source": origin.source, "at": origin.observed_at}
-            document[_written_name(name)] = row
+            document[written_name(name)] = row
         return document
 
     def digest(self) -> Sha256:
@@ -146,45 +157,13 @@ _NO_COLLECTOR = Unknown("no collector supplies it")
 _MISSING = Unknown("")
 
 
-def facts_from_json(document: Mapping[str, Json]) -> Facts:
-    """Read what `Facts.to_json` wrote. Raises `ValueError` on any other form."""
-    values: dict[str, FactValue] = {}
-    origins: dict[str, Origin] = {}
-    known: dict[tuple[str, str], Origin] = {}  # a source observes many facts at once
-    for name, row in document.items():
-        if row.__class__ is not dict and not isinstance(row, Mapping):
-            raise ValueError(f"fact `{name}` is not an object")
-        if "%" in name:
-            name = unquote(name)  # noqa: PLW2901 - the name as it was before it was written
-        plain = row.get("value", _ABSENT)
-        values[name] = plain if plain.__class__ in _PLAIN else _value_from_json(row)  # type: ignore[assignment]  # of a plain class
-        source, at = row.get("source"), row.get("at")
-        if source.__class__ is str and at.__class__ is str:
-            origin = known.get((source, at))
-            if origin is None:
-                origin = known[source, at] = Origin(source=source, observed_at=at)
-            origins[name] = origin
-    return Facts(values, origins)
-
-
-_ABSENT: Json = ()
-_PLAIN = frozenset({str, int, bool})
-
-
-def facts_on_record(document: Mapping[str, Json], digest: Sha256) -> Facts:
-    """`facts_from_json` for a record whose canonical bytes are known to have this digest, which is then not made again."""
-    facts = facts_from_json(document)
-    object.__setattr__(facts, "_digest", digest)
-    return facts
-
-
 def _value_to_json(value: FactValue) -> dict[str, Json]:
     if isinstance(value, Unknown):
         return {"unknown": _written(value.reason)}
     if isinstance(value, Collection):
         rows: dict[str, Json] = {
             "items": [
-                {_written_name(key): _member_to_json(member) for key, member in item.items()}
+                {written_name(key): _member_to_json(member) for key, member in item.items()}
                 for item in value.items
             ],
         }
@@ -218,52 +197,13 @@ def _written(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _written_name(name: str) -> str:
+def written_name(name: str) -> str:
     """A name as a key of canonical JSON, which is ASCII. Anyone who may annotate an artifact may call a property as he
     likes; that must not keep a decision off the record either."""
     return name if name.isascii() and "%" not in name else quote(name, safe=_NAME_SIGNS, errors="replace")
 
 
 _NAME_SIGNS = "".join(chr(code) for code in range(32, 127) if chr(code) != "%")
-
-
-def _value_from_json(row: Mapping[str, Json]) -> FactValue:
-    if "unknown" in row:
-        return Unknown(str(row["unknown"]))
-    if "items" in row:
-        rows, missing = row["items"], row.get("missing")
-        if not isinstance(rows, list | tuple) or not isinstance(missing, str | None):
-            raise ValueError("a collection whose items are not a list")
-        return Collection(tuple(_item_from_json(item) for item in rows), missing)
-    if "value" not in row:
-        raise ValueError("a fact with neither value, items nor unknown")
-    return _member_from_json(row["value"])
-
-
-def _item_from_json(item: Json) -> Item:
-    if not isinstance(item, Mapping):
-        raise ValueError("an item that is not an object")  # noqa: TRY004 - malformed data, not a caller's type
-    return {
-        key if "%" not in key else unquote(key): member  # type: ignore[misc]  # of a plain class
-        if member.__class__ in _PLAIN  # and so a value
-        else _member_from_json(member)
-        for key, member in item.items()
-    }
-
-
-def _member_from_json(value: Json) -> ItemValue:
-    if isinstance(value, Mapping):
-        if "decimal" in value:
-            text = str(value["decimal"])
-            return int(text) if text.lstrip("-").isdigit() else float(text)
-        if "unknown" in value:
-            return Unknown(str(value["unknown"]))
-        raise ValueError("an object that is neither decimal nor unknown")
-    if isinstance(value, list | tuple):
-        return tuple(str(member) for member in value)
-    if value is None or isinstance(value, str | int):
-        return value
-    raise ValueError(f"a fact cannot be a {type(value).__name__}")
 
 
 def _fact(name: str, type_: FactType, source: str, meaning: str, **more: object) -> FactSpec:

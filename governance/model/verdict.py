@@ -22,7 +22,10 @@ class Effect(enum.IntEnum):
     @property
     def word(self) -> str:
         """The lower-case word used in policy files and records."""
-        return self.name.lower()
+        return _EFFECT_WORDS[self]
+
+
+_EFFECT_WORDS = tuple(each.name.lower() for each in Effect)
 
 
 class Severity(enum.IntEnum):
@@ -38,7 +41,10 @@ class Severity(enum.IntEnum):
     @property
     def word(self) -> str:
         """The lower-case word used in policy files and records."""
-        return self.name.lower()
+        return _SEVERITY_WORDS[self]
+
+
+_SEVERITY_WORDS = tuple(each.name.lower() for each in Severity)
 
 
 class Mode(enum.StrEnum):
@@ -81,6 +87,14 @@ class RuleResult:
     matched: tuple[str, ...] = ()
     waiver: str | None = None
     grace: str | None = None
+
+
+class Mark(NamedTuple):
+    """The least that is said of a rule that is not false: whether it fired, and the waiver that covers it, if any."""
+
+    rule: str
+    fired: bool
+    waiver: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, TypeAlias
 
 from governance.errors import PolicyInvalidError
@@ -34,6 +35,8 @@ from governance.policy.waiver import fits_actor
 
 _MAX_PLANS = 512
 _MANY_RULES = 500
+_READ_BESIDES = frozenset({"artifact.created_by", "artifact.ecosystem", "property.*"})
+"""What waivers, the spelling of names and properties nobody set are judged by, beside what rules name."""
 _STRICTNESS = {Mode.OBSERVE: 0, Mode.WARN: 1, Mode.ENFORCE: 2}
 
 
@@ -126,6 +129,11 @@ class CompiledPolicy:
     def catalogue(self) -> Mapping[str, FactSpec]:
         """The facts the policy was checked against."""
         return self.bundle.catalogue
+
+    @cached_property
+    def reads(self) -> frozenset[str]:
+        """The facts that judging by this policy can look at, whatever the request; what else is known makes no difference."""
+        return frozenset().union(_READ_BESIDES, *(rule.reads() for rule in self.rules))
 
     def plan_for(self, request: Request) -> Plan:
         """What binds the request. Remembered for each sort of request, up to a bound."""

@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeAlias
 from governance.model.canonical import Json, canonical_bytes
 from governance.model.facts import Facts
 from governance.model.request import Request
-from governance.model.verdict import Effect, Evidence, Finding, RuleResult, Truth, Verdict
+from governance.model.verdict import Effect, Evidence, Finding, Mark, RuleResult, Truth, Verdict
 from governance.policy.compiled import CompiledRule
 from governance.policy.lazy import Lazy
 
@@ -57,7 +57,7 @@ class EvidenceRows(Lazy[Evidence]):
 
 
 class RuleResults(Lazy[RuleResult]):
-    """The results of all rules of the policies bound, by name. `notable` are those that are not false."""
+    """The results of all rules of the policies bound, by name. `marks` are the least that is said of those that are not false."""
 
     __slots__ = ()
 
@@ -72,10 +72,13 @@ class RuleResults(Lazy[RuleResult]):
         return len(self._from.rules)
 
     @property
-    def notable(self) -> tuple[RuleResult, ...]:
-        """The rules that are not false, by name."""
-        ordered = sorted(self._from.judged, key=lambda one: one[0].name)
-        return tuple(self._result(rule, truth) for rule, truth in ordered)
+    def marks(self) -> tuple[Mark, ...]:
+        """What a record says of the rules that are not false, by name."""
+        special = self._from.special
+        return tuple([
+            Mark(rule.name, rule.fires(truth), known.waiver if (known := special.get(rule.name)) is not None else None)
+            for rule, truth in sorted(self._from.judged, key=_by_name)
+        ])  # fmt: skip
 
     def _make(self) -> tuple[RuleResult, ...]:
         truths = {rule.name: truth for rule, truth in self._from.judged}
@@ -83,6 +86,10 @@ class RuleResults(Lazy[RuleResult]):
 
     def _result(self, rule: CompiledRule, truth: bool | None) -> RuleResult:
         return rule_result(rule, self._from.facts, truth, self._from.special.get(rule.name))
+
+
+def _by_name(one: Judged) -> str:
+    return one[0].name
 
 
 def rule_result(

@@ -66,7 +66,7 @@ class Replayed:
 def replay(log: ReadableLog, entry: Entry, *, policies: PolicyCache) -> Replayed:
     """Judge a recorded decision once more. Raises `NotReplayableError` where its evidence is gone, `AuditBrokenError` where
     it is not what its digest says."""
-    recorded = read_decision(log, entry)
+    recorded = read_decision(log, entry, policies.facts_for)
     policy = policies.get(recorded.policy_digest)
     verdict = verdict_again(log, recorded, policy)
     mode = policy.mode_for(recorded.request, verdict)

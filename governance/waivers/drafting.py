@@ -15,7 +15,8 @@ from governance.audit.log import AuditLog
 from governance.errors import ConfigurationError
 from governance.model.canonical import CanonicalError, Json, parse_canonical
 from governance.model.digest import Digest, parse_sha256
-from governance.model.facts import Facts, facts_from_json
+from governance.model.facts import Facts
+from governance.model.recorded_facts import facts_from_json
 from governance.policy.compile import CompiledPolicy, from_document
 from governance.policy.compiled import CompiledRule
 from governance.policy.condition import Record

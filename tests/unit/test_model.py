@@ -17,7 +17,8 @@ from governance.errors import BlockedError, NotFoundError, UnsafePathError
 from governance.model.artifact import Artifact, FileEntry, Kind, parse_relative_path, parse_repository_key
 from governance.model.canonical import CanonicalError, canonical_bytes, parse_canonical
 from governance.model.digest import file_digest, parse_digest, parse_sha256, tree_digest
-from governance.model.facts import CATALOGUE, Collection, Facts, Origin, Unknown, facts_from_json, find_spec
+from governance.model.facts import CATALOGUE, Collection, Facts, Origin, Unknown, find_spec
+from governance.model.recorded_facts import facts_from_json
 from governance.model.request import Action, Actor, Request, new_id, parse_utc, utc_text
 from governance.model.verdict import Effect, Finding, Refusal, Severity
 

@@ -15,7 +15,7 @@ import pytest
 
 from governance.model.artifact import Artifact, FileEntry, Kind, parse_relative_path, parse_repository_key
 from governance.model.digest import parse_sha256
-from governance.model.facts import facts_from_json
+from governance.model.recorded_facts import facts_from_json
 from governance.model.request import Action, Actor, Request
 from governance.model.verdict import Verdict
 from governance.policy.compile import CompiledPolicy, compile_bundle, from_document

@@ -1,0 +1,140 @@
+"""Facts read back from the record that `Facts.to_json` made of them.
+
+Promises: what is read is what was written, and a record of another form is a `ValueError`. Of a record that is known by its digest
+only some facts may be asked for: the others are then not there, and nobody looks at their rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import repeat
+from typing import Any
+from urllib.parse import unquote
+
+from governance.model.canonical import Json
+from governance.model.digest import Sha256
+from governance.model.facts import (
+    Collection,
+    Facts,
+    FactValue,
+    Item,
+    ItemValue,
+    Origin,
+    Unknown,
+    written_name,
+)
+
+Keys = Mapping[str, str]
+"""Names of facts, each with the key that it has in a record. Made by `keys_of`."""
+
+_NOT_THERE: dict[str, Json] = {}
+_PLAIN = frozenset({str, int, bool})
+
+
+def keys_of(names: Iterable[str]) -> Keys:
+    """The keys of these facts."""
+    return {name: written_name(name) for name in sorted(names)}
+
+
+def facts_from_json(document: Mapping[str, Json]) -> Facts:
+    """Read what `Facts.to_json` wrote. Raises `ValueError` on any other form."""
+    keys = _keys_in(document)
+    return Facts(_values(document, keys), dict(_Origins(document, keys)))
+
+
+def facts_on_record(document: dict[str, Json], digest: Sha256, only: Keys | None = None) -> Facts:
+    """`facts_from_json` for a record whose canonical bytes are known to have this digest, which is then not made again.
+
+    With `only`, these facts alone, as far as they are there. Origins are made when somebody looks.
+    """
+    keys = _keys_in(document) if only is None else only
+    values = _values(document, keys)
+    return Facts.on_record(values, _Origins(document, keys), digest)
+
+
+def _keys_in(document: Mapping[str, Json]) -> Keys:
+    return {unquote(key) if "%" in key else key: key for key in document}
+
+
+def _values(document: Mapping[str, Any], keys: Keys) -> dict[str, FactValue]:
+    """The values behind these keys, as far as they are there. Most are plain, and are taken without a step of Python each."""
+    rows = list(map(document.get, keys.values(), repeat(_NOT_THERE)))
+    try:
+        plain = list(map(dict.get, rows, repeat("value")))
+    except TypeError as error:
+        name = next(name for name, row in zip(keys, rows, strict=True) if not isinstance(row, dict))
+        raise ValueError(f"fact `{name}` is not an object") from error
+    values: dict[str, Any] = dict(zip(keys, plain, strict=True))
+    others = [
+        (name, row)
+        for name, value, row in zip(keys, plain, rows, strict=True)
+        if value.__class__ not in _PLAIN
+    ]
+    for name, row in others:
+        if row is _NOT_THERE:
+            del values[name]
+        else:
+            values[name] = _value(row)
+    return values
+
+
+class _Origins(Mapping[str, Origin]):
+    """The origins in a record, each made when it is asked for."""
+
+    __slots__ = ("_document", "_keys")
+
+    def __init__(self, document: Mapping[str, Json], keys: Keys) -> None:
+        self._document, self._keys = document, keys
+
+    def __getitem__(self, name: str) -> Origin:
+        row = self._document[self._keys[name]]
+        if isinstance(row, Mapping):
+            source, at = row.get("source"), row.get("at")
+            if isinstance(source, str) and isinstance(at, str):
+                return Origin(source=source, observed_at=at)
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in self._keys if name in self)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def _value(row: Mapping[str, Any]) -> FactValue:
+    if "unknown" in row:
+        return Unknown(str(row["unknown"]))
+    if "items" in row:
+        rows, missing = row["items"], row.get("missing")
+        if rows.__class__ is not list or not (missing is None or isinstance(missing, str)):
+            raise ValueError("a collection whose items are not a list")
+        return Collection(tuple([_item(item) for item in rows]), missing)
+    if "value" not in row:
+        raise ValueError("a fact with neither value, items nor unknown")
+    return _member(row["value"])
+
+
+def _item(item: Any) -> Item:
+    if item.__class__ is not dict:
+        raise ValueError("an item that is not an object")
+    if "%" in "".join(item):
+        return {unquote(key): _member(member) for key, member in item.items()}
+    if _PLAIN.issuperset(map(type, item.values())):
+        return item
+    return {key: member if member.__class__ in _PLAIN else _member(member) for key, member in item.items()}  # type: ignore[misc]
+
+
+def _member(value: Any) -> ItemValue:
+    kind = value.__class__
+    if kind is dict:
+        if "decimal" in value:
+            text = str(value["decimal"])
+            return int(text) if text.lstrip("-").isdigit() else float(text)
+        if "unknown" in value:
+            return Unknown(str(value["unknown"]))
+        raise ValueError("an object that is neither decimal nor unknown")
+    if kind is list:
+        return tuple(map(str, value))
+    if value is None or kind in _PLAIN:
+        return value  # type: ignore[no-any-return]  # one of a fact's
+    raise ValueError(f"a fact cannot be a {kind.__name__}")
