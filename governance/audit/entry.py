@@ -65,6 +65,9 @@ class EntryKind(enum.StrEnum):
     HOLD = "hold"  # a legal hold was set or lifted
 
 
+_KINDS: Mapping[str, EntryKind] = {kind.value: kind for kind in EntryKind}
+
+
 class OutcomeStatus(enum.StrEnum):
     """How an act ended."""
 
@@ -164,7 +167,7 @@ def parse_entry(data: bytes, *, strict: bool = False) -> Entry:
         return Entry(
             id=document["id"],
             at=parse_utc(document["at"]),
-            kind=EntryKind(document["kind"]),
+            kind=_KINDS[document["kind"]],
             writer=Writer(instance=writer["instance"], boot=writer["boot"], n=int(writer["n"])),
             correlation=document["correlation"],
             subject=document["subject"],

@@ -107,7 +107,8 @@ class Artifact:
     _digest: Digest | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "files", tuple(sorted(self.files, key=lambda entry: entry.path)))
+        if len(self.files) > 1:
+            object.__setattr__(self, "files", tuple(sorted(self.files, key=lambda entry: entry.path)))
         object.__setattr__(self, "_digest", self._compute_digest())
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -75,7 +76,7 @@ class Request:
     environment: str
     at: datetime
     correlation: str
-    mlflow: MlflowContext = field(default_factory=MlflowContext)
+    mlflow: MlflowContext = MlflowContext()
     selection: tuple[str, ...] | None = None
     staged: Mapping[str, Path] | None = field(default=None, repr=False, compare=False)
 
@@ -96,12 +97,16 @@ def new_id(at: datetime) -> str:
 
 def utc_text(at: datetime) -> str:
     """RFC 3339 in UTC with six digits of a second and `Z`: the one form in which times are written."""
-    return at.astimezone(UTC).isoformat(timespec="microseconds")[:26] + "Z"
+    if at.tzinfo is not UTC:
+        at = at.astimezone(UTC)
+    return at.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def parse_utc(text: str) -> datetime:
     """Read what `utc_text` writes. Raises `ValueError` on any other form."""
-    at = datetime.fromisoformat(text)
-    if utc_text(at) != text:
+    if not _UTC_TEXT(text):
         raise ValueError(f"`{text[:40]}` is not a time in canonical form")
-    return at
+    return datetime.fromisoformat(text)
+
+
+_UTC_TEXT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}\.[0-9]{6}Z").fullmatch

@@ -154,7 +154,7 @@ class CompiledPolicy:
         strictest mode of all. A request that no policy binds is enforced: its verdict says block or warn by itself.
         """
         modes = self.plan_for(request).modes
-        if verdict is not None:
+        if verdict is not None and len(modes) > 1:
             objecting = [name for name, decision in verdict.by_policy if decision >= Effect.QUARANTINE]
             modes = {name: modes[name] for name in objecting if name in modes} or modes
         return max(modes.values(), key=_STRICTNESS.__getitem__, default=Mode.ENFORCE)

@@ -19,6 +19,7 @@ from governance.audit.store import ManyAtOnce
 from governance.errors import AuditBrokenError
 from governance.model.canonical import Json
 from governance.model.digest import Sha256, parse_sha256
+from governance.policy.allocating import collector_paused
 from governance.report.recorded import NotReplayableError
 from governance.report.replay import PolicyCache, ReadableLog, Replayed, replay
 from governance.report.search import SearchedLog, checked_at, read_rows
@@ -83,10 +84,11 @@ class BulkReplay:
         """Replay the decisions among these entries, given in order."""
         made = Summary()
         for page in _pages(numbers):
-            entries = list(self._read(page, made))
-            self._page.load(entries)
-            for stored in entries:
-                self._one(stored, made)
+            with collector_paused(worth_it=True):  # many small values, and no circles among them
+                entries = list(self._read(page, made))
+                self._page.load(entries)
+                for stored in entries:
+                    self._one(stored, made)
         return made
 
     def _read(self, numbers: Sequence[int], made: Summary) -> Iterator[Stored]:
