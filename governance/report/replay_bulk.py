@@ -76,7 +76,7 @@ class BulkReplay:
 
     def __init__(self, log: BulkLog, selection: Selection) -> None:
         self._log = log
-        self._selection = selection
+        self._is_meant = selection.matcher()
         self._page = _PageLog(log)
         self._policies = PolicyCache(log)
 
@@ -103,7 +103,7 @@ class BulkReplay:
                     made.broken += 1
                     _name(made.problems, number, "?" if row is None else row.id, error.message)
                 continue
-            if stored.entry.kind is EntryKind.DECISION and self._selection.matches(stored.entry):
+            if stored.entry.kind is EntryKind.DECISION and self._is_meant(stored.entry):
                 yield stored
 
     def _one(self, stored: Stored, made: Summary) -> None:

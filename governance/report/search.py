@@ -42,6 +42,7 @@ class Search:
     ) -> None:
         self._store = log.store
         self._selection = selection
+        self._is_meant = selection.matcher()
         self._newest_first = newest_first
         self._index = index
         self._looked_at = 0
@@ -115,7 +116,7 @@ class Search:
             if len(self.broken) < _MOST_BROKEN and all(each.index != number for each in self.broken):
                 self.broken.append(Problem(number, error.message))
             return
-        if self._selection.matches(stored.entry):
+        if self._is_meant(stored.entry):
             yield stored
 
     def _look_at_broken(self, index: Index) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
@@ -62,7 +62,6 @@ class Selection:
     correlations: tuple[str, ...] = ()
     since: datetime | None = None
     until: datetime | None = None
-    _wanted: tuple[tuple[str, frozenset[str]], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name, word in _WORD_OF.items():
@@ -78,21 +77,27 @@ class Selection:
         for at in (self.since, self.until):
             if at is not None and at.tzinfo is None:
                 raise SelectionError("a time without a zone")
-        object.__setattr__(self, "_wanted", tuple(self._each_wanted()))
 
     def matches(self, entry: Entry) -> bool:
         """Whether the entry is meant."""
-        if self.since is not None and entry.at < self.since:
-            return False
-        if self.until is not None and entry.at >= self.until:
-            return False
-        return all(any(said in wanted for said in READERS[word](entry)) for word, wanted in self._wanted)
+        return self.matcher()(entry)
+
+    def matcher(self) -> Callable[[Entry], bool]:
+        """`matches`, ready to be asked of many entries."""
+        since, until = self.since, self.until
+        all_wanted = [(READERS[word], wanted) for word, wanted in self.wanted()]
+
+        def matches(entry: Entry) -> bool:
+            if since is not None and entry.at < since:
+                return False
+            if until is not None and entry.at >= until:
+                return False
+            return all(any(said in wanted for said in read(entry)) for read, wanted in all_wanted)
+
+        return matches
 
     def wanted(self) -> Iterator[tuple[str, frozenset[str]]]:
         """Each word that is not left open, with what its reader in `governance.report.words` must say one of."""
-        return iter(self._wanted)
-
-    def _each_wanted(self) -> Iterator[tuple[str, frozenset[str]]]:
         for name, word in _WORD_OF.items():
             value = getattr(self, name)
             if isinstance(value, bool):
