@@ -290,6 +290,12 @@ def test_a_cel_condition_is_judged_with_the_fields_and_unknown_like_them() -> No
         ("xray.max_cvss", "expected a CEL expression of type bool"),
         ("xray.max_cvss >", "Syntax error"),
         ("true", "expected an expression over at least one fact"),
+        ("files.exists(f, f.sise > 10)", "(f.sise is none; did you mean `size`)"),
+        ("files.exists(f, f . sise > 10)", "did you mean `size`"),
+        ("files.exists(f, has(f.sise))", "did you mean `size`"),
+        ("files.exists(f, f['sise'] > 10)", "did you mean `size`"),
+        ("files.filter(f, f.size > 10).exists_one(g, g.zzz == 'x')", "there are format, imports, path, sha256, size"),
+        ("vulnerabilities.all(v, files.all(f, v.cvvs > 7.0))", "did you mean `cvss`"),
     ],
 )  # fmt: skip
 def test_a_cel_condition_is_type_checked_when_it_is_loaded(expression: str, message: str) -> None:
@@ -297,6 +303,21 @@ def test_a_cel_condition_is_type_checked_when_it_is_loaded(expression: str, mess
     (found,) = problems(cel(expression))
     assert "spec.rules[0].condition: expected" in found
     assert message in found
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "files.exists(f, f.path.startsWith('f.sise') && f.path.size() > 3)",
+        "actor.groups.exists(g, g.startsWith('x'))",
+        "files.map(f, f.path).exists(p, p.endsWith('.bin'))",
+        "vulnerabilities.exists(v, files.exists(f, v.cvss > 7.0 && f.size > 1))",
+        "files.exists(f, f['size'] > 3)",
+    ],
+)
+def test_fields_that_are_there_are_taken(expression: str) -> None:
+    pytest.importorskip("cel_expr_python.cel", reason="the extra `cel` is not installed")
+    assert problems(cel(expression)) == []
 
 
 def test_a_costly_cel_condition_is_unknown_in_bounded_time() -> None:
