@@ -101,6 +101,7 @@ MEANINGS = {
     "metrics": "serve Prometheus metrics at the tracking server's `gov/metrics`",
     "metrics_path": "folder in which the workers of a server keep their metrics together; default below the home",
     "transfer_workers": "simultaneous transfers",
+    "promotions": "acts on MLflow's registry that are promotions, and to which environment ([promotion.md](promotion.md)): a table `[promotions]`, or `NAME=ENVIRONMENT` with commas between them; a name is an alias, `stage:NAME`, or `models:/NAME`",
     "server_auth": "`basic-auth` puts MLflow's login below the governance app",
     "token": "access token for Artifactory and Xray",
     "no_ssl": "`http` for every host; for servers on loopback",
@@ -241,9 +242,14 @@ def settings() -> str:
         own = name if name.startswith(FILE_ONLY) else f"MLGOV_{name.upper()}"
         names = [alias] if isinstance(alias, str) else getattr(alias, "choices", [own])
         variable = ", ".join(f"`{each}`" for each in names)
-        default = "" if field.default in (None, ()) else f"`{field.default}`"
+        default = "" if field.default in (None, ()) else f"`{_default(field.default)}`"
         lines.append(f"| {variable} | {default} | {MEANINGS[name]} |")
     return "\n\n".join([*head, "\n".join(lines)]) + "\n"
+
+
+def _default(value: object) -> object:
+    """A default as it would be written in the environment."""
+    return ", ".join("=".join(row) for row in value) if isinstance(value, tuple) else value
 
 
 def lint() -> str:

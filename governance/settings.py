@@ -26,10 +26,17 @@ from pydantic_settings import (
 from pydantic_settings import SettingsError as SourceError
 
 from governance.errors import SettingsError
+from governance.policy.promotion import Promotions, parse_promotions
 from governance.stream.channel import Channel
 from governance.stream.destination import Destination
 
 _PREFIX = "MLGOV_"
+DEFAULT_PROMOTIONS = (
+    ("champion", "production"),
+    ("production", "production"),
+    ("stage:Production", "production"),
+    ("stage:Staging", "staging"),
+)
 FILE_ONLY = "audit_"
 """Settings that begin so are taken from the settings file alone."""
 
@@ -78,6 +85,7 @@ class Settings(BaseSettings):
     metrics: bool = False
     metrics_path: Path | None = None
     transfer_workers: int = Field(default=8, ge=1, le=64)
+    promotions: Annotated[tuple[tuple[str, str], ...], NoDecode] = DEFAULT_PROMOTIONS
     server_auth: Literal["none", "basic-auth"] = "none"
     tracking_username: str | None = Field(default=None, validation_alias="MLFLOW_TRACKING_USERNAME")
     tracking_password: SecretStr | None = Field(default=None, validation_alias="MLFLOW_TRACKING_PASSWORD")
@@ -119,6 +127,17 @@ class Settings(BaseSettings):
             else value
         )
 
+    @field_validator("promotions", mode="before")
+    @classmethod
+    def _rows(cls, value: object) -> object:
+        """A table of TOML; or, in the environment, `champion=production, stage:Staging=staging`."""
+        if isinstance(value, str):
+            parts = [part.strip() for part in value.split(",") if part.strip()]
+            value = dict(_row(part) for part in parts)
+            if len(value) < len(parts):
+                raise ValueError("a name is given twice")
+        return parse_promotions(value.items()).rows if isinstance(value, Mapping) else value
+
     @field_validator("artifactory_url", "xray_url", "audit_url", mode="after")
     @classmethod
     def _check_url(cls, value: str | None) -> str | None:
@@ -153,6 +172,11 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Constructor, then environment, then the TOML file; no `.env` in the working directory."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=settings_file())
+
+    @property
+    def promotion_table(self) -> Promotions:
+        """Which acts on a model registry are promotions."""
+        return Promotions(self.promotions)
 
     @property
     def audit_file(self) -> Path:
@@ -287,6 +311,13 @@ def _refuse_variables(environ: Mapping[str, str], path: Path) -> None:
             f"`{found[0]}` is set: which log is written, and who watches it, is said in the settings file alone",
             hint=f"Unset the variable, and write `{key} = ...` to `{path}`.",
         )
+
+
+def _row(text: str) -> tuple[str, str]:
+    key, equals, environment = text.rpartition("=")
+    if not equals:
+        raise ValueError(f"`{text[:80]}` is not of the form `NAME=ENVIRONMENT`")
+    return key.strip(), environment.strip()
 
 
 def _variable(place: tuple[int | str, ...]) -> str:

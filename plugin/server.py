@@ -8,12 +8,13 @@ It adds to MLflow's own app (with basic-auth underneath where that is configured
 4. `GET /gov/policy`, the signed policy bundle that this server was given as a file, for clients to take and verify;
 5. `GET /gov/metrics`, figures for Prometheus, where the settings want them (`plugin.figures`);
 6. `/gov/audit/...`, the audit log for clients that talk to Artifactory directly (`plugin.trail`);
-7. the heartbeat that sends the audit log's head out, also in quiet times (`plugin.heartbeat`).
+7. the record of what is done to the model registry, and the gate before promotions (`plugin.registry`);
+8. the heartbeat that sends the audit log's head out, also in quiet times (`plugin.heartbeat`).
 
 It does not start without its audit log, nor with one that is not the one seen before.
 
-Promises: enforcement does not depend on this app; without it, proxied models stay unsigned, and policies that ask for a
-signature refuse them. When a signature cannot be made the client gets an error that it repeats, and a repeat does no
+Promises: enforcement of loads does not depend on this app; without it, proxied models stay unsigned, and policies that ask for a
+signature refuse them. Promotions are judged here and nowhere else. When a signature cannot be made the client gets an error that it repeats, and a repeat does no
 harm. Does not: authenticate anybody.
 
 Under uvicorn MLflow wants an ASGI app, under gunicorn and waitress a WSGI app; both hold the same Flask app, which
@@ -44,6 +45,7 @@ from plugin.context import CALLER, CALLER_HOST, web_user
 from plugin.errors import GovernedError
 from plugin.figures import METRICS, add_metrics
 from plugin.heartbeat import Heartbeat
+from plugin.registry import guard_registry
 from plugin.repository import GovernedArtifactRepository
 from plugin.trail import TRAIL_ROUTES, add_routes, is_oversized
 
@@ -69,6 +71,7 @@ def create_app() -> Any:
     flask_app.add_url_rule(_HEALTH, "governance_health", health, methods=["GET"])
     flask_app.add_url_rule(_POLICY, endpoint="governance_policy", view_func=policy_bundle, methods=["GET"])
     add_routes(flask_app)
+    guard_registry(flask_app)
     settings = load_settings()
     add_metrics(flask_app, settings)
     heartbeat = flask_app.extensions["governance_heartbeat"] = Heartbeat(assembly_for)

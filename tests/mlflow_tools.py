@@ -35,7 +35,7 @@ apiVersion: mlgov/v1
 kind: Policy
 metadata: {name: test-models, title: Models under test, owner: tests@example.org}
 spec:
-  match: {actions: [download, load], repositories: ["*"], kinds: [model]}
+  match: {actions: [download, load, promote], repositories: ["*"], kinds: [model]}
   default: allow
   rules:
     - id: malicious

@@ -110,7 +110,8 @@ def versions_of(registrations: Iterable[Registration]) -> dict[str, RegisteredVe
 def _apply(known: RegisteredVersion, each: Registration, others: Iterable[RegisteredVersion]) -> None:
     match each.event:
         case "created":
-            known.at, known.by, known.deleted = each.at, each.actor, None
+            by = each.actor if each.is_authenticated else f"{each.actor} (claimed)"
+            known.at, known.by, known.deleted = each.at, by, None
         case "deleted":
             known.deleted, known.aliases = each.at, []
         case "stage-set":

@@ -107,6 +107,39 @@ def test_who_logged_in_is_on_record_as_authenticated(
     assert properties["mlgov.user"] == ("boss",)
 
 
+def test_promotions_pass_the_gate_at_every_worker_under_the_name_of_who_logged_in(
+    server: TrackingServer, home: Home, devserver: DevServer
+) -> None:
+    kind = server.log.parent.name.rstrip("0123456789")
+    client, name = MlflowClient(server.url), f"fraud-{kind}"
+    info, root = log(server)
+    client.create_registered_model(name)
+    made = client.create_model_version(name, source=info.model_uri, model_id=info.model_id)
+    client.set_registered_model_alias(name, "champion", made.version)
+    (outcome,) = [
+        each
+        for each in bodies(home.entries(EntryKind.OUTCOME, subject=f"{REPO}/{root}"))
+        if each["action"] == "promote"
+    ]
+    assert outcome["status"] == "done"
+    client.delete_registered_model_alias(name, "champion")
+    devserver.put(REPO, f"{root}/requirements.txt", b"other-bytes\n")
+    url = f"{server.url}/ajax-api/2.0/mlflow/registered-models/alias"
+    form = {"name": name, "alias": "champion", "version": made.version}
+    for _ in range(6):  # both workers come to it
+        answer = requests.post(url, json=form, auth=("boss", PASSWORD), timeout=60)
+        assert (answer.status_code, answer.json()["error_class"]) == (403, "GOVERNANCE_BLOCKED")
+    assert requests.post(url, json=form, timeout=30).status_code == 401, (
+        "who is not logged in gets no decision"
+    )
+    assert client.get_registered_model(name).aliases == {}
+    entries = [each for each in bodies(home.entries(EntryKind.REGISTRATION)) if each["name"] == name]
+    assert [each["event"] for each in entries] == ["created", "alias-set", "alias-removed"]
+    assert {(each["actor"]["name"], each["actor"]["authentication"]) for each in entries} == {
+        ("boss", "basic-auth")
+    }
+
+
 def verified(home: Home, devserver: DevServer, root: str) -> SignatureReport:
     """What a verification of all stored bytes says."""
     assembly = home.assembly()
