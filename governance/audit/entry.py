@@ -35,7 +35,9 @@ MAX_ENTRY = 65_535
 MAX_ADVISORY = 100
 """Longest id of an advisory."""
 
-_VERSION = 1
+VERSION = 1
+"""The version of entries that is written and read."""
+
 _MAX_BODY = 56_000  # leaves room for the longest subject beside it
 _MAX_SUBJECT = 4_400
 _MAX_NAME = 300
@@ -135,7 +137,7 @@ class Entry:
             "id": self.id,
             "kind": self.kind.value,
             "subject": self.subject,
-            "v": _VERSION,
+            "v": VERSION,
             "writer": {"boot": self.writer.boot, "instance": self.writer.instance, "n": self.writer.n},
         })  # fmt: skip
         if len(data) > MAX_ENTRY:
@@ -161,7 +163,15 @@ def parse_entry(data: bytes, *, strict: bool = False) -> Entry:
     """
     try:
         document: Any = parse_canonical(data) if strict else orjson.loads(data)
-        if document["v"] != _VERSION:
+    except ValueError as error:
+        raise AuditBrokenError(f"not an entry: {type(error).__name__}: {error}") from error
+    return entry_of(document)
+
+
+def entry_of(document: Any) -> Entry:
+    """The entry of a document, as `parse_entry` makes it."""
+    try:
+        if document["v"] != VERSION:
             raise AuditBrokenError(f"an entry of version {document['v']}, which this program does not know")
         writer = document["writer"]
         return Entry(

@@ -1,56 +1,39 @@
 """A policy over the recorded decisions, with the facts as they were: what would have been newly blocked and newly allowed.
 
-Promises: reads the log once, entry by entry, and holds no more than its tables, which are bounded; every decision of the
+Promises: reads the log once, page by page, and holds no more than its tables, which are bounded; every decision of the
 period is counted once, among those judged or among those that could not be, with why. Does not: act, record, or gather a
 fact that nobody gathered then: what rests on such a fact is counted apart (`blind`), since it says little.
 """
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Any
 
 import orjson
 
-from governance.audit.entry import Entry, EntryKind, parse_entry
-from governance.audit.log import Stored
+from governance.audit.entry import VERSION, Entry, EntryKind, entry_of
 from governance.audit.merkle import leaf_hash
-from governance.audit.store import AuditStore, Query, Row
+from governance.audit.store import Query, Row
 from governance.errors import AuditBrokenError
 from governance.model.digest import Sha256
+from governance.model.recorded_facts import Keys
 from governance.model.request import utc_text
 from governance.model.verdict import Effect, Verdict
 from governance.policy.compile import CompiledPolicy
-from governance.report.recorded import NotReplayableError, Recorded, read_decision
+from governance.report.evidence_page import PagedLog, PageOfEvidence, digest_in
+from governance.report.recorded import NotReplayableError, Recorded, judged_facts, read_decision
 from governance.report.replay import verdict_again
 
-KNOWN_VERSION = 1
-"""The version of entries that `parse_entry` reads."""
-
 OTHERS = "(others)"
+_PAGE = 256
 _MOST_KEYS = 10_000
 _MOST_NAMED = 20
-
-
-class BacktestLog(Protocol):
-    """The part of `AuditLog` that a backtest reads."""
-
-    @property
-    def store(self) -> AuditStore:
-        """What the entries are kept in."""
-        ...
-
-    def evidence(self, sha256: Sha256) -> bytes | None:
-        """A document by its digest."""
-        ...
-
-    def get(self, entry_id: str) -> Stored | None:
-        """One entry by its id."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +112,7 @@ class Backtest:
 
 
 def backtest(
-    log: BacktestLog, policy: CompiledPolicy, *, since: datetime | None, until: datetime | None = None
+    log: PagedLog, policy: CompiledPolicy, *, since: datetime | None, until: datetime | None = None
 ) -> Backtest:
     """Judge every recorded decision of the period by `policy`. See `run_backtest` to watch it."""
     *_, made = run_backtest(log, policy, since=since, until=until, every=sys.maxsize)
@@ -137,7 +120,7 @@ def backtest(
 
 
 def run_backtest(
-    log: BacktestLog,
+    log: PagedLog,
     policy: CompiledPolicy,
     *,
     since: datetime | None,
@@ -150,23 +133,60 @@ def run_backtest(
     first = None if since is None else utc_text(since)
     made = Backtest(policy=policy.digest, revision=policy.revision, names=names, since=first, until=last)
     yield made
-    for row in log.store.find(Query(kind=EntryKind.DECISION, since=first)):
-        if last is not None and row.at >= last:
-            continue
-        made.decisions += 1
-        _row(log, policy, row, made)
-        if made.decisions % every == 0:
-            yield made
+    page, only = PageOfEvidence(log), judged_facts(policy)
+    rows = log.store.find(Query(kind=EntryKind.DECISION, since=first))
+    interrupted: BaseException | None = None
+    while interrupted is None:
+        some, interrupted = _take(rows)
+        if not some:
+            break
+        documents = [(row, _document(row)) for row in some if last is None or row.at < last]
+        page.load([_facts_named(document) for _, document in documents])
+        for read in documents:
+            made.decisions += 1
+            _row(page, policy, only, read, made)
+            if made.decisions % every == 0:
+                yield made
+    if interrupted is not None:
+        raise interrupted
     yield made
 
 
-def _row(log: BacktestLog, policy: CompiledPolicy, row: Row, made: Backtest) -> None:
+def _take(rows: Iterator[Row]) -> tuple[list[Row], BaseException | None]:
+    """The next page, and what stopped the reading: whatever was read before that is still judged."""
+    page: list[Row] = []
     try:
-        version = _version(row)
-        if version != KNOWN_VERSION:
+        page.extend(itertools.islice(rows, _PAGE))
+    except BaseException as error:  # noqa: BLE001 - raised again once the page is judged
+        return page, error
+    return page, None
+
+
+def _document(row: Row) -> Any:
+    """What an entry's bytes say. None where they are not JSON."""
+    try:
+        return orjson.loads(row.data)
+    except ValueError:
+        return None
+
+
+def _facts_named(document: Any) -> Sha256 | None:
+    body = document.get("body") if isinstance(document, dict) else None
+    return digest_in(body, "facts") if isinstance(body, dict) else None
+
+
+def _row(
+    log: PageOfEvidence, policy: CompiledPolicy, only: Keys, read: tuple[Row, Any], made: Backtest
+) -> None:
+    row, document = read
+    try:
+        if not isinstance(document, dict):
+            raise AuditBrokenError("not an entry: its bytes are not a JSON object")  # noqa: TRY301 - counted below
+        version = document.get("v")
+        if version != VERSION:
             made.versions[str(version)] += 1
             return
-        recorded = read_decision(log, _checked(row))
+        recorded = read_decision(log, _checked(row, document), lambda _: only)
         before = Effect[recorded.decision.upper()]
     except NotReplayableError:
         made.gone += 1
@@ -234,15 +254,8 @@ def _objected(recorded: Recorded) -> tuple[str, ...]:
     return tuple(rules) or ("(default)",)
 
 
-def _version(row: Row) -> object:
-    try:
-        return orjson.loads(row.data).get("v")
-    except (ValueError, AttributeError) as error:
-        raise AuditBrokenError("not an entry: its bytes are not a JSON object") from error
-
-
-def _checked(row: Row) -> Entry:
-    entry = parse_entry(row.data)
+def _checked(row: Row, document: Any) -> Entry:
+    entry = entry_of(document)
     if leaf_hash(row.data) != row.leaf or (entry.id, entry.subject) != (row.id, row.subject):
         raise AuditBrokenError("the entry was changed after it was recorded")
     return entry

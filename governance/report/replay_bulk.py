@@ -13,18 +13,16 @@ from typing import Protocol
 
 import orjson
 
-from governance.audit.entry import Entry, EntryKind, evidence_digest
+from governance.audit.entry import EntryKind
 from governance.audit.log import Stored
-from governance.audit.store import ManyAtOnce
 from governance.errors import AuditBrokenError
 from governance.model.canonical import Json
-from governance.model.digest import Sha256, parse_sha256
 from governance.policy.allocating import collector_paused
+from governance.report.evidence_page import PageOfEvidence, facts_named
 from governance.report.recorded import NotReplayableError
 from governance.report.replay import PolicyCache, ReadableLog, Replayed, replay
 from governance.report.search import SearchedLog, checked_at, read_rows
 from governance.report.selection import Selection
-from governance.report.words import body_of
 
 _PAGE = 256
 _MOST_NAMED = 20
@@ -77,7 +75,7 @@ class BulkReplay:
     def __init__(self, log: BulkLog, selection: Selection) -> None:
         self._log = log
         self._is_meant = selection.matcher()
-        self._page = _PageLog(log)
+        self._page = PageOfEvidence(log)
         self._policies = PolicyCache(log)
 
     def run(self, numbers: Iterable[int]) -> Summary:
@@ -86,7 +84,7 @@ class BulkReplay:
         for page in _pages(numbers):
             with collector_paused(worth_it=True):  # many small values, and no circles among them
                 entries = list(self._read(page, made))
-                self._page.load(entries)
+                self._page.load(map(facts_named, entries))
                 for stored in entries:
                     self._one(stored, made)
         return made
@@ -125,33 +123,6 @@ class BulkReplay:
                     _name(made.differences, stored.index, entry.id, first_difference(done))
 
 
-class _PageLog:
-    """The log, with the facts of one page of decisions read at once and checked."""
-
-    def __init__(self, log: BulkLog) -> None:
-        self._log = log
-        self._known: dict[str, bytes] = {}
-        self.get = log.get
-
-    def load(self, entries: Sequence[Stored]) -> None:
-        store = self._log.store
-        self._known = {}
-        if not isinstance(store, ManyAtOnce):
-            return
-        names = list(dict.fromkeys(name for each in entries if (name := _facts(each.entry)) is not None))
-        if names:
-            self._known = dict(store.documents(names))
-
-    def evidence(self, sha256: Sha256) -> bytes | None:
-        """As `AuditLog.evidence`."""
-        document = self._known.get(sha256)
-        if document is None:
-            return self._log.evidence(sha256)
-        if evidence_digest(document) != sha256:
-            raise AuditBrokenError(f"the evidence {sha256} was changed")
-        return document
-
-
 def first_difference(done: Replayed) -> str:
     """Where what would be recorded now differs first from what was."""
     recorded, got = orjson.loads(done.recorded), orjson.loads(done.got)
@@ -183,13 +154,6 @@ def _short(value: Json) -> str:
 def _name(remarks: list[Remark], index: int | None, entry_id: str, what: str) -> None:
     if len(remarks) < _MOST_NAMED:
         remarks.append(Remark(index=index, id=entry_id, what=what))
-
-
-def _facts(entry: Entry) -> Sha256 | None:
-    try:
-        return parse_sha256(str(body_of(entry).get("facts")))
-    except ValueError:
-        return None
 
 
 def _pages(numbers: Iterable[int]) -> Iterator[list[int]]:

@@ -257,12 +257,12 @@ def hex_part(digest: str) -> str:
 def body_of(entry: Said) -> Mapping[str, Json]:
     """The body, which another version of the program may have written as something else than an object."""
     body: object = entry.body
-    return body if isinstance(body, Mapping) else _NOTHING
+    return body if body.__class__ is dict or isinstance(body, Mapping) else _NOTHING
 
 
 def _object(body: Mapping[str, Json], name: str) -> Mapping[str, Json]:
     value = body.get(name)
-    return value if isinstance(value, Mapping) else _NOTHING
+    return value if value.__class__ is dict or isinstance(value, Mapping) else _NOTHING
 
 
 def _texts(*values: object) -> tuple[str, ...]:
