@@ -1,10 +1,11 @@
-"""What a record costs: `python -m benchmarks.audit [--json] [--quick] [--postgres] [--millions N]`.
+"""What a record costs: `python -m benchmarks.audit [--json] [--quick] [--postgres] [--flush-ms N] [--millions N]`.
 
 Appends a second by 1, 8, 64 and 256 threads, and by 8 processes, against a bare loop on the same kind of store in the same
 run: one connection that inserts the same bytes into a table with an id and commits, over and over. The bare loop is
 bound by how fast the disk flushes, so the time of one `fdatasync` is printed too, and the ratio grows with it: where a
 flush takes 4 ms (a network disk), 64 threads share one; where it takes 0.15 ms, the interpreter is the limit and not the
-disk. Verification counts CPU seconds of one process.
+disk. `--flush-ms 4` makes every flush, ours and the bare loop's, take so much longer, by `strace`. Verification counts CPU
+seconds of one process.
 
 `--postgres` does the appends against a real PostgreSQL, started for it. `--millions N` grows a tree of N million entries
 first (for 10 about 20 minutes, and 13 GB of disk) and measures inclusion proofs and memory on it.
@@ -305,16 +306,30 @@ def run(*, quick: bool, postgres: bool, millions: int, folder: Path) -> Iterator
             )
 
 
+def slower(milliseconds: int) -> None:
+    """Begin this program anew with every flush delayed. Only the calls that flush are stopped at; others run as fast as ever."""
+    flags = list(sys.argv[1:])
+    place = next(place for place, flag in enumerate(flags) if flag.startswith("--flush-ms"))
+    del flags[place : place + (1 if "=" in flags[place] else 2)]
+    calls = "fdatasync,fsync"
+    strace = ["strace", "-f", "-qq", "--seccomp-bpf", "-o", os.devnull, "-e", f"trace={calls}"]
+    delay = ["-e", f"inject={calls}:delay_exit={milliseconds * 1000}"]
+    os.execvp("strace", [*strace, *delay, sys.executable, "-m", "benchmarks.audit", *flags])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--postgres", action="store_true")
     parser.add_argument("--millions", type=int, default=0)
+    parser.add_argument("--flush-ms", type=int, default=0, help="let every flush take so much longer")
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--worker")
     parser.add_argument("--seconds", type=float, default=1.0)
     options = parser.parse_args()
+    if options.flush_ms:
+        slower(options.flush_ms)
     if options.worker:
         log = AuditLog(open_store(options.worker), now=now, instance="bench")
         print(hammer(log, 1, options.seconds)[0])
