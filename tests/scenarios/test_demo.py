@@ -167,7 +167,13 @@ def test_no_secret_is_in_logs_or_reports(told: Told) -> None:
     assert not any(passphrase in text for text in texts)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGINT,
+        *(pytest.param(each, marks=pytest.mark.long) for each in (signal.SIGTERM, signal.SIGKILL)),
+    ],
+)
 def test_interrupted_it_stops_its_servers(tmp_path: Path, number: signal.Signals) -> None:
     folder = tmp_path / "story"
     with subprocess.Popen(

@@ -45,7 +45,7 @@ def home(devserver: DevServer, tmp_path_factory: pytest.TempPathFactory) -> Home
     return make_home(tmp_path_factory.mktemp("home"), devserver)
 
 
-@pytest.fixture(scope="module", params=["uvicorn", "gunicorn"])
+@pytest.fixture(scope="module", params=["uvicorn", pytest.param("gunicorn", marks=pytest.mark.long)])
 def server(
     request: pytest.FixtureRequest, devserver: DevServer, home: Home, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[TrackingServer]:
