@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import socket
 import ssl
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +15,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from tests.listener import listening
 
 
 @dataclass(frozen=True)
@@ -66,29 +67,9 @@ def answer(
 @contextmanager
 def raw_server(*script: Script, tls: ssl.SSLContext | None = None) -> Iterator[RawServer]:
     """Run a server with this script until the block ends."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = RawServer(port=listener.getsockname()[1], scheme="https" if tls else "http", script=list(script))
-    open_: set[socket.socket] = set()
-
-    def serve() -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            open_.add(connection)
-            threading.Thread(target=_talk, args=(server, connection, tls), daemon=True).start()
-
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
-    try:
+    server = RawServer(port=0, scheme="https" if tls else "http", script=list(script))
+    with listening(lambda connection: _talk(server, connection, tls)) as server.port:
         yield server
-    finally:
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        for connection in open_:
-            connection.close()
-        thread.join(5)
 
 
 def _talk(server: RawServer, connection: socket.socket, tls: ssl.SSLContext | None) -> None:

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from tests.listener import listening
+
 _HEAD = re.compile(
     rb"<(?P<pri>\d{1,3})>1 (?P<time>\S+) (?P<host>\S{1,255}) (?P<app>\S{1,48}) (?P<process>\S{1,128}) (?P<id>\S{1,32}) "
     rb"\[(?P<sd>[^ =\]\"]{1,32})(?P<data>(?: [^ =\]\"]{1,32}=\"(?:[^\"\\\]]|\\[\"\\\]])*\")*)\] (?P<text>.*)",
@@ -66,34 +68,16 @@ def syslog_receiver(
     tls: ssl.SSLContext | None = None, *, breaks_after: int | None = None, deaf: bool = False, port: int = 0
 ) -> Iterator[SyslogReceiver]:
     """Run a receiver until the block ends."""
-    listener = socket.create_server(("127.0.0.1", port))
-    receiver = SyslogReceiver(port=listener.getsockname()[1], breaks_after=breaks_after, deaf=deaf)
-    open_: set[socket.socket] = set()
-
-    def serve() -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            open_.add(connection)
-            receiver.connections += 1
-            threading.Thread(target=_receive, args=(receiver, connection, tls), daemon=True).start()
-
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
-    try:
-        yield receiver
-    finally:
-        receiver.die.set()
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        for connection in open_:
-            connection.close()
-        thread.join(5)
+    receiver = SyslogReceiver(port=port, breaks_after=breaks_after, deaf=deaf)
+    with listening(lambda connection: _receive(receiver, connection, tls), port=port) as receiver.port:
+        try:
+            yield receiver
+        finally:
+            receiver.die.set()
 
 
 def _receive(receiver: SyslogReceiver, connection: socket.socket, tls: ssl.SSLContext | None) -> None:
+    receiver.connections += 1
     try:
         channel = connection if tls is None else tls.wrap_socket(connection, server_side=True)
         with channel:

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from governance.errors import KeyFileError
-from governance.signing.publickey import CURVES, DIGESTS, Algorithm, PublicKey, wrap_public_key
+from governance.signing.publickey import CURVES, DIGESTS, Algorithm, KeyHolder, PublicKey, wrap_public_key
 
 _MAX_KEY_FILE = 64 << 10
 _ENCRYPTED = b"-----BEGIN ENCRYPTED PRIVATE KEY-----"
@@ -64,7 +64,7 @@ class Signer(Protocol):
         ...
 
 
-class LocalSigner:
+class LocalSigner(KeyHolder):
     """A key in this process's memory. Safe to use from many threads."""
 
     def __init__(self, private: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey) -> None:
@@ -73,21 +73,6 @@ class LocalSigner:
 
     def __repr__(self) -> str:
         return f"LocalSigner({self.key_id})"
-
-    @property
-    def key_id(self) -> str:
-        """Hex SHA-256 of `public_pem`."""
-        return self.public.key_id
-
-    @property
-    def public_pem(self) -> str:
-        """The public half in PEM."""
-        return self.public.pem
-
-    @property
-    def algorithm(self) -> Algorithm:
-        """How it signs."""
-        return self.public.algorithm
 
     def sign(self, message: bytes) -> bytes:
         """The signature over `message`; the same for the same message."""

@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from governance.errors import KeyFileError
-from governance.signing.publickey import Algorithm, PublicKey, parse_public_key, wrap_public_key
+from governance.signing.publickey import KeyHolder, PublicKey, parse_public_key, wrap_public_key
 
 if TYPE_CHECKING:
     from governance.signing.keys import Signer
 
 
-class KmsSigner:
+class KmsSigner(KeyHolder):
     """One key of a service, behind the interface of `keys.Signer`. `remote` is a signer of securesystemslib."""
 
     def __init__(self, remote: Any, *, shown: str) -> None:
@@ -34,21 +34,6 @@ class KmsSigner:
 
     def __repr__(self) -> str:
         return f"KmsSigner({self._shown})"
-
-    @property
-    def key_id(self) -> str:
-        """Hex SHA-256 of `public_pem`."""
-        return self.public.key_id
-
-    @property
-    def public_pem(self) -> str:
-        """The public half in PEM."""
-        return self.public.pem
-
-    @property
-    def algorithm(self) -> Algorithm:
-        """How it signs."""
-        return self.public.algorithm
 
     def sign(self, message: bytes) -> bytes:
         """The signature over `message`, checked before it is used. Raises `KeyFileError`."""

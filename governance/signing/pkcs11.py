@@ -16,13 +16,13 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from governance.errors import KeyFileError
-from governance.signing.publickey import DIGESTS, Algorithm, PublicKey, wrap_public_key
+from governance.signing.publickey import DIGESTS, Algorithm, KeyHolder, PublicKey, wrap_public_key
 
 if TYPE_CHECKING:
     from governance.signing.keys import Signer
 
 
-class TokenSigner:
+class TokenSigner(KeyHolder):
     """One key of a token, behind the interface of `keys.Signer`. A session signs one message at a time."""
 
     def __init__(self, private: Any, public: PublicKey, mechanism: Any, *, shown: str) -> None:
@@ -32,21 +32,6 @@ class TokenSigner:
 
     def __repr__(self) -> str:
         return f"TokenSigner({self._shown})"
-
-    @property
-    def key_id(self) -> str:
-        """Hex SHA-256 of `public_pem`."""
-        return self.public.key_id
-
-    @property
-    def public_pem(self) -> str:
-        """The public half in PEM."""
-        return self.public.pem
-
-    @property
-    def algorithm(self) -> Algorithm:
-        """How it signs."""
-        return self.public.algorithm
 
     def sign(self, message: bytes) -> bytes:
         """The signature over `message`, in DER. Raises `KeyFileError`."""
