@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from governance.report.who_loaded import Act, Radius
 
 _MOST_ROWS = 1_000_000
+_SHORT = 21
+"""As much of a digest as tells it from others; the whole stands among the artifacts."""
 
 
 def who_loaded(
@@ -99,7 +101,10 @@ def _registered(made: Radius) -> Iterator[tuple[str, ...]]:
             else [*sorted(known.aliases), *([f"stage {known.stage}"] if known.stage else [])]
         )
         count = str(sum(fetched[digest] for digest in digests))
-        yield name, at, (known and known.by) or "", ", ".join(marks), count, ", ".join(sorted(digests))
+        shown = ", ".join(
+            f"{digest[:_SHORT]}…" if len(digest) > _SHORT else digest for digest in sorted(digests)
+        )
+        yield name, at, (known and known.by) or "", ", ".join(marks), count, shown
 
 
 _HEADINGS = ("#", "at", "who", "did", "environment", "on", "what", "known by")
@@ -107,7 +112,7 @@ _HEADINGS = ("#", "at", "who", "did", "environment", "on", "what", "known by")
 
 def _row(act: Act) -> tuple[str, ...]:
     who = act.actor if act.is_authenticated else f"{act.actor} (claimed)"
-    did = f"{act.action}: {act.result}" + (f", {'/'.join(act.ended)}" if act.ended else ", no outcome")
+    did = f"{act.action}: {act.result}" + (f", {_ends(act.ended)}" if act.ended else ", no outcome")
     what = act.registered or act.ref
     if act.alias is not None:
         what += f" @{act.alias}"
@@ -121,6 +126,12 @@ def _row(act: Act) -> tuple[str, ...]:
         what,
         act.because,
     )
+
+
+def _ends(ended: tuple[str, ...]) -> str:
+    """How often it ended how: one decision stands for all files of a model that are fetched one by one."""
+    counts = Counter(ended)
+    return ", ".join(status if count == 1 else f"{count} {status}" for status, count in counts.items())
 
 
 def _table(title: str, headings: tuple[str, ...], rows: Iterator[tuple[str, ...]], limit: int) -> None:

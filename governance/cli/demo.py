@@ -24,7 +24,7 @@ def demo(
         bool, typer.Option("--keep-running", help="Leave both servers up at the end, until Ctrl-C.")
     ] = False,
 ) -> None:
-    """See it work: an Artifactory, a tracking server, a good model, four refusals, and the record of it all.
+    """See it work: an Artifactory, a tracking server, a good model, its promotion, five refusals, and the record of it all.
 
     Starts an embedded Artifactory and a real MLflow server on loopback, and stops both at the end, also on Ctrl-C.
     """
@@ -65,6 +65,7 @@ def demo(
         scenes.refusals(tell, stage, logged)
         scenes.later(tell, stage, logged)
         scenes.observe(tell, stage, logged)
+        scenes.promotion(tell, stage, trained, logged)
         scenes.evidence(tell, stage)
         _end(tell, stage)
         if keep_running:

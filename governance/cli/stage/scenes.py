@@ -139,12 +139,33 @@ def observe(tell: Narrator, stage: Stage, logged: Mapping[str, Any]) -> None:
     tell.done(f"on record: {verdict['decision']}, {verdict['mode']} mode, would have been blocked")
 
 
+def promotion(tell: Narrator, stage: Stage, trained: Mapping[str, Any], logged: Mapping[str, Any]) -> None:
+    """The good model becomes the champion; the one that was only observed does not."""
+    tell.heading("Promotion")
+    good, vulnerable = trained["registered"], logged["iris-vulnerable"]["registered"]
+    tell.say(
+        """Production loads whatever bears the alias `champion`, so setting it is a promotion, and the tracking server asks
+        the policy first: for the good model, and for the one with the vulnerable dependency that a laptop may load."""
+    )
+    with tell.working("set the alias on both"):
+        passed, refused = stage.script("promote_models", "champion", good, vulnerable, expected=1)
+    if passed["error"] is not None or passed["aliases"] != {"champion": "1"}:
+        raise ChildFailedError(f"promoting `{good}` gave {passed['error']}: {passed['message']}")
+    tell.done(f"{good} is now `champion`")
+    if refused["error"] is None or refused["aliases"] or "CVE-2020-14343" not in refused["message"]:
+        raise ChildFailedError(f"promoting `{vulnerable}` was not refused: {refused}")
+    name, version = vulnerable.removeprefix("models:/").split("/")
+    tell.say(f'\nMlflowClient().set_registered_model_alias("{name}", "champion", "{version}")')
+    tell.refusal(refused["error"], refused["message"])
+
+
 def evidence(tell: Narrator, stage: Stage) -> None:
     """The audit log proves itself; the report is written."""
     tell.heading("The record")
     tell.say("Each decision was on record before anything was moved, and each outcome after it.")
     for line in (
         "audit tail --kind decision -n 6",
+        "audit who-loaded breast-cancer/1 -n 3",
         "audit verify",
         "audit export audit-export",
         "report --folder report",

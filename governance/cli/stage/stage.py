@@ -88,7 +88,7 @@ class Stage:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={**self.environment, "COLUMNS": "110"},
+            env={**self.environment, "COLUMNS": "108"},  # what it prints is set in by two
             cwd=self.folder,
             timeout=_COMMAND_SECONDS,
             check=False,
