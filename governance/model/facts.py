@@ -314,7 +314,7 @@ _FACTS = (
     _fact("mlflow.experiment_id", _S, _REQUEST, "MLflow experiment"),
     _fact("mlflow.model_name", _S, _REQUEST, "registered model"),
     _fact("mlflow.model_version", _S, _REQUEST, "version of the registered model"),
-    _fact("mlflow.alias", _S, _REQUEST, "alias by which the model was asked for"),
+    _fact("mlflow.alias", _S, _REQUEST, "alias by which the model was asked for, or that a promotion sets"),
     _fact("mlflow.flavors", FactType.STRINGS, _REQUEST, "flavors of the model"),
 )  # fmt: skip
 

@@ -207,7 +207,7 @@ _NORMAL: Mapping[str, Callable[[str], str]] = MappingProxyType({
 _TABLE = (
     ("kinds", "kind", "kind of entry"),
     ("digests", "digest", "artifact or file: `sha256:HEX`, `dirhash1:HEX` or `HEX`"),
-    ("models", "model", "registered model or artifact: `NAME` or `NAME/VERSION`"),
+    ("models", "model", "registered model or artifact: `NAME`, `NAME/VERSION`, `NAME@ALIAS`"),
     ("subjects", "subject", "what the entry is about: `REPOSITORY/PATH`"),
     ("actors", "actor", "who asked, or who did it"),
     ("rules", "rule", "rule that objected, fired or was waived: `POLICY/RULE`"),
@@ -223,7 +223,7 @@ _TABLE = (
     ("actions", "action", "`download`, `load`, `upload`, `delete`, `promote`"),
     ("environments", "environment", "environment of the deciding side"),
     ("outcomes", "outcome", "how the act ended: `done`, `failed`, `refused`, `incomplete`"),
-    ("events", "event", "what happened to a signature, key, waiver or hold"),
+    ("events", "event", "what happened to a signature, key, waiver, registered model or hold"),
     ("waivers", "waiver", "name of a waiver"),
     ("keys", "key", "key id"),
     ("correlations", "correlation", "sequence of entries"),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from governance.errors import SettingsError
+from governance.policy.cases import run_cases
+from governance.policy.load import load_files
 from governance.policy.promotion import Promotions, parse_promotions
 from governance.settings import DEFAULT_PROMOTIONS, Settings, load_settings
 
@@ -32,6 +35,15 @@ def test_a_name_is_not_another_by_its_spelling(alias: str) -> None:
     assert table(champion="prod").of_alias(alias) == "production", (
         "what some collation takes for the same row"
     )
+
+
+def test_the_example_of_the_page_does_what_it_says() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "promotion.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```yaml\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    report = run_cases(load_files({"promotion.md": block.encode()}))
+    assert [(one.case, one.differences) for one in report.failed] == []
+    assert len(report.results) == 3
+    assert [row.rule for row in report.coverage if not row.matched] == []
 
 
 def test_an_alias_is_no_stage_and_no_model() -> None:
