@@ -25,7 +25,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -37,7 +37,6 @@ from governance.audit.entry import (
     moved_documents,
     outcome_body,
     policy_body,
-    signature_body,
     waiver_body,
 )
 from governance.audit.log import AuditLog
@@ -45,18 +44,13 @@ from governance.collect.collector import UNREACHABLE, Collector, gather
 from governance.collect.request import request_facts
 from governance.errors import (
     AuditError,
-    BlockedError,
-    DigestMismatchError,
-    QuarantinedError,
-    RefusedError,
-    VerificationError,
 )
-from governance.model.artifact import FileEntry, parse_relative_path
-from governance.model.canonical import Json, canonical_bytes
-from governance.model.digest import Digest, Sha256
-from governance.model.facts import Collection, Facts, Origin
+from governance.model.canonical import canonical_bytes
+from governance.model.digest import Sha256
+from governance.model.facts import Facts, Origin
 from governance.model.request import Action, Request, new_id, utc_text
-from governance.model.verdict import Effect, Mode, Refusal, Verdict
+from governance.model.verdict import Effect, Mode, Verdict
+from governance.permit import SEAL, Decision, Permit
 from governance.policy.breakglass import Glass, break_glass_objection
 from governance.policy.compile import CompiledPolicy
 from governance.policy.evaluate import evaluate
@@ -64,9 +58,7 @@ from governance.policy.outage import Earlier, in_outage, is_degraded_refusal
 
 logger = logging.getLogger(__name__)
 
-_SEAL = object()
 _REUSABLE = frozenset({Action.DOWNLOAD, Action.LOAD})
-_MOVING = frozenset({Action.DOWNLOAD, Action.LOAD, Action.UPLOAD})
 _MAX_REMEMBERED = 4096
 
 
@@ -76,54 +68,6 @@ class Policies(Protocol):
     def current(self) -> CompiledPolicy:
         """The compiled policy. Raises `PolicyInvalidError` when there never was a good one."""
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
-    """A verdict about a request, with the mode in which it is applied."""
-
-    id: str
-    request: Request
-    facts: Facts
-    policy: CompiledPolicy
-    verdict: Verdict
-    mode: Mode
-    glass: Glass | None = None
-
-    @property
-    def is_objection(self) -> bool:
-        """True where the policy says no, whatever is then done about it."""
-        return self.verdict.decision >= Effect.QUARANTINE
-
-    @property
-    def is_refused(self) -> bool:
-        """True where the door stays shut."""
-        broken = self.glass is not None and self.glass.opens
-        return self.is_objection and self.mode is Mode.ENFORCE and not broken
-
-    def refusal(self) -> Refusal:
-        """What the refused caller is told."""
-        request, verdict = self.request, self.verdict
-        return Refusal(
-            decision_id=self.id,
-            decision=verdict.decision,
-            action=request.action.value,
-            artifact_kind=request.artifact.kind.value,
-            artifact_ref=request.artifact.ref,
-            artifact_digest=request.artifact.digest,
-            environment=request.environment,
-            policies=verdict.policies,
-            policy_digest=verdict.policy_digest,
-            policy_revision=verdict.policy_revision,
-            findings=tuple(finding for finding in verdict.findings if finding.effect >= Effect.QUARANTINE),
-            retry_after=verdict.retry_after,
-            extra={"break_glass": self.glass.objection} if self.glass and self.glass.objection else {},
-        )
-
-    def error(self) -> RefusedError:
-        """The refusal as the exception to raise."""
-        refusal = self.refusal()
-        return QuarantinedError(refusal) if refusal.is_retryable else BlockedError(refusal)
 
 
 class Meter(Protocol):
@@ -136,77 +80,6 @@ class Meter(Protocol):
     def decided(self, decision: Decision) -> None:
         """A decision that is on record."""
         ...
-
-
-class Permit:
-    """Leave to act once, resting on a recorded decision. Made by `Gate.admit` alone; safe to share between threads."""
-
-    __slots__ = ("_judged", "_lock", "_moved", "_signed", "decision")
-
-    def __init__(self, seal: object, decision: Decision) -> None:
-        if seal is not _SEAL:
-            raise TypeError("a Permit comes from Gate.admit")
-        artifact = decision.request.artifact
-        self.decision = decision
-        self._judged = {str(entry.path): entry.sha256 for entry in artifact.files}
-        for path, sha256 in _looked_into(decision.facts).items():
-            # The bytes of an upload are not listed anywhere; those that were looked into are the ones that may pass.
-            if path in self._judged and self._judged[path] is None:
-                self._judged[path] = sha256
-        if artifact.signature is not None:
-            self._judged[str(artifact.signature.path)] = artifact.signature.sha256
-        self._moved: dict[str, Sha256] = {}
-        self._signed: Mapping[str, Json] | None = None
-        self._lock = threading.Lock()
-
-    @property
-    def request(self) -> Request:
-        """What was asked for."""
-        return self.decision.request
-
-    def moved(self, path: str, sha256: Sha256) -> None:
-        """Report a file that was read or written, with the digest of the bytes as they passed.
-
-        Raises `DigestMismatchError` for other bytes than those judged, or for a file that was not part of the
-        artifact when it was judged. Release nothing before this returns.
-        """
-        if path not in self._judged:
-            raise DigestMismatchError(path, expected="no such file in what was judged", actual=sha256)
-        expected = self._judged[path]
-        if expected is not None and expected != sha256:
-            raise DigestMismatchError(path, expected=expected, actual=sha256)
-        with self._lock:
-            self._moved[path] = sha256
-
-    def signed(self, *, digest: Digest, key_id: str, bundle: Sha256) -> None:
-        """Report the signature bundle (by its SHA-256) that was made over `digest`."""
-        self._signed = signature_body(event="made", digest=digest, key_id=key_id, bundle=bundle)
-
-    def missing(self) -> tuple[str, ...]:
-        """Files the permit was for that nobody reported as moved. The signature bundle may be left behind."""
-        request = self.request
-        if request.action not in _MOVING:
-            return ()
-        wanted = request.selection
-        if wanted is None:
-            wanted = tuple(str(entry.path) for entry in request.artifact.files)
-        with self._lock:
-            return tuple(path for path in wanted if path not in self._moved)
-
-    def account(self) -> tuple[FileEntry, ...]:
-        """What was moved so far, sorted by path."""
-        sizes = {str(entry.path): entry.size for entry in self.request.artifact.files}
-        with self._lock:
-            moved = sorted(self._moved.items())
-        return tuple(
-            FileEntry(path=parse_relative_path(path), sha256=sha256, size=sizes.get(path))
-            for path, sha256 in moved
-        )
-
-    @property
-    def signature(self) -> Mapping[str, Json] | None:
-        """The signature that was reported, for the record."""
-        return self._signed
 
 
 class Gate:
@@ -275,10 +148,10 @@ class Gate:
             logger.warning("BREAK-GLASS, to be reviewed: %s", decision.refusal().text())
         elif decision.is_objection:
             logger.warning("would have been blocked (%s mode): %s", decision.mode, decision.refusal().text())
-        permit = Permit(_SEAL, decision)
+        permit = Permit(SEAL, decision)
         try:
             yield permit  # step 5
-            _check_complete(permit)  # step 6
+            permit.require_complete()  # step 6
         except BaseException as error:
             self._conclude(decision, OutcomeStatus.FAILED, permit, error)  # step 7
             raise
@@ -523,23 +396,3 @@ def earlier_verdict(entry: Entry, request: Request, policy_digest: Sha256) -> Ea
         return None
     age = int((request.at - entry.at).total_seconds())
     return Earlier(decision_id=entry.id, decision=Effect[str(verdict["decision"]).upper()], age=age)
-
-
-def _looked_into(facts: Facts) -> dict[str, Sha256]:
-    """The digests of the files that a collector read whole, by path."""
-    files = facts.get("files")
-    rows = files.items if isinstance(files, Collection) else ()
-    return {
-        path: Sha256(sha256)
-        for row in rows
-        if isinstance(path := row.get("path"), str) and isinstance(sha256 := row.get("sha256"), str)
-    }
-
-
-def _check_complete(permit: Permit) -> None:
-    missing = permit.missing()
-    if missing:
-        raise VerificationError(
-            f"{len(missing)} file(s) of `{permit.request.artifact.ref}` were not moved, the first is `{missing[0]}`",
-            hint="Nothing was released. Try again; if it stays, this is a mistake in the program.",
-        )

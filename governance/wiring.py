@@ -1,7 +1,6 @@
 """The composition root: from settings to working parts. The only place that chooses implementations.
 
-Promises: the token goes to hosts on the allow-list and to no other; what is wrong with the settings is said when the
-part that needs them is first asked for. Does not: decide, move or record anything.
+Promises: what is wrong with the settings is said when the part that needs them is first asked for. Does not: decide, move or record anything.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import logging
 import os
 import platform
-import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
@@ -19,7 +17,6 @@ from urllib.parse import urlsplit
 import policies
 from governance.artifactory.address import SCHEME, parse_uri
 from governance.artifactory.client import ArtifactoryClient
-from governance.artifactory.evidence import EvidenceClient
 from governance.audit.anchor import Anchor, publish_head, record_head
 from governance.audit.checkpoint import Checkpoint
 from governance.audit.log import AuditLog
@@ -33,6 +30,7 @@ from governance.collect.history import AdvisoryHistory
 from governance.collect.scan import ScanCollector
 from governance.collect.signature import SignatureCollector
 from governance.collect.storage import StorageCollector
+from governance.connections import Connections
 from governance.errors import AuditUnavailableError, KeyFileError, SettingsError
 from governance.gate import Gate, Meter, Policies
 from governance.model.digest import Sha256
@@ -56,8 +54,6 @@ from governance.xray.client import XrayClient
 
 logger = logging.getLogger(__name__)
 
-_SERVICES = {"artifactory": "Artifactory", "xray": "Xray", "evidence": "Evidence"}
-
 MAX_POLICY_BUNDLE = 64 << 20
 """Largest policy bundle in bytes, wherever it comes from."""
 
@@ -65,86 +61,6 @@ MAX_POLICY_BUNDLE = 64 << 20
 def utc_now() -> datetime:
     """The real clock."""
     return datetime.now(UTC)
-
-
-class Connections:
-    """Clients by host, made on first use and shared. Safe to use from many threads at once."""
-
-    def __init__(self, settings: Settings, *, extra_hosts: frozenset[str] = frozenset()) -> None:
-        """`extra_hosts` come from whoever started this process (a tracking server's artifact destination), never from
-        a request.
-        """
-        self._settings = settings
-        self._allowed = settings.allowed_hosts | {host.lower() for host in extra_hosts}
-        self._artifactory: dict[str, ArtifactoryClient] = {}
-        self._xray: dict[str, XrayClient] = {}
-        self._lock = threading.Lock()
-
-    def artifactory(self, host: str) -> ArtifactoryClient:
-        """The client of one Artifactory. Raises `SettingsError` for a host that is not on the allow-list.
-
-        Anyone who may create an experiment chooses its artifact location, so a location's host is not a reason to
-        send it a token.
-        """
-        host = self._check(host)
-        with self._lock:
-            if host not in self._artifactory:
-                self._artifactory[host] = ArtifactoryClient(self._transport(host, "artifactory"))
-            return self._artifactory[host]
-
-    def xray(self, host: str) -> XrayClient:
-        """The client of the Xray that belongs to an Artifactory. Raises `SettingsError` as `artifactory` does."""
-        host = self._check(host)
-        with self._lock:
-            if host not in self._xray:
-                self._xray[host] = XrayClient(self._transport(host, "xray"))
-            return self._xray[host]
-
-    def evidence(self, host: str) -> EvidenceClient:
-        """A client of the evidence service beside it; the caller closes it. Raises `SettingsError` as `artifactory`."""
-        return EvidenceClient(self._transport(self._check(host), "evidence"))
-
-    def scheme(self, host: str) -> str:
-        """`https`, unless the settings name this very host with `http` or turn TLS off for all."""
-        url = urlsplit(self._settings.artifactory_url or "")
-        if self._settings.no_ssl:
-            return "http"
-        return url.scheme if url.netloc.lower() == host.lower() else "https"
-
-    def close(self) -> None:
-        """Close every connection."""
-        with self._lock:
-            for artifactory in self._artifactory.values():
-                artifactory.close()
-            for xray in self._xray.values():
-                xray.close()
-            self._artifactory.clear()
-            self._xray.clear()
-
-    def _check(self, host: str) -> str:
-        host = host.lower()
-        if host in self._allowed:
-            return host
-        raise SettingsError(
-            f"host `{host}` is not one of the Artifactory hosts that may be given the token",
-            hint=f"If it is yours, set `MLGOV_ARTIFACTORY_URL={self.scheme(host)}://{host}` or add it to "
-            "`MLGOV_ARTIFACTORY_HOSTS`. If you do not know it, an artifact location points somewhere it should not.",
-        )
-
-    def _transport(self, host: str, service: str) -> Transport:
-        settings = self._settings
-        base = f"{self.scheme(host)}://{host}/{service}"
-        if service == "xray" and settings.xray_url:
-            base = settings.xray_url
-        token = settings.token.get_secret_value() if settings.token else None
-        return Transport(
-            base_url=base,
-            service=_SERVICES[service],
-            credentials=Credentials(token=token) if token else None,
-            pool_size=max(16, settings.transfer_workers + 4),
-            verify=settings.certificates,
-            proxies=settings.proxies_for(base),
-        )
 
 
 class Assembly:

@@ -12,9 +12,9 @@ from contextlib import ExitStack, suppress
 from governance.artifactory.address import Address
 from governance.artifactory.client import ArtifactoryClient
 from governance.errors import NotFoundError, UnsafePathError
-from governance.gate import Permit
 from governance.model.artifact import FILE_SIGNATURE_SUFFIX, Kind
 from governance.model.request import Action, Request
+from governance.permit import Permit
 from governance.wiring import Assembly
 from plugin.context import caller, mlflow_context
 from plugin.listing import Listings, Plan

@@ -21,9 +21,9 @@ from pathlib import Path
 from governance.artifactory.address import Address
 from governance.artifactory.client import ArtifactoryClient
 from governance.errors import DigestMismatchError, NotFoundError, RefusedError, VerificationError
-from governance.gate import Permit
 from governance.model.artifact import FileEntry, Kind
 from governance.model.request import Action, Request
+from governance.permit import Permit
 from governance.wiring import Assembly
 from plugin.context import caller, mlflow_context
 from plugin.listing import Listings, Plan

@@ -20,8 +20,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from governance.errors import VerificationError
-from governance.gate import Permit
 from governance.model.request import Action, Request
+from governance.permit import Permit
 from governance.wiring import Assembly
 from plugin.context import caller, mlflow_context
 from plugin.location import Part

@@ -19,8 +19,8 @@ from collections.abc import Mapping
 
 from governance.artifactory.client import ArtifactoryClient
 from governance.errors import ProtocolError
-from governance.gate import Permit
 from governance.model.digest import Digest, Sha256
+from governance.permit import Permit
 
 _MAX_VALUE = 512
 

@@ -26,8 +26,8 @@ from typing import Any
 from mlflow.exceptions import MlflowException
 
 from governance.errors import AuditError, GovernanceError, SettingsError
-from governance.gate import Permit
 from governance.model.request import new_id
+from governance.permit import Permit
 from governance.registrations import RegistryEvent, record_registration
 from governance.wiring import Assembly
 from plugin.acts import ACTS, Act, Asked, Step

@@ -27,9 +27,9 @@ from governance.artifactory.client import ArtifactoryClient
 from governance.audit.entry import EntryKind, signature_body
 from governance.audit.signing_time import verify_in_time
 from governance.errors import KeyFileError, NotFoundError
-from governance.gate import Permit
 from governance.model.artifact import FILE_SIGNATURE_SUFFIX, FOLDER_SIGNATURE, FileEntry
 from governance.model.digest import Digest, Sha256, file_digest
+from governance.permit import Permit
 from governance.signing.keys import Signer
 from governance.signing.manifest import Manifest, ManifestEntry
 from governance.signing.report import SignatureReport

@@ -17,9 +17,9 @@ from governance.artifactory.client import ArtifactoryClient
 from governance.artifactory.hashing import hashing
 from governance.content.localfile import open_local
 from governance.errors import DigestMismatchError, TransferError, UnsafePathError
-from governance.gate import Permit
 from governance.model.artifact import RelativePath, RepositoryKey, parse_relative_path
 from governance.model.digest import Sha256
+from governance.permit import Permit
 from plugin.staging import space_errors
 from plugin.workers import run_all
 

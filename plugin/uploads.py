@@ -25,7 +25,6 @@ from governance.artifactory.address import Address
 from governance.artifactory.client import ArtifactoryClient
 from governance.content.localfile import open_local
 from governance.errors import NotFoundError
-from governance.gate import Permit
 from governance.model.artifact import (
     FOLDER_SIGNATURE,
     Artifact,
@@ -36,6 +35,7 @@ from governance.model.artifact import (
 )
 from governance.model.digest import Sha256
 from governance.model.request import Action, Request, new_id
+from governance.permit import Permit
 from governance.wiring import Assembly
 from plugin.context import caller, in_server, mlflow_context, read_flavors
 from plugin.ledger import uploaded

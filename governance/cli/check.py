@@ -11,8 +11,8 @@ from governance.model.request import Action
 from governance.model.verdict import Effect
 
 if TYPE_CHECKING:
-    from governance.gate import Decision
     from governance.model.canonical import Json
+    from governance.permit import Decision
     from governance.wiring import Assembly
     from plugin.location import Part
 

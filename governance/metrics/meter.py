@@ -19,7 +19,7 @@ from governance.collect.collector import UNREACHABLE
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-    from governance.gate import Decision
+    from governance.permit import Decision
 
 MOST_RULES: Final = 200
 MOST_ENVIRONMENTS: Final = 10

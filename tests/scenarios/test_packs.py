@@ -18,11 +18,11 @@ import policies
 from governance.audit.entry import EntryKind
 from governance.cli.reference import locate, parse_reference
 from governance.devserver import DevServer
-from governance.gate import Decision
 from governance.model.facts import Collection, Unknown, find_spec
 from governance.model.recorded_facts import facts_from_json
 from governance.model.request import Action, Actor, Request, new_id
 from governance.model.verdict import Effect
+from governance.permit import Decision
 from governance.wiring import Assembly
 from plugin.errors import BlockedModelError
 from plugin.transfer import send

@@ -23,11 +23,12 @@ from governance.errors import (
     UnreachableError,
     VerificationError,
 )
-from governance.gate import Gate, Permit
+from governance.gate import Gate
 from governance.model.artifact import Artifact, FileEntry, Kind, parse_relative_path, parse_repository_key
 from governance.model.digest import Sha256, parse_sha256
 from governance.model.facts import FactValue, Unknown
 from governance.model.request import Action, Actor, Request
+from governance.permit import Permit
 from governance.policy.compile import CompiledPolicy, compile_bundle
 from governance.policy.load import load_policies
 

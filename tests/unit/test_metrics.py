@@ -16,10 +16,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from governance.audit.entry import EntryKind
 from governance.errors import BlockedError, UnreachableError
-from governance.gate import Decision, Gate
+from governance.gate import Gate
 from governance.metrics.meter import MOST_ENVIRONMENTS, MOST_RULES, PrometheusMeter, Words
 from governance.model.facts import Facts
 from governance.model.verdict import Effect, Finding, Mode, RuleResult, Severity, Truth
+from governance.permit import Decision
 from tests.scenarios.cli import clean
 from tests.unit.policy_kit import compiled as compiled_policy
 from tests.unit.policy_kit import policy
