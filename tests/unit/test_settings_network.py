@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from governance.settings import load_settings
 from governance.connections import Connections
+from governance.settings import load_settings
 
 _VARIABLES = (
     "MLGOV_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy",
