@@ -25,7 +25,7 @@ from typing import Any
 
 from mlflow.exceptions import MlflowException
 
-from governance.errors import AuditError, GovernanceError, SettingsError
+from governance.errors import GovernanceError, SettingsError, VerificationError
 from governance.model.request import new_id
 from governance.permit import Permit
 from governance.registrations import RegistryEvent, record_registration
@@ -57,7 +57,7 @@ def guard_registry(flask_app: Any) -> None:
         if view is None:
             raise SettingsError(
                 f"this version of MLflow has no handler of its own for `{message.DESCRIPTOR.name}`",
-                hint="Promotions could not be judged. Use a version of MLflow that `docs/promotion.md` names.",
+                hint="Promotions could not be judged. Use a version of MLflow from 3.10 to 3.18, with which it was tried.",
             )
         flask_app.view_functions[endpoint] = guarded(view, message, act)
 
@@ -115,10 +115,13 @@ def _carried_out(run: View, message: Any, act: Act) -> Any:
             carry_out(Promoted())
         else:
             promote(assembly, plan.promotion, carry_out)  # 2
-    except AuditError as error:
-        if done:
-            raise _unrecorded(error) from error
+    except (HandlerError, RegistryRefusal, VerificationError):
         raise
+    except Exception as error:
+        if not done:
+            raise
+        logger.exception("what was done to the model registry is not on record")
+        raise _unrecorded(error) from error
     return done[0]
 
 
@@ -170,11 +173,16 @@ def _unjudged() -> GovernanceUnavailableError:
     )
 
 
-def _unrecorded(error: AuditError) -> GovernanceUnavailableError:
+def _unrecorded(error: Exception) -> GovernanceUnavailableError:
     """Not a status that MLflow's client repeats: to register once more would make another version."""
+    why = (
+        error.message
+        if isinstance(error, GovernanceError)
+        else f"{type(error).__name__}, see the server's log"
+    )
     hint = "Mend the audit log, then look at the registry before you try again: it was changed."
     return GovernanceUnavailableError(
-        f"the model registry did what was asked, and that could not be put on record: {error.message}\n  what to do: {hint}",
+        f"the model registry did what was asked, and that could not be put on record: {why}\n  what to do: {hint}",
         code="ABORTED",
         hint=hint,
     )

@@ -17,7 +17,7 @@ import pytest
 from flask import Flask
 from mlflow.prompt.constants import _PROMPT_SOURCE_PLACEHOLDERS
 from mlflow.protos.model_registry_pb2 import SetRegisteredModelAlias
-from mlflow.server import handlers
+from mlflow.server import ARTIFACTS_ONLY_ENV_VAR, handlers
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as RegistryStore
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as TrackingStore
 
@@ -69,6 +69,7 @@ class Flaky:
     def __init__(self, store: object) -> None:
         self.store = store
         self.fails: set[EntryKind] = set()
+        self.error: Exception = AuditUnavailableError("no room left")
         self.decided: Callable[[], None] = lambda: None
 
     def __getattr__(self, name: str) -> object:
@@ -76,7 +77,7 @@ class Flaky:
 
     def append(self, drafts: Sequence[Draft]) -> Sequence[int | None]:
         if self.fails & {draft.kind for draft in drafts}:
-            raise AuditUnavailableError("no room left")
+            raise self.error
         indexes: Sequence[int | None] = self.store.append(drafts)  # type: ignore[attr-defined]
         if EntryKind.DECISION in {draft.kind for draft in drafts}:
             self.decided()
@@ -341,6 +342,16 @@ def test_what_was_done_and_is_not_on_record_is_loud_and_not_repeated(
     assert "could not be put on record" in answer.get_json()["message"]
 
 
+def test_an_error_of_ours_after_the_act_does_not_say_that_nothing_was_done(bench: Bench) -> None:
+    bench.flaky.fails = {EntryKind.REGISTRATION}
+    bench.flaky.error = ZeroDivisionError("secret")
+    answer = bench.post(CREATE, {"name": "good", "source": "models:/good/1"})
+    assert answer.status_code == 409
+    message = answer.get_json()["message"]
+    assert "did what was asked" in message
+    assert "secret" not in message
+
+
 def test_an_error_of_ours_is_no_leave(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken() -> Assembly:
         raise ZeroDivisionError
@@ -359,6 +370,15 @@ def test_mlflows_own_refusal_is_handed_on_and_the_outcome_says_so(bench: Bench) 
     answer = bench.post(ALIAS, {"name": "good", "alias": "latest", "version": "1"})
     assert (answer.status_code, answer.get_json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
     assert bench.kinds() == ["decision:promote", "outcome:failed"]
+
+
+def test_a_server_for_artifacts_alone_says_that_it_has_no_registry(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ARTIFACTS_ONLY_ENV_VAR, "true")
+    answer = bench.post(ALIAS, BAD)
+    assert (answer.status_code, "--artifacts-only" in answer.text) == (503, True)
+    assert bench.kinds() == []
 
 
 def test_a_registry_that_is_not_known_here_keeps_the_server_from_starting() -> None:
