@@ -118,6 +118,8 @@ class InventoryRow:
     decision: str
     result: str
     facts: Sha256 | None
+    registered: str | None
+    """Versions of registered models that these bytes are, with commas between them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,9 @@ from governance.model.request import utc_text
 from governance.report.fields import Fields
 from governance.report.words import body_of
 
+WHOLE_EVENTS = ("removed", "renamed")
+"""What is done to a model with all of its versions."""
+
 _WORDS = {
     "created": "{what} registered",
     "deleted": "{what} deleted",
@@ -39,6 +42,7 @@ class Registration:
     is_authenticated: bool
     alias: str | None
     stage: str | None
+    before: str | None
     digest: str | None
     ref: str
     words: str
@@ -51,15 +55,22 @@ class Registration:
 
 @dataclass(slots=True, kw_only=True)
 class RegisteredVersion:
-    """What is known about one version of a registered model."""
+    """What is known about one version of a registered model. `entries` are the ids of those that told it."""
 
-    registered: str
+    name: str
+    version: str
+    entries: set[str] = field(default_factory=set)
     digests: set[str] = field(default_factory=set)
     at: str | None = None
     by: str | None = None
     aliases: list[str] = field(default_factory=list)
     stage: str | None = None
     deleted: str | None = None
+
+    @property
+    def registered(self) -> str:
+        """`name/version`."""
+        return f"{self.name}/{self.version}"
 
 
 def registration(stored: Stored) -> Registration:
@@ -77,6 +88,7 @@ def registration(stored: Stored) -> Registration:
         is_authenticated=actor.text("authentication") is not None,
         alias=body.text("alias"),
         stage=body.text("stage"),
+        before=body.text("before"),
         digest=body.sub("artifact").text("digest"),
         ref=stored.entry.subject,
         words=registration_words(body),
@@ -95,19 +107,34 @@ def registration_words(body: Fields) -> str:
 
 
 def versions_of(registrations: Iterable[Registration]) -> dict[str, RegisteredVersion]:
-    """The versions that entries tell of, which are in the order of the log."""
+    """The versions that entries tell of, which are in the order of the log, by their names at the end."""
     found: dict[str, RegisteredVersion] = {}
     for each in registrations:
-        if each.version is None:
-            continue
-        known = found.setdefault(each.registered, RegisteredVersion(registered=each.registered))
-        if each.digest is not None:
-            known.digests.add(each.digest)
-        _apply(known, each, found.values())
+        if each.event == "renamed" and each.before is not None:
+            found = _renamed(found, each.before, each.name)
+        if each.event == "removed":
+            for version in _of(found, each.name):
+                version.deleted, version.aliases = version.deleted or each.at, []
+        if each.version is not None:
+            _apply(found, each, each.version)
     return found
 
 
-def _apply(known: RegisteredVersion, each: Registration, others: Iterable[RegisteredVersion]) -> None:
+def _of(found: dict[str, RegisteredVersion], name: str) -> list[RegisteredVersion]:
+    return [each for each in found.values() if each.name == name]
+
+
+def _renamed(found: dict[str, RegisteredVersion], before: str, name: str) -> dict[str, RegisteredVersion]:
+    for version in _of(found, before):
+        version.name = name
+    return {each.registered: each for each in found.values()}
+
+
+def _apply(found: dict[str, RegisteredVersion], each: Registration, version: str) -> None:
+    known = found.setdefault(each.registered, RegisteredVersion(name=each.name, version=version))
+    known.entries.add(each.id)
+    if each.digest is not None:
+        known.digests.add(each.digest)
     match each.event:
         case "created":
             by = each.actor if each.is_authenticated else f"{each.actor} (claimed)"
@@ -118,8 +145,8 @@ def _apply(known: RegisteredVersion, each: Registration, others: Iterable[Regist
             known.stage = each.stage
         case "alias-set" | "alias-removed" if each.alias is not None:
             # An alias points at one version of a model at a time.
-            for other in others:
-                if other.registered.rpartition("/")[0] == each.name and each.alias in other.aliases:
+            for other in _of(found, each.name):
+                if each.alias in other.aliases:
                     other.aliases.remove(each.alias)
             if each.event == "alias-set":
                 known.aliases.append(each.alias)

@@ -131,6 +131,7 @@ def _model(key: str, model: _Model, facts: Fields) -> dict[str, Any]:
     digest = row.digest or ""
     properties = {
         "mlgov:repository-path": row.ref, "mlgov:digest": digest, "mlgov:kind": row.kind, "mlgov:facts": row.facts,
+        "mlgov:registered": row.registered,
         "mlgov:signature": _signature(facts), "mlgov:packages": _known(facts, "dependencies"),
         "mlgov:vulnerabilities": _known(facts, "vulnerabilities"),
     }  # fmt: skip

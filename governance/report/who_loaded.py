@@ -32,7 +32,13 @@ from governance.report.fields import Fields
 from governance.report.index.lookup import Index
 from governance.report.index.terms import ADVISORY, FILE, GONE, PACKAGE, term
 from governance.report.question import Question, What
-from governance.report.registered import RegisteredVersion, Registration, registration, versions_of
+from governance.report.registered import (
+    WHOLE_EVENTS,
+    RegisteredVersion,
+    Registration,
+    registration,
+    versions_of,
+)
 from governance.report.search import checked_at, read_rows
 from governance.report.words import READERS, body_of
 
@@ -95,7 +101,7 @@ class Radius:
     acts: list[Act] = field(default_factory=list)
     registrations: list[Registration] = field(default_factory=list)
     moves: list[Registration] = field(default_factory=list)
-    """What became of their aliases on versions of other bytes."""
+    """What became of their aliases on versions of other bytes, and of their models as a whole."""
     since: str | None = None
     unknown: int = 0
     not_looked_at: int = 0
@@ -119,9 +125,9 @@ class Radius:
     @property
     def versions(self) -> dict[str, RegisteredVersion]:
         """What the log tells of registered versions that contain it: when, by whom, and which aliases they bear."""
-        own = {each.registered for each in self.registrations}
+        own = {each.id for each in self.registrations}
         every = sorted([*self.registrations, *self.moves], key=lambda each: (each.index or 0, each.id))
-        return {name: each for name, each in versions_of(every).items() if name in own}
+        return {name: each for name, each in versions_of(every).items() if each.entries & own}
 
     @property
     def artifacts(self) -> dict[str, set[str]]:
@@ -204,13 +210,19 @@ class _Asked:
                 self._registrations.setdefault(stored.entry.id, stored)
 
     def _moves(self) -> Iterator[Registration]:
-        """Where the aliases went that some of these bear or bore."""
+        """Where the aliases went that some of these bear or bore, and what became of the models."""
+        if not self.made.registrations:
+            return
+        names = {each.name for each in self.made.registrations}
         aliases = {f"{each.name}@{each.alias}" for each in self.made.registrations if each.alias is not None}
-        for stored in self._entries([term("model", alias) for alias in sorted(aliases)]):
+        terms = [term("event", event) for event in WHOLE_EVENTS]
+        for stored in self._entries([*terms, *(term("model", alias) for alias in sorted(aliases))]):
             if stored.entry.kind is not EntryKind.REGISTRATION or stored.entry.id in self._registrations:
                 continue
-            if aliases.intersection(READERS["model"](stored.entry)):
-                yield registration(stored)
+            told = registration(stored)
+            is_whole = told.event in WHOLE_EVENTS and names & {told.name, told.before}
+            if is_whole or f"{told.name}@{told.alias}" in aliases:
+                yield told
 
     def _terms(self) -> list[int]:
         asked = self._question

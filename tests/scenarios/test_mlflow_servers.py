@@ -126,7 +126,7 @@ def test_promotions_pass_the_gate_at_every_worker_under_the_name_of_who_logged_i
     devserver.put(REPO, f"{root}/requirements.txt", b"other-bytes\n")
     url = f"{server.url}/ajax-api/2.0/mlflow/registered-models/alias"
     form = {"name": name, "alias": "champion", "version": made.version}
-    for _ in range(6):  # both workers come to it
+    for _ in range(4):  # both workers come to it
         answer = requests.post(url, json=form, auth=("boss", PASSWORD), timeout=60)
         assert (answer.status_code, answer.json()["error_class"]) == (403, "GOVERNANCE_BLOCKED")
     assert requests.post(url, json=form, timeout=30).status_code == 401, (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ from governance.report.index.terms import TermReader, term
 from governance.report.question import parse_question
 from governance.report.selection import parse_selection
 from governance.report.timeline import timeline
+from governance.report.to_cyclonedx import CycloneDxFormat
 from governance.report.who_loaded import Radius, who_loaded
 from governance.report.words import READERS
 from tests.audit_tools import START
@@ -103,6 +105,21 @@ def test_an_alias_is_where_it_was_put_last(story: Story, tmp_path: Path) -> None
     assert known.deleted is not None
 
 
+@pytest.mark.parametrize("scan", [False, True])
+def test_what_becomes_of_a_whole_model_becomes_of_its_versions(
+    story: Story, tmp_path: Path, scan: bool
+) -> None:
+    register(story, "created", 1)
+    register(story, "created", 1, name="other")
+    register(story, "renamed", None, name="store", before="shop")
+    register(story, "removed", None, name="other")
+    made = radius(story, "2" * 64, None if scan else tmp_path)
+    told = {name: each.deleted is not None for name, each in made.versions.items()}
+    assert told == {"store/1": False, "other/1": True}
+    register(story, "created", 1, name="other")
+    assert radius(story, "2" * 64, None if scan else tmp_path).versions["other/1"].deleted is None
+
+
 @pytest.mark.parametrize(
     ("event", "more", "words"),
     [
@@ -165,6 +182,10 @@ def test_the_report_names_registered_versions_of_what_is_in_use(story: Story) ->
         place = columns.index("registered")
         found = {row[columns.index("artifact")]: row[place] for row in tables["inventory"].rows()}
         assert found["models/fraud/1"] == "shop/1"
+        assert {row.ref: row.registered for row in made.inventory()} == found
+        out = io.BytesIO()
+        CycloneDxFormat().write(made, out)
+        assert b'"mlgov:registered",\n          "value": "shop/1"' in out.getvalue()
         assert [row[1:4] for row in tables["registrations"].rows()] == [
             ("created", "shop", "1"), ("created", "other", "1"), ("deleted", "other", "1"),
         ]  # fmt: skip

@@ -17,14 +17,15 @@ _USED = (
 _INVENTORY = f"SELECT u.*, d.id, d.result, d.facts FROM ({_USED}) u JOIN decision d ON d.n = u.newest ORDER BY u.environment, u.ref, u.newest"
 _REGISTERED = (
     "(SELECT group_concat(DISTINCT r.name || '/' || r.version) FROM registration r WHERE r.digest = i.digest AND r.event = 'created' "
-    "AND NOT EXISTS (SELECT 1 FROM registration x WHERE x.name = r.name AND x.version = r.version AND x.event = 'deleted' AND x.span <= 0))"
+    "AND NOT EXISTS (SELECT 1 FROM registration x WHERE x.name = r.name AND x.seq > r.seq AND x.span <= 0 "
+    "AND (x.event = 'removed' OR (x.event = 'deleted' AND x.version = r.version))))"
 )
 _WORSE = "(CASE {} WHEN 'allow' THEN 0 WHEN 'warn' THEN 1 WHEN 'quarantine' THEN 2 ELSE 3 END)"
 
 
 def inventory_rows(ledger: Ledger) -> Iterator[InventoryRow]:
     """What was used in the period, by environment."""
-    for row in ledger.rows(_INVENTORY):
+    for row in ledger.rows(f"SELECT i.*, {_REGISTERED} FROM ({_INVENTORY}) i"):
         (
             environment,
             ref,
@@ -41,11 +42,12 @@ def inventory_rows(ledger: Ledger) -> Iterator[InventoryRow]:
             entry_id,
             result,
             facts,
+            registered,
         ) = row
         yield InventoryRow(
             environment=environment, ref=ref, kind=kind, name=name, version=version, digest=digest, size=size, files=files,
             uses=uses, first_used=first, last_used=last, decision=entry_id, result=result,
-            facts=None if facts is None else Sha256(facts),
+            facts=None if facts is None else Sha256(facts), registered=registered,
         )  # fmt: skip
 
 
