@@ -67,7 +67,8 @@ class EntryKind(enum.StrEnum):
     HOLD = "hold"  # a legal hold was set or lifted
 
 
-_KINDS: Mapping[str, EntryKind] = {kind.value: kind for kind in EntryKind}
+KINDS: Mapping[str, EntryKind] = {kind.value: kind for kind in EntryKind}
+"""Each kind by its word."""
 
 
 class OutcomeStatus(enum.StrEnum):
@@ -177,7 +178,7 @@ def entry_of(document: Any) -> Entry:
         return Entry(
             id=document["id"],
             at=parse_utc(document["at"]),
-            kind=_KINDS[document["kind"]],
+            kind=KINDS[document["kind"]],
             writer=Writer(instance=writer["instance"], boot=writer["boot"], n=int(writer["n"])),
             correlation=document["correlation"],
             subject=document["subject"],

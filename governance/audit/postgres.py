@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from governance.audit.entry import EntryKind
 from governance.audit.fork import call_after_fork
 from governance.audit.group import GroupCommit
 from governance.audit.merkle import HASH_SIZE, Frontier
@@ -127,6 +128,13 @@ class PostgresStore:
         """See `ManyAtOnce.rows_at`."""
         sql = f"SELECT {_COLUMNS} FROM entry WHERE seq = ANY(%s) ORDER BY seq"  # noqa: S608 - a constant
         yield from map(_ROW, self._read(sql, (list(numbers),)))
+
+    def numbers_of(self, kind: EntryKind, correlations: Sequence[str]) -> list[int]:
+        """See `ManyAtOnce.numbers_of`."""
+        sql = (
+            "SELECT seq FROM entry WHERE correlation = ANY(%s) AND kind = %s AND seq IS NOT NULL ORDER BY seq"
+        )
+        return [row[0] for row in self._read(sql, (list(correlations), kind.value))]
 
     def documents(self, digests: Sequence[Sha256]) -> Iterator[tuple[Sha256, bytes]]:
         """See `ManyAtOnce.documents`."""

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from governance.audit.entry import EntryKind
 from governance.audit.fork import call_after_fork
 from governance.audit.group import GroupCommit
 from governance.audit.merkle import HASH_SIZE, Frontier
@@ -140,6 +141,12 @@ class SqliteStore:
         """See `ManyAtOnce.rows_at`."""
         marks = ", ".join("?" * len(numbers))
         yield from map(_ROW, self._read(f"{_SELECT} WHERE seq IN ({marks}) ORDER BY seq", numbers))
+
+    def numbers_of(self, kind: EntryKind, correlations: Sequence[str]) -> list[int]:
+        """See `ManyAtOnce.numbers_of`. An index alone answers it."""
+        marks = ", ".join("?" * len(correlations))
+        sql = f"SELECT seq FROM entry WHERE kind = ? AND correlation IN ({marks})"  # noqa: S608 - no values
+        return sorted(row[0] for row in self._read(sql, (kind.value, *correlations)))
 
     def documents(self, digests: Sequence[Sha256]) -> Iterator[tuple[Sha256, bytes]]:
         """See `ManyAtOnce.documents`."""

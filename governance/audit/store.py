@@ -185,6 +185,10 @@ class ManyAtOnce(Protocol):
         """Entries by leaf index, in order, without those that are not there. At most a few hundred at a time."""
         ...
 
+    def numbers_of(self, kind: EntryKind, correlations: Sequence[str]) -> list[int]:
+        """Leaf indexes of the entries of a kind in these sequences, in order. At most a few hundred sequences at a time."""
+        ...
+
     def documents(self, digests: Sequence[Sha256]) -> Iterator[tuple[Sha256, bytes]]:
         """As `AuditStore.evidence`, in any order, without those that are not there. At most a few hundred at a time."""
         ...

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -14,11 +14,13 @@ from governance.cli.output import err, out, print_json, print_pairs, print_rows,
 
 if TYPE_CHECKING:
     from governance.model.canonical import Json
-    from governance.report.who_loaded import Act, Radius
+    from governance.report.acts import Act
+    from governance.report.who_loaded import Radius
 
 _MOST_ROWS = 1_000_000
 _SHORT = 21
 """As much of a digest as tells it from others; the whole stands among the artifacts."""
+T = TypeVar("T")
 
 
 def who_loaded(
@@ -46,7 +48,7 @@ def who_loaded(
 
     question = parse_question(wanted)
     with searched_log(scan=scan) as (log, index):
-        made = ask(log, question, index)
+        made = ask(log, question, index, ended=None if as_json else limit or _MOST_ROWS)
     if as_json:
         print_json(_tree(made))
     else:
@@ -73,17 +75,19 @@ def _print(made: Radius, limit: int) -> None:
     _table(
         "artifacts that contain it",
         ("digest", "where"),
-        ((digest, ", ".join(sorted(refs))) for digest, refs in made.artifacts.items()),
+        [(digest, ", ".join(sorted(refs))) for digest, refs in made.artifacts.items()],
+        tuple,
         limit,
     )
     _table(
         "registered model versions",
         ("model", "registered", "by", "aliases", "bytes fetched", "digest"),
-        _registered(made),
+        [*_registered(made)],
+        tuple,
         limit,
     )
-    _table("promotions", _HEADINGS, map(_row, made.promotions), limit)
-    _table("who fetched it", _HEADINGS, map(_row, fetched), limit)
+    _table("promotions", _HEADINGS, made.promotions, _row, limit)
+    _table("who fetched it", _HEADINGS, fetched, _row, limit)
 
 
 def _registered(made: Radius) -> Iterator[tuple[str, ...]]:
@@ -134,13 +138,14 @@ def _ends(ended: tuple[str, ...]) -> str:
     return ", ".join(status if count == 1 else f"{count} {status}" for status, count in counts.items())
 
 
-def _table(title: str, headings: tuple[str, ...], rows: Iterator[tuple[str, ...]], limit: int) -> None:
-    every = list(rows)
+def _table(
+    title: str, headings: tuple[str, ...], every: Sequence[T], row: Callable[[T], tuple[str, ...]], limit: int
+) -> None:
     if not every:
         return
     out().print()
     out().print(styled(title, "bold"))
-    print_rows(headings, every[:limit])
+    print_rows(headings, list(map(row, every[:limit])))
     if len(every) > limit:
         err().print(f"{len(every) - limit:,} more; `--limit 0` prints all")
 
@@ -178,4 +183,4 @@ def _tree(made: Radius) -> Mapping[str, Json]:
 
 
 def _act_tree(act: Act) -> Mapping[str, Json]:
-    return {**asdict(act), "ended": list(act.ended)}
+    return {**asdict(act), "ended": list(act.ended or ())}

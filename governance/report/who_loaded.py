@@ -14,20 +14,22 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import orjson
 
-from governance.audit.entry import Entry, EntryKind
+from governance.audit.entry import EntryKind
 from governance.audit.log import Stored
-from governance.audit.store import AuditStore, Query
+from governance.audit.store import AuditStore
 from governance.audit.verify import Problem
 from governance.errors import AuditBrokenError
 from governance.model.canonical import Json
 from governance.model.digest import Sha256, parse_sha256
-from governance.model.request import utc_text
+from governance.policy.allocating import collector_paused
 from governance.report import contents
+from governance.report.acts import Act, act_of, endings
+from governance.report.evidence_page import PageOfEvidence, digest_in
 from governance.report.fields import Fields
 from governance.report.index.lookup import Index
 from governance.report.index.terms import ADVISORY, FILE, GONE, PACKAGE, term
@@ -39,7 +41,8 @@ from governance.report.registered import (
     registration,
     versions_of,
 )
-from governance.report.search import checked_at, read_rows
+from governance.report.search import read_rows
+from governance.report.seen import Seen, seen, seen_at
 from governance.report.words import READERS, body_of
 
 MOST_LOOKED_AT = 20_000
@@ -48,9 +51,11 @@ LIMITS = (
     "packages and advisories are known where a decision gathered them: facts that no rule read were not asked for",
     "registered names are known where a request named them, or a tracking server with the `governance` app registered them",
 )
-_PAGE = 256
+_PAGE = 64  # so much stays in the nearest caches while it is looked at
 _MOST_BROKEN = 256
-_REMEMBERED = 4_096
+_REMEMBERED = 100_000
+_ABOUT_ONE = frozenset({EntryKind.DECISION, EntryKind.REGISTRATION})
+"""The kinds of entries that are about one artifact, by its digest."""
 
 
 class RadiusLog(Protocol):
@@ -68,29 +73,6 @@ class RadiusLog(Protocol):
     def evidence(self, sha256: Sha256) -> bytes | None:
         """A document, checked against its digest."""
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Act:
-    """One decision about an artifact that contains what was asked about, and how it ended."""
-
-    index: int | None
-    id: str
-    at: str
-    actor: str
-    is_authenticated: bool
-    action: str
-    result: str
-    environment: str
-    instance: str
-    host: str
-    ref: str
-    digest: str | None
-    model: str | None
-    registered: str | None
-    alias: str | None
-    ended: tuple[str, ...]
-    because: str
 
 
 @dataclass(slots=True, kw_only=True)
@@ -111,7 +93,7 @@ class Radius:
     @property
     def fetched(self) -> list[Act]:
         """Loads and downloads that were let through."""
-        return [act for act in self.acts if act.action in {"load", "download"} and act.result != "refused"]
+        return [act for act in self.acts if act.is_fetch]
 
     @property
     def registered(self) -> dict[str, set[str]]:
@@ -140,27 +122,41 @@ class Radius:
     @property
     def promotions(self) -> list[Act]:
         """Promotions that were let through."""
-        return [act for act in self.acts if act.action == "promote" and act.result != "refused"]
+        return [act for act in self.acts if act.is_promotion]
 
 
 def who_loaded(
-    log: RadiusLog, question: Question, index: Index | None, *, most: int = MOST_LOOKED_AT
+    log: RadiusLog,
+    question: Question,
+    index: Index | None,
+    *,
+    most: int = MOST_LOOKED_AT,
+    ended: int | None = None,
 ) -> Radius:
-    """Answer a question. At most `most` candidates of each step are looked at, the newest first."""
-    return _Asked(log, question, index, most).answer()
+    """Answer a question. At most `most` candidates of each step are looked at, the newest first.
+
+    How acts ended is looked up for all of them, or with `ended` for so many of the newest loads and of the newest promotions:
+    outcomes are entries of their own, and reading them takes as long as all the rest.
+    """
+    with collector_paused(worth_it=True):  # thousands of values that stay, and no circles among them
+        return _Asked(log, question, index, most).answer(ended)
 
 
 class _Asked:
     def __init__(self, log: RadiusLog, question: Question, index: Index | None, most: int) -> None:
         self._log, self._store, self._index = log, log.store, index
         self._question, self._most = question, most
-        self._documents: dict[str, object] = {}
+        self._page = PageOfEvidence(log)
+        self._ties: dict[str, bool] = {}
         self._named: set[int] = set()
-        self._decisions: dict[str, tuple[Stored, str]] = {}
-        self._registrations: dict[str, Stored] = {}
+        self._done: set[int] = set()
+        self._acts: dict[str, Act] = {}
+        self._sequence_of: dict[str, str] = {}
+        self._digests: set[str] = set()
+        self._registrations: dict[str, Seen] = {}
         self.made = Radius(question=question)
 
-    def answer(self) -> Radius:
+    def answer(self, ended: int | None) -> Radius:
         """Steps 1 to 3, after a look at what could not be read when it was indexed: it may be what is asked for."""
         if self._index is not None:
             for _ in self._read(self._index.broken()[:_MOST_BROKEN]):
@@ -168,46 +164,66 @@ class _Asked:
         self._candidates()
         self._same_bytes()
         made = self.made
-        made.registrations = [registration(each) for each in self._registrations.values()]
+        made.registrations = [registration(each.stored()) for each in self._registrations.values()]
         made.registrations.sort(key=lambda each: (each.index or 0, each.id))
         made.moves = list(self._moves())
-        made.acts = sorted(
-            (self._act(stored, because) for stored, because in self._decisions.values()),
-            key=lambda act: (act.index or 0, act.id),
-            reverse=True,
-        )
+        acts = sorted(self._acts.values(), key=lambda act: (act.index or 0, act.id), reverse=True)
+        made.acts = self._with_endings(acts, ended)
         first = next(self._store.rows(0, 1), None)
         made.since = None if first is None else first.at
         if self._index is not None:
             made.unknown = len(self._index.places([[term(GONE, "yes")]]))
         return made
 
+    def _with_endings(self, acts: list[Act], most: int | None) -> list[Act]:
+        asked = [act for act in acts if act.ended is None]
+        if most is not None:
+            fetches = itertools.islice((act for act in asked if act.is_fetch), most)
+            asked = [*fetches, *itertools.islice((act for act in asked if act.is_promotion), most)]
+        found = endings(self._store, {act.id: self._sequence_of[act.id] for act in asked}, self._read)
+        return [replace(act, ended=found[act.id]) if act.id in found else act for act in acts]
+
     def _candidates(self) -> None:
         """Steps 1 and 2."""
-        for stored in self._entries(self._terms()):
-            because = self._because(stored.entry)
+        for entry in self._entries(self._terms(), with_documents=self._question.what is not What.MODEL):
+            because = self._because(entry)
             if because is None:
                 continue
-            if stored.entry.kind is EntryKind.REGISTRATION:
-                self._registrations[stored.entry.id] = stored
+            if entry.kind is EntryKind.REGISTRATION:
+                self._keep_registration(entry)
                 continue
-            decision = self._decision(stored)
+            decision = self._decision(entry)
             if decision is not None:
-                self._decisions.setdefault(decision.entry.id, (decision, because))
+                self._keep_decision(decision, because)
 
     def _same_bytes(self) -> None:
         """Step 3."""
-        known = (*(each for each, _ in self._decisions.values()), *self._registrations.values())
-        digests = {digest for each in known if (digest := _digest(each.entry)) is not None}
-        if not digests and self._question.what is What.MODEL:
-            return
-        for stored in self._entries([term("digest", digest) for digest in sorted(digests)]):
-            if _digest(stored.entry) not in digests:
+        digests = frozenset(self._digests)
+        for entry in self._entries([term("digest", digest) for digest in sorted(digests)], _ABOUT_ONE):
+            if _digest(entry) not in digests:
                 continue
-            if stored.entry.kind is EntryKind.DECISION:
-                self._decisions.setdefault(stored.entry.id, (stored, "the same bytes"))
+            if entry.kind is EntryKind.DECISION:
+                self._keep_decision(entry, "the same bytes")
             else:
-                self._registrations.setdefault(stored.entry.id, stored)
+                self._keep_registration(entry)
+
+    def _keep_decision(self, entry: Seen, because: str) -> None:
+        if entry.id not in self._acts:
+            self._acts[entry.id] = act_of(entry, because)
+            self._sequence_of[entry.id] = entry.correlation
+        self._keep(entry)
+
+    def _keep_registration(self, entry: Seen) -> None:
+        self._registrations.setdefault(entry.id, entry)
+        self._keep(entry)
+
+    def _keep(self, entry: Seen) -> None:
+        """An entry that is part of the answer need not be read in a later step."""
+        if entry.seq is not None:
+            self._done.add(entry.seq)
+        digest = _digest(entry)
+        if digest is not None:
+            self._digests.add(digest)
 
     def _moves(self) -> Iterator[Registration]:
         """Where the aliases went that some of these bear or bore, and what became of the models."""
@@ -216,10 +232,10 @@ class _Asked:
         names = {each.name for each in self.made.registrations}
         aliases = {f"{each.name}@{each.alias}" for each in self.made.registrations if each.alias is not None}
         terms = [term("event", event) for event in WHOLE_EVENTS]
-        for stored in self._entries([*terms, *(term("model", alias) for alias in sorted(aliases))]):
-            if stored.entry.kind is not EntryKind.REGISTRATION or stored.entry.id in self._registrations:
+        for entry in self._entries([*terms, *(term("model", alias) for alias in sorted(aliases))]):
+            if entry.kind is not EntryKind.REGISTRATION or entry.id in self._registrations:
                 continue
-            told = registration(stored)
+            told = registration(entry.stored())
             is_whole = told.event in WHOLE_EVENTS and names & {told.name, told.before}
             if is_whole or f"{told.name}@{told.alias}" in aliases:
                 yield told
@@ -236,33 +252,39 @@ class _Asked:
             return [term("model", asked.normal)]
         return [*own, *(inside if self._index is None else self._index.with_wholes(inside))]
 
-    def _entries(self, terms: list[int]) -> Iterator[Stored]:
-        """Candidates, newest first, each checked."""
+    def _entries(
+        self, terms: list[int], kinds: Iterable[EntryKind] = (), *, with_documents: bool = False
+    ) -> Iterator[Seen]:
+        """Candidates that are not part of the answer yet, newest first, each checked; their documents are read with them where
+        these will be looked at."""
         if not terms:
             return
         if self._index is None:
-            size = self._store.frontier().size
-            numbers: Iterable[int] = range(size - 1, -1, -1)
-            bound = size
+            bound = self._store.frontier().size
+            numbers: Iterable[int] = range(bound - 1, -1, -1)
         else:
-            places = self._index.places([terms])
+            of_kinds = [term("kind", kind.value) for kind in kinds]
+            places = self._index.places([terms, of_kinds] if of_kinds else [terms])
             numbers, bound = places.numbers(newest_first=True), self._most
-            self.made.not_looked_at += max(0, len(places) - bound)
-        some = itertools.islice(numbers, bound)
-        while wanted := list(itertools.islice(some, _PAGE)):
-            yield from self._read(wanted)
+            self.made.not_looked_at += max(0, len(places) - len(self._done) - bound)
+        some = itertools.islice((number for number in numbers if number not in self._done), bound)
+        while page := list(itertools.islice(some, _PAGE)):
+            entries = list(self._read(page))
+            if with_documents:
+                self._page.load(_document_named(each) for each in entries)
+            yield from entries
 
-    def _read(self, numbers: Sequence[int]) -> Iterator[Stored]:
+    def _read(self, numbers: Sequence[int]) -> Iterator[Seen]:
         rows = read_rows(self._store, numbers)
         for number in numbers:
             try:
-                yield checked_at(number, rows.get(number))
+                yield seen_at(number, rows.get(number))
             except AuditBrokenError as error:
                 if number not in self._named:
                     self._named.add(number)
                     self.made.broken.append(Problem(number, error.message))
 
-    def _because(self, entry: Entry) -> str | None:
+    def _because(self, entry: Seen) -> str | None:
         """How the entry is tied to the question, if it is."""
         asked = self._question
         body = Fields(body_of(entry))
@@ -284,87 +306,52 @@ class _Asked:
     def _in_document(self, name: Json, read: Callable[[object], frozenset[str]], because: str) -> str | None:
         if self._question.what is not What.DIGEST and read is contents.moved_in:
             return None
-        document = self._document(name)
-        if document is None:
-            return None
-        return because if self._question.normal in read(document) else None
-
-    def _document(self, name: Json) -> object:
-        """A document of the evidence, or None where it is gone."""
         if not isinstance(name, str):
             return None
-        if name in self._documents:
-            return self._documents[name]
+        if name not in self._ties:
+            if len(self._ties) >= _REMEMBERED:
+                self._ties.clear()
+            self._ties[name] = self._is_named_in(name, read)
+        return because if self._ties[name] else None
+
+    def _is_named_in(self, name: str, read: Callable[[object], frozenset[str]]) -> bool:
+        """Whether a document of the evidence names what is asked for. One that is gone does not."""
         try:
-            data = self._log.evidence(parse_sha256(name))
-            document = None if data is None else orjson.loads(data)
+            data = self._page.evidence(parse_sha256(name))
+            if data is not None:
+                return self._question.normal in read(orjson.loads(data))
         except (ValueError, AuditBrokenError) as error:
             self.made.broken.append(Problem(None, f"the evidence {name[:64]}: {error}"))
-            document = None
-        if document is None:
-            self.made.unchecked += 1
-        if len(self._documents) >= _REMEMBERED:
-            self._documents.clear()
-        self._documents[name] = document
-        return document
+        self.made.unchecked += 1
+        return False
 
-    def _decision(self, stored: Stored) -> Stored | None:
-        """The decision that an entry belongs to."""
-        if stored.entry.kind is EntryKind.DECISION:
-            return stored
-        name = body_of(stored.entry).get("decision")
+    def _decision(self, entry: Seen) -> Seen | None:
+        """The decision that an entry belongs to, where it is not part of the answer yet."""
+        if entry.kind is EntryKind.DECISION:
+            return entry
+        name = body_of(entry).get("decision")
+        if not isinstance(name, str) or name in self._acts:
+            return None
+        row = self._store.get(name)
         try:
-            known = self._log.get(name) if isinstance(name, str) else None
+            found = None if row is None else seen(row)
         except AuditBrokenError as error:
             self.made.broken.append(Problem(error.index, error.message))
             return None
-        return known if known is not None and known.entry.kind is EntryKind.DECISION else None
-
-    def _act(self, stored: Stored, because: str) -> Act:
-        entry, body = stored.entry, Fields(body_of(stored.entry))
-        actor, artifact, verdict, mlflow = (
-            body.sub(name) for name in ("actor", "artifact", "verdict", "mlflow")
-        )
-        name, version = mlflow.text("model_name"), mlflow.text("model_version")
-        refused = verdict.is_set("refused")
-        return Act(
-            index=stored.index,
-            id=entry.id,
-            at=utc_text(entry.at),
-            actor=actor.word("name"),
-            is_authenticated=actor.text("authentication") is not None,
-            action=body.word("action"),
-            result="refused" if refused else verdict.word("decision"),
-            environment=body.word("environment"),
-            instance=entry.writer.instance,
-            host=artifact.word("host"),
-            ref=entry.subject,
-            digest=artifact.text("digest"),
-            model=artifact.text("name"),
-            registered=name and (f"{name}/{version}" if version else name),
-            alias=mlflow.text("alias"),
-            ended=() if refused else tuple(self._ended(entry)),
-            because=because,
-        )
-
-    def _ended(self, decision: Entry) -> Iterator[str]:
-        query = Query(kind=EntryKind.OUTCOME, correlation=decision.correlation)
-        for row in self._store.find(query):
-            if row.seq is None:
-                continue
-            try:
-                body = Fields(body_of(checked_at(row.seq, row).entry))
-            except AuditBrokenError as error:
-                self.made.broken.append(Problem(row.seq, error.message))
-                continue
-            if body.text("decision") == decision.id:
-                yield body.word("status")
+        return found if found is not None and found.kind is EntryKind.DECISION else None
 
 
-def _digest(entry: Entry) -> str | None:
+def _document_named(entry: Seen) -> Sha256 | None:
+    """The document that ties an entry to a question, where one does: a decision's facts, an outcome's list of files."""
+    body = body_of(entry)
+    if entry.kind is EntryKind.DECISION:
+        return digest_in(body, "facts")
+    return digest_in(Fields(body).sub("moved").body, "manifest") if entry.kind is EntryKind.OUTCOME else None
+
+
+def _digest(entry: Seen) -> str | None:
     """The digest of the artifact that a decision or a registration is about, in hex."""
-    about_one = entry.kind in {EntryKind.DECISION, EntryKind.REGISTRATION}
-    return next(iter(READERS["digest"](entry)), None) if about_one else None
+    return next(iter(READERS["digest"](entry)), None) if entry.kind in _ABOUT_ONE else None
 
 
 _READS: Mapping[

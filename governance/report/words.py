@@ -83,11 +83,11 @@ def _digest(entry: Said) -> Iterable[str]:
     body = body_of(entry)
     match entry.kind:
         case EntryKind.DECISION | EntryKind.REGISTRATION:
-            return _hexes(_object(body, "artifact").get("digest"))
+            return _hexes(object_in(body, "artifact").get("digest"))
         case EntryKind.OUTCOME:
-            moved = _object(body, "moved")
+            moved = object_in(body, "moved")
             files = [file.body.get("sha256") for file in Fields(moved).subs("files")]
-            return _hexes(moved.get("digest"), *files, _object(body, "signature").get("digest"))
+            return _hexes(moved.get("digest"), *files, object_in(body, "signature").get("digest"))
         case EntryKind.SIGNATURE | EntryKind.WAIVER:
             return _hexes(body.get("digest"))
         case _:
@@ -99,7 +99,7 @@ def _model(entry: Said) -> Iterable[str]:
         return _registered(body_of(entry))
     if entry.kind is not EntryKind.DECISION:
         return ()
-    mlflow, artifact = _object(body_of(entry), "mlflow"), _object(body_of(entry), "artifact")
+    mlflow, artifact = object_in(body_of(entry), "mlflow"), object_in(body_of(entry), "artifact")
     said = [*_texts(mlflow.get("model_id"))]
     for name, version in (
         (mlflow.get("model_name"), mlflow.get("model_version")),
@@ -124,7 +124,7 @@ def _registered(body: Mapping[str, Json]) -> Iterable[str]:
 def _actor(entry: Said) -> Iterable[str]:
     body = body_of(entry)
     named = entry.kind in {EntryKind.DECISION, EntryKind.REGISTRATION}
-    return _texts(_object(body, "actor").get("name") if named else body.get("by"))
+    return _texts(object_in(body, "actor").get("name") if named else body.get("by"))
 
 
 def _rule(entry: Said) -> Iterable[str]:
@@ -132,7 +132,7 @@ def _rule(entry: Said) -> Iterable[str]:
         return _texts(body_of(entry).get("rule"))
     if entry.kind is not EntryKind.DECISION:
         return ()
-    verdict = Fields(_object(body_of(entry), "verdict"))
+    verdict = Fields(object_in(body_of(entry), "verdict"))
     rows = (*verdict.subs("findings"), *verdict.subs("waived"))
     return (*verdict.texts("fired"), *_texts(*(row.body.get("rule") for row in rows)))
 
@@ -140,7 +140,7 @@ def _rule(entry: Said) -> Iterable[str]:
 def _policy_part(entry: Said) -> Fields:
     if entry.kind is EntryKind.POLICY:
         return Fields(body_of(entry))
-    return Fields(_object(body_of(entry), "policy") if entry.kind is EntryKind.DECISION else _NOTHING)
+    return Fields(object_in(body_of(entry), "policy") if entry.kind is EntryKind.DECISION else _NOTHING)
 
 
 def _policy(entry: Said) -> Iterable[str]:
@@ -154,7 +154,7 @@ def _revision(entry: Said) -> Iterable[str]:
 
 
 def _verdict(entry: Said) -> Mapping[str, Json] | None:
-    return _object(body_of(entry), "verdict") if entry.kind is EntryKind.DECISION else None
+    return object_in(body_of(entry), "verdict") if entry.kind is EntryKind.DECISION else None
 
 
 def _of_verdict(name: str) -> Reader:
@@ -219,7 +219,7 @@ def _key(entry: Said) -> Iterable[str]:
     if entry.kind not in _EVENTS and entry.kind is not EntryKind.OUTCOME:
         return ()
     body = body_of(entry)
-    return _texts(body.get("key_id"), _object(body, "signature").get("key_id"))
+    return _texts(body.get("key_id"), object_in(body, "signature").get("key_id"))
 
 
 READERS: Mapping[str, Reader] = MappingProxyType({
@@ -260,7 +260,8 @@ def body_of(entry: Said) -> Mapping[str, Json]:
     return body if body.__class__ is dict or isinstance(body, Mapping) else _NOTHING
 
 
-def _object(body: Mapping[str, Json], name: str) -> Mapping[str, Json]:
+def object_in(body: Mapping[str, Json], name: str) -> Mapping[str, Json]:
+    """An object in a body, empty where there is none."""
     value = body.get(name)
     return value if value.__class__ is dict or isinstance(value, Mapping) else _NOTHING
 

@@ -17,7 +17,17 @@ from governance.audit import merkle
 from governance.audit.entry import EntryKind, Writer, evidence_digest
 from governance.audit.memory import MemoryStore
 from governance.audit.sqlite import SqliteStore
-from governance.audit.store import AuditStore, Draft, EvidenceInfo, Query, RawPages, Row, raw_row, row_of
+from governance.audit.store import (
+    AuditStore,
+    Draft,
+    EvidenceInfo,
+    ManyAtOnce,
+    Query,
+    RawPages,
+    Row,
+    raw_row,
+    row_of,
+)
 from governance.audit.verify import verify_store
 from governance.errors import AuditConflictError, AuditUnavailableError
 from governance.model.canonical import Json
@@ -202,6 +212,28 @@ def test_entries_are_found_by_what_they_are_about(store: AuditStore) -> None:
     one = store.get(drafts[7].id)
     assert one is not None
     assert one.data == drafts[7].data
+
+
+def test_what_lies_scattered_is_read_at_once(store: AuditStore) -> None:
+    if not isinstance(store, ManyAtOnce):
+        pytest.skip("this store reads one by one")
+    drafts = [draft(n, correlation=f"c-{n % 3}") for n in range(1, 13)]
+    drafts += [draft(20, kind=EntryKind.RECOVERY, body={"ids": [], "actor": ACTOR}, correlation="c-0")]
+    drafts[0] = drafts[0]._replace(evidence=((ONE, b"one"), (TWO, b"two")))
+    append(store, drafts)
+    assert [row.seq for row in store.rows_at([12, 0, 99])] == [0, 12]
+    found = [
+        row.seq
+        for each in ("c-0", "c-2")
+        for row in store.find(Query(kind=EntryKind.OUTCOME, correlation=each))
+    ]
+    assert len(found) == 8
+    assert store.numbers_of(EntryKind.OUTCOME, ["c-0", "c-2", "nobody's"]) == sorted(
+        each or 0 for each in found
+    )
+    assert store.numbers_of(EntryKind.RECOVERY, ["c-0", "c-2"]) == [12]
+    store.erase([TWO])
+    assert dict(store.documents([ONE, TWO, evidence_digest(b"three")])) == {ONE: b"one"}
 
 
 def test_evidence_is_kept_once_under_its_digest(store: AuditStore) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -14,6 +15,7 @@ from governance.audit.entry import EntryKind
 from governance.audit.log import AuditLog
 from governance.audit.memory import MemoryStore
 from governance.audit.merkle import leaf_hash
+from governance.audit.sqlite import SqliteStore
 from governance.audit.store import Query, Row
 from governance.cli.policy_backtest import run_over
 from governance.errors import RefusedError
@@ -28,9 +30,9 @@ from tests.unit import test_gate as gate
 HOSTILE = "<script>alert(1)</script>\u202e"
 
 
-def recorded(tmp_path: Path, count: int = 24) -> gate.Bench:
+def recorded(tmp_path: Path, count: int = 24, log: AuditLog | None = None) -> gate.Bench:
     """Decisions of three actors in two environments, a third of them refused."""
-    b = gate.bench(tmp_path)
+    b = gate.bench(tmp_path, log=log)
     r = Random(1)
     for number in range(count):
         b.clock[0] += 100.0
@@ -173,6 +175,24 @@ def test_erased_evidence_is_counted_apart(tmp_path: Path) -> None:
     assert made.gone >= 1
     assert made.broken_count == 0
     assert b"erased or never kept" in backtest_page(made)
+
+
+def test_evidence_read_a_page_at_a_time_is_checked(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "a.sqlite")
+    b = recorded(tmp_path, 300, AuditLog(store, now=lambda: gate.NOON, instance="test"))
+    asked = policy(malicious=False)
+    before = backtest(b.log, asked, since=None)
+    assert (before.decisions, before.judged, sum(map(sum, before.days.values()))) == (300, 300, 300)
+    digest = list(b.log.find(kind=EntryKind.DECISION))[280].entry.body["facts"]
+    with sqlite3.connect(tmp_path / "a.sqlite") as connection:
+        connection.execute("DROP TRIGGER evidence_update")
+        connection.execute("UPDATE evidence SET body = CAST('{}' AS BLOB) WHERE sha256 = ?", (digest,))
+    connection.close()
+    made = backtest(b.log, asked, since=None)
+    assert (made.decisions, made.broken_count) == (300, 300 - made.judged)
+    assert made.broken_count > 0
+    assert f"the evidence {digest} was changed" in made.broken[0]
+    b.log.close()
 
 
 def test_tables_do_not_grow_without_bound(tmp_path: Path) -> None:

@@ -101,6 +101,34 @@ def test_what_evidence_named_that_is_gone_is_said_to_be_gone(story: Story, tmp_p
     assert (anew.acts, anew.unknown) == ([], 5)
 
 
+@pytest.mark.parametrize("scan", [False, True])
+def test_outcomes_may_be_looked_up_for_the_newest_alone(story: Story, tmp_path: Path, scan: bool) -> None:
+    index = None if scan else Index(story.log.store, tmp_path / "i")
+    whole = who_loaded(story.log, parse_question("1" * 64), index)
+    made = who_loaded(story.log, parse_question("1" * 64), index, ended=1)
+    assert [replace(act, ended=None) for act in made.acts] == [replace(act, ended=None) for act in whole.acts]
+    assert [act.ended for act in made.fetched] == [whole.fetched[0].ended, None, None]
+    assert [act.ended for act in made.promotions] == [act.ended for act in whole.promotions]
+    assert [act.ended for act in made.acts if act.result == "refused"] == [()]
+
+
+def test_a_changed_outcome_is_named(story: Story, tmp_path: Path) -> None:
+    index = Index(story.log.store, tmp_path / "i")
+    fetched = who_loaded(story.log, parse_question("1" * 64), index).fetched[-1]
+    number = next(
+        each.index for each in story.entries(EntryKind.OUTCOME) if each.entry.body["decision"] == fetched.id
+    )
+    with sqlite3.connect(tmp_path / "audit.sqlite") as connection:
+        connection.execute("DROP TRIGGER entry_update")
+        connection.execute(
+            "UPDATE entry SET data = CAST(replace(data, 'done', 'down') AS BLOB) WHERE seq = ?", (number,)
+        )
+    connection.close()
+    made = who_loaded(story.log, parse_question("1" * 64), index)
+    assert number in [problem.index for problem in made.broken]
+    assert made.fetched[-1].ended == ()
+
+
 def test_at_most_so_many_candidates_are_looked_at(story: Story, tmp_path: Path) -> None:
     made = who_loaded(story.log, parse_question("fraud"), Index(story.log.store, tmp_path / "i"), most=2)
     assert len(made.acts) == 2
