@@ -1,6 +1,7 @@
 """Figures of `benchmarks.report`: recorded decisions replayed in bulk, on one core.
 
-The decisions are those of `benchmarks.backtest`: 27 rules, each decision with facts of its own as evidence.
+The decisions are those of `benchmarks.backtest`: 27 rules, each decision with facts of its own as evidence. The peer is what no
+replay can do without: each entry and its facts read, hashed and parsed, a page at a time, and nothing done with them.
 """
 
 from __future__ import annotations
@@ -12,16 +13,22 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from benchmarks.backtest import read_only, record
+import orjson
+
+from benchmarks.backtest import record
 from benchmarks.policy import load, row
 from benchmarks.policy_world import NOW, make_requests, realistic_rules
 from benchmarks.report_log import World
 from governance.audit.log import AuditLog
+from governance.audit.merkle import leaf_hash
 from governance.audit.sqlite import SqliteStore
+from governance.report.evidence_page import PageOfEvidence, digest_in
 from governance.report.replay_bulk import BulkReplay
+from governance.report.search import read_rows
 from governance.report.selection import Selection
 
 WANTED = 20_000.0
+_PAGE = 256
 
 
 def replay_figures(_path: Path, _world: World, quick: bool) -> Iterator[dict[str, Any]]:
@@ -42,8 +49,21 @@ def replay_figures(_path: Path, _world: World, quick: bool) -> Iterator[dict[str
             if made.same != len(requests):
                 raise AssertionError(f"{made.decisions - made.same} decisions came out otherwise")
             started = time.process_time()
-            bare = max(bare, read_only(log)() / (time.process_time() - started))
+            bare = max(bare, _parse_all(log, size) / (time.process_time() - started))
     yield row(
         f"replay of {len(requests):,} decisions to the same bytes", best, "decisions/CPU s",
-        peer="reading and hashing one by one", ratio=best / bare, target=WANTED, met=best >= WANTED,
+        peer="reading, hashing and parsing the same", ratio=best / bare, target=WANTED, met=best >= WANTED,
     )  # fmt: skip
+
+
+def _parse_all(log: AuditLog, size: int) -> int:
+    """Read, hash and parse every entry and its facts."""
+    count, page = 0, PageOfEvidence(log)
+    for start in range(0, size, _PAGE):
+        rows = read_rows(log.store, range(start, min(size, start + _PAGE)))
+        bodies = [orjson.loads(row.data)["body"] for row in rows.values() if leaf_hash(row.data) == row.leaf]
+        names = [name for body in bodies if (name := digest_in(body, "facts")) is not None]
+        page.load(names)
+        for name in names:
+            count += orjson.loads(page.evidence(name) or b"") is not None
+    return count

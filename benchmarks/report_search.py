@@ -26,7 +26,7 @@ from governance.report.selection import Selection
 from governance.report.who_loaded import who_loaded
 
 WANTED_SEARCH, WANTED_RADIUS, WANTED_BUILD = 50.0, 200.0, 60_000.0
-_SCANNED = 100_000
+_SCANNED, _PRINTED = 100_000, 50
 
 
 def search_figures(path: Path, world: World, quick: bool) -> Iterator[dict[str, Any]]:
@@ -55,9 +55,10 @@ def search_figures(path: Path, world: World, quick: bool) -> Iterator[dict[str, 
             "advisory": [model.advisories[0] for model in few if model.advisories],
         }
         for name, texts in questions.items():
-            counts, times = _answers(texts, partial(_ask, log, where))
-            about = f"who loaded: {name}, {size:,} entries, {median(counts):.0f} decisions"
-            yield _timed(about, times, scan, WANTED_RADIUS)
+            for ended, told in ((_PRINTED, ""), (None, ", all outcomes")):
+                counts, times = _answers(texts, partial(_ask, log, where, ended))
+                about = f"who loaded: {name}, {size:,} entries, {median(counts):.0f} decisions{told}"
+                yield _timed(about, times, scan, WANTED_RADIUS)
 
 
 def _build(log: AuditLog, where: Path) -> dict[str, Any]:
@@ -93,9 +94,10 @@ def _search(log: AuditLog, where: Path, most: int | None, digest: str) -> int:
         return len(list(itertools.islice(search, most))) + search.more()[0]
 
 
-def _ask(log: AuditLog, where: Path, text: str) -> int:
+def _ask(log: AuditLog, where: Path, ended: int | None, text: str) -> int:
+    """Every decision is read; of how it ended only what the command prints, or all of it as for `--json`."""
     with closing(Index(log.store, where)) as index:
-        made = who_loaded(log, parse_question(text), index)
+        made = who_loaded(log, parse_question(text), index, ended=ended)
     if not made.acts or made.broken:
         raise AssertionError(f"nobody is known to have loaded {text}")
     return len(made.acts)

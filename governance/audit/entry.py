@@ -405,13 +405,14 @@ def _mlflow(context: MlflowContext) -> dict[str, Json]:
 
 def _verdict(verdict: Verdict, mode: Mode, *, refused: bool, most: int) -> dict[str, Json]:
     rules = getattr(verdict.rules, "marks", verdict.rules)  # the others are neither fired nor waived
+    findings = tuple(verdict.findings)
     return {
         "decision": verdict.decision.word,
         "mode": mode.value,
         "refused": refused,
         "would_block": verdict.decision >= Effect.QUARANTINE and not refused,
-        "findings": [_finding(finding, most) for finding in verdict.findings[:most]],
-        "findings_omitted": max(0, len(verdict.findings) - most),
+        "findings": [_finding(finding, most) for finding in findings[:most]],
+        "findings_omitted": max(0, len(findings) - most),
         "fired": [text(result.rule, _MAX_NAME) for result in rules if result.fired][: most * 2],
         "waived": [
             {"rule": text(result.rule, _MAX_NAME), "waiver": text(result.waiver, _MAX_NAME)}

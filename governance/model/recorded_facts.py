@@ -7,7 +7,7 @@ only some facts may be asked for: the others are then not there, and nobody look
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import repeat
+from itertools import chain, repeat
 from typing import Any
 from urllib.parse import unquote
 
@@ -108,19 +108,26 @@ def _value(row: Mapping[str, Any]) -> FactValue:
         rows, missing = row["items"], row.get("missing")
         if rows.__class__ is not list or not (missing is None or isinstance(missing, str)):
             raise ValueError("a collection whose items are not a list")
-        return Collection(tuple([_item(item) for item in rows]), missing)
+        return Collection(_items(rows), missing)
     if "value" not in row:
         raise ValueError("a fact with neither value, items nor unknown")
     return _member(row["value"])
 
 
+def _items(rows: list[Any]) -> tuple[Item, ...]:
+    """Most items hold plain values alone, and are taken as they were parsed: nobody writes to them."""
+    try:
+        members = chain.from_iterable(map(dict.values, rows))
+        if _PLAIN.issuperset(map(type, members)) and "%" not in "".join(chain.from_iterable(rows)):
+            return tuple(rows)
+    except TypeError as error:
+        raise ValueError("an item that is not an object") from error
+    return tuple([_item(item) for item in rows])
+
+
 def _item(item: Any) -> Item:
-    if item.__class__ is not dict:
-        raise ValueError("an item that is not an object")
     if "%" in "".join(item):
         return {unquote(key): _member(member) for key, member in item.items()}
-    if _PLAIN.issuperset(map(type, item.values())):
-        return item
     return {key: member if member.__class__ in _PLAIN else _member(member) for key, member in item.items()}  # type: ignore[misc]
 
 

@@ -72,13 +72,19 @@ class RuleResults(Lazy[RuleResult]):
         return len(self._from.rules)
 
     @property
-    def marks(self) -> tuple[Mark, ...]:
+    def marks(self) -> list[Mark]:
         """What a record says of the rules that are not false, by name."""
         special = self._from.special
-        return tuple([
-            Mark(rule.name, rule.fires(truth), known.waiver if (known := special.get(rule.name)) is not None else None)
-            for rule, truth in sorted(self._from.judged, key=_by_name)
-        ])  # fmt: skip
+        marks = [
+            Mark(rule.name, rule.match_unknown if truth is None else truth, None) for rule, truth in self._from.judged
+        ]  # fmt: skip
+        marks.sort()
+        if not special:
+            return marks
+        return [
+            mark._replace(waiver=special[mark.rule].waiver) if mark.rule in special else mark
+            for mark in marks
+        ]
 
     def _make(self) -> tuple[RuleResult, ...]:
         truths = {rule.name: truth for rule, truth in self._from.judged}
