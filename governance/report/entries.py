@@ -271,7 +271,8 @@ def _finding(row: Fields) -> FindingRow:
 def outcome_row(stored: Stored, body: Fields) -> Outcome:
     """An outcome as a report shows it."""
     moved, signature = body.sub("moved"), body.sub("signature")
-    alone = moved.subs("files")[0].text("sha256") if moved.subs("files") else None
+    files = moved.subs("files")
+    alone = files[0].text("sha256") if files else None
     return Outcome(
         at=utc_text(stored.entry.at),
         status=body.word("status"),

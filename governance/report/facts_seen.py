@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, TypeGuard
+from typing import Protocol
 
 import orjson
 
@@ -73,9 +73,15 @@ class FactsReader:
             _number(facts, "content.files_skipped"), _text(facts, "content.verdict"), _signature(facts),
             _text(facts, "signature.key_id"), ", ".join(_texts(facts, "sources.unreachable")) or None,
         ))  # fmt: skip
-        for name, value in facts.items():
-            if _is_unknown(value) and not name.startswith("property."):
-                _add(self._unknown, (name, str(value["unknown"])[:200]), at)
+        # By class: this is asked for each fact of each decision, and the parser makes nothing else.
+        unknown = [
+            (name, row["unknown"])
+            for name, row in facts.items()
+            if row.__class__ is dict and "unknown" in row
+        ]
+        for name, why in unknown:
+            if why != NOT_GATHERED and not name.startswith("property."):
+                _add(self._unknown, (name, str(why)[:200]), at)
         for engine in _texts(facts, "scan.engines"):
             _add(self._engines, (engine[:200], ""), at)
 
@@ -128,11 +134,6 @@ def _signature(facts: Mapping[str, Json]) -> str:
 def _was_not_asked(facts: Mapping[str, Json], name: str) -> bool:
     row = facts.get(name)
     return name not in facts or (row.__class__ is dict and row.get("unknown") == NOT_GATHERED)
-
-
-def _is_unknown(value: Json) -> TypeGuard[Mapping[str, Json]]:
-    # By class: this is asked for each fact of each decision, and the parser makes nothing else.
-    return value.__class__ is dict and "unknown" in value and value["unknown"] != NOT_GATHERED
 
 
 def _value(facts: Mapping[str, Json], name: str) -> Json:
