@@ -24,7 +24,7 @@ from governance.report.replay import PolicyCache, ReadableLog, Replayed, replay
 from governance.report.search import SearchedLog, checked_at, read_rows
 from governance.report.selection import Selection
 
-_PAGE = 256
+_PAGE = 64
 _MOST_NAMED = 20
 
 

@@ -51,7 +51,7 @@ LIMITS = (
     "packages and advisories are known where a decision gathered them: facts that no rule read were not asked for",
     "registered names are known where a request named them, or a tracking server with the `governance` app registered them",
 )
-_PAGE = 64  # so much stays in the nearest caches while it is looked at
+_PAGE = 64
 _MOST_BROKEN = 256
 _REMEMBERED = 100_000
 _ABOUT_ONE = frozenset({EntryKind.DECISION, EntryKind.REGISTRATION})
