@@ -89,8 +89,8 @@ def endings(
     sequence_of: Mapping[str, str],
     read: Callable[[Sequence[int]], Iterator[Seen]],
 ) -> dict[str, tuple[str, ...]]:
-    """How decisions ended, by id; `sequence_of` gives the correlation of each. `read` gives the entries of at most a few hundred numbers that are what
-    was recorded."""
+    """How decisions ended, by id; `sequence_of` gives the correlation of each. `read` gives the entries of at most a few
+    hundred numbers, those of them that are what was recorded."""
     ended: dict[str, list[str]] = {decision: [] for decision in sequence_of}
     for some in _pages([*dict.fromkeys(sequence_of.values())]):
         for numbers in _pages(_outcomes(store, some)):
