@@ -425,7 +425,9 @@ def xray_policy(team: Team) -> Iterator[str]:
 
 def test_xrays_policies_and_ignore_rules_are_brought_over(team: Team) -> None:
     repository = team.ref.partition("/")[0]
-    for left in xray(team, "GET", "v1/ignore_rules")["data"]:  # by other tests: ignore rules belong to a whole server
+    for left in xray(team, "GET", "v1/ignore_rules")[
+        "data"
+    ]:  # by other tests: ignore rules belong to a whole server
         xray(team, "DELETE", f"v1/ignore_rules/{left['id']}")
     ignore = {
         "notes": "not reachable",
