@@ -26,12 +26,6 @@ settings.register_profile("untimed", deadline=None, suppress_health_check=[Healt
 settings.load_profile("untimed")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Those with servers of their own come first: they are the long ones, and of two processes none should be left with
-    them at the end."""
-    items.sort(key=lambda item: "scenarios" not in item.path.parts)
-
-
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Long values are numbered rather than written out: they may hold a time or an id that is new in each process, and
     the processes of one run must know each test by the same name."""
