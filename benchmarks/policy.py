@@ -30,6 +30,7 @@ from benchmarks.policy_world import (
 from governance.model.verdict import Verdict
 from governance.policy.compile import CompiledPolicy, compile_bundle
 from governance.policy.evaluate import evaluate
+from governance.policy.explain import RuleResults
 from governance.policy.load import load_files
 
 PEERS = (CelPeer, CelListPeer, CedarPeer, RegoPeer, RegoVmPeer)
@@ -52,8 +53,8 @@ def answer(verdict: Verdict) -> tuple[str, frozenset[str]]:
 
 def explained(verdict: Verdict) -> int:
     """Look at everything that explains the verdict."""
-    notable: Iterable[Any] = getattr(verdict.rules, "notable", verdict.rules)
-    rows = [(result.rule, result.truth, result.evidence, result.matched) for result in notable]
+    assert isinstance(verdict.rules, RuleResults)
+    rows = [(result.rule, result.truth, result.evidence, result.matched) for result in verdict.rules.notable]
     return len(rows) + sum(len(finding.message) + len(finding.evidence) for finding in verdict.findings)
 
 

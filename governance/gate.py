@@ -42,9 +42,7 @@ from governance.audit.entry import (
 from governance.audit.log import AuditLog
 from governance.collect.collector import UNREACHABLE, Collector, gather
 from governance.collect.request import request_facts
-from governance.errors import (
-    AuditError,
-)
+from governance.errors import AuditError
 from governance.model.canonical import canonical_bytes
 from governance.model.digest import Sha256
 from governance.model.facts import Facts, Origin

@@ -1,6 +1,7 @@
 """The composition root: from settings to working parts. The only place that chooses implementations.
 
-Promises: what is wrong with the settings is said when the part that needs them is first asked for. Does not: decide, move or record anything.
+Promises: what is wrong with the settings is said when the part that needs them is first asked for. Does
+not: decide, move or record anything.
 """
 
 from __future__ import annotations

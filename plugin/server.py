@@ -14,8 +14,8 @@ It adds to MLflow's own app (with basic-auth underneath where that is configured
 It does not start without its audit log, nor with one that is not the one seen before.
 
 Promises: enforcement of loads does not depend on this app; without it, proxied models stay unsigned, and policies that ask for a
-signature refuse them. Promotions are judged here and nowhere else. When a signature cannot be made the client gets an error that it repeats, and a repeat does no
-harm. Does not: authenticate anybody.
+signature refuse them. Promotions are judged here and nowhere else. When a signature cannot be made the client gets an error
+that it repeats, and a repeat does no harm. Does not: authenticate anybody.
 
 Under uvicorn MLflow wants an ASGI app, under gunicorn and waitress a WSGI app; both hold the same Flask app, which
 answers the request that marks a model READY, so that hook is Flask's in either case.

@@ -57,7 +57,8 @@ class EvidenceRows(Lazy[Evidence]):
 
 
 class RuleResults(Lazy[RuleResult]):
-    """The results of all rules of the policies bound, by name. `marks` are the least that is said of those that are not false."""
+    """The results of all rules of the policies bound, by name. `notable` are those that are not false, `marks` the
+    least that is said of these."""
 
     __slots__ = ()
 
@@ -70,6 +71,11 @@ class RuleResults(Lazy[RuleResult]):
 
     def __len__(self) -> int:
         return len(self._from.rules)
+
+    @property
+    def notable(self) -> tuple[RuleResult, ...]:
+        """The rules that are not false, by name, in full."""
+        return tuple(self._result(rule, truth) for rule, truth in sorted(self._from.judged, key=_by_name))
 
     @property
     def marks(self) -> list[Mark]:

@@ -13,10 +13,10 @@ import pytest
 
 from governance.model.facts import Collection, Facts, FactValue, Item
 from governance.model.request import Request
-from governance.model.verdict import Verdict
+from governance.model.verdict import Truth, Verdict
 from governance.policy.compile import CompiledPolicy, compile_bundle
 from governance.policy.evaluate import evaluate
-from governance.policy.explain import verdict_bytes
+from governance.policy.explain import RuleResults, verdict_bytes
 from tests.property import policy_oracle, policy_strategies
 from tests.property.policy_oracle import Judgement
 
@@ -37,6 +37,15 @@ def said(policy: CompiledPolicy, request: Request, verdict: Verdict) -> Judgemen
     )
 
 
+def assert_shorter_forms(verdict: Verdict) -> None:
+    """What is looked at in place of all rules says the same of those that are not false."""
+    rules = verdict.rules
+    if isinstance(rules, RuleResults):  # a request that no policy binds has none
+        told = [row for row in rules if row.truth is not Truth.FALSE]
+        assert list(rules.notable) == told
+        assert [tuple(mark) for mark in rules.marks] == [(row.rule, row.fired, row.waiver) for row in told]
+
+
 def shown(documents: list[Any], request: Request, facts: Facts) -> str:
     """Enough to reproduce a disagreement by hand."""
     return f"{documents}\n{request}\n{dict(facts.values)}"
@@ -53,8 +62,10 @@ def test_ten_thousand_pairs_agree(capsys: pytest.CaptureFixture[str]) -> None:
         for _ in range(REQUESTS):
             request, facts = policy_strategies.request(random), policy_strategies.facts(random)
             expected = policy_oracle.judge(documents, request, facts)
-            found = said(policy, request, evaluate(policy, request, facts))
+            verdict = evaluate(policy, request, facts)
+            found = said(policy, request, verdict)
             assert found == expected, f"seed {seed}: {shown(documents, request, facts)}"
+            assert_shorter_forms(verdict)
             decisions[expected.decision] += 1
             truths.update(expected.truths.values())
             marks.update(waived=len(expected.waived), graced=len(expected.graced))
