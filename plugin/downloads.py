@@ -65,9 +65,9 @@ class Downloads:
             raise NotFoundError(
                 "no such file", service="Artifactory", method="GET", path=place.path, status=404
             )
-        self._repeated(plan, local.parent, lambda _: Path(local.name))
+        self._repeated(plan, local.parent, lambda _: local.name)
 
-    def _repeated(self, plan: Plan, target: Path, named: Callable[[str], Path]) -> None:
+    def _repeated(self, plan: Plan, target: Path, named: Callable[[str], str]) -> None:
         try:
             self._move(plan, target, named)
         except (RefusedError, DigestMismatchError, NotFoundError):
@@ -76,7 +76,7 @@ class Downloads:
                 raise
             self._move(fresh, target, named)
 
-    def _move(self, plan: Plan, target: Path, named: Callable[[str], Path]) -> None:
+    def _move(self, plan: Plan, target: Path, named: Callable[[str], str]) -> None:
         with ExitStack() as held:
             permits = [
                 held.enter_context(self._assembly.gate.admit(self._request(part, plan)))
@@ -89,7 +89,7 @@ class Downloads:
             ]
             check_room(target, sum(entry.size or 0 for _, entry in moving))
             staged = held.enter_context(staging(target))
-            items = [(permit, _incoming(permit, entry, staged, named)) for permit, entry in moving]
+            items = [(permit, _incoming(permit, entry, str(staged), named)) for permit, entry in moving]
             self._fetch(items)  # 3, and 4 as each file ends
             _check_complete(permits)  # 4
             for folder in plan.folders:
@@ -114,19 +114,21 @@ class Downloads:
             selection=part.selection,
         )
 
-    def _relative(self, path: str) -> Path:
-        return Path(path.removeprefix(self._root.path).lstrip("/"))
+    def _relative(self, path: str) -> str:
+        return path.removeprefix(self._root.path).lstrip("/")
 
 
-def _incoming(permit: Permit, entry: FileEntry, staged: Path, named: Callable[[str], Path]) -> Incoming:
+def _incoming(permit: Permit, entry: FileEntry, staged: str, named: Callable[[str], str]) -> Incoming:
     artifact = permit.request.artifact
     path = f"{artifact.path}/{entry.path}".lstrip("/")
+    place = f"{staged}/{named(path)}"
     return Incoming(
         repository=artifact.repository,
         path=path,
         name=str(entry.path),
         size=entry.size,
-        place=staged / named(path),
+        folder=place.rpartition("/")[0],
+        place=place,
     )
 
 

@@ -65,7 +65,7 @@ def release(staged: Path, target: Path) -> None:
 
 
 @contextmanager
-def space_errors(place: Path) -> Iterator[None]:
+def space_errors(place: str | Path) -> Iterator[None]:
     """Say `StorageFullError` for every way in which an operating system says that there is no room."""
     try:
         yield

@@ -128,7 +128,8 @@ class Unfit:
 @functools.cache
 def extensions() -> Extensions:
     """What the installed packages add. Looked for once in a process."""
-    return load_extensions(metadata.entry_points(group=FACTS), metadata.entry_points(group=COLLECTORS))
+    installed = metadata.entry_points()  # one reading of what all packages say, for both groups
+    return load_extensions(installed.select(group=FACTS), installed.select(group=COLLECTORS))
 
 
 def catalogue() -> Mapping[str, FactSpec]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote, urlsplit
 
@@ -57,7 +58,7 @@ def make_plan(
     if isinstance(body, SizedBody):
         sent["Content-Length"] = str(len(body))  # else it would be sent as chunked, which some proxies drop
     place = path.lstrip("/")
-    shown = f"{urlsplit(base_url).path}/{place}"
+    shown = f"{_path_of(base_url)}/{place}"
     return Plan(
         exchange=Exchange(service=service, method=method, path=shown, secrets=secrets),
         url=f"{base_url}/{place}{_query(params)}",
@@ -65,6 +66,11 @@ def make_plan(
         body=body,
         idempotent=method in _IDEMPOTENT if idempotent is None else idempotent,
     )
+
+
+@lru_cache(maxsize=64)
+def _path_of(base_url: str) -> str:
+    return urlsplit(base_url).path
 
 
 def _query(params: Mapping[str, str | None] | None) -> str:

@@ -219,19 +219,19 @@ class Transport:
             return failure
 
     def _follow(self, plan: Plan) -> urllib3.BaseHTTPResponse:
-        url = plan.url
+        url, home = plan.url, True  # a plan is for a place below `base_url`
         for _ in range(LONGEST + 1):
-            response = self._exchange(plan, url)
-            location = response.headers.get("Location")
-            if response.status not in STATUSES or location is None:
+            response = self._exchange(plan, url, home=home)
+            if response.status not in STATUSES or (location := response.headers.get("Location")) is None:
                 return response
             response.close()
             url = next_url(url, location, response.status, plan.exchange)
+            home = is_home(url, self._home)
         raise plan.exchange.broken(f"more than {LONGEST} redirects in a row")
 
-    def _exchange(self, plan: Plan, url: str) -> urllib3.BaseHTTPResponse:
+    def _exchange(self, plan: Plan, url: str, *, home: bool) -> urllib3.BaseHTTPResponse:
         headers = dict(plan.headers)
-        if self._authorization is not None and is_home(url, self._home):
+        if self._authorization is not None and home:
             headers["Authorization"] = self._authorization
         started = self._clock()
         response = self._connections.send(plan.exchange.method, url, headers=headers, body=plan.body)

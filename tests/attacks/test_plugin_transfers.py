@@ -116,7 +116,7 @@ class FullDisk(io.FileIO):
 def test_a_disk_that_fills_up_leaves_nothing(
     devserver: DevServer, home: Home, repo: str, stored: str, out: Path
 ) -> None:
-    def full(place: Path) -> BinaryIO:
+    def full(place: str) -> BinaryIO:
         return FullDisk(place, "x")
 
     parts = home.assembly()
