@@ -72,7 +72,9 @@ class StreamedResponse:
         """Pieces of at most `size` bytes. Raises `ProtocolError` where the body ends before its announced length."""
         while chunk := self._read(size):
             yield chunk
-            if self._raw.length_remaining == 0:  # all that was announced: nothing is gained by asking for more
+            if (
+                self._raw.length_remaining == 0
+            ):  # all that was announced: nothing is gained by asking for more
                 return
 
     def read_all(self, limit: int) -> bytes:
