@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from governance.artifactory.address import SCHEME, parse_uri
 from governance.artifactory.client import ArtifactoryClient
 from governance.audit.anchor import Anchor, ArtifactoryAnchor, FolderAnchor, HeadMemory
-from governance.audit.note import NoteKey, NoteSigner, load_signer, parse_vkey
+from governance.audit.note import COSIGNATURE, NoteKey, NoteSigner, load_signer, parse_vkey
 from governance.audit.pseudonyms import Pseudonyms
 from governance.audit.remote import RemoteStore
 from governance.audit.sqlite import SqliteStore
@@ -151,6 +151,17 @@ def public_key(text: str) -> NoteKey:
             f"`{text.strip()[:120]}` is not the public key of a log or witness",
             hint="It has the form NAME+ID+BASE64; a witness is named as URL=PUBLIC-KEY.",
         ) from error
+
+
+def witness_key(text: str) -> NoteKey:
+    """The public key of a witness, which no log's own key can stand for. Raises `SettingsError`."""
+    key = public_key(text)
+    if key.kind != COSIGNATURE:
+        raise SettingsError(
+            f"`{key.name}` is the key of a log, and not of a witness",
+            hint="`mlgov audit witness` prints the key that cosigns.",
+        )
+    return key
 
 
 def _timestamp_anchor(url: str, settings: Settings) -> TimestampAnchor:

@@ -22,6 +22,7 @@ from governance.audit.anchor import Anchor, publish_head, record_head
 from governance.audit.checkpoint import Checkpoint
 from governance.audit.log import AuditLog
 from governance.audit.signing_time import recorded_time
+from governance.audit.witness import WitnessAnchor
 from governance.auditing import checkpoint_signers, head_memory, make_anchors, open_store, pseudonyms
 from governance.collect.collector import Collector
 from governance.collect.contents import ContentsCollector
@@ -105,6 +106,24 @@ class Assembly:
     def anchors(self) -> tuple[Anchor, ...]:
         """Where the log's heads go, as the settings say. Raises `SettingsError`."""
         return make_anchors(self.settings, artifactory=self.artifactory)
+
+    @cached_property
+    def witnesses(self) -> tuple[Anchor, ...]:
+        """Those of the anchors that cosign. Raises `SettingsError` where there is none."""
+        found = tuple(anchor for anchor in self.anchors if isinstance(anchor, WitnessAnchor))
+        if not found:
+            raise SettingsError(
+                "no witness cosigns this log's heads",
+                hint="Name one as URL=PUBLIC-KEY among `audit_anchors` in the settings file; `mlgov audit witness` runs one.",
+            )
+        return found
+
+    def cosigned(self, head: Checkpoint) -> Checkpoint:
+        """The head, or a later one, with the signature of every witness. Raises `AuditUnavailableError` where one does not
+        answer, `AuditBrokenError` where it knows another log."""
+        for witness in self.witnesses:
+            head = witness.publish(self.log, head)
+        return head
 
     def recall_head(self) -> Checkpoint:
         """Demand that the log continues the head that this client saw last, and remember the new one. Costs a proof of

@@ -69,6 +69,18 @@ def open_checkpoint(data: bytes, keys: Sequence[NoteKey], *, origin: str | None 
     return found
 
 
+def require_witnesses(data: bytes, witnesses: Sequence[NoteKey]) -> None:
+    """Demand that every one of `witnesses` cosigned the checkpoint (c2sp.org/tlog-cosignature): each had seen a head of this
+    log before that it continues. Raises `AuditBrokenError`."""
+    signed = parse_note(data).good_keys(witnesses) if witnesses else []
+    missing = [key.name for key in witnesses if key not in signed]
+    if missing:
+        raise AuditBrokenError(
+            f"the checkpoint is not cosigned by {', '.join(f'`{name}`' for name in missing)}",
+            hint="Ask for it anew, made with `--cosigned`; a witness that refuses to sign has seen another log.",
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
     """A receipt: entry `index` lies in the tree of `checkpoint`."""

@@ -236,14 +236,20 @@ class AuditLog:
         verify_inclusion(index=index, size=checkpoint.size, leaf=leaf, proof=hashes, root=checkpoint.root)
         return Proof(index=index, hashes=tuple(hashes), checkpoint=checkpoint.to_bytes())
 
-    def export(self, folder: Path, *, with_tiles: bool = False) -> Export:
+    def export(
+        self,
+        folder: Path,
+        *,
+        with_tiles: bool = False,
+        cosign: Callable[[Checkpoint], Checkpoint] = lambda head: head,
+    ) -> Export:
         """Hand out the whole log as a folder that proves itself; see `governance.audit.export`. The log's last exported
-        entry says that it was."""
+        entry says that it was. `cosign` adds the signatures of witnesses to the head."""
         head = self._store.frontier()
         body: dict[str, Json] = {"size": head.size, "root": head.root().hex()}
         self.append(EntryKind.EXPORT, body, subject=self.origin, correlation=self._boot)
         return export_log(
-            self._store, folder, checkpoint=self.checkpoint(), key=self.key, with_tiles=with_tiles
+            self._store, folder, checkpoint=cosign(self.checkpoint()), key=self.key, with_tiles=with_tiles
         )
 
     def close(self) -> None:

@@ -1,6 +1,6 @@
 """Check an exported audit log. One file; needs Python 3.11 and, for signatures, the package `cryptography`.
 
-    python verify_log.py FOLDER [--key VKEY] [--earlier CHECKPOINT]
+    python verify_log.py FOLDER [--key VKEY] [--earlier CHECKPOINT] [--witness VKEY ...]
 
 What an export holds, and what is checked here:
 
@@ -14,7 +14,8 @@ What an export holds, and what is checked here:
 1. Every line is one entry in canonical form, and its hash is the one in `leaves.txt`.
 2. The entries, put in a Merkle tree (RFC 6962: leaf = SHA-256(0x00 entry), node = SHA-256(0x01 left right)), give the
    root hash in `checkpoint`, and there are as many as it says.
-3. The checkpoint is signed by the log's key.
+3. The checkpoint is signed by the log's key; with `--witness`, also by each of these, who sign only what continues the last
+   head of this log that they signed (c2sp.org/tlog-cosignature).
 4. Each writer's entries are numbered 1, 2, 3, ... without a gap: nothing was lost before it reached the log.
 5. Every document is what its name says; a missing one is listed as erased, and an entry in the log says that it was.
 6. With `--earlier`: the log begins with all the entries that the earlier checkpoint stood for.
@@ -41,7 +42,7 @@ import base64
 import hashlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -116,16 +117,17 @@ def signatures(below: str) -> Iterator[tuple[str, bytes]]:
         yield name, unbase64(packed)
 
 
-def check_signature(data: bytes, vkey: str) -> str:
-    """Demand the key's Ed25519 signature on the checkpoint. Returns the key's name."""
+def check_signature(data: bytes, vkey: str, kind: int = 1) -> str:
+    """Demand the key's Ed25519 signature on the checkpoint: the log's own (kind 1), or a witness's (4), which signs the time
+    too. Returns the key's name."""
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
     name, key_id, packed = vkey.removesuffix("\n").split("+", 2)
     raw = unbase64(packed)
     computed = hashlib.sha256(name.encode() + b"\n" + raw).digest()[:4]
-    if computed.hex() != key_id or raw[0] != 1 or len(raw) != 33:
-        raise BadLogError("log.vkey: not an Ed25519 verifier key")
+    if computed.hex() != key_id or raw[0] != kind or len(raw) != 33:
+        raise BadLogError(f"`{vkey}`: not the key of a {'log' if kind == 1 else 'witness'}")
     text = read_checkpoint(data)[0]
     mine = [
         blob[4:]
@@ -135,8 +137,12 @@ def check_signature(data: bytes, vkey: str) -> str:
     if not mine:
         raise BadLogError(f"checkpoint: not signed by {name}")
     for signature in mine:
+        message = text.encode()
+        if kind == 4:
+            seconds, signature = int.from_bytes(signature[:8]), signature[8:]
+            message = f"cosignature/v1\ntime {seconds}\n{text}".encode()
         try:
-            Ed25519PublicKey.from_public_bytes(raw[1:]).verify(signature, text.encode())
+            Ed25519PublicKey.from_public_bytes(raw[1:]).verify(signature, message)
         except InvalidSignature:
             raise BadLogError(f"checkpoint: the signature by {name} is wrong") from None
     return name
@@ -370,7 +376,9 @@ class Checker:
         return len(present)
 
 
-def check(folder: Path, key: str | None = None, earlier: bytes | None = None) -> str:
+def check(
+    folder: Path, key: str | None = None, earlier: bytes | None = None, witnesses: Sequence[str] = ()
+) -> str:
     """All steps. Returns the sentence to print. Raises `BadLogError`."""
     checker = Checker(folder, earlier)
     checker.read()
@@ -394,6 +402,8 @@ def check(folder: Path, key: str | None = None, earlier: bytes | None = None) ->
             signed += f" Its key came with the export: compare {own.read_text().strip()}"
     elif data.decode() != text:
         raise BadLogError("log.vkey: missing, though the checkpoint is signed")
+    for name in [check_signature(data, each, kind=4) for each in witnesses]:
+        signed += f" It is cosigned by {name}."
     part = checker.part
     if part is None:
         checker.writers()
@@ -414,13 +424,16 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--key", help="the log's public key (name+id+base64), as you were given it")
     parser.add_argument("--earlier", type=Path, help="a checkpoint of this log that you kept from before")
+    parser.add_argument(
+        "--witness", action="append", default=[], help="key of a witness that must have cosigned"
+    )
     options = parser.parse_args()
     if options.earlier and (options.folder / "range.json").exists():
         print("Could not be checked: --earlier needs an export of the whole log, and this is a part of it")  # noqa: T201 - a program's output
         return 2
     try:
         earlier = options.earlier.read_bytes() if options.earlier else None
-        print(check(options.folder, options.key, earlier))  # noqa: T201 - a program's output
+        print(check(options.folder, options.key, earlier, options.witness))  # noqa: T201 - a program's output
     except (BadLogError, ValueError, KeyError, TypeError) as error:
         print(f"BAD: {error}")  # noqa: T201 - a program's output
         return 1

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from governance.cli.audit import open_assembly, open_log
+from governance.cli.audit import open_assembly
 from governance.cli.output import Mark, err, out, print_json, print_pairs, sign, styled
 from governance.errors import AuditBrokenError, SettingsError
 
@@ -40,6 +40,12 @@ def verify(
         str | None,
         typer.Option(help="The log's public key as it was given to you, for a folder and for checkpoints."),
     ] = None,
+    witness: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Public key of a witness that must have cosigned a folder's checkpoint. Several times."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Recompute every entry's hash and the tree over them. Exits with 4 where the log does not prove itself.
@@ -52,8 +58,12 @@ def verify(
             raise SettingsError(
                 "a folder is checked as a whole, by the program in it", hint="Leave the options out."
             )
-        _verify_folder(folder, key, earlier or [])
+        _verify_folder(folder, key, earlier or [], witness or [])
         return
+    if witness:
+        raise SettingsError(
+            "`--witness` is for a folder", hint="The log's own heads are held against `audit_anchors`."
+        )
     span = None if entries is None else _span(entries)
     with open_assembly() as assembly:
         with err().status("walking over the log"):
@@ -74,10 +84,16 @@ def export(
             "--tiles", help="Also as hash tiles and bundles (c2sp.org/tlog-tiles), for other programs."
         ),
     ] = False,
+    cosigned: Annotated[
+        bool, typer.Option("--cosigned", help="Have the witnesses of `audit_anchors` sign the checkpoint.")
+    ] = False,
 ) -> None:
     """Write the whole log to a folder, with what is needed to verify it elsewhere."""
-    with open_log() as log, err().status("exporting"):
-        exported = log.export(folder, with_tiles=tiles)
+    with open_assembly() as assembly, err().status("exporting"):
+        if cosigned:
+            exported = assembly.log.export(folder, with_tiles=tiles, cosign=assembly.cosigned)
+        else:
+            exported = assembly.log.export(folder, with_tiles=tiles)
     out().print(sign(Mark.OK), styled(f"exported {exported.checkpoint.size} entries to `{folder}`"))
     print_pairs({
         "  tree root": f"{exported.checkpoint.root.hex()} (keep it elsewhere)",
@@ -128,20 +144,22 @@ def _span(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-def _verify_folder(folder: Path, key: str | None, earlier: list[Path]) -> None:
+def _verify_folder(folder: Path, key: str | None, earlier: list[Path], witnesses: list[str]) -> None:
     """By the very program that is exported, as an auditor runs it. Its own copy in the folder is not run: whoever made
     the folder made that too."""
     from governance.audit.verify_log import BadLogError, check
-    from governance.auditing import public_key
+    from governance.auditing import public_key, witness_key
 
     if key is not None:
         public_key(key)
+    for text in witnesses:
+        witness_key(text)
     if not (folder / "entries.jsonl").is_file():
         raise SettingsError(f"`{folder}` holds no exported log", hint="`mlgov audit export` makes one.")
     kept: list[bytes | None] = [path.read_bytes() for path in _files(earlier)]
     try:
         for head in kept or [None]:
-            said = check(folder, key, head)
+            said = check(folder, key, head, witnesses)
     except (BadLogError, ValueError, KeyError, TypeError) as error:
         raise AuditBrokenError(f"the exported log does not prove itself: {error}") from error
     except OSError as error:

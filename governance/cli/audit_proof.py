@@ -93,12 +93,17 @@ def checkpoint(
 def prove(
     entry: Annotated[str, typer.Argument(help="The entry's id, or its number in the log.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the two files. Must not exist.")],
+    cosigned: Annotated[
+        bool, typer.Option("--cosigned", help="Have the witnesses of `audit_anchors` sign the checkpoint.")
+    ] = False,
 ) -> None:
     """Hand out one entry with a receipt that it is in the log (c2sp.org/tlog-proof), to be checked offline."""
+    from governance.audit.anchor import publish_head
     from governance.cli.audit import open_assembly
 
     with open_assembly() as assembly:
         log = assembly.log
+        head = publish_head(log, assembly.witnesses, quorum=len(assembly.witnesses)) if cosigned else None
         is_number = entry.isascii() and entry.isdigit() and len(entry) < 16
         index = int(entry) if is_number else _index_of(log, entry)
         rows = list(log.store.rows(index, index + 1))
@@ -106,7 +111,7 @@ def prove(
             raise SettingsError(
                 f"there is no entry {entry}", hint="`mlgov audit tail` shows numbers and ids."
             )
-        proof = log.prove(index)
+        proof = log.prove(index, head)
         is_signed = log.checkpoint().note is not None
     try:
         output.mkdir(parents=True)
@@ -125,16 +130,22 @@ def prove(
 def receipt(
     folder: Annotated[Path, typer.Argument(help="What `mlgov audit prove` wrote.")],
     key: Annotated[str, typer.Option(help="The log's public key, as you were given it.")],
+    witness: Annotated[
+        list[str] | None,
+        typer.Option(help="Public key of a witness that must have cosigned the checkpoint. Several times."),
+    ] = None,
 ) -> None:
     """Check a receipt, without the log and without a network. Exits with 4 where it proves nothing."""
-    from governance.audit.checkpoint import parse_proof
+    from governance.audit.checkpoint import parse_proof, require_witnesses
     from governance.audit.entry import parse_entry
-    from governance.auditing import public_key
+    from governance.auditing import public_key, witness_key
 
     entry, proof = (_read(folder / name) for name in ("entry.json", "receipt.tlog-proof"))
     vkey = public_key(key)
+    witnesses = [witness_key(text) for text in witness or []]
     found = parse_proof(proof)
     head = found.verify(entry, [vkey], origin=vkey.name)
+    require_witnesses(found.checkpoint, witnesses)
     out().print(
         sign(Mark.OK),
         styled(f"the entry is number {found.index} of the {head.size} in the log `{head.origin}`"),
@@ -143,6 +154,7 @@ def receipt(
     print_pairs({
         "  it says": f"{said.kind} about {said.subject}, {said.at:%Y-%m-%d %H:%M:%S} UTC, by {said.writer.instance}",
         "  tree root": head.root.hex(),
+        "  cosigned by": ", ".join(each.name for each in witnesses) or None,
     })  # fmt: skip
 
 

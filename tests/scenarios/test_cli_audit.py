@@ -294,6 +294,43 @@ def test_a_witness_in_another_process(keeper: Keeper, tmp_path: Path) -> None:
     assert process.returncode == 130  # as the shell says of Ctrl-C
 
 
+def test_what_leaves_can_be_demanded_to_be_cosigned(keeper: Keeper, tmp_path: Path) -> None:
+    vkey = keeper.key()
+    keeper.fill(5)
+    assert keeper.run("prove", "2", "-o", "none", "--cosigned").code == 2  # no witness is configured
+    with (
+        witness_process(tmp_path / "one", vkey) as (first, _),
+        witness_process(tmp_path / "two", vkey) as (second, _),
+    ):
+        keeper.settings(f'audit_anchors = ["{first}", "{second}"]')
+        assert keeper.run("prove", "2", "-o", "proof", "--cosigned").code == 0
+        assert keeper.run("export", "out", "--cosigned").code == 0
+    assert keeper.run("prove", "2", "-o", "alone").code == 0
+    assert keeper.run("prove", "2", "-o", "gone", "--cosigned").code == 4  # the witnesses do not answer any more
+    assert not (tmp_path / "gone").exists()
+    witnesses = [place.partition("=")[2] for place in (first, second)]
+    both = [word for each in witnesses for word in ("--witness", each)]
+    done = keeper.run("receipt", "proof", "--key", vkey, *both)
+    assert (done.code, done.out.count("witness.example/w1")) == (0, 2), done.err
+    done = keeper.run("receipt", "alone", "--key", vkey, *both)
+    assert (done.code, "is not cosigned by `witness.example/w1`" in done.err) == (4, True)
+    assert keeper.run("receipt", "proof", "--key", vkey, "--witness", vkey).code == 2  # the log's own key
+    done = keeper.run("verify", "out", "--key", vkey, *both)
+    assert (done.code, "cosigned by witness.example/w1" in done.out) == (0, True), done.err
+    assert keeper.run("verify", *both).code == 2
+    program = [sys.executable, "out/verify_log.py", "out", "--key", vkey, *both]
+    ended = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout.count("cosigned by")) == (0, 2), ended.stdout
+    head = tmp_path / "out/checkpoint"
+    lines = head.read_text().splitlines(keepends=True)
+    head.write_text("".join(lines[:-1]))  # the second witness's line taken away
+    ended = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (ended.returncode, "not signed by witness.example/w1" in ended.stdout) == (1, True)
+    forged = lines[-1].rpartition(" ")[0] + " " + lines[-2].rpartition(" ")[2]
+    head.write_text("".join([*lines[:-1], forged]))  # the first one's signature under both
+    assert keeper.run("verify", "out", "--key", vkey, *both).code == 4
+
+
 @contextmanager
 def authority(folder: Path) -> Iterator[str]:
     """A time stamp authority: `openssl ts` behind HTTP. Yields its address; its certificate is `root.pem`."""
