@@ -306,7 +306,9 @@ def test_what_leaves_can_be_demanded_to_be_cosigned(keeper: Keeper, tmp_path: Pa
         assert keeper.run("prove", "2", "-o", "proof", "--cosigned").code == 0
         assert keeper.run("export", "out", "--cosigned").code == 0
     assert keeper.run("prove", "2", "-o", "alone").code == 0
-    assert keeper.run("prove", "2", "-o", "gone", "--cosigned").code == 4  # the witnesses do not answer any more
+    assert (
+        keeper.run("prove", "2", "-o", "gone", "--cosigned").code == 4
+    )  # the witnesses do not answer any more
     assert not (tmp_path / "gone").exists()
     witnesses = [place.partition("=")[2] for place in (first, second)]
     both = [word for each in witnesses for word in ("--witness", each)]
