@@ -136,11 +136,11 @@ def check_signature(data: bytes, vkey: str, kind: int = 1) -> str:
     ]
     if not mine:
         raise BadLogError(f"checkpoint: not signed by {name}")
-    for signature in mine:
-        message = text.encode()
+    for blob in mine:
+        message, signature = text.encode(), blob
         if kind == 4:
-            seconds, signature = int.from_bytes(signature[:8]), signature[8:]
-            message = f"cosignature/v1\ntime {seconds}\n{text}".encode()
+            message = f"cosignature/v1\ntime {int.from_bytes(blob[:8])}\n{text}".encode()
+            signature = blob[8:]
         try:
             Ed25519PublicKey.from_public_bytes(raw[1:]).verify(signature, message)
         except InvalidSignature:

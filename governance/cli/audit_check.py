@@ -27,6 +27,7 @@ def verify(
     folder: Annotated[
         Path | None, typer.Argument(help="An exported folder to check, in place of the log of the settings.")
     ] = None,
+    *,
     entries: Annotated[
         str | None, typer.Option(help="Only entries START:STOP, without STOP; the rest is not read.")
     ] = None,
