@@ -118,12 +118,18 @@ class Assembly:
             )
         return found
 
-    def cosigned(self, head: Checkpoint) -> Checkpoint:
-        """The head, or a later one, with the signature of every witness. Raises `AuditUnavailableError` where one does not
-        answer, `AuditBrokenError` where it knows another log."""
-        for witness in self.witnesses:
-            head = witness.publish(self.log, head)
-        return head
+    def cosigner(self) -> Callable[[Checkpoint], Checkpoint]:
+        """Makes of a head the same one, or a later one, with the signature of every witness. Raises `SettingsError` where there
+        is none; what it gives raises `AuditUnavailableError` where one does not answer, `AuditBrokenError` where it knows
+        another log."""
+        witnesses = self.witnesses
+
+        def cosign(head: Checkpoint) -> Checkpoint:
+            for witness in witnesses:
+                head = witness.publish(self.log, head)
+            return head
+
+        return cosign
 
     def recall_head(self) -> Checkpoint:
         """Demand that the log continues the head that this client saw last, and remember the new one. Costs a proof of

@@ -70,8 +70,8 @@ def open_checkpoint(data: bytes, keys: Sequence[NoteKey], *, origin: str | None 
 
 
 def require_witnesses(data: bytes, witnesses: Sequence[NoteKey]) -> None:
-    """Demand that every one of `witnesses` cosigned the checkpoint (c2sp.org/tlog-cosignature): each had seen a head of this
-    log before that it continues. Raises `AuditBrokenError`."""
+    """Demand that every one of `witnesses` cosigned the checkpoint (c2sp.org/tlog-cosignature), which each does only for what
+    continues the last head of this log that it signed. Raises `AuditBrokenError`."""
     signed = parse_note(data).good_keys(witnesses) if witnesses else []
     missing = [key.name for key in witnesses if key not in signed]
     if missing:

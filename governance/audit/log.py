@@ -241,16 +241,17 @@ class AuditLog:
         folder: Path,
         *,
         with_tiles: bool = False,
-        cosign: Callable[[Checkpoint], Checkpoint] = lambda head: head,
+        cosign: Callable[[Checkpoint], Checkpoint] | None = None,
     ) -> Export:
         """Hand out the whole log as a folder that proves itself; see `governance.audit.export`. The log's last exported
         entry says that it was. `cosign` adds the signatures of witnesses to the head."""
         head = self._store.frontier()
         body: dict[str, Json] = {"size": head.size, "root": head.root().hex()}
         self.append(EntryKind.EXPORT, body, subject=self.origin, correlation=self._boot)
-        return export_log(
-            self._store, folder, checkpoint=cosign(self.checkpoint()), key=self.key, with_tiles=with_tiles
-        )
+        checkpoint = self.checkpoint()
+        if cosign is not None:
+            checkpoint = cosign(checkpoint)
+        return export_log(self._store, folder, checkpoint=checkpoint, key=self.key, with_tiles=with_tiles)
 
     def close(self) -> None:
         """Give back what the store holds."""

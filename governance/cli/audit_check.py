@@ -91,10 +91,8 @@ def export(
 ) -> None:
     """Write the whole log to a folder, with what is needed to verify it elsewhere."""
     with open_assembly() as assembly, err().status("exporting"):
-        if cosigned:
-            exported = assembly.log.export(folder, with_tiles=tiles, cosign=assembly.cosigned)
-        else:
-            exported = assembly.log.export(folder, with_tiles=tiles)
+        cosign = assembly.cosigner() if cosigned else None
+        exported = assembly.log.export(folder, with_tiles=tiles, cosign=cosign)
     out().print(sign(Mark.OK), styled(f"exported {exported.checkpoint.size} entries to `{folder}`"))
     print_pairs({
         "  tree root": f"{exported.checkpoint.root.hex()} (keep it elsewhere)",
