@@ -22,7 +22,7 @@ from governance.audit.anchor import Anchor, publish_head, record_head
 from governance.audit.checkpoint import Checkpoint
 from governance.audit.log import AuditLog
 from governance.audit.signing_time import recorded_time
-from governance.audit.witness import WitnessAnchor
+from governance.audit.witness import WitnessAnchor, cosigned
 from governance.auditing import checkpoint_signers, head_memory, make_anchors, open_store, pseudonyms
 from governance.collect.collector import Collector
 from governance.collect.contents import ContentsCollector
@@ -108,7 +108,7 @@ class Assembly:
         return make_anchors(self.settings, artifactory=self.artifactory)
 
     @cached_property
-    def witnesses(self) -> tuple[Anchor, ...]:
+    def witnesses(self) -> tuple[WitnessAnchor, ...]:
         """Those of the anchors that cosign. Raises `SettingsError` where there is none."""
         found = tuple(anchor for anchor in self.anchors if isinstance(anchor, WitnessAnchor))
         if not found:
@@ -119,17 +119,9 @@ class Assembly:
         return found
 
     def cosigner(self) -> Callable[[Checkpoint], Checkpoint]:
-        """Makes of a head the same one, or a later one, with the signature of every witness. Raises `SettingsError` where there
-        is none; what it gives raises `AuditUnavailableError` where one does not answer, `AuditBrokenError` where it knows
-        another log."""
+        """`cosigned` by the witnesses of the settings. Raises `SettingsError` where there is none."""
         witnesses = self.witnesses
-
-        def cosign(head: Checkpoint) -> Checkpoint:
-            for witness in witnesses:
-                head = witness.publish(self.log, head)
-            return head
-
-        return cosign
+        return lambda head: cosigned(self.log, head, witnesses)
 
     def recall_head(self) -> Checkpoint:
         """Demand that the log continues the head that this client saw last, and remember the new one. Costs a proof of

@@ -38,6 +38,7 @@ from governance.transport import Transport
 
 _MAX_REQUEST = 64 << 10
 _MAX_PROOF = 63
+_ROUNDS = 3
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
 
 
@@ -208,3 +209,22 @@ class WitnessAnchor:
             limit=_MAX_REQUEST,
         )
         return answer.status, answer.text()
+
+
+def cosigned(log: AuditLog, head: Checkpoint, witnesses: Sequence[WitnessAnchor]) -> Checkpoint:
+    """The head, or a later one, with the signature of every witness.
+
+    Raises `AuditUnavailableError` where one does not answer, `AuditBrokenError` where one knows another log.
+    """
+    for _ in range(_ROUNDS):
+        sizes = set()
+        for witness in witnesses:
+            head = witness.publish(log, head)
+            sizes.add(head.size)
+        if len(sizes) == 1:
+            return head
+        # Another process had shown one of them a later head; those asked before it signed the earlier one.
+    raise AuditUnavailableError(
+        "the witnesses have not signed one and the same head: other processes go on sending later ones",
+        hint="Try again.",
+    )

@@ -98,12 +98,10 @@ def prove(
     ] = False,
 ) -> None:
     """Hand out one entry with a receipt that it is in the log (c2sp.org/tlog-proof), to be checked offline."""
-    from governance.audit.anchor import publish_head
     from governance.cli.audit import open_assembly
 
     with open_assembly() as assembly:
         log = assembly.log
-        head = publish_head(log, assembly.witnesses, quorum=len(assembly.witnesses)) if cosigned else None
         is_number = entry.isascii() and entry.isdigit() and len(entry) < 16
         index = int(entry) if is_number else _index_of(log, entry)
         rows = list(log.store.rows(index, index + 1))
@@ -111,6 +109,7 @@ def prove(
             raise SettingsError(
                 f"there is no entry {entry}", hint="`mlgov audit tail` shows numbers and ids."
             )
+        head = assembly.cosigner()(log.checkpoint()) if cosigned else None
         proof = log.prove(index, head)
         is_signed = log.checkpoint().note is not None
     try:

@@ -19,12 +19,12 @@ from governance.audit.anchor import (
     HeadMemory,
     publish_head,
 )
-from governance.audit.checkpoint import Checkpoint, read_checkpoint
+from governance.audit.checkpoint import Checkpoint, read_checkpoint, require_witnesses
 from governance.audit.entry import EntryKind
 from governance.audit.log import AuditLog
 from governance.audit.merkle import consistency_proof
 from governance.audit.note import NoteKey, NoteSigner, make_signer, parse_note, sign_note
-from governance.audit.witness import Witness, WitnessAnchor, make_server
+from governance.audit.witness import Witness, WitnessAnchor, cosigned, make_server
 from governance.errors import AuditBrokenError, AuditUnavailableError
 from governance.transport import Transport
 from tests.audit_tools import ORIGIN, fill, make_log, signer
@@ -216,6 +216,24 @@ def test_two_requests_at_once_cannot_roll_the_memory_back(tmp_path: Path) -> Non
     last = make_witness(tmp_path).add_checkpoint(request(log, 0))
     assert last.status == 409
     assert int(last.body) == max(accepted)
+
+
+def test_all_witnesses_sign_one_head_also_where_one_of_them_knows_a_later_one(tmp_path: Path) -> None:
+    log = signed_log(5)
+    other = make_signer(Ed25519PrivateKey.from_private_bytes(b"v" * 32), name="other/w2", clock=lambda: 1)
+    keys = [witness_signer().key, other.key]
+    second = Witness(tmp_path / "2", other, {ORIGIN: [signer().key]})
+    with served(make_witness(tmp_path / "1")) as here, served(second) as there:
+        earlier = log.checkpoint()
+        fill(log, 5)
+        assert second.add_checkpoint(request(log, 0)).status == 200  # by another process
+        pair = [WitnessAnchor(here, keys[0]), WitnessAnchor(there, keys[1])]
+        head = cosigned(log, earlier, pair)
+    assert head.size == log.store.frontier().size > earlier.size
+    require_witnesses(head.to_bytes(), keys)
+    with pytest.raises(AuditBrokenError, match="not cosigned by `third`"):
+        third = make_signer(Ed25519PrivateKey.generate(), name="third", clock=lambda: 1)
+        require_witnesses(head.to_bytes(), [*keys, third.key])
 
 
 @contextmanager
