@@ -72,10 +72,8 @@ class StreamedResponse:
         """Pieces of at most `size` bytes. Raises `ProtocolError` where the body ends before its announced length."""
         while chunk := self._read(size):
             yield chunk
-            if (
-                self._raw.length_remaining == 0
-            ):  # all that was announced: nothing is gained by asking for more
-                return
+            if self._raw.length_remaining == 0:
+                return  # all that was announced is here: asking for more would only cost a call
 
     def read_all(self, limit: int) -> bytes:
         """The whole body. Raises `ProtocolError` for more than `limit` bytes, before they are in memory."""
