@@ -33,7 +33,7 @@ from governance.audit.checkpoint import Checkpoint, parse_checkpoint, read_check
 from governance.audit.log import AuditLog
 from governance.audit.merkle import HASH_SIZE, verify_consistency
 from governance.audit.note import COSIGNATURE, NoteKey, NoteSigner, parse_note
-from governance.errors import AuditBrokenError, AuditUnavailableError
+from governance.errors import AuditBrokenError, AuditUnavailableError, RemoteError
 from governance.transport import Transport
 
 _MAX_REQUEST = 64 << 10
@@ -219,7 +219,12 @@ def cosigned(log: AuditLog, head: Checkpoint, witnesses: Sequence[WitnessAnchor]
     for _ in range(_ROUNDS):
         sizes = set()
         for witness in witnesses:
-            head = witness.publish(log, head)
+            try:
+                head = witness.publish(log, head)
+            except RemoteError as error:
+                raise AuditUnavailableError(
+                    f"{witness.name} does not sign: {error.message}", hint=error.hint
+                ) from error
             sizes.add(head.size)
         if len(sizes) == 1:
             return head

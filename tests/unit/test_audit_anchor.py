@@ -231,8 +231,8 @@ def test_all_witnesses_sign_one_head_also_where_one_of_them_knows_a_later_one(tm
         head = cosigned(log, earlier, pair)
     assert head.size == log.store.frontier().size > earlier.size
     require_witnesses(head.to_bytes(), keys)
+    third = make_signer(Ed25519PrivateKey.generate(), name="third", clock=lambda: 1)
     with pytest.raises(AuditBrokenError, match="not cosigned by `third`"):
-        third = make_signer(Ed25519PrivateKey.generate(), name="third", clock=lambda: 1)
         require_witnesses(head.to_bytes(), [*keys, third.key])
 
 
