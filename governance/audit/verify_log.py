@@ -126,7 +126,7 @@ def check_signature(data: bytes, vkey: str, kind: int = 1) -> str:
     name, key_id, packed = vkey.removesuffix("\n").split("+", 2)
     raw = unbase64(packed)
     computed = hashlib.sha256(name.encode() + b"\n" + raw).digest()[:4]
-    if computed.hex() != key_id or raw[0] != kind or len(raw) != 33:
+    if computed.hex() != key_id or len(raw) != 33 or raw[0] != kind:
         raise BadLogError(f"`{vkey}`: not the key of a {'log' if kind == 1 else 'witness'}")
     text = read_checkpoint(data)[0]
     mine = [

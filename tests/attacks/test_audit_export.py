@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import shutil
 import subprocess
 import sys
@@ -132,6 +134,14 @@ def test_a_rewritten_log_fails_for_want_of_the_key(folder: Path) -> None:
     assert is_refused(folder) == "checkpoint: not signed by acme.example/audit"
     forge(folder, lambda lines: lines, by=None)
     assert is_refused(folder)
+
+
+@pytest.mark.parametrize("packed", [b"", b"\x01", b"\x04" + b"k" * 32, b"\x01" + b"k" * 33])
+def test_a_key_of_another_form_is_no_key(folder: Path, packed: bytes) -> None:
+    name = "acme.example/audit"
+    key_id = hashlib.sha256(name.encode() + b"\n" + packed).digest()[:4].hex()
+    (folder / "log.vkey").write_text(f"{name}+{key_id}+{base64.b64encode(packed).decode()}\n")
+    assert "not the key of a log" in (is_refused(folder, None) or "")
 
 
 def test_a_log_rewritten_with_the_key_fails_against_an_earlier_checkpoint(folder: Path) -> None:
