@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from weakref import WeakValueDictionary
 
 from governance.artifactory.address import Address
 from governance.artifactory.client import ArtifactoryClient
@@ -62,6 +63,7 @@ class Listings:
         self._now = now
         self._clock = clock
         self._kept: dict[str, _Listing] = {}
+        self._turns: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
         self._lock = threading.Lock()
 
     def plan(self, place: Address, *, fresh: bool = False) -> Plan:
@@ -73,7 +75,15 @@ class Listings:
         root = find_root(self._client, place)
         if root is None:
             return self._alone(place)
-        return _within(place, self._look(root), is_kept=False)
+        if fresh or place == root:
+            return _within(place, self._look(root), is_kept=False)
+        # The first files of one model are asked for at the same moment: one listing, and one correlation, for all.
+        with self._turn(root):
+            later = self._recall(place)
+            if later is not None and later is not kept:
+                with suppress(NotFoundError):
+                    return _within(place, later, is_kept=True)
+            return _within(place, self._look(root), is_kept=False)
 
     def forget(self, place: Address) -> None:
         """Something was written there."""
@@ -81,6 +91,10 @@ class Listings:
             self._kept = {
                 key: kept for key, kept in self._kept.items() if not f"{place.uri}/".startswith(f"{key}/")
             }
+
+    def _turn(self, root: Address) -> threading.Lock:
+        with self._lock:
+            return self._turns.setdefault(root.uri, threading.Lock())
 
     def _recall(self, place: Address) -> _Listing | None:
         """A kept listing of a folder above `place`. A whole is always listed anew."""
