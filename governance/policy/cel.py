@@ -13,15 +13,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from governance.model.facts import Collection, FactSpec, FactType, Unknown, find_spec
+from governance.policy.celfields import FieldError, check_fields
+from governance.policy.celtree import read_tree
 from governance.policy.closures import value_of
 from governance.policy.condition import Record, Test
 from governance.policy.logic import NO_VALUE
-from governance.policy.mistakes import nearest
 
 _STRINGS = re.compile(r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')""")
 _CHAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
-_MACRO = re.compile(r"\.\s*(?:all|exists|exists_one|filter|map)\s*\(\s*([A-Za-z_][A-Za-z0-9_]*)\s*,")
-"""A macro that goes through items, with the name it gives them (CEL language definition, section "Macros")."""
 _MESSAGE = re.compile(r"ERROR: <input>:(\d+):(\d+): ([^\n]*)")
 
 _CEL_TYPES = {
@@ -66,23 +65,19 @@ def compile_expression(text: str, catalogue: Mapping[str, FactSpec]) -> Test:
         raise CelError(f"a CEL expression ({_reason(str(error))})") from error
     if program.return_type() != cel.Type.BOOL:
         raise CelError("a CEL expression of type bool")
-    _check_fields(text, specs)
+    _check_fields(program, specs)
     return _closure(program, specs, cel.Type.BOOL)
 
 
-def _check_fields(text: str, specs: Mapping[str, FactSpec]) -> None:
-    """Demand that what is read of an item is a field of some collection named. Items are maps to the runtime, which would
-    find a misspelt field only when it judges, and be unknown for ever."""
-    known = {field.name for spec in specs.values() for field in spec.fields}
-    bare = _STRINGS.sub('""', text)
-    for item in dict.fromkeys(_MACRO.findall(bare)):
-        read = [*re.findall(rf"(?<![\w.]){item}\s*\.\s*([A-Za-z_]\w*)(?!\w*\s*\()", bare)]
-        read += re.findall(rf"""(?<![\w.]){item}\s*\[\s*["']([^"']*)["']\s*\]""", text)
-        wrong = next((name for name in read if name not in known), None)
-        if wrong is not None:
-            near = nearest(wrong, known)
-            meant = f"did you mean `{near}`" if near else f"there are {', '.join(sorted(known)) or 'none'}"
-            raise CelError(f"fields that the items have ({item}.{wrong} is none; {meant})")
+def _check_fields(program: Any, specs: Mapping[str, FactSpec]) -> None:
+    try:
+        tree = read_tree(program.serialize())
+    except ValueError as error:
+        raise CelError("a runtime for CEL whose expressions can be read (cel-expr-python 0.1)") from error
+    try:
+        check_fields(tree, specs)
+    except FieldError as error:
+        raise CelError(str(error)) from error
 
 
 def _closure(program: Any, specs: Mapping[str, FactSpec], wanted: Any) -> Test:

@@ -16,7 +16,7 @@ import pytest
 
 import policies
 from governance.errors import PolicyInvalidError, SettingsError, SignatureError
-from governance.model.facts import Collection, FactSpec, FactType, Unknown, extended
+from governance.model.facts import Collection, FactSpec, FactType, FactValue, Unknown, extended
 from governance.model.verdict import Effect, Truth
 from governance.policy import docs
 from governance.policy.bundle import MANIFEST, BundleError, open_bundle, pack_bundle
@@ -296,6 +296,19 @@ def test_a_cel_condition_is_judged_with_the_fields_and_unknown_like_them() -> No
         ("files.exists(f, f['sise'] > 10)", "did you mean `size`"),
         ("files.filter(f, f.size > 10).exists_one(g, g.zzz == 'x')", "there are format, imports, path, sha256, size"),
         ("vulnerabilities.all(v, files.all(f, v.cvvs > 7.0))", "did you mean `cvss`"),
+        ("files.map(f, f.pth).exists(p, p == 'x')", "(f.pth is none; did you mean `path`)"),
+        ("files.map(f, f.size > 1, f.pth).exists(p, p == 'x')", "(f.pth is none; did you mean `path`)"),
+        ("files.map(f, f).exists(g, g.pth == 'x')", "(g.pth is none; did you mean `path`)"),
+        ("files.map(f, {'name': f.path}).exists(p, p.nam == 'x')", "(p.nam is none; did you mean `name`)"),
+        ("files.map(f, {'name': f.path}).exists(p, p['path'] == 'x')", "(p.path is none; there are name)"),
+        ("files.map(f, {'file': f}).exists(p, p.file.pth == 'x')", "(.pth is none; did you mean `path`)"),
+        ("files.map(f, [f]).exists(p, p[0].pth == 'x')", "(.pth is none; did you mean `path`)"),
+        ("files.map(f, f.path).exists(p, p.path == 'x')", "(p.path is none; there are none)"),
+        ("(files.size() > 1 ? files : files.filter(f, true)).exists(g, g.pth == 'x')", "did you mean `path`"),
+        ("(files + files).exists(g, g.pth == 'x')", "did you mean `path`"),
+        ("files[0].pth == 'x'", "(.pth is none; did you mean `path`)"),
+        ("vulnerabilities.exists(v, files.exists(f, f.cvss > 7.0))", "(f.cvss is none"),
+        ("vulnerabilities.map(x, x.id).exists(x, files.exists(x, x.cve == 'y'))", "(x.cve is none"),
     ],
 )  # fmt: skip
 def test_a_cel_condition_is_type_checked_when_it_is_loaded(expression: str, message: str) -> None:
@@ -306,18 +319,43 @@ def test_a_cel_condition_is_type_checked_when_it_is_loaded(expression: str, mess
 
 
 @pytest.mark.parametrize(
-    "expression",
+    ("expression", "truth"),
     [
-        "files.exists(f, f.path.startsWith('f.sise') && f.path.size() > 3)",
-        "actor.groups.exists(g, g.startsWith('x'))",
-        "files.map(f, f.path).exists(p, p.endsWith('.bin'))",
-        "vulnerabilities.exists(v, files.exists(f, v.cvss > 7.0 && f.size > 1))",
-        "files.exists(f, f['size'] > 3)",
+        ("files.exists(f, f.path.startsWith('f.sise') && f.path.size() > 3)", Truth.FALSE),
+        ("actor.groups.exists(g, g.startsWith('x'))", Truth.TRUE),
+        ("files.map(f, f.path).exists(p, p.endsWith('.bin'))", Truth.TRUE),
+        ("vulnerabilities.exists(v, files.exists(f, v.cvss > 7.0 && f.size > 1))", Truth.TRUE),
+        ("files.exists(f, f['size'] > 3)", Truth.TRUE),
+        ("files.map(f, f.path).exists(p, p . endsWith('.bin'))", Truth.TRUE),
+        ("files.map(f, {'name': f.path, 'n': f.size}).exists(p, p.name.endsWith('.bin') && has(p.n))", Truth.TRUE),
+        ("files.map(f, f.size > 1, {'name': f.path}).filter(p, p.name != 'x').exists_one(q, q['name'] == 'y')", Truth.FALSE),
+        ("files.map(f, {'file': f}).exists(p, p.file.path == 'x')", Truth.FALSE),
+        ("files.map(f, [f, f])[0].exists(g, g.size > 1)", Truth.TRUE),
+        ("files.map(f, {f.path: f.size}).exists(p, has(p.weights) && p.weights > 1)", Truth.FALSE),
+        ("files.map(f, f.imports).exists(all, all.exists(one, one == 'os.system'))", Truth.TRUE),
+        ("vulnerabilities.map(x, x.id).exists(x, files.exists(x, x.path == 'y'))", Truth.FALSE),
+        ("(files.map(f, {'a': f.path}) + vulnerabilities.map(v, {'b': v.id})).exists(p, has(p.b) && p.b == 'x')", Truth.TRUE),
+        ("(files.size() > 3 ? files.map(f, f.path) : []).exists(p, p == 'x')", Truth.FALSE),
+        ("([] + files.map(f, {'a': f.path})).exists(p, p.a == 'x')", Truth.FALSE),
+        ("dyn(files).exists(f, f.path == 'x')", Truth.FALSE),
     ],
-)
-def test_fields_that_are_there_are_taken(expression: str) -> None:
+)  # fmt: skip
+def test_fields_that_are_there_are_taken_and_odd_values_are_no_error(expression: str, truth: Truth) -> None:
     pytest.importorskip("cel_expr_python.cel", reason="the extra `cel` is not installed")
-    assert problems(cel(expression)) == []
+    text = cel(expression)
+    assert problems(text) == []
+    whole: dict[str, FactValue] = {
+        "files": Collection(({"path": "a.bin", "size": 11, "imports": ("os.system",)},)),
+        "vulnerabilities": Collection(({"id": "x", "cvss": 7.5},)),
+        "actor.groups": ("xs",),
+    }
+    assert verdict(text, whole).rules[0].truth is truth
+    odd: list[FactValue] = [
+        Unknown("x"), None, 3, "text", (), Collection(()), Collection(({},)), Collection(({"path": 3, "size": "x"},)),
+        Collection(({"path": Unknown("x"), "imports": ("a",)},)),
+    ]  # fmt: skip
+    for value in odd:
+        assert isinstance(verdict(text, dict.fromkeys(whole, value)).rules[0].truth, Truth)
 
 
 def test_a_costly_cel_condition_is_unknown_in_bounded_time() -> None:
