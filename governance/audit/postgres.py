@@ -16,7 +16,7 @@ import functools
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from governance.audit.entry import EntryKind
 from governance.audit.fork import call_after_fork
@@ -34,6 +34,7 @@ _POOL = 8
 _NOTIFY_EVERY = 0.02
 _COLUMNS = "seq, id, at, kind, subject, correlation, leaf, data"
 
+T = TypeVar("T")
 _ROW: Callable[[tuple[Any, ...]], Row] = functools.partial(
     tuple.__new__, Row
 )  # `Row._make`, without its look at the length
@@ -188,18 +189,15 @@ class PostgresStore:
 
     def _commit(self, drafts: Sequence[Draft]) -> Sequence[int | None]:
         """One transaction for a batch. Runs in the group's one thread."""
-        with translated():
-            connection = self._writer or connect(self._dsn, timeout=self._timeout)
-            self._writer = None  # so that a connection which failed is not used again
-            try:
-                with connection.transaction():
-                    _insert(connection, drafts)
-                self._wake_leader(connection)
-            except BaseException:
-                connection.close()
-                raise
-            self._writer = connection
-            return [None] * len(drafts)
+        kept, self._writer = self._writer, None  # so that a connection which failed is not used again
+
+        def write(connection: Any) -> None:
+            with connection.transaction():
+                _insert(connection, drafts)
+            self._wake_leader(connection)
+
+        self._writer, _ = self._on_a_living(kept, write)
+        return [None] * len(drafts)
 
     def _wake_leader(self, connection: Any) -> None:
         """Tell the leader, apart from the commit: notifying transactions take turns at a lock of the whole server, and
@@ -212,33 +210,40 @@ class PostgresStore:
             connection.execute("SELECT pg_notify(%s, '')", (CHANNEL,))
 
     def _children(self, height: int, start: int, count: int) -> list[bytes]:
-        with self._reader() as connection:
-            return children(connection, height, start, count)
+        return self._ask(lambda connection: children(connection, height, start, count))
 
     def _read(self, sql: str, values: Sequence[object]) -> list[Any]:
-        with self._reader() as connection:
-            found: list[Any] = connection.execute(sql, values, binary=True).fetchall()
-            return found
+        return self._ask(lambda connection: connection.execute(sql, values, binary=True).fetchall())
 
-    @contextlib.contextmanager
-    def _reader(self) -> Iterator[Any]:
-        """A connection for one read, from a small pool. One that broke is not put back."""
+    def _ask(self, question: Callable[[Any], list[T]]) -> list[T]:
+        """Ask on a connection from a small pool."""
+        with self._guard:
+            if self._is_closed:
+                raise AuditUnavailableError("the audit log is closed")
+            pooled = self._readers.pop() if self._readers else None
+        connection, answer = self._on_a_living(pooled, question)
+        self._give_back(connection)
+        return answer
+
+    def _on_a_living(self, kept: Any, act: Callable[[Any], T]) -> tuple[Any, T]:
+        """Do something on the kept connection, or on a new one where there is none or its session ended while it was kept,
+        as when the server was restarted. Everything that is done here may be done twice. What fails leaves no connection.
+        """
         with translated():
-            with self._guard:
-                if self._is_closed:
-                    raise AuditUnavailableError("the audit log is closed")
-                pooled = self._readers.pop() if self._readers else None
-            connection = (
-                pooled
-                if pooled is not None and not pooled.closed
-                else connect(self._dsn, timeout=self._timeout)
-            )
+            if kept is not None:
+                try:
+                    return kept, act(kept)
+                except BaseException as error:
+                    is_dead = kept.broken
+                    kept.close()
+                    if not is_dead or not isinstance(error, Exception):
+                        raise
+            connection = connect(self._dsn, timeout=self._timeout)
             try:
-                yield connection
+                return connection, act(connection)
             except BaseException:
                 connection.close()
                 raise
-            self._give_back(connection)
 
     def _give_back(self, connection: Any) -> None:
         with self._guard:

@@ -50,12 +50,18 @@ class Sequencer:
             self._thread.join(timeout=10)
 
     def _run(self) -> None:
+        told = None  # an outage of hours is told of when it begins and when it ends, and not each second
         while not self._stop.is_set():
             try:
                 with translated(), contextlib.closing(self._connect()) as connection:
+                    if told is not None:
+                        logger.warning("the audit sequencer has its database again")
+                        told = None
                     self._serve(connection)
             except AuditError as error:
-                logger.warning("the audit sequencer starts anew: %s", error)
+                if str(error) != told:
+                    logger.warning("the audit sequencer starts anew, again and again until it can: %s", error)
+                told = str(error)
             except Exception:
                 logger.exception("the audit sequencer starts anew")
             self._stop.wait(_RETRY)

@@ -12,6 +12,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 
 from governance.cli.main import main
 from governance.devserver import DevServer
+from plugin.assembly import assembly_for
 from plugin.errors import GovernanceUnavailableError
 from tests.mlflow_tools import Home, environment, make_home
 from tests.postgres_server import PostgresServer, running_postgres, why_not
@@ -27,6 +28,7 @@ def home(tmp_path: Path, devserver: DevServer, postgres: PostgresServer) -> Iter
     (made.path / "mlgov.toml").write_text(f'audit_dsn = "{dsn}"\naudit_anchors = ["{tmp_path}/kept"]\n')
     with environment(made.env):
         yield made
+        assembly_for().close()
 
 
 Cli = Callable[..., Done]
@@ -105,6 +107,7 @@ def test_without_the_database_nothing_moves(tmp_path: Path, devserver: DevServer
         kinds = [kind for (kind,) in server.run("SELECT kind FROM mlgov_audit.entry", dsn.rsplit("/", 1)[1])]
         assert "recovery" in kinds
         assert kinds.count("decision") == 3
+        assembly_for().close()
     with contextlib.suppress(FileNotFoundError):
         assert not list(made.path.glob("*.sqlite"))
     assert [path for path in devserver.paths(repo) if "while" in path] == []
