@@ -244,7 +244,10 @@ class AuditLog:
         cosign: Callable[[Checkpoint], Checkpoint] | None = None,
     ) -> Export:
         """Hand out the whole log as a folder that proves itself; see `governance.audit.export`. The log's last exported
-        entry says that it was. `cosign` adds the signatures of witnesses to the head."""
+        entry says that it was. `cosign` adds the signatures of witnesses to the head; it is asked before anything is recorded too,
+        so that a witness who does not sign leaves no trace of an export that never was."""
+        if cosign is not None:
+            cosign(self.checkpoint())
         head = self._store.frontier()
         body: dict[str, Json] = {"size": head.size, "root": head.root().hex()}
         self.append(EntryKind.EXPORT, body, subject=self.origin, correlation=self._boot)

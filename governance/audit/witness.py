@@ -169,6 +169,11 @@ class WitnessAnchor:
         """The witness's name."""
         return f"witness {self._key.name}"
 
+    @property
+    def key(self) -> NoteKey:
+        """Its public key."""
+        return self._key
+
     def publish(self, log: AuditLog, checkpoint: Checkpoint) -> Checkpoint:
         """See `Anchor.publish`. Returns the checkpoint with the cosignature, which was verified.
 

@@ -17,10 +17,10 @@ from governance.cli.output import Mark, err, out, print_pairs, sign, styled
 from governance.errors import AuditBrokenError, SettingsError
 
 if TYPE_CHECKING:
-    from governance.audit.log import AuditLog
     from governance.report.book import ComplianceReport
     from governance.report.compliance import Asked
     from governance.report.selection import Selection
+    from governance.wiring import Assembly
 
 _FORMATS = ("html", "csv", "jsonl")
 _MOMENT = "A day or a time in RFC 3339, with or without a zone; UTC where none is given."
@@ -54,22 +54,27 @@ def compliance(
     earlier: Annotated[
         Path | None, typer.Option(metavar="CHECKPOINT", help="A checkpoint of this log kept from before, to be compared with.")
     ] = None,
+    cosigned: Annotated[
+        bool, typer.Option("--cosigned", help="Have the witnesses of `audit_anchors` sign the checkpoint.")
+    ] = False,
 ) -> None:  # fmt: skip
     """Write a compliance report for a period: 14 sections, with proofs, a sample and control matrices.
 
     The log says first that it is handed out. Exits with 4 where the log does not prove itself; the report is written all the
     same, and says so on its first page.
     """
-    from governance.cli.audit import open_log
+    from governance.cli.audit import open_assembly
     from governance.report.compliance import compliance_report
     from governance.report.folder import check_formats, write_folder
     from governance.wiring import utc_now
 
     asked_formats = check_formats(formats or _FORMATS)
-    with open_log() as log:
+    with open_assembly() as assembly:
+        log = assembly.log
         asked = _asked(
-            log, since=since, until=until, frameworks=tuple(frameworks or ()), formats=asked_formats, sample=sample,
+            assembly, since=since, until=until, frameworks=tuple(frameworks or ()), formats=asked_formats, sample=sample,
             seed=secrets.token_hex(8) if seed is None else seed, selection=selection, earlier=earlier,
+            cosigned=cosigned,
         )  # fmt: skip
         with (
             err().status("verifying and reading the log") as status,
@@ -84,7 +89,7 @@ def compliance(
 
 
 def _asked(
-    log: AuditLog,
+    assembly: Assembly,
     *,
     since: str | None,
     until: str | None,
@@ -94,6 +99,7 @@ def _asked(
     seed: str,
     selection: str | None,
     earlier: Path | None,
+    cosigned: bool,
 ) -> Asked:
     from governance.report.compliance import Asked
     from governance.report.framework_files import load_frameworks
@@ -107,7 +113,12 @@ def _asked(
     if not seed.isprintable() or not 0 < len(seed) <= 64:
         raise SettingsError("a seed has 1 to 64 printable characters")
     by = f"{getpass.getuser()} on {socket.gethostname()}"
-    vkey = log.key.vkey if log.key is not None else None
+    vkey = assembly.log.key.vkey if assembly.log.key is not None else None
+    witnesses = tuple(each.key for each in assembly.witnesses) if cosigned else ()
+    keys = [
+        *(("--key", vkey) if vkey else ()),
+        *(word for key in witnesses for word in ("--witness", key.vkey)),
+    ]
     return Asked(
         since=start,
         until=end,
@@ -117,9 +128,11 @@ def _asked(
         made_by=by,
         software=_software(),
         vkey=vkey,
-        command="python verify_log.py ." + (f" --key {shlex.quote(vkey)}" if vkey else ""),
+        command=shlex.join(("python", "verify_log.py", ".", *keys)),
         roots=_roots(earlier),
         controls=ControlTally(load_frameworks(frameworks)),
+        cosign=assembly.cosigner() if cosigned else None,
+        witnesses=witnesses,
         record={
             "what": "compliance report",
             "by": by,

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from governance.audit.checkpoint import Checkpoint
+from governance.audit.note import NoteKey
 from governance.audit.verify import Verification
 from governance.model.digest import Sha256
 from governance.report.controls import FrameworkResult
@@ -149,6 +150,8 @@ class ComplianceReport:
     """Entries of the period whose bytes are not those that were recorded. They are in no figure but this."""
     checkpoints: Checkpoints
     vkey: str | None
+    witnesses: tuple[NoteKey, ...]
+    """All of them signed the report's checkpoint."""
     command: str
     """What checks the folder of this report offline, to be run beside it."""
     sections: tuple[Section, ...]

@@ -4,7 +4,9 @@ Promises, in this order:
 
 1. the whole log is verified, and what is broken is said first and left out of every figure;
 2. every entry of the period is counted once; sums add up;
-3. the report names the checkpoints before and after the period and the one it was made at.
+3. the report names the checkpoints before and after the period and the one it was made at;
+4. where witnesses are demanded, each of them signs before the log says that it is handed out, and signs the report's checkpoint,
+   or there is no report.
 
 What the caller must still do: keep the report open (it is a context manager) while it is rendered, since its tables lie in a
 temporary database; and hand out its folder with the proofs (`governance.report.folder`), without which it is only a claim.
@@ -12,16 +14,17 @@ temporary database; and hand out its folder with the proofs (`governance.report.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
-from governance.audit.checkpoint import Checkpoint
+from governance.audit.checkpoint import Checkpoint, require_witnesses
 from governance.audit.entry import Entry, EntryKind
 from governance.audit.log import AuditLog
 from governance.audit.merkle import root_of
+from governance.audit.note import NoteKey
 from governance.audit.verify import Problem, Verification
 from governance.errors import AuditBrokenError
 from governance.model.canonical import Json
@@ -79,12 +82,26 @@ class Asked:
     controls: Controls | None = None
     record: Mapping[str, Json] | None = None
     """What the log is to say of this report, before it is made. A log that does not prove itself is not written to."""
+    cosign: Callable[[Checkpoint], Checkpoint] | None = None
+    """Adds the signatures of `witnesses` to a head, or raises."""
+    witnesses: tuple[NoteKey, ...] = ()
+
+    def cosigned(self, head: Checkpoint) -> Checkpoint:
+        """The head as it is handed out: with the signature of every witness that is demanded. Raises `AuditError`."""
+        if self.cosign is None:
+            return head
+        signed = self.cosign(head)
+        require_witnesses(signed.to_bytes(), self.witnesses)
+        return signed
 
 
 @contextmanager
 def compliance_report(log: AuditLog, asked: Asked, *, now: datetime) -> Iterator[ComplianceReport]:
     """The report, for as long as the context lasts."""
     verification = log.verify(asked.roots)
+    asked.cosigned(
+        log.checkpoint()
+    )  # asked twice: a witness who does not sign leaves no record of a report that never was
     if asked.record is not None and verification.is_good:
         verification, recorded_at = _record(log, asked.record, verification)
         now = max(now, recorded_at)
@@ -106,7 +123,7 @@ def compliance_report(log: AuditLog, asked: Asked, *, now: datetime) -> Iterator
         filler.fill()
         end = now if asked.until is None else min(now, asked.until)
         Deriver(log=log, ledger=ledger, now=end).derive()
-        checkpoints, damage = _checkpoints(log, filler.extent, log.checkpoint())
+        checkpoints, damage = _checkpoints(log, filler.extent, asked.cosigned(log.checkpoint()))
         verification = replace(verification, problems=(*verification.problems, *damage))
         context = Context(
             log=log,
@@ -122,6 +139,7 @@ def compliance_report(log: AuditLog, asked: Asked, *, now: datetime) -> Iterator
             made_by=asked.made_by,
             software=asked.software,
             vkey=asked.vkey,
+            witnesses=asked.witnesses,
             command=asked.command,
             seed=asked.seed,
             sample=sampler.ids(),
@@ -166,6 +184,7 @@ def _bound(at: Context, entries: PeriodEntries, controls: tuple[FrameworkResult,
         broken=at.extent.broken,
         checkpoints=at.checkpoints,
         vkey=at.vkey,
+        witnesses=at.witnesses,
         command=at.command,
         sections=(
             scope(at), integrity(at), population(at), refusals(at), waivers(at), break_glass(at), degraded(at), policies(at),

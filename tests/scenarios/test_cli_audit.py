@@ -7,7 +7,6 @@ import http.server
 import json
 import os
 import shutil
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from governance.cli.main import main
 from governance.devserver import DevServer
 from tests.audit_tools import Clock, body, fill, make_log
 from tests.scenarios.cli import Done, clean
+from tests.scenarios.witness import witness_process
 from tests.unit.test_signing_certificate import DAY, issue, stamp
 
 ORIGIN = "team.example/audit"
@@ -241,31 +241,6 @@ def test_heads_are_kept_in_a_folder_and_another_repository(
     assert keeper.run("verify").code == 4
 
 
-@contextmanager
-def witness_process(folder: Path, vkey: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """A witness elsewhere: another process with a home of its own. Yields what names it as a place."""
-    command = [
-        *(sys.executable, "-m", "governance.cli.main", "audit", "witness", str(folder)),
-        *("--log", vkey, "--name", "witness.example/w1", "--port", "0"),
-    ]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env=clean(PYTHONUNBUFFERED="1", COLUMNS="400")
-    )
-    try:
-        said: dict[str, str] = {}
-        for line in process.stdout or ():
-            words = line.split()
-            if words[:1] == ["address"]:
-                said["address"] = words[-1]
-            if words[:2] == ["public", "key"]:
-                said["key"] = words[-1]
-                break
-        yield f"{said['address']}={said['key']}", process
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
-
-
 def test_a_witness_in_another_process(keeper: Keeper, tmp_path: Path) -> None:
     vkey = keeper.key()
     keeper.fill(5)
@@ -308,6 +283,12 @@ def test_what_leaves_can_be_demanded_to_be_cosigned(keeper: Keeper, tmp_path: Pa
     assert keeper.run("prove", "2", "-o", "alone").code == 0
     done = keeper.run("prove", "2", "-o", "gone", "--cosigned")
     assert (done.code, "witness witness.example/w1 does not sign" in done.err) == (4, True)
+    kept = keeper.run("tail", "--kind", "export", "--json").out
+    done = keeper.run("export", "gone", "--cosigned")
+    assert (done.code, "witness witness.example/w1 does not sign" in done.err) == (4, True)
+    assert (
+        keeper.run("tail", "--kind", "export", "--json").out == kept
+    )  # nothing was handed out, and the log says nothing else
     assert not (tmp_path / "gone").exists()
     witnesses = [place.partition("=")[2] for place in (first, second)]
     both = [word for each in witnesses for word in ("--witness", each)]

@@ -6,7 +6,9 @@ import csv
 import json
 import os
 import re
+import shlex
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -33,6 +35,7 @@ from tests.audit_tools import START
 from tests.compliance_log import Demo
 from tests.report_tools import DAY, Wall, decide, folder_of, report_on, signed_log
 from tests.scenarios.cli import Done, clean, run_cli
+from tests.scenarios.witness import witness_process
 
 Report = Callable[..., Done]
 
@@ -266,6 +269,62 @@ def test_an_earlier_checkpoint_is_compared(report: Report, database: Path, tmp_p
     done = report("--earlier", "bad", "--format", "csv", "-o", "two")
     assert done.code == 4, done.out
     assert "rewritten" in done.err
+
+
+def exports_in(database: Path) -> int:
+    with closing(sqlite3.connect(database)) as connection:
+        return int(connection.execute("SELECT count(*) FROM entry WHERE kind = 'export'").fetchone()[0])
+
+
+def test_a_report_can_be_demanded_to_be_cosigned(
+    report: Report, database: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(*arguments: str) -> Done:
+        code = main(["audit", *arguments])
+        told = capsys.readouterr()
+        return Done(code=code, out=told.out, err=told.err)
+
+    words = ("--format", "html", "--format", "csv", "--format", "jsonl", "--sample", "2", "--cosigned")
+    settings, before = tmp_path / "mlgov.toml", exports_in(database)
+    own = f'audit_path = "{database}"\naudit_key = "{tmp_path}/audit.pem"\n'
+    settings.write_text(own)
+    vkey = run("key", "--unencrypted").out.split()[-1]
+    done = report(*words)
+    assert (done.code, "no witness cosigns this log's heads" in done.err) == (2, True)
+    with (
+        witness_process(tmp_path / "one", vkey) as (first, _),
+        witness_process(tmp_path / "two", vkey) as (second, process),
+    ):
+        settings.write_text(f'{own}audit_anchors = ["{first}", "{second}"]\n')
+        done = report(*words)
+        assert done.code == 0, done.err
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=30)
+        done = report(*words, "-o", "gone")  # one of two is not enough
+        assert (done.code, "witness witness.example/w1 does not sign" in done.err) == (4, True)
+    assert not (tmp_path / "gone").exists()
+    assert exports_in(database) == before + 1, "one report was handed out, and the log says no more"
+    witnesses = [place.partition("=")[2] for place in (first, second)]
+    both = [word for each in witnesses for word in ("--witness", each)]
+    folder = tmp_path / "mlgov-compliance"
+    done = run("verify", str(folder), "--key", vkey, *both)
+    assert (done.code, done.out.count("cosigned by")) == (0, 2), done.err
+    figures = {row["figure"]: row["value"] for row in cells(folder, "00-figures.csv")}
+    assert figures["Cosigned by"] == ", ".join(witnesses)
+    assert "signed, cosigned by 2 witnesses" in (folder / "report.html").read_text()
+    command = re.search(r"python (verify_log\.py \..*)", (folder / "README.txt").read_text())
+    assert command is not None
+    assert shlex.split(command[1])[-4:] == both, "who gets the folder is told to demand them"
+    good = run_bare(folder, tmp_path, *shlex.split(command[1]))
+    assert (good.returncode, good.stdout.count("cosigned by")) == (0, 2), good.stdout
+    assert report(*words[:-1], "-o", "alone").code == 0
+    done = run("verify", str(tmp_path / "alone"), "--key", vkey, *both)
+    assert (done.code, "not signed by witness.example/w1" in done.err) == (4, True), done.err
+    head = folder / "checkpoint"
+    lines = head.read_text().splitlines(keepends=True)
+    head.write_text("".join(lines[:-1]))  # the second witness's line taken away
+    bad = run_bare(folder, tmp_path, *shlex.split(command[1]))
+    assert (bad.returncode, "not signed by witness.example/w1" in bad.stdout) == (1, True)
 
 
 def test_hostile_strings_stay_strings(tmp_path: Path) -> None:

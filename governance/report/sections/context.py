@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from governance.audit.log import AuditLog
+from governance.audit.note import NoteKey
 from governance.audit.verify import Verification
 from governance.model.request import parse_utc, utc_text
 from governance.report.book import NOTHING, Checkpoints, Column, Row, Table
@@ -36,6 +37,7 @@ class Context:
     made_by: str
     software: tuple[tuple[str, str], ...]
     vkey: str | None
+    witnesses: tuple[NoteKey, ...]
     command: str
     seed: str
     sample: tuple[str, ...]

@@ -130,6 +130,7 @@ def integrity(at: Context) -> Section:
         ("Checkpoint of this report", _head(points.head)),
         ("Signed by", _signers(points.head, at.vkey)),
         ("Key fingerprint", _fingerprint(at.vkey)),
+        ("Cosigned by", ", ".join(key.vkey for key in at.witnesses) or "no witness"),
         ("Tree heads compared", found.compared),
         ("Broken entries in the period", at.extent.broken),
         ("Check it offline", at.command),
