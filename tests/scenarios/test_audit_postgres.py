@@ -318,7 +318,9 @@ def test_a_database_that_would_lose_what_it_confirmed_is_refused() -> None:
     with running_postgres() as server:
         server.run("ALTER SYSTEM SET fsync = off")
         server.run("SELECT pg_reload_conf()")
-        time.sleep(0.5)
+        deadline = time.monotonic() + 30
+        while server.run("SHOW fsync") != [("off",)]:
+            assert time.monotonic() < deadline, "the server was told, and does not do it"
         with pytest.raises(AuditUnavailableError, match="fsync"):
             open_log(server.new_database())
 
