@@ -25,8 +25,8 @@ from benchmarks.audit import ROOT, Figure
 from benchmarks.report_log import World, grow_log
 from governance.audit.log import AuditLog
 from governance.audit.sqlite import SqliteStore
-from governance.report.compliance import Asked, compliance_report
 from governance.report.folder import write_folder
+from governance.report.making import Asked, make_report
 
 FORMATS = ("html", "csv", "jsonl")
 _SAME = 1.3  # how much more memory ten times the entries may take, for what an allocator does
@@ -55,7 +55,7 @@ def make(log: Path, folder: Path) -> Made:
         started = time.process_time()
         audit.verify().require_good()
         verified = time.process_time()
-        with compliance_report(audit, Asked(), now=datetime.now(UTC)) as report:
+        with make_report(audit, Asked(), now=datetime.now(UTC)) as report:
             passed = time.process_time()
             for name in FORMATS:
                 begun = time.process_time()

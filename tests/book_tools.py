@@ -15,10 +15,10 @@ from governance.model.canonical import canonical_bytes
 from governance.model.facts import Collection, Facts, Unknown
 from governance.model.request import Action
 from governance.model.verdict import Effect, Mode
-from governance.report.book import ComplianceReport
-from governance.report.compliance import Asked, compliance_report
-from governance.report.format import BOOK_FORMATS
+from governance.report.book import Report
+from governance.report.format import FORMATS
 from governance.report.framework_files import load_frameworks
+from governance.report.making import Asked, make_report
 from governance.report.matrix import ControlTally
 from tests.audit_tools import START, make_log, sha
 from tests.unit.test_report import HOSTILE, decide
@@ -35,13 +35,13 @@ FRAMEWORKS = load_frameworks()
 
 
 @contextmanager
-def booked(log: AuditLog, *, now: datetime = NOW, **asked: Any) -> Iterator[ComplianceReport]:
+def booked(log: AuditLog, *, now: datetime = NOW, **asked: Any) -> Iterator[Report]:
     """A compliance report about a log, with all frameworks."""
     given: dict[str, Any] = {
         "controls": ControlTally(FRAMEWORKS),
         "software": (("Made with", "mlflow-governance 0"),),
     }
-    with compliance_report(log, Asked(**(given | asked)), now=now) as report:
+    with make_report(log, Asked(**(given | asked)), now=now) as report:
         yield report
 
 
@@ -49,7 +49,7 @@ def rendered(log: AuditLog, name: str, **asked: Any) -> bytes:
     """A report in one of the formats."""
     out = io.BytesIO()
     with booked(log, **asked) as report:
-        BOOK_FORMATS[name]().write(report, out)
+        FORMATS[name]().write(report, out)
     return out.getvalue()
 
 

@@ -17,9 +17,9 @@ from governance.model.digest import Sha256
 from governance.model.facts import Facts
 from governance.model.request import Action, Actor, Request
 from governance.model.verdict import Effect, Evidence, Finding, Mode, RuleResult, Severity, Truth, Verdict
-from governance.report.book import ComplianceReport, Table
-from governance.report.compliance import Asked, compliance_report
+from governance.report.book import Report, Table
 from governance.report.folder import write_folder
+from governance.report.making import Asked, make_report
 from tests.audit_tools import START, file_entry, make_log, sha, signer
 
 DAY = timedelta(days=1)
@@ -108,20 +108,18 @@ def note_policy(log: AuditLog, document: bytes, digest: Sha256, revision: int | 
 
 
 @contextmanager
-def report_on(
-    log: AuditLog, *, now: datetime = START + 365 * DAY, **asked: Any
-) -> Iterator[ComplianceReport]:
+def report_on(log: AuditLog, *, now: datetime = START + 365 * DAY, **asked: Any) -> Iterator[Report]:
     """A report, with the log's key."""
     vkey = log.key.vkey if log.key is not None else None
-    with compliance_report(log, Asked(vkey=vkey, **asked), now=now) as made:
+    with make_report(log, Asked(vkey=vkey, **asked), now=now) as made:
         yield made
 
 
-def table(made: ComplianceReport, name: str) -> Table:
+def table(made: Report, name: str) -> Table:
     return next(each for section in made.sections for each in section.tables if each.name == name)
 
 
-def rows(made: ComplianceReport, name: str) -> list[dict[str, Any]]:
+def rows(made: Report, name: str) -> list[dict[str, Any]]:
     """The rows of a table by column. Its count is right, whatever is asked."""
     found = table(made, name)
     names = [column.name for column in found.columns]
@@ -130,7 +128,7 @@ def rows(made: ComplianceReport, name: str) -> list[dict[str, Any]]:
     return listed
 
 
-def figure(made: ComplianceReport, section: str, name: str) -> object:
+def figure(made: Report, section: str, name: str) -> object:
     return dict(made.section(section).pairs)[name]
 
 

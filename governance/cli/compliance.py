@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from governance.cli.output import Mark, err, out, print_pairs, sign, styled
-from governance.errors import AuditBrokenError, SettingsError
+from governance.errors import SettingsError
 
 if TYPE_CHECKING:
-    from governance.report.book import ComplianceReport
-    from governance.report.compliance import Asked
+    from governance.report.book import Report
+    from governance.report.making import Asked
     from governance.report.selection import Selection
     from governance.wiring import Assembly
 
@@ -64,8 +64,8 @@ def compliance(
     same, and says so on its first page.
     """
     from governance.cli.audit import open_assembly
-    from governance.report.compliance import compliance_report
     from governance.report.folder import check_formats, write_folder
+    from governance.report.making import make_report
     from governance.wiring import utc_now
 
     asked_formats = check_formats(formats or _FORMATS)
@@ -78,14 +78,12 @@ def compliance(
         )  # fmt: skip
         with (
             err().status("verifying and reading the log") as status,
-            compliance_report(log, asked, now=utc_now()) as made,
+            make_report(log, asked, now=utc_now()) as made,
         ):
             status.update("writing")
             files = write_folder(made, log, folder, asked_formats)
             _tell(made, folder, files)
-            if not made.is_good:
-                made.verification.require_good()
-                raise AuditBrokenError(f"{made.broken} entries of the period are not what was recorded")
+            made.require_good()
 
 
 def _asked(
@@ -101,8 +99,8 @@ def _asked(
     earlier: Path | None,
     cosigned: bool,
 ) -> Asked:
-    from governance.report.compliance import Asked
     from governance.report.framework_files import load_frameworks
+    from governance.report.making import Asked
     from governance.report.matrix import ControlTally
 
     start, end = _moment(since, "--from"), _moment(until, "--to")
@@ -112,7 +110,7 @@ def _asked(
         )
     if not seed.isprintable() or not 0 < len(seed) <= 64:
         raise SettingsError("a seed has 1 to 64 printable characters")
-    by = f"{getpass.getuser()} on {socket.gethostname()}"
+    by = made_by()
     vkey = assembly.log.key.vkey if assembly.log.key is not None else None
     witnesses = tuple(each.key for each in assembly.witnesses) if cosigned else ()
     keys = [
@@ -126,7 +124,7 @@ def _asked(
         sample=sample,
         seed=seed,
         made_by=by,
-        software=_software(),
+        software=software(),
         vkey=vkey,
         command=shlex.join(("python", "verify_log.py", ".", *keys)),
         roots=_roots(earlier),
@@ -178,7 +176,13 @@ def _roots(path: Path | None) -> dict[int, bytes] | None:
     return {head.size: head.root}
 
 
-def _software() -> tuple[tuple[str, str], ...]:
+def made_by() -> str:
+    """Who makes a report, as it says."""
+    return f"{getpass.getuser()} on {socket.gethostname()}"
+
+
+def software() -> tuple[tuple[str, str], ...]:
+    """What a report is made with, as it says."""
     from importlib.metadata import version
 
     return (
@@ -187,7 +191,7 @@ def _software() -> tuple[tuple[str, str], ...]:
     )
 
 
-def _tell(made: ComplianceReport, folder: Path, files: tuple[str, ...]) -> None:
+def _tell(made: Report, folder: Path, files: tuple[str, ...]) -> None:
     for name in files:
         out().print(sign(Mark.OK), styled(f"wrote `{folder / name}`"))
     seed = dict(made.section("sample").pairs)["Seed"]

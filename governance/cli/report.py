@@ -12,11 +12,13 @@ from governance.cli.output import Mark, err, out, sign, styled
 from governance.errors import SettingsError, TransferError
 
 if TYPE_CHECKING:
-    from governance.report.query import Report
+    from governance.report.book import Report
+    from governance.report.format import ReportFormat
 
 app = typer.Typer(help="Write what happened, for people and for auditors.")
 
 _FORMATS = ("html", "jsonl")
+_CHECK = "mlgov audit export FOLDER && python FOLDER/verify_log.py FOLDER"
 
 
 @app.callback(invoke_without_command=True)
@@ -46,38 +48,54 @@ def report(
     if context.invoked_subcommand is not None:
         return
     from governance.cli.audit import open_log
-    from governance.report.query import build_report
+    from governance.cli.compliance import made_by, software
+    from governance.report.editions import AUDIT
+    from governance.report.making import Asked, make_report
+    from governance.report.selection import Selection
     from governance.wiring import utc_now
 
-    with open_log() as log, err().status("reading the log"):
-        made = build_report(log, now=utc_now(), since=_utc(since), until=_utc(until), subject=artifact)
-        paths = write_report(made, folder, tuple(formats or _FORMATS))
-    for path in paths:
-        out().print(sign(Mark.OK), styled(f"wrote `{path}`"))
-    made.verification.require_good()
-
-
-def write_report(made: Report, folder: Path, formats: tuple[str, ...] = _FORMATS) -> list[Path]:
-    """Write a report in each format. Raises `SettingsError` for a format that is not known, `TransferError`."""
-    from governance.report.format import FORMATS
-
-    unknown = [name for name in formats if name not in FORMATS]
-    if unknown:
-        raise SettingsError(
-            f"`{unknown[0]}` is not a report format", hint=f"There are: {', '.join(sorted(FORMATS))}."
+    renderers = [_renderer(name) for name in dict.fromkeys(formats or _FORMATS)]
+    with open_log() as log:
+        asked = Asked(
+            outline=AUDIT,
+            since=_utc(since),
+            until=_utc(until),
+            selection=Selection(subjects=() if artifact is None else (artifact,)),
+            sample=0,
+            made_by=made_by(),
+            software=software(),
+            vkey=log.key.vkey if log.key is not None else None,
+            command=_CHECK,
         )
-    written = []
+        with (
+            err().status("verifying and reading the log"),
+            make_report(log, asked, now=utc_now()) as made,
+        ):
+            for path in _write(made, folder, renderers):
+                out().print(sign(Mark.OK), styled(f"wrote `{path}`"))
+            made.require_good()
+
+
+def _renderer(name: str) -> ReportFormat:
+    from governance.report.format import AUDIT_FORMATS
+
+    if name not in AUDIT_FORMATS:
+        raise SettingsError(
+            f"`{name[:80]}` is not a report format", hint=f"There are: {', '.join(sorted(AUDIT_FORMATS))}."
+        )
+    return AUDIT_FORMATS[name]()
+
+
+def _write(made: Report, folder: Path, renderers: list[ReportFormat]) -> list[Path]:
+    paths = [folder / renderer.name for renderer in renderers]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name in dict.fromkeys(formats):
-            renderer = FORMATS[name]()
-            path = folder / f"report{renderer.suffix}"
+        for renderer, path in zip(renderers, paths, strict=True):
             with path.open("wb") as file:
                 renderer.write(made, file)
-            written.append(path)
     except OSError as error:
         raise TransferError(f"`{folder}` cannot be written: {error.strerror}") from error
-    return written
+    return paths
 
 
 def _utc(at: datetime | None) -> datetime | None:

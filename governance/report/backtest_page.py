@@ -1,26 +1,23 @@
-"""A backtest as JSON, and as one HTML page with a chart that needs nothing else: no network, no script.
+"""A backtest as JSON, and as one HTML page with a chart; see `governance.report.page` for what such a page promises.
 
-Promises: nothing in the log can act on the page (all text is escaped, hidden characters are shown as codes, and the page
-allows one style sheet, by its hash). Does not: leave out rows without saying how many.
+Does not: leave out rows without saying how many.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections import Counter
-from importlib.resources import files
-
-from jinja2 import Environment, FunctionLoader, StrictUndefined
-from markupsafe import Markup
+from collections.abc import Iterator
 
 from governance.model.canonical import Json
 from governance.report.backtest import Backtest, Side
-from governance.report.showing import shown
+from governance.report.book import CellKind, Chart, Column, Section, Series, Table
+from governance.report.page import page
+from governance.report.sections import columns as col
+from governance.report.sections.context import counted, fixed_table
 
 _TOP = 25
 _SERIES = ("same", "blocked", "allowed", "other")
-_TONES = {"same": "accent", "blocked": "refused", "allowed": "allowed", "other": "warned"}
+_TONES = {"blocked": "refused", "allowed": "allowed", "other": "warned"}
 _WORDS = {
     "same": "as recorded",
     "blocked": "newly blocked",
@@ -52,27 +49,15 @@ def backtest_tree(made: Backtest) -> dict[str, Json]:
 
 def backtest_page(made: Backtest) -> bytes:
     """The page."""
-    style = _read("report.css") + _read("backtest.css")
-    environment = Environment(
-        loader=FunctionLoader(_read),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    cards = [
+        ("refused", made.blocked.count, "newly blocked"),
+        ("allowed", made.allowed.count, "newly allowed"),
+        ("warned", sum(made.shifted.values()), "otherwise, let through or refused as before"),
+        ("plain", made.same, f"as recorded, of {made.decisions:,}"),
+    ]
+    return b"".join(
+        page("backtest.html", made=made, cards=cards, sections=list(_sections(made)), most=_TOP, rest="")
     )
-    environment.filters["shown"] = shown
-    page = environment.get_template("backtest.html").render(
-        made=made,
-        # Our own files, under their hash; the only markup that is not escaped.
-        style=Markup(style),  # noqa: S704 - see above
-        style_digest=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
-        bars=_bars(made),
-        tones=_TONES,
-        words=_WORDS,
-        sides=(("newly blocked", "refused", made.blocked), ("newly allowed", "allowed", made.allowed)),
-        most=_TOP,
-    )
-    return page.encode()
 
 
 def _side(side: Side) -> dict[str, Json]:
@@ -102,31 +87,99 @@ def _side(side: Side) -> dict[str, Json]:
     }
 
 
-def _bars(made: Backtest) -> list[dict[str, object]]:
-    """A column per day, or per several days where there are many, of what came out otherwise; inline styles are forbidden."""
+def _sections(made: Backtest) -> Iterator[Section]:
+    lacks = _lacks(made)
+    if lacks.lead:
+        yield lacks
+    if made.days:
+        yield Section(name="days", title="By day", charts=(_by_day(made),))
+    for word, side in (("blocked", made.blocked), ("allowed", made.allowed)):
+        if side.count:
+            yield _moved(word, side)
+    if not made.changed:
+        yield Section(
+            name="none", title="Changes", lead=("Nothing would have been newly blocked or newly allowed.",)
+        )
+
+
+def _lacks(made: Backtest) -> Section:
+    lead = []
+    if made.broken_count:
+        lead.append(f"{made.broken_count:,} entries are broken and were not judged.")
+    lead += [
+        f"{count:,} entries are of version {version}, which this program does not read."
+        for version, count in sorted(made.versions.items())
+    ]
+    if made.gone:
+        lead.append(f"{made.gone:,} decisions could not be judged: their evidence was erased or never kept.")
+    if made.blind:
+        lead.append(
+            "Newly blocked decisions rest on facts that nobody gathered then, so they may say little."
+        )
+    tables = []
+    if made.broken:
+        tables.append(fixed_table("broken", "Broken", (col.WHAT,), [(line,) for line in made.broken]))
+    if made.blind:
+        tables.append(
+            _counted(
+                "blind", "Facts that were not gathered then", Column("fact", "Fact", CellKind.ID), made.blind
+            )
+        )
+    return Section(name="lacks", title="What the figures lack", lead=tuple(lead), tables=tuple(tables))
+
+
+def _moved(word: str, side: Side) -> Section:
+    examples = fixed_table(
+        f"{word}-examples",
+        "Examples",
+        (
+            col.AT, col.ACTION, col.ARTIFACT, col.ACTOR, col.ENVIRONMENT, Column("before", "Was", CellKind.WORD),
+            Column("after", "Would be", CellKind.WORD), col.RULES, col.DECISION,
+        ),
+        [
+            (one.at, one.action, one.ref, one.actor, one.environment, one.before, one.after, ", ".join(one.rules) or None, one.id)
+            for one in side.examples
+        ],
+    )  # fmt: skip
+    by = (
+        ("By rule", col.RULE, side.rules),
+        ("By person", col.ACTOR, side.actors),
+        ("By artifact", col.ARTIFACT, side.artifacts),
+        ("By environment", col.ENVIRONMENT, side.environments),
+    )
+    return Section(
+        name=word,
+        title=_WORDS[word].capitalize(),
+        lead=(f"{counted(side.count, 'decision')}.",),
+        tables=(
+            *(_counted(f"{word}-{column.name}", title, column, counts) for title, column, counts in by),
+            examples,
+        ),
+    )
+
+
+def _counted(name: str, title: str, column: Column, counts: Counter[str]) -> Table:
+    return fixed_table(name, title, (column, col.DECISIONS), counts.most_common())
+
+
+def _by_day(made: Backtest) -> Chart:
+    """A column per day, or per several days where there are many, of what came out otherwise."""
     days = sorted(made.days.items())
     step = max(1, -(-len(days) // _MOST_DAYS))
-    grouped = [
-        (
-            days[place][0],
-            [sum(counts) for counts in zip(*(each for _, each in days[place : place + step]), strict=True)],
-        )
-        for place in range(0, len(days), step)
+    starts = range(0, len(days), step)
+    sums = [
+        [sum(each) for each in zip(*(counts for _, counts in days[at : at + step]), strict=True)]
+        for at in starts
     ]
-    highest = max((sum(counts[1:]) for _, counts in grouped), default=0) or 1
-    columns: list[dict[str, object]] = []
-    for place, (label, counts) in enumerate(grouped):
-        top = 100.0
-        parts = []
-        for series, count in list(zip(_SERIES, counts, strict=True))[1:]:
-            height = 100.0 * count / highest
-            if count:
-                top -= height
-                parts.append({"tone": _TONES[series], "y": f"{top:.2f}", "height": f"{height:.2f}"})
-        words = ", ".join(f"{_WORDS[name]} {count}" for name, count in zip(_SERIES, counts, strict=True))
-        columns.append({"x": place * 12, "label": label, "words": words, "parts": parts})
-    return columns
-
-
-def _read(name: str) -> str:
-    return files("governance.report").joinpath("templates", name).read_text(encoding="utf-8")
+    return Chart(
+        name="days",
+        title="Decisions that would have come out otherwise",
+        kind="columns",
+        labels=tuple(days[at][0] for at in starts),
+        series=tuple(
+            Series(_WORDS[name], tuple(row[place] for row in sums), tone=_TONES[name])
+            for place, name in enumerate(_SERIES)
+            if name in _TONES
+        ),
+        unit="decisions",
+    )

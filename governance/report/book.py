@@ -1,8 +1,8 @@
-"""The compliance report as a value: what every format renders, and none adds to.
+"""A report as a value: what every format renders, and none adds to.
 
 Promises: tables stream their rows anew each time and say how many there are, so that a format may show a few and still tell
 the truth about the rest; the same cells reach a page, a file of values and a PDF. Does not: read a log (see
-`governance.report.compliance`), or know a format.
+`governance.report.making`), or know a format.
 
 A cell is text, a whole number, or None for what was not recorded. Times are RFC 3339 in UTC. Nothing in a cell is markup.
 """
@@ -10,19 +10,24 @@ A cell is text, a whole number, or None for what was not recorded. Times are RFC
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from governance.audit.checkpoint import Checkpoint
 from governance.audit.note import NoteKey
 from governance.audit.verify import Verification
+from governance.errors import AuditBrokenError
 from governance.model.digest import Sha256
 from governance.report.controls import FrameworkResult
 from governance.report.entries import DecisionRow, Extent, PeriodEntries
+from governance.report.selection import Selection
 
 Cell: TypeAlias = "str | int | None"
 Row: TypeAlias = "tuple[Cell, ...]"
+
+_NAME = re.compile(r"[^a-z0-9.-]+")
 
 NOTHING = "Nothing of this kind was recorded in the period."
 
@@ -70,6 +75,8 @@ class Series:
 
     name: str
     values: tuple[int | None, ...]
+    tone: str = ""
+    """The result of a decision whose colour it has, where its name is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,11 +93,12 @@ class Chart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """One of the fourteen. `lead` are its sentences, `pairs` its figures by name, `selection` the search behind it."""
+    """One part. `lead` are its sentences, `pairs` its figures by name, `selection` the search behind it."""
 
-    number: int
     name: str
     title: str
+    number: int = 0
+    """Its place in the report, from 1."""
     lead: tuple[str, ...] = ()
     pairs: tuple[tuple[str, Cell], ...] = ()
     tables: tuple[Table, ...] = ()
@@ -102,7 +110,7 @@ class Section:
 class InventoryRow:
     """Bytes that were used in an environment within the period, by the newest decision that let them through.
 
-    `facts` is the digest of that decision's facts, where its dependencies and licences are (`ComplianceReport.evidence`).
+    `facts` is the digest of that decision's facts, where its dependencies and licences are (`Report.evidence`).
     """
 
     environment: str
@@ -133,17 +141,33 @@ class Checkpoints:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ComplianceReport:
-    """Everything a report shows, whatever its format."""
+class Edition:
+    """What a report is called, what lies beside it, and how much of a long table a page of it shows."""
 
+    title: str
+    most_rows: int
+    newest_first: bool
+    rest: str
+    """Where the rows are that a page leaves out; `{file}` is the table's own."""
+    proof: str
+    """What else there is to rely on, in the statement of integrity."""
+    checking: str
+    """What is said before the command that checks it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """Everything a report shows, whatever its format and edition."""
+
+    edition: Edition
     origin: str
     made_at: str
     made_by: str
     since: str | None
     until: str | None
     """Exclusive."""
-    filter: str | None
-    """The selection that narrows the report, as text; None where it is about all entries of the period."""
+    selection: Selection
+    """What narrows the report; an empty one where it is about all entries of the period."""
     software: tuple[tuple[str, str], ...]
     verification: Verification
     broken: int
@@ -153,7 +177,9 @@ class ComplianceReport:
     witnesses: tuple[NoteKey, ...]
     """All of them signed the report's checkpoint."""
     command: str
-    """What checks the folder of this report offline, to be run beside it."""
+    """What checks the log of this report offline."""
+    counts: Mapping[str, int]
+    """Decisions by result (`governance.report.entries.RESULTS`), and by what else is asked first."""
     sections: tuple[Section, ...]
     decisions: Callable[[], Iterator[DecisionRow]]
     """Every decision of the period with its outcomes, oldest first."""
@@ -170,10 +196,26 @@ class ComplianceReport:
     """A document kept with the log, by its digest. None where there is none, or it was erased."""
 
     @property
+    def filter(self) -> str | None:
+        """The selection as text, where there is one."""
+        return str(self.selection) or None
+
+    @property
     def is_good(self) -> bool:
         """True where the log proves itself."""
         return self.verification.is_good and not self.broken
 
+    def require_good(self) -> None:
+        """Raise `AuditBrokenError` where it does not."""
+        self.verification.require_good()
+        if self.broken:
+            raise AuditBrokenError(f"{self.broken:,} entries of the period are not what was recorded")
+
     def section(self, name: str) -> Section:
         """A section by its name."""
         return next(each for each in self.sections if each.name == name)
+
+
+def table_file(section: Section, table: Table) -> str:
+    """The file of a table, below the folder of all tables."""
+    return f"{section.number:02d}-{_NAME.sub('-', table.name.lower())}.csv"

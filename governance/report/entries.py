@@ -40,7 +40,6 @@ class PeriodEntries:
     since: datetime | None = None
     until: datetime | None = None
     kind: EntryKind | None = None
-    subject: str | None = None
     matches: Callable[[Entry], bool] | None = None
 
     def __iter__(self) -> Iterator[Stored]:
@@ -57,7 +56,7 @@ class PeriodEntries:
     def rows(self) -> Iterator[Row]:
         """The rows of the period as they lie, whatever the selection, unchecked."""
         since = None if self.since is None else utc_text(self.since)
-        rows = self.log.store.find(Query(kind=self.kind, subject=self.subject, since=since))
+        rows = self.log.store.find(Query(kind=self.kind, since=since))
         if self.until is None:
             return rows
         until = utc_text(self.until)
@@ -201,11 +200,6 @@ class DecisionRow:
         if self.waived:
             return "waived"
         return "warned" if self.decision == "warn" else "allowed"
-
-    @property
-    def signature(self) -> Outcome | None:
-        """The outcome that made a signature, if one did."""
-        return next((outcome for outcome in self.outcomes if outcome.bundle), None)
 
 
 RESULTS = ("refused", "quarantined", "would-block", "waived", "warned", "allowed")

@@ -142,6 +142,7 @@ class Filler:
             row.result, row.degraded, row.policy_digest, row.policy_revision, facts,
             ", ".join(dict.fromkeys(finding.rule for finding in row.findings)),
             ", ".join(dict.fromkeys(waiver for _, waiver in row.waived)), stored.entry.writer.instance,
+            ", ".join(row.policies), row.findings_omitted, orjson.dumps(dict(row.mlflow)).decode() if row.mlflow else None,
         ))  # fmt: skip
         for rule, waiver in row.waived:
             self.ledger.add("waived", (n, rule, waiver))

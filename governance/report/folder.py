@@ -21,8 +21,8 @@ from governance.audit.store import Row
 from governance.errors import AuditBrokenError, SettingsError
 from governance.model.canonical import Json
 from governance.model.digest import Sha256, parse_sha256
-from governance.report.book import ComplianceReport
-from governance.report.format import BOOK_FORMATS
+from governance.report.book import Report
+from governance.report.format import FORMATS
 from governance.report.to_csv import write_tables
 
 TABLES = "tables"
@@ -40,7 +40,7 @@ and the key from where you trust them, and not from this folder.
 
 def format_names() -> tuple[str, ...]:
     """Every format there is."""
-    return tuple(sorted({*BOOK_FORMATS, *_OWN}))
+    return tuple(sorted({*FORMATS, *_OWN}))
 
 
 def check_formats(names: Iterable[str]) -> tuple[str, ...]:
@@ -52,13 +52,13 @@ def check_formats(names: Iterable[str]) -> tuple[str, ...]:
                 f"`{name[:80]}` is not a format of a compliance report",
                 hint=f"There are: {', '.join(known)}.",
             )
-        if name in BOOK_FORMATS:
-            BOOK_FORMATS[name]()
+        if name in FORMATS:
+            FORMATS[name]()
     return asked
 
 
 def write_folder(
-    report: ComplianceReport,
+    report: Report,
     log: AuditLog,
     folder: Path,
     formats: Iterable[str],
@@ -82,7 +82,7 @@ def write_folder(
     return tuple(written)
 
 
-def _render(report: ComplianceReport, target: Path, name: str) -> Iterator[str]:
+def _render(report: Report, target: Path, name: str) -> Iterator[str]:
     if name == "csv":
         for _ in write_tables(report, target / TABLES):
             pass
@@ -90,13 +90,13 @@ def _render(report: ComplianceReport, target: Path, name: str) -> Iterator[str]:
     elif name == "jsonl":
         yield "entries.jsonl"
     else:
-        renderer = BOOK_FORMATS[name]()
+        renderer = FORMATS[name]()
         with (target / renderer.name).open("wb") as out:
             renderer.write(report, out)
         yield renderer.name
 
 
-def _prove(report: ComplianceReport, log: AuditLog, target: Path, *, with_entries: bool) -> str:
+def _prove(report: Report, log: AuditLog, target: Path, *, with_entries: bool) -> str:
     """Everything that the verifier reads. Returns what could not be proved, for the reader."""
     points = report.checkpoints
     start, stop = report.extent.bounds(points.head.size)
@@ -126,7 +126,7 @@ def _prove(report: ComplianceReport, log: AuditLog, target: Path, *, with_entrie
     return trouble
 
 
-def _write_entries(report: ComplianceReport, log: AuditLog, target: Path, start: int, stop: int) -> None:
+def _write_entries(report: Report, log: AuditLog, target: Path, start: int, stop: int) -> None:
     """The entries of the report as they lie, and the recorded hashes of all between the first and the last."""
     wanted = report.entries.test()
     with (target / "entries.jsonl").open("wb") as entries, (target / "leaves.txt").open("wb") as leaves:
@@ -146,7 +146,7 @@ def _subtrees(log: AuditLog, start: int, stop: int) -> list[Json]:
     return found
 
 
-def _write_sample(report: ComplianceReport, log: AuditLog, target: Path) -> None:
+def _write_sample(report: Report, log: AuditLog, target: Path) -> None:
     """Records and receipts of the sample and its outcomes, and the documents that these name."""
     for name in ("records", "receipts", "evidence"):
         (target / name).mkdir()
@@ -165,7 +165,7 @@ def _write_sample(report: ComplianceReport, log: AuditLog, target: Path) -> None
                 (target / "evidence" / digest).write_bytes(document)
 
 
-def _sampled(report: ComplianceReport, log: AuditLog) -> Iterator[Row]:
+def _sampled(report: Report, log: AuditLog) -> Iterator[Row]:
     for entry_id in report.sample:
         row = log.store.get(entry_id)
         if row is not None:

@@ -5,37 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import BinaryIO, Protocol
 
 from governance.errors import SettingsError
-from governance.report.book import ComplianceReport
-from governance.report.query import Report
-
-if TYPE_CHECKING:
-    from governance.report.to_ocsf import OcsfFormat
+from governance.report.book import Report
 
 
 class ReportFormat(Protocol):
     """Renders a report.
-
-    | member | meaning |
-    | --- | --- |
-    | `suffix` | of files, with the dot |
-    | `write(report, out)` | write all of it; reads nothing but the report |
-    """
-
-    @property
-    def suffix(self) -> str:
-        """With the dot."""
-        ...
-
-    def write(self, report: Report, out: BinaryIO) -> None:
-        """Write all of it."""
-        ...
-
-
-class BookFormat(Protocol):
-    """Renders a compliance report.
 
     | member | meaning |
     | --- | --- |
@@ -48,15 +25,9 @@ class BookFormat(Protocol):
         """The file's name."""
         ...
 
-    def write(self, report: ComplianceReport, out: BinaryIO) -> None:
+    def write(self, report: Report, out: BinaryIO) -> None:
         """Write all of it."""
         ...
-
-
-def _html() -> ReportFormat:
-    from governance.report.to_html import HtmlFormat
-
-    return HtmlFormat()
 
 
 def _jsonl() -> ReportFormat:
@@ -65,44 +36,45 @@ def _jsonl() -> ReportFormat:
     return JsonLinesFormat()
 
 
-def _page() -> BookFormat:
+def _page() -> ReportFormat:
     from governance.report.to_page import PageFormat
 
     return PageFormat()
 
 
-def _ocsf() -> OcsfFormat:
+def _ocsf() -> ReportFormat:
     from governance.report.to_ocsf import OcsfFormat
 
     return OcsfFormat()
 
 
-FORMATS: Mapping[str, Callable[[], ReportFormat]] = MappingProxyType(
-    {"html": _html, "jsonl": _jsonl, "ocsf": _ocsf}
-)
+def _ocsf_report() -> ReportFormat:
+    from governance.report.to_ocsf import OcsfFormat
+
+    return OcsfFormat(name="report.ocsf.jsonl")
 
 
-def _pdf() -> BookFormat:
+def _pdf() -> ReportFormat:
     with _needs("pdf", "reportlab"):
         from governance.report.to_pdf import PdfFormat
 
         return PdfFormat()
 
 
-def _sarif() -> BookFormat:
+def _sarif() -> ReportFormat:
     from governance.report.to_sarif import SarifFormat
 
     return SarifFormat()
 
 
-def _cyclonedx() -> BookFormat:
+def _cyclonedx() -> ReportFormat:
     with _needs("cyclonedx", "cyclonedx"):
         from governance.report.to_cyclonedx import CycloneDxFormat
 
         return CycloneDxFormat()
 
 
-def _oscal() -> BookFormat:
+def _oscal() -> ReportFormat:
     from governance.report.to_oscal import OscalFormat
 
     return OscalFormat()
@@ -122,8 +94,13 @@ def _needs(extra: str, package: str) -> Iterator[None]:
         ) from error
 
 
-BOOK_FORMATS: Mapping[str, Callable[[], BookFormat]] = MappingProxyType(
+FORMATS: Mapping[str, Callable[[], ReportFormat]] = MappingProxyType(
     {"html": _page, "pdf": _pdf, "sarif": _sarif, "cyclonedx": _cyclonedx, "oscal": _oscal, "ocsf": _ocsf}
 )
-"""One file each. `csv` and `jsonl` are the folder's own (`governance.report.folder`): a file for each table, and the entries
-that its proofs are about."""
+"""Of a compliance report, one file each. `csv` and `jsonl` are the folder's own (`governance.report.folder`): a file for each
+table, and the entries that its proofs are about."""
+
+AUDIT_FORMATS: Mapping[str, Callable[[], ReportFormat]] = MappingProxyType(
+    {"html": _page, "jsonl": _jsonl, "ocsf": _ocsf_report}
+)
+"""Of the short report, one file each."""

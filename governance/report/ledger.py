@@ -18,7 +18,7 @@ CREATE TABLE decision (
     n INTEGER PRIMARY KEY, seq INTEGER, id TEXT, at TEXT, later INTEGER, correlation TEXT, ref TEXT, action TEXT, kind TEXT,
     name TEXT, version TEXT, digest TEXT, size INTEGER, files INTEGER, actor TEXT, vouched INTEGER, environment TEXT,
     decision TEXT, mode TEXT, result TEXT, degraded TEXT, policy TEXT, revision INTEGER, facts TEXT, rules TEXT, waivers TEXT,
-    writer TEXT);
+    writer TEXT, policies TEXT, omitted INTEGER, mlflow TEXT);
 CREATE TABLE objection (
     n INTEGER, rule TEXT, effect TEXT, severity TEXT, message TEXT, remediation TEXT, waivable INTEGER, evidence TEXT);
 CREATE TABLE waived (n INTEGER, rule TEXT, waiver TEXT);
@@ -52,6 +52,7 @@ CREATE INDEX decision_id ON decision (id);
 CREATE INDEX decision_ref ON decision (ref, environment, n);
 CREATE INDEX decision_bytes ON decision (ref, digest, environment, action, n);
 CREATE INDEX objection_n ON objection (n);
+CREATE INDEX waived_n ON waived (n);
 CREATE INDEX waived_name ON waived (waiver, rule, n);
 CREATE INDEX outcome_decision ON outcome (decision);
 CREATE INDEX registration_digest ON registration (digest, event);

@@ -14,10 +14,21 @@ _HIDDEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
 )
 
+_WORDS = {
+    "would-block": "would have been blocked",
+    "waived": "allowed by waiver",
+    "warned": "allowed with warning",
+}
+
 
 def shown(value: object) -> str:
     """Text in which everything that hides or turns text is shown by its code. Escaping of markup comes after."""
     return _HIDDEN.sub(lambda match: f"\\u{ord(match[0]):04x}", str(value))
+
+
+def result_words(value: object) -> str:
+    """The result of a decision as people say it; any other word as it is shown."""
+    return _WORDS.get(str(value)) or shown(value)
 
 
 def human_size(count: int | None) -> str:

@@ -14,16 +14,15 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from governance.report.book import Cell, ComplianceReport, Section, Table
+from governance.report.book import Cell, Report, table_file
 from governance.report.showing import shown
 
 _FORMULA = re.compile(
     r"[\t\r\n]|\s*[=+\-@\uff1d\uff0b\uff0d\uff20]"
 )  # and their wide forms, which some take for the same
-_NAME = re.compile(r"[^a-z0-9.-]+")
 
 
-def write_tables(report: ComplianceReport, folder: Path) -> Iterator[Path]:
+def write_tables(report: Report, folder: Path) -> Iterator[Path]:
     """Write every table into a folder, and one with the figures of each section."""
     folder.mkdir()
     yield _write(folder / "00-figures.csv", ("section", "figure", "value"), _figures(report))
@@ -33,12 +32,7 @@ def write_tables(report: ComplianceReport, folder: Path) -> Iterator[Path]:
             yield _write(folder / table_file(section, table), names, table.rows())
 
 
-def table_file(section: Section, table: Table) -> str:
-    """The file of a table, below the folder of all tables."""
-    return f"{section.number:02d}-{_NAME.sub('-', table.name.lower())}.csv"
-
-
-def _figures(report: ComplianceReport) -> Iterator[tuple[Cell, ...]]:
+def _figures(report: Report) -> Iterator[tuple[Cell, ...]]:
     for section in report.sections:
         for name, value in section.pairs:
             yield section.title, name, value

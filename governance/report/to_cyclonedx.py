@@ -31,7 +31,7 @@ from governance.model.canonical import Json
 from governance.report.bill.packages import Packages
 from governance.report.bill.trees import as_tree, reference
 from governance.report.bill.vulnerabilities import Vulnerabilities
-from governance.report.book import ComplianceReport, InventoryRow
+from governance.report.book import InventoryRow, Report
 from governance.report.fields import Fields
 from governance.report.showing import shown
 
@@ -63,7 +63,7 @@ class CycloneDxFormat:
     def __init__(self, *, most: int = MOST_MODELS) -> None:
         self._most = most
 
-    def write(self, report: ComplianceReport, out: BinaryIO) -> None:
+    def write(self, report: Report, out: BinaryIO) -> None:
         """See `BookFormat.write`."""
         models, omitted = self._models(report)
         packages, vulnerabilities = Packages(), Vulnerabilities()
@@ -96,7 +96,7 @@ class CycloneDxFormat:
         }
         out.write(orjson.dumps(tree, option=orjson.OPT_INDENT_2) + b"\n")
 
-    def _models(self, report: ComplianceReport) -> tuple[dict[str, _Model], int]:
+    def _models(self, report: Report) -> tuple[dict[str, _Model], int]:
         models: dict[str, _Model] = {}
         omitted: set[str] = set()
         for row in report.inventory():
@@ -116,7 +116,7 @@ def _reference(row: InventoryRow) -> str:
     return f"model-{hashlib.sha256(text).hexdigest()[:32]}"
 
 
-def _facts(report: ComplianceReport, row: InventoryRow) -> Fields:
+def _facts(report: Report, row: InventoryRow) -> Fields:
     """The decision's facts; none where their document was erased or cannot be read."""
     document = None if row.facts is None else report.evidence(row.facts)
     try:
@@ -224,7 +224,7 @@ def _properties(values: dict[str, str | None]) -> list[Property]:
     return [Property(name=shown(name), value=shown(value)) for name, value in values.items() if value]
 
 
-def _metadata(report: ComplianceReport, models: int, packages: int, vulnerabilities: int) -> BomMetaData:
+def _metadata(report: Report, models: int, packages: int, vulnerabilities: int) -> BomMetaData:
     """What the bill rests on, and how much was left out of it."""
     head = report.checkpoints.head
     properties = {

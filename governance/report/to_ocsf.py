@@ -31,10 +31,8 @@ class Entries(Protocol):
 class OcsfFormat:
     """One line an entry, in the order of the log."""
 
-    suffix = ".ocsf.jsonl"
-    name = "events.ocsf.jsonl"
-
-    def __init__(self, version: str = VERSION) -> None:
+    def __init__(self, version: str = VERSION, *, name: str = "events.ocsf.jsonl") -> None:
+        self.name = name
         self._version = version
 
     def write(self, report: Entries, out: BinaryIO) -> None:

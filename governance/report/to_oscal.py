@@ -19,7 +19,7 @@ import orjson
 
 from governance.model.canonical import Json
 from governance.model.request import utc_text
-from governance.report.book import ComplianceReport
+from governance.report.book import Report
 from governance.report.controls import ControlResult, FrameworkResult
 from governance.report.matrix import STATUS_WORDS
 from governance.report.showing import shown
@@ -43,7 +43,7 @@ class OscalFormat:
 
     name = "report.oscal-ar.json"
 
-    def write(self, report: ComplianceReport, out: BinaryIO) -> None:
+    def write(self, report: Report, out: BinaryIO) -> None:
         """See `BookFormat.write`."""
         ids = _Ids(report)
         body: dict[str, Json] = {
@@ -76,7 +76,7 @@ def control_token(control: str) -> str:
 class _Ids:
     """Identifiers made from what the report is about."""
 
-    def __init__(self, report: ComplianceReport) -> None:
+    def __init__(self, report: Report) -> None:
         parts = (
             report.origin,
             report.since,
@@ -92,7 +92,7 @@ class _Ids:
         return str(uuid5(self._base, "\0".join(what)))
 
 
-def _metadata(report: ComplianceReport, ids: _Ids) -> dict[str, Json]:
+def _metadata(report: Report, ids: _Ids) -> dict[str, Json]:
     return {
         "title": oscal_text(f"Records for controls in the audit log {report.origin}"),
         "last-modified": report.made_at,
@@ -107,7 +107,7 @@ def _metadata(report: ComplianceReport, ids: _Ids) -> dict[str, Json]:
     }  # fmt: skip
 
 
-def _result(report: ComplianceReport, found: FrameworkResult, ids: _Ids) -> dict[str, Json]:
+def _result(report: Report, found: FrameworkResult, ids: _Ids) -> dict[str, Json]:
     framework = found.framework
     name = framework.name
     tokens: list[Json] = [
@@ -130,7 +130,7 @@ def _result(report: ComplianceReport, found: FrameworkResult, ids: _Ids) -> dict
     }
 
 
-def _empty(report: ComplianceReport, ids: _Ids) -> dict[str, Json]:
+def _empty(report: Report, ids: _Ids) -> dict[str, Json]:
     """Where no framework was asked for: the integrity of the log alone."""
     return {
         "uuid": ids.of("result", ""),
@@ -145,7 +145,7 @@ def _empty(report: ComplianceReport, ids: _Ids) -> dict[str, Json]:
     }
 
 
-def _start(report: ComplianceReport) -> str:
+def _start(report: Report) -> str:
     """The period's beginning: its first entry where none was given."""
     if report.since is not None:
         return report.since
@@ -153,7 +153,7 @@ def _start(report: ComplianceReport) -> str:
     return report.made_at if first is None else utc_text(first.entry.at)
 
 
-def _integrity(report: ComplianceReport, ids: _Ids, name: str) -> dict[str, Json]:
+def _integrity(report: Report, ids: _Ids, name: str) -> dict[str, Json]:
     if report.is_good:
         text = f"All {report.verification.size} entries of the log were recomputed, and it proves itself."
     else:
@@ -175,7 +175,7 @@ def _integrity(report: ComplianceReport, ids: _Ids, name: str) -> dict[str, Json
     }  # fmt: skip
 
 
-def _observation(report: ComplianceReport, result: ControlResult, ids: _Ids, name: str) -> dict[str, Json]:
+def _observation(report: Report, result: ControlResult, ids: _Ids, name: str) -> dict[str, Json]:
     control = result.control
     evidence: list[Json] = [
         {
@@ -216,7 +216,7 @@ def _finding(result: ControlResult, ids: _Ids, name: str) -> dict[str, Json]:
     }
 
 
-def _resources(report: ComplianceReport, ids: _Ids) -> list[Json]:
+def _resources(report: Report, ids: _Ids) -> list[Json]:
     head = report.checkpoints.head.to_bytes()
     return [
         {

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from reportlab.platypus import Flowable, NextPageTemplate, PageBreak, Paragraph, Spacer
 from reportlab.platypus import Table as Grid
 
-from governance.report.book import ComplianceReport, Section
+from governance.report.book import Report, Section
 from governance.report.pdf.charts import Drawn
 from governance.report.pdf.letters import Letters, letters
 from governance.report.pdf.pages import Heading, Pages, contents
@@ -32,14 +32,14 @@ class PdfFormat:
         self._most = most
         self._letters = letters(wide=wide)
 
-    def write(self, report: ComplianceReport, out: BinaryIO) -> None:
+    def write(self, report: Report, out: BinaryIO) -> None:
         """See `BookFormat.write`."""
         pages = Pages(out, report, self._letters)
         styles = Styles(self._letters)
         story = [*_cover(report, styles), *self._inside(report, styles), pages.total]
         pages.multiBuild(story, maxPasses=6)
 
-    def _inside(self, report: ComplianceReport, styles: Styles) -> Iterator[Flowable]:
+    def _inside(self, report: Report, styles: Styles) -> Iterator[Flowable]:
         yield NextPageTemplate("inside")
         yield PageBreak()
         yield Paragraph("Contents", styles.heading)
@@ -50,10 +50,10 @@ class PdfFormat:
             yield from _section(section, styles, self._letters, most)
 
 
-def _cover(report: ComplianceReport, styles: Styles) -> Iterator[Flowable]:
+def _cover(report: Report, styles: Styles) -> Iterator[Flowable]:
     text = styles.letters.text
     yield Spacer(1, 60)
-    yield Paragraph("Compliance report", styles.title)
+    yield Paragraph(report.edition.title, styles.title)
     yield Paragraph(f"of the audit log {text(report.origin, 200)}", styles.toc)
     yield Spacer(1, 14)
     yield _statement(report, styles)
@@ -74,7 +74,7 @@ def _cover(report: ComplianceReport, styles: Styles) -> Iterator[Flowable]:
     )  # fmt: skip
 
 
-def _statement(report: ComplianceReport, styles: Styles) -> Flowable:
+def _statement(report: Report, styles: Styles) -> Flowable:
     """The first thing to be seen."""
     verification = report.verification
     if report.is_good:

@@ -20,7 +20,7 @@ import orjson
 
 from governance import __version__
 from governance.model.canonical import Json
-from governance.report.book import ComplianceReport
+from governance.report.book import Report
 from governance.report.entries import DecisionRow, FindingRow
 from governance.report.sarif import sarif_document, sarif_text
 from governance.report.showing import shown
@@ -75,7 +75,7 @@ class SarifFormat:
     def __init__(self, *, most: int = MOST_RESULTS) -> None:
         self._most = most
 
-    def write(self, report: ComplianceReport, out: BinaryIO) -> None:
+    def write(self, report: Report, out: BinaryIO) -> None:
         """See `BookFormat.write`."""
         found = _Gathered(self._most)
         for row in report.decisions():
@@ -211,7 +211,7 @@ def _uri(ref: str) -> str:
     return "/".join("%2E" * len(part) if set(part) == {"."} else part for part in parts)
 
 
-def _invocation(report: ComplianceReport, found: _Gathered) -> dict[str, Json]:
+def _invocation(report: Report, found: _Gathered) -> dict[str, Json]:
     notes: list[Json] = []
     if not report.is_good:
         text = "The log does not prove itself; do not rely on these results."
@@ -233,7 +233,7 @@ def _notification(level: str, text: str) -> dict[str, Json]:
     return {"level": level, "message": {"text": _text(text)}}
 
 
-def _properties(report: ComplianceReport) -> dict[str, Json]:
+def _properties(report: Report) -> dict[str, Json]:
     """What the results rest on."""
     head = report.checkpoints.head
     return {

@@ -10,9 +10,9 @@ import pytest
 from governance.audit.entry import EntryKind
 from governance.audit.log import AuditLog
 from governance.audit.sqlite import SqliteStore
-from governance.report.compliance import Asked, compliance_report
 from governance.report.controls import ControlStatus
 from governance.report.framework_files import load_frameworks, shipped
+from governance.report.making import Asked, make_report
 from governance.report.matrix import ControlTally
 from governance.report.selection import parse_selection
 from governance.wiring import utc_now
@@ -51,7 +51,7 @@ def test_each_query_of_a_framework_finds_records(log: AuditLog, name: str) -> No
 
 def test_section_14_has_the_counts_of_all_frameworks(log: AuditLog) -> None:
     asked = Asked(controls=ControlTally(load_frameworks()))
-    with compliance_report(log, asked, now=utc_now()) as report:
+    with make_report(log, asked, now=utc_now()) as report:
         section = report.section("controls")
         tables = {table.name: table for table in section.tables}
         assert set(tables) == {*(f"controls-{name}" for name in shipped()), "dates-eu-ai-act"}
@@ -75,7 +75,7 @@ def test_an_empty_period_has_no_record_for_any_control(log: AuditLog) -> None:
     asked = Asked(
         since=datetime(2020, 1, 1, tzinfo=UTC), until=datetime(2020, 2, 1, tzinfo=UTC), controls=ControlTally(load_frameworks())
     )  # fmt: skip
-    with compliance_report(log, asked, now=utc_now()) as report:
+    with make_report(log, asked, now=utc_now()) as report:
         (section,) = [each for each in report.sections if each.number == 14]
         words = {
             row[3] for table in section.tables if table.name.startswith("controls") for row in table.rows()

@@ -1,4 +1,4 @@
-"""The compliance report's page in a real browser: it says nothing to the console, asks the network for nothing, and its search,
+"""The pages of both reports in a real browser: it says nothing to the console, asks the network for nothing, and its search,
 filters, charts, phone and paper work.
 """
 
@@ -10,9 +10,13 @@ from pathlib import Path
 import pytest
 
 from governance.audit.entry import OutcomeStatus
+from governance.audit.log import AuditLog
 from governance.audit.memory import MemoryStore
 from governance.model.verdict import Effect, Mode
-from governance.report.to_page import MOST_ROWS
+from governance.report.editions import AUDIT, COMPLIANCE
+from governance.report.format import AUDIT_FORMATS
+from governance.report.making import Asked, make_report
+from tests.audit_tools import START
 from tests.browser import Page, find_chromium, open_page
 from tests.report_tools import DAY, Wall, decide, folder_of, signed_log
 
@@ -21,6 +25,7 @@ pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="there is no Chromium here (Debian package `chromium`)"
 )
 HOSTILE = "</script><script>window.hit=1</script><img src=x onerror=window.hit=1>\u202e" + "w" * 90
+MOST_ROWS = COMPLIANCE.edition.most_rows
 COUNT = MOST_ROWS + 25
 
 
@@ -189,3 +194,46 @@ def test_a_broken_log_says_so_on_top_and_on_paper(tmp_path: Path) -> None:
             page.run("document.querySelector('[data-table=refused] .record dd').checkVisibility()") is True
         ), "unfolded"
         assert page.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+
+
+def short_page(log: AuditLog, folder: Path) -> Path:
+    path = folder / "report.html"
+    asked = Asked(outline=AUDIT, sample=0, made_by=HOSTILE)
+    with make_report(log, asked, now=START + DAY * 9) as made, path.open("wb") as out:
+        AUDIT_FORMATS["html"]().write(made, out)
+    return path
+
+
+def test_the_short_report_is_such_a_page_too(tmp_path: Path) -> None:
+    assert CHROMIUM is not None
+    clock = Wall()
+    log = signed_log(clock)
+    for number in range(9):
+        clock.at += DAY / 9
+        decide(log, name=f"model-{number}", environment=("production", "staging")[number % 2])
+    decide(log, name="evil", decision=Effect.BLOCK, actor=HOSTILE, message=HOSTILE)
+    decide(log, name="gone", status=None)
+    with open_page(CHROMIUM) as page:
+        page.open(short_page(log, tmp_path))
+        assert page.complaints() == []
+        assert page.run("document.title") == "Audit report · acme.example/audit"
+        assert page.run("document.querySelectorAll('section').length") == len(AUDIT.sections)
+        assert page.run("window.hit === undefined") is True
+        assert page.run("document.querySelectorAll('[style], [onclick], link, img, iframe').length") == 0
+        assert visible(page, "decisions") == 11
+        first = "document.querySelector('[data-table=decisions] tbody .c-artifact').textContent"
+        assert page.run(first) == "models/gone", "newest first"
+        search(page, "evil")
+        assert visible(page, "decisions") == 1
+        assert visible(page, "objections") == 1
+        search(page, "")
+        choose(page, "decisions", "Environment", "staging")
+        assert visible(page, "decisions") == 4
+        choose(page, "decisions", "Environment", "")
+        record = str(page.run("document.querySelector('[data-table=decisions] .record').textContent"))
+        assert "Name provenclaimed" in record
+        for width in (320, 390, 1280):
+            page.resize(width, 844)
+            assert (
+                page.run("Math.max(document.documentElement.scrollWidth, document.body.scrollWidth)") <= width
+            )

@@ -25,9 +25,9 @@ from governance.audit.merkle import leaf_hash
 from governance.model.canonical import Json, canonical_bytes
 from governance.model.verdict import Effect, Mode
 from governance.report.format import FORMATS
+from governance.report.making import Asked, make_report
 from governance.report.ocsf.event import ocsf_event, ocsf_line
 from governance.report.ocsf.ids import NEXT_VERSION, VERSION
-from governance.report.query import build_report
 from tests.audit_tools import ORIGIN, START, Clock, make_log, sha
 from tests.unit.test_report import HOSTILE, decide
 
@@ -192,7 +192,8 @@ def test_the_report_format_is_a_line_an_entry() -> None:
     decide(log, decision=Effect.BLOCK, message=HOSTILE)
     decide(log, decision=Effect.ALLOW)
     out = io.BytesIO()
-    FORMATS["ocsf"]().write(build_report(log, now=Clock()()), out)
+    with make_report(log, Asked(), now=Clock()()) as report:
+        FORMATS["ocsf"]().write(report, out)
     lines = out.getvalue().splitlines()
     assert len(lines) == log.store.frontier().size
     assert [json.loads(line)["metadata"]["sequence"] for line in lines] == list(range(len(lines)))

@@ -1,14 +1,19 @@
-"""The audit report: what it counts, what it shows, and that nothing in the log can act on the page."""
+"""The short report: what it counts, what it shows, and that nothing in the log can act on the page."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import io
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 
@@ -28,11 +33,15 @@ from governance.model.artifact import Artifact, Kind, parse_repository_key
 from governance.model.canonical import Json, parse_canonical
 from governance.model.request import Action, Actor, Request
 from governance.model.verdict import Effect, Evidence, Finding, Mode, RuleResult, Severity, Truth, Verdict
+from governance.report.book import Report
+from governance.report.editions import AUDIT
 from governance.report.fields import Fields
-from governance.report.format import FORMATS
-from governance.report.query import Report, build_report
+from governance.report.format import AUDIT_FORMATS
+from governance.report.making import Asked, make_report
+from governance.report.selection import Selection
 from governance.report.showing import human_size, marked, shown
 from tests.audit_tools import START, Clock, file_entry, make_log, sha, signer
+from tests.report_tools import rows
 
 HOSTILE = "</style><script>alert(1)</script>\"'><img src=x onerror=alert(1)>\u202e\u2066\u200b&amp;{{ 7*7 }}"
 
@@ -115,61 +124,130 @@ def make_story() -> AuditLog:
     return log
 
 
-def report(log: AuditLog, **more: object) -> Report:
-    return build_report(log, now=START, **more)  # type: ignore[arg-type]
+@contextmanager
+def report(log: AuditLog, **asked: Any) -> Iterator[Report]:
+    with make_report(log, Asked(outline=AUDIT, sample=0, **asked), now=START + timedelta(days=1)) as made:
+        yield made
 
 
-def render(made: Report, name: str = "html") -> str:
+def render(log: AuditLog, name: str = "html", **asked: Any) -> str:
     out = io.BytesIO()
-    FORMATS[name]().write(made, out)
+    with report(log, **asked) as made:
+        AUDIT_FORMATS[name]().write(made, out)
     return out.getvalue().decode()
 
 
+def about(subject: str) -> Selection:
+    return Selection(subjects=(subject,))
+
+
 def test_everything_is_counted_once(log: AuditLog) -> None:
-    made = report(log)
-    assert made.counts == {
-        "decisions": 11, "allowed": 6, "warned": 1, "refused": 1, "quarantined": 1, "would-block": 1, "waived": 1,
-        "unfinished": 1, "uploads": 3, "signed": 2, "failed": 1,
-    }  # fmt: skip
-    assert [row.name for row in made.unfinished] == ["gone"]
-    assert made.decisions[0].name == "gone", "newest first"
-    assert sum(sum(slot.values()) for _, slot in made.timeline) == 11
-    assert {event.kind for event in made.events} == {"key", "signature"}
+    with report(log) as made:
+        assert made.counts == {
+            "decisions": 11, "allowed": 6, "warned": 1, "refused": 1, "quarantined": 1, "would-block": 1, "waived": 1,
+            "unfinished": 1, "uploads": 3, "signed": 2, "failed": 1, "break-glass": 0,
+        }  # fmt: skip
+        assert [each.name for each in made.sections] == [
+            "overview", "refusals", "degraded", "decisions", "keys", "others", "integrity",
+        ]  # fmt: skip
+        assert [row["artifact"] for row in rows(made, "unfinished")] == ["models/gone"]
+        assert rows(made, "decisions")[0]["artifact"] == "models/gone", "newest first"
+        (timeline,) = made.section("overview").charts
+        assert sum(sum(filter(None, series.values)) for series in timeline.series) == 11
+        assert {row["kind"] for row in rows(made, "others")} == {"key", "signature"}
+
+
+def test_each_table_is_newest_first(log: AuditLog) -> None:
+    with report(log) as made:
+        for name in ("decisions", "refused", "objections", "uploads", "others", "signatures"):
+            times = [row["entry"] for row in rows(made, name)]
+            assert times == sorted(times, reverse=True), name
+            assert len(set(times)) > 1, name
 
 
 def test_a_period_and_a_subject_narrow_it(log: AuditLog) -> None:
     times = [stored.entry.at for stored in log.find(kind=EntryKind.DECISION)]
-    assert report(log, since=times[3]).counts["decisions"] == 8
-    assert report(log, until=times[3]).counts["decisions"] == 3
-    assert report(log, subject="models/evil").counts["refused"] == 1
-    assert report(log, subject="models/none").counts["decisions"] == 0
-    assert "No decision was recorded" in render(report(log, subject="models/none"))
+    for asked, name, count in (
+        ({"since": times[3]}, "decisions", 8),
+        ({"until": times[3]}, "decisions", 3),
+        ({"selection": about("models/evil")}, "refused", 1),
+        ({"selection": about("models/none")}, "decisions", 0),
+    ):
+        with report(log, **asked) as made:
+            assert made.counts[name] == count
+    assert "No decision was recorded" in render(log, selection=about("models/none"))
+    assert len(render(log, "jsonl", selection=about("models/evil")).splitlines()) == 3, (
+        "head, decision, outcome"
+    )
+    assert (
+        json.loads(render(log, "jsonl", selection=about("models/evil")).splitlines()[0])["subject"]
+        == "models/evil"
+    )
 
 
 def test_a_cut_list_says_so(log: AuditLog) -> None:
-    made = report(log, most=4)
-    assert (len(made.decisions), made.omitted, made.counts["decisions"]) == (4, 7, 11)
-    assert "7 older ones are counted above" in render(made)
+    edition = replace(AUDIT.edition, most_rows=4)
+    out = io.BytesIO()
+    with report(log) as made:
+        AUDIT_FORMATS["html"]().write(replace(made, edition=edition), out)
+        assert len(rows(made, "decisions")) == 11
+    assert "The first 4 are shown. 7 more, counted above and on record" in out.getvalue().decode()
+
+
+def test_a_decision_is_shown_with_all_that_is_known_of_it() -> None:
+    log = make_log()
+    decide(log, name="evil", decision=Effect.BLOCK, message="it runs code")
+    decide(log, name="odd", decision=Effect.WARN, message="it is old", waiver="W-1")
+    decide(log, name="up", action=Action.UPLOAD)
+    with report(log) as made:
+        up, odd, evil = rows(made, "decisions")
+    assert evil["objections"] == "high: it runs code (p/evil)"
+    assert odd["objections"] == "high: it is old (p/odd, warning only)"
+    assert (odd["waived"], odd["waivers"]) == ("p/w by W-1", "W-1")
+    assert (evil["ended"], up["ended"]) == ("refused", "done, 2 files, 20 bytes")
+    assert (up["kind"], up["name"], up["files"], up["size"], up["policies"], up["correlation"]) == (
+        "model",
+        "up",
+        2,
+        20,
+        "p",
+        "c",
+    )
+    assert up["vouched"] == "claimed"
 
 
 def test_the_page_tells_the_story(log: AuditLog) -> None:
-    page = render(report(log, vkey=signer().key.vkey, command="python x/verify_log.py x"))
+    page = render(log, vkey=signer().key.vkey, command="python x/verify_log.py x")
     for part in (
         "The log proves itself", "would have been blocked", "allowed by waiver", "W-1", "Decisions without an outcome",
-        "key-at-once", "key-later", "not signed", "python x/verify_log.py x", log.checkpoint().root.hex(), signer().key.vkey,
-        "remembered from before: a log rewritten as a whole would not show",
+        "key-at-once", "key-later", "not signed", "as a whole", "python x/verify_log.py x", log.checkpoint().root.hex(),
+        signer().key.vkey, "compared with no tree head remembered from before", "<b>2</b><span>of 3 uploads signed",
+        "What it rests on", "What to do", "Audit report",
     ):  # fmt: skip
         assert part in page, part
+    head = log.checkpoint().to_bytes().decode()
+    assert html.escape(head) in page, "the checkpoint can be taken from the page and kept"
+
+
+def test_uploads_are_told_with_who_signed_them(log: AuditLog) -> None:
+    with report(log) as made:
+        told = [(row["artifact"], row["signed"], row["key_id"]) for row in rows(made, "uploads")]
+    assert told == [
+        ("models/broken", "failed", None),
+        ("models/unsigned", "not signed", None),
+        ("models/parts", "as a whole", "key-later"),
+        ("models/signed", "with its upload", "key-at-once"),
+    ]
 
 
 def test_a_broken_log_cannot_look_good(log: AuditLog) -> None:
     store = log.store
     assert isinstance(store, MemoryStore)
     store._rows[1] = store._rows[1]._replace(subject="elsewhere")
-    page = render(report(log))
+    page = render(log)
     assert "entry 1: it is filed under another subject" in page, "the report is written, and says so"
     store._rows[1] = store._rows[1]._replace(subject="keys", correlation="elsewhere")
-    page = render(report(log))
+    page = render(log)
     assert "The log does not prove itself" in page
     assert "proves itself" not in page.replace("does not prove itself", "")
     assert "entry 1: it is filed under another correlation" in page
@@ -191,42 +269,48 @@ class Tags(HTMLParser):
 def test_nothing_in_the_log_can_act_on_the_page() -> None:
     log = make_log(origin="acme.example/audit")
     hostile = HOSTILE.replace("/", "|")
+    hostile_subject = f"models/{hostile}"
     for decision in (Effect.BLOCK, Effect.ALLOW):
         decide(log, name=hostile, decision=decision, message=HOSTILE, waiver=HOSTILE, action=Action.UPLOAD)
     log.append(
         EntryKind.KEY, key_body(event=HOSTILE, key_id=HOSTILE, name=HOSTILE), subject=HOSTILE, correlation="c"
     )
-    page = render(report(log, subject=None, command=HOSTILE, vkey=HOSTILE))
+    page = render(log, command=HOSTILE, made_by=HOSTILE, selection=about(hostile_subject))
     seen = Tags()
     seen.feed(page)
-    assert not seen.tags & {"script", "img", "iframe", "object", "link", "base", "form", "embed"}
+    assert not seen.tags & {"img", "iframe", "object", "link", "base", "form", "embed"}
+    assert page.count("<script") == 1, "the page's own"
     assert not {name for name in seen.attributes if name.startswith("on")} | seen.attributes & {
         "style",
         "srcdoc",
     }
-    assert seen.urls == []
+    assert all(re.fullmatch("#[a-z-]+", url) for url in seen.urls), "of its own sections"
     assert not re.search("[\u202e\u2066\u200b]", page)
     assert "{{" in page, "shown as text"
     assert "49" not in re.findall(r"amp;(\w+)", page)
 
 
-def test_the_page_allows_its_own_style_and_nothing_else(log: AuditLog) -> None:
-    page = render(report(log))
+def test_the_page_allows_its_own_style_and_script_and_nothing_else(log: AuditLog) -> None:
+    page = render(log)
     style = re.search("<style>(.*?)</style>", page, re.DOTALL)
+    script = re.search("<script>(.*?)</script>", page, re.DOTALL)
     policy = re.search('Content-Security-Policy" content="([^"]*)"', page)
     assert style is not None
     assert policy is not None
-    digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
-    assert (
-        policy[1] == f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    assert script is not None
+    digests = [
+        base64.b64encode(hashlib.sha256(found[1].encode()).digest()).decode() for found in (style, script)
+    ]
+    assert policy[1] == (
+        f"default-src 'none'; style-src 'sha256-{digests[0]}'; script-src 'sha256-{digests[1]}'; base-uri 'none'; form-action 'none'"
     )
     assert "url(" not in style[1]
-    assert "http" not in style[1]
+    assert "http" not in style[1] + script[1]
     assert page.index("Content-Security-Policy") < page.index("<style>")
 
 
 def test_the_lines_are_the_very_bytes_of_the_log(log: AuditLog) -> None:
-    head, *lines = render(report(log), "jsonl").encode().splitlines()
+    head, *lines = render(log, "jsonl").encode().splitlines()
     summary = parse_canonical(head)
     assert summary["integrity"]["good"] is True  # type: ignore[index,call-overload]
     assert summary["counts"]["decisions"] == 11  # type: ignore[index,call-overload]
@@ -243,8 +327,9 @@ def test_an_entry_of_another_program_version_is_shown_all_the_same() -> None:
     receipt = log.append(EntryKind.DECISION, odd, subject="s", correlation="c")
     body: dict[str, Json] = {"decision": receipt.id, "action": 0, "status": 0, "moved": {"files": [{}]}}
     log.append(EntryKind.OUTCOME, body, subject="s", correlation="c")
-    assert report(log).counts["decisions"] == 1
-    assert "<!doctype html>" in render(report(log))
+    with report(log) as made:
+        assert made.counts["decisions"] == 1
+    assert "<!doctype html>" in render(log)
 
 
 @pytest.mark.parametrize(
@@ -256,9 +341,10 @@ def test_the_timeline_has_a_bounded_number_of_equal_steps(span: timedelta) -> No
     decide(log)
     clock.at += span
     decide(log)
-    timeline = report(log).timeline
-    assert 1 <= len(timeline) <= 96
-    assert sum(sum(slot.values()) for _, slot in timeline) == 2
+    with report(log, until=clock.at + timedelta(days=1)) as made:
+        (timeline,) = made.section("overview").charts
+    assert 1 <= len(timeline.labels) <= 96
+    assert sum(sum(filter(None, series.values)) for series in timeline.series) == 2
 
 
 @pytest.mark.parametrize(
@@ -295,7 +381,10 @@ def test_a_broken_entry_is_left_out_and_told() -> None:
     decide(log, name="evil", decision=Effect.BLOCK)
     place = next(at for at, row in enumerate(store._rows) if row.kind == "decision" and b'"evil"' in row.data)
     store._rows[place] = store._rows[place]._replace(data=store._rows[place].data.replace(b"block", b"allow"))
-    made = report(log)
-    assert [row.name for row in made.decisions] == ["good"]
-    assert not made.verification.is_good
-    assert "does not prove itself" in render(made)
+    with report(log) as made:
+        assert [row["name"] for row in rows(made, "decisions")] == ["good"]
+        assert not made.is_good
+    assert "does not prove itself" in render(log)
+    head, *lines = render(log, "jsonl").splitlines()
+    assert json.loads(head)["integrity"]["good"] is False
+    assert not any('"evil"' in line for line in lines if '"decision"' in line and '"verdict"' in line)

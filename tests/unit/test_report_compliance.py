@@ -16,7 +16,7 @@ from governance.model.request import Action, utc_text
 from governance.model.verdict import Effect, Mode
 from governance.policy.compile import compile_bundle
 from governance.policy.load import load_files
-from governance.report.book import ComplianceReport
+from governance.report.book import Report
 from governance.report.entries import RESULTS
 from governance.report.folder import check_formats, format_names
 from governance.report.sections.context import span_words, steps_between
@@ -40,7 +40,7 @@ def make_log_(clock: Wall) -> AuditLog:
     return signed_log(clock)
 
 
-def every_table_reads(made: ComplianceReport) -> None:
+def every_table_reads(made: Report) -> None:
     for section in made.sections:
         for each in section.tables:
             for _ in range(2):  # rows come anew each time

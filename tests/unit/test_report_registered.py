@@ -18,9 +18,9 @@ from governance.model.artifact import Artifact, FileEntry, Kind, RelativePath, R
 from governance.model.digest import Sha256
 from governance.model.request import Actor
 from governance.registrations import RegistryEvent, record_registration
-from governance.report.compliance import Asked, compliance_report
 from governance.report.index.lookup import Index
 from governance.report.index.terms import TermReader, term
+from governance.report.making import Asked, make_report
 from governance.report.question import parse_question
 from governance.report.selection import parse_selection
 from governance.report.timeline import timeline
@@ -176,7 +176,7 @@ def test_the_report_names_registered_versions_of_what_is_in_use(story: Story) ->
     register(story, "created", 1)
     register(story, "created", 1, name="other")
     register(story, "deleted", 1, name="other")
-    with compliance_report(story.log, Asked(), now=story.clock()) as made:
+    with make_report(story.log, Asked(), now=story.clock()) as made:
         tables = {table.name: table for table in made.section("inventory").tables}
         columns = [column.name for column in tables["inventory"].columns]
         place = columns.index("registered")

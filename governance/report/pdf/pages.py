@@ -14,7 +14,7 @@ from reportlab.platypus import BaseDocTemplate, Frame, PageTemplate, Paragraph, 
 from reportlab.platypus.doctemplate import IndexingFlowable
 from reportlab.platypus.tableofcontents import TableOfContents
 
-from governance.report.book import ComplianceReport
+from governance.report.book import Report
 from governance.report.pdf.letters import Letters
 from governance.report.pdf.style import (
     BAD,
@@ -72,7 +72,7 @@ class PageTotal(IndexingFlowable):
 class Pages(BaseDocTemplate):
     """The document. `build_all` lays out a story in as many rounds as the contents need."""
 
-    def __init__(self, out: Any, report: ComplianceReport, letters: Letters) -> None:
+    def __init__(self, out: Any, report: Report, letters: Letters) -> None:
         self.total = PageTotal()
         self._report, self._letters = report, letters
         title = letters.raw(f"Compliance report of {report.origin}")

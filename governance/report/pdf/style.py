@@ -1,4 +1,4 @@
-"""Sizes, colours and styles of paragraphs, in one place. The colours are those of the page (`templates/report.css`)."""
+"""Sizes, colours and styles of paragraphs, in one place. The colours are those of the page (`templates/page.css`)."""
 
 from __future__ import annotations
 

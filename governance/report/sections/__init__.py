@@ -1,1 +1,1 @@
-"""The fourteen sections of a compliance report, each a function from what was read to a `Section`."""
+"""The sections of reports, each a function from what was read to a `Section`; `governance.report.editions` says which has which."""

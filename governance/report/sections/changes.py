@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from governance.report.book import CellKind, Column, Section, Table
+from governance.report.sections import columns as col
 from governance.report.sections.context import NOT_RECORDED, Context, counted, query_table
-
-_AT = Column("at", "Time", CellKind.TIME)
-_ENTRY = Column("entry", "Entry", CellKind.NUMBER)
 
 
 def policies(at: Context) -> Section:
@@ -19,20 +17,20 @@ def policies(at: Context) -> Section:
         "policies-used",
         "Policies that decisions of the period rest on",
         (
-            Column("digest", "Policy", CellKind.DIGEST), Column("revision", "Revision", CellKind.NUMBER),
-            Column("decisions", "Decisions", CellKind.NUMBER), Column("first", "First decision", CellKind.TIME),
+            col.POLICY_TEXT, col.REVISION,
+            col.DECISIONS, Column("first", "First decision", CellKind.TIME),
             Column("last", "Last decision", CellKind.TIME),
         ),
         "SELECT policy, max(revision), count(*), min(at), max(at) FROM decision WHERE later = 0 GROUP BY 1 ORDER BY 4",
-        empty="No decision was recorded in the period.",
+        empty=col.NO_DECISION,
     )  # fmt: skip
     changes = query_table(
         ledger,
         "policy-changes",
         "Policies as they came into force",
         (
-            _AT, _ENTRY, Column("state", "What"), Column("revision", "Revision", CellKind.NUMBER), Column("names", "Policies"),
-            Column("digest", "Policy", CellKind.DIGEST), Column("writer", "First used by", CellKind.ID),
+            col.AT, col.ENTRY, Column("state", "What"), col.REVISION, Column("names", "Policies"),
+            col.POLICY_TEXT, Column("writer", "First used by", CellKind.ID),
             Column("author", "Author"), Column("approver", "Approver"), Column("tests", "Test and backtest"),
         ),
         "SELECT at, seq, state, revision, names, digest, writer, ?, ?, ? FROM policy ORDER BY n",
@@ -43,7 +41,6 @@ def policies(at: Context) -> Section:
         empty="No policy came into force in the period: the one before went on.",
     )  # fmt: skip
     return Section(
-        number=8,
         name="policies",
         title="Policy changes",
         lead=(
@@ -65,19 +62,44 @@ def _differences(at: Context) -> Table:
         "policy-differences",
         "What changed, rule by rule",
         (
-            _AT,
-            Column("revision", "Revision", CellKind.NUMBER),
+            col.AT,
+            col.REVISION,
             Column("direction", "Direction", CellKind.WORD),
-            Column("rule", "Rule", CellKind.ID),
+            col.RULE,
             Column("words", "Change"),
             Column("position", "Where", CellKind.ID),
-            Column("digest", "Policy", CellKind.DIGEST),
+            col.POLICY_TEXT,
         ),
         "SELECT at, revision, direction, rule, words, nullif(position, ''), digest FROM difference JOIN policy USING (n) "
         "ORDER BY n, difference.rowid",
         minor="position digest",
         empty="No policy of the period differs from the one before it.",
     )
+
+
+def _uploads(at: Context) -> Table:
+    later = (
+        "(SELECT json_extract(s.body, '$.key_id') FROM event s WHERE s.kind = 'signature' AND s.event = 'made' AND s.span = 0 "
+        "AND s.subject = d.ref ORDER BY s.rowid DESC LIMIT 1)"
+    )
+    moved = "(SELECT sum(m.{}) FROM outcome m WHERE m.decision = d.id AND m.status = 'done')"
+    return query_table(
+        at.ledger,
+        "uploads",
+        "Uploads and who signed them",
+        (
+            col.AT, col.ENTRY, col.ARTIFACT, col.FILES, col.SIZE, col.DIGEST, Column("signed", "Signed", CellKind.WORD), col.KEY, col.BUNDLE,
+            Column("run", "MLflow run", CellKind.ID), col.DECISION,
+        ),
+        f"SELECT d.at, d.seq, d.ref, coalesce(nullif({moved.format('count')}, 0), d.files), coalesce(nullif({moved.format('bytes')}, 0), d.size), coalesce(o.digest, d.digest), CASE WHEN o.bundle IS NOT NULL THEN 'with its upload' "
+        f"WHEN {later} IS NOT NULL THEN 'as a whole' WHEN o.status = 'done' THEN 'not signed' ELSE coalesce(o.status, 'no outcome') END, "
+        f"coalesce(o.key_id, {later}), o.bundle, json_extract(d.mlflow, '$.run_id'), d.id FROM decision d LEFT JOIN outcome o ON o.rowid = "
+        "(SELECT x.rowid FROM outcome x WHERE x.decision = d.id ORDER BY x.bundle IS NULL, x.rowid DESC LIMIT 1) "
+        f"WHERE d.later = 0 AND d.action = 'upload' AND d.result NOT IN ('refused', 'quarantined') ORDER BY d.n {at.order}",
+        note="Files that arrive one by one are signed together afterwards: as a whole.",
+        minor="entry digest bundle id",
+        empty="No upload was let through in the period.",
+    )  # fmt: skip
 
 
 def keys(at: Context) -> Section:
@@ -89,11 +111,12 @@ def keys(at: Context) -> Section:
         "key-events",
         "Keys made, trusted and revoked",
         (
-            _AT, _ENTRY, Column("period", "When", CellKind.WORD), Column("event", "Event", CellKind.WORD),
-            Column("key_id", "Key", CellKind.DIGEST), Column("name", "Owner or name"), Column("reason", "Reason"),
+            col.AT, col.ENTRY, Column("period", "When", CellKind.WORD), col.EVENT,
+            col.KEY, Column("name", "Owner or name"), col.REASON,
         ),
         "SELECT at, seq, iif(span < 0, 'before the period', 'in the period'), event, json_extract(body, '$.key_id'), "
-        "json_extract(body, '$.name'), json_extract(body, '$.reason') FROM event WHERE kind = 'key' AND span <= 0 ORDER BY seq",
+        "json_extract(body, '$.name'), json_extract(body, '$.reason') FROM event WHERE kind = 'key' AND span <= 0 "
+        f"ORDER BY seq {at.order}",
         note="Which keys count, for what and until when is in the trust file, which is versioned where the policies are.",
         empty="No key was made, trusted or revoked up to the end of the period.",
     )  # fmt: skip
@@ -102,11 +125,11 @@ def keys(at: Context) -> Section:
         "signatures",
         "Signatures on record",
         (
-            _AT, _ENTRY, Column("event", "Event", CellKind.WORD), Column("artifact", "Artifact"),
-            Column("digest", "Bytes", CellKind.DIGEST), Column("key_id", "Key", CellKind.DIGEST), Column("signer", "Signer"),
-            Column("reason", "Reason"), Column("bundle", "Bundle", CellKind.DIGEST),
+            col.AT, col.ENTRY, col.EVENT, col.ARTIFACT,
+            col.DIGEST, col.KEY, Column("signer", "Signer"),
+            col.REASON, col.BUNDLE,
         ),
-        f"SELECT at, seq, event, ref, digest, key_id, signer, reason, bundle FROM ({_SIGNATURES}) ORDER BY seq",
+        f"SELECT at, seq, event, ref, digest, key_id, signer, reason, bundle FROM ({_SIGNATURES}) ORDER BY seq {at.order}",
         minor="entry digest bundle",
         empty="No signature was made, verified or rejected in the period.",
     )  # fmt: skip
@@ -115,8 +138,8 @@ def keys(at: Context) -> Section:
         "keys-used",
         "Keys by use",
         (
-            Column("key_id", "Key", CellKind.DIGEST), Column("event", "Event", CellKind.WORD),
-            Column("signatures", "Signatures", CellKind.NUMBER), Column("first", "First", CellKind.TIME), Column("last", "Last", CellKind.TIME),
+            col.KEY, col.EVENT,
+            Column("signatures", "Signatures", CellKind.NUMBER), col.FIRST, col.LAST,
         ),
         f"SELECT key_id, event, count(*), min(at), max(at) FROM ({_SIGNATURES}) GROUP BY 1, 2 ORDER BY 4",
         empty="No key signed anything in the period.",
@@ -126,22 +149,21 @@ def keys(at: Context) -> Section:
         "signature-checks",
         "Signatures as the gate found them",
         (
-            Column("environment", "Environment", CellKind.WORD), Column("action", "Action", CellKind.WORD), Column("signature", "Signature", CellKind.WORD),
-            Column("decisions", "Decisions", CellKind.NUMBER), Column("artifacts", "Artifacts", CellKind.NUMBER),
+            col.ENVIRONMENT, col.ACTION, Column("signature", "Signature", CellKind.WORD),
+            col.DECISIONS, col.ARTIFACTS,
             Column("let_through", "Let through", CellKind.NUMBER),
         ),
         "SELECT environment, action, coalesce(signature, 'facts gone'), count(*), count(DISTINCT ref), sum(result NOT IN ('refused', 'quarantined')) "
         "FROM seen JOIN decision USING (n) GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",
         note="From the facts of each decision. `not asked for`: no rule in force asks about signatures.",
-        empty="No decision was recorded in the period.",
+        empty=col.NO_DECISION,
     )  # fmt: skip
     return Section(
-        number=11,
         name="keys",
         title="Signatures and keys",
         lead=(f"{counted(made, 'signature')} {'was' if made == 1 else 'were'} made in the period.",),
         pairs=(("Signatures made", made),),
-        tables=(checks, by_key, events, signatures),
+        tables=(_uploads(at), checks, by_key, events, signatures),
         selection=at.search(kinds=("signature",)),
     )
 

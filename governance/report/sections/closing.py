@@ -8,6 +8,7 @@ from governance.report.book import CellKind, Column, Row, Section, Table
 from governance.report.controls import FrameworkResult
 from governance.report.filling import sample_rank
 from governance.report.matrix import STATUS_WORDS
+from governance.report.sections import columns as col
 from governance.report.sections.context import Context, counted, fixed_table
 
 _NOT_SHOWN = (
@@ -31,9 +32,9 @@ def sample(at: Context) -> Section:
         name="sample",
         title="The sample, with its full records",
         columns=(
-            Column("place", "Place", CellKind.NUMBER), Column("entry", "Entry", CellKind.NUMBER, minor=True), Column("at", "Time", CellKind.TIME),
-            Column("result", "Result", CellKind.WORD), Column("action", "Action", CellKind.WORD), Column("artifact", "Artifact"),
-            Column("actor", "Who"), Column("environment", "Environment", CellKind.WORD, minor=True), Column("outcomes", "Outcome entries", CellKind.ID, minor=True),
+            Column("place", "Place", CellKind.NUMBER), Column("entry", "Entry", CellKind.NUMBER, minor=True), col.AT,
+            col.RESULT, col.ACTION, col.ARTIFACT,
+            col.ACTOR, Column("environment", "Environment", CellKind.WORD, minor=True), Column("outcomes", "Outcome entries", CellKind.ID, minor=True),
             Column("receipt", "Receipt", CellKind.ID), Column("rank", "SHA-256 of seed and id", CellKind.DIGEST, minor=True),
             Column("id", "Decision", CellKind.ID, minor=True), Column("record", "Record", minor=True),
         ),
@@ -44,7 +45,6 @@ def sample(at: Context) -> Section:
         empty="There was no decision to draw from.",
     )  # fmt: skip
     return Section(
-        number=13,
         name="sample",
         title="Sampling annex",
         lead=(
@@ -79,8 +79,9 @@ def receipt_name(index: int | None) -> str | None:
     return None if index is None else f"receipts/{index}.tlog-proof"
 
 
-def matrix(controls: tuple[FrameworkResult, ...]) -> Section:
+def matrix(at: Context) -> Section:
     """The control matrix."""
+    controls = at.controls
     lead = (
         (
             (
@@ -92,7 +93,6 @@ def matrix(controls: tuple[FrameworkResult, ...]) -> Section:
         else ("No framework was asked for (`--framework`).",)
     )
     return Section(
-        number=14,
         name="controls",
         title="Control matrix, and what this log does not show",
         lead=(*lead, *_NOT_SHOWN),
@@ -133,7 +133,7 @@ def _dates(found: FrameworkResult) -> Iterator[Table]:
             f"dates-{found.framework.name}",
             f"{found.framework.title}: dates",
             (
-                Column("on", "From"), Column("what", "What"), Column("certain", "Certain", CellKind.WORD),
+                Column("on", "From"), col.WHAT, Column("certain", "Certain", CellKind.WORD),
                 Column("source", "Source"),
             ),
             [(each.on, each.what, "yes" if each.certain else "no", each.source) for each in found.framework.dates],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,7 +11,8 @@ from governance.audit.log import AuditLog
 from governance.audit.note import NoteKey
 from governance.audit.verify import Verification
 from governance.model.request import parse_utc, utc_text
-from governance.report.book import NOTHING, Checkpoints, Column, Row, Table
+from governance.report.book import NOTHING, Chart, Checkpoints, Column, Edition, Row, Series, Table
+from governance.report.controls import FrameworkResult
 from governance.report.entries import Extent
 from governance.report.ledger import Ledger
 from governance.report.selection import Selection
@@ -23,6 +24,7 @@ NOT_RECORDED = "not recorded"
 class Context:
     """Everything a section may look at."""
 
+    edition: Edition
     log: AuditLog
     ledger: Ledger
     extent: Extent
@@ -30,7 +32,7 @@ class Context:
     checkpoints: Checkpoints
     since: str | None
     until: str | None
-    selection: str | None
+    selection: Selection
     period: Selection
     """The selection together with the period."""
     made_at: str
@@ -41,6 +43,14 @@ class Context:
     command: str
     seed: str
     sample: tuple[str, ...]
+    controls: tuple[FrameworkResult, ...]
+    counts: Mapping[str, int]
+    """See `Report.counts`."""
+
+    @property
+    def order(self) -> str:
+        """How the database is to order what has a time."""
+        return "DESC" if self.edition.newest_first else "ASC"
 
     @property
     def end(self) -> str:
@@ -110,6 +120,18 @@ def _columns(columns: Sequence[Column], minor: str) -> tuple[Column, ...]:
     return tuple(replace(column, minor=column.name in names) for column in columns)
 
 
+def bar_chart(
+    name: str, title: str, found: Sequence[tuple[Any, ...]], *, unit: str, series: str, fewest: int = 1
+) -> tuple[Chart, ...]:
+    """A bar for each word with its number; no chart where there are fewer than that."""
+    if len(found) < fewest:
+        return ()
+    labels, values = tuple(row[0] for row in found), tuple(row[1] for row in found)
+    return (
+        Chart(name=name, title=title, kind="bar", labels=labels, series=(Series(series, values),), unit=unit),
+    )
+
+
 def counted(number: int, one: str, many: str | None = None) -> str:
     """`1 entry`, `2,300 entries`."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
@@ -167,3 +189,16 @@ def steps_between(first: str, last: str) -> Steps:
     )
     start = one - timedelta(seconds=(one - _EPOCH) % step / timedelta(seconds=1))
     return Steps(start=start, step=step, count=int((other - start) / step) + 1)
+
+
+def columns_chart(
+    name: str, title: str, steps: Steps, names: Sequence[str], found: Iterator[tuple[Any, ...]]
+) -> Chart:
+    """Decisions in columns over time, each in parts of these names. What was `found` is time, name and number."""
+    counts = {name: [0] * steps.count for name in names}
+    for start, part, count in found:
+        counts[part][steps.place(start)] += count
+    series = tuple(Series(part, tuple(values)) for part, values in counts.items() if any(values))
+    return Chart(
+        name=name, title=title, kind="columns", labels=steps.labels(), series=series, unit="decisions"
+    )

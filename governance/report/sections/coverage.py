@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from governance.report.book import CellKind, Chart, Column, Section, Series
-from governance.report.sections.context import Context, Steps, counted, query_table, steps_between
+from governance.report.sections import columns as col
+from governance.report.sections.context import (
+    Context,
+    Steps,
+    columns_chart,
+    counted,
+    query_table,
+    steps_between,
+)
 
 _SCANS = ("complete", "not complete", "not known", "not asked for")
 _JOINED = "seen JOIN decision USING (n)"
@@ -28,35 +36,34 @@ def coverage(at: Context) -> Section:
         query_table(
             ledger, "freshness", "Coverage and freshness by day and action",
             (
-                Column("day", "Day", CellKind.TIME), Column("action", "Action", CellKind.WORD), Column("decisions", "Decisions", CellKind.NUMBER),
+                Column("day", "Day", CellKind.TIME), col.ACTION, col.DECISIONS,
                 Column("complete", "Scan complete", CellKind.NUMBER), Column("incomplete", "Not complete", CellKind.NUMBER),
                 Column("unknown", "Not known", CellKind.NUMBER), Column("not_asked", "Not asked for", CellKind.NUMBER),
                 Column("scan_age", "Oldest scan (s)", CellKind.NUMBER),
-                Column("database_age", "Oldest database (s)", CellKind.NUMBER), Column("files", "Files", CellKind.NUMBER),
+                Column("database_age", "Oldest database (s)", CellKind.NUMBER), col.FILES,
                 Column("scanned", "Looked into", CellKind.NUMBER), Column("skipped", "Skipped", CellKind.NUMBER),
             ),
             f"SELECT substr(at, 1, 10), action, count(*), sum(scan = 'complete'), sum(scan = 'not complete'), sum(coalesce(scan, 'not known') = 'not known'), sum(scan = 'not asked for'), max(scan_age), "
             f"max(database_age), sum(total), sum(scanned), sum(skipped) FROM {_JOINED} GROUP BY 1, 2 ORDER BY 1, 2",
-            empty="No decision was recorded in the period.",
+            empty=col.NO_DECISION,
         ),
         query_table(
             ledger, "engines", "Scanners that took part",
-            (Column("engine", "Scanner", CellKind.ID), Column("decisions", "Decisions", CellKind.NUMBER),
-             Column("first", "First", CellKind.TIME), Column("last", "Last", CellKind.TIME)),
+            (Column("engine", "Scanner", CellKind.ID), col.DECISIONS,
+             col.FIRST, col.LAST),
             "SELECT name, count, first, last FROM tally WHERE what = 'engine' ORDER BY count DESC, name",
             empty="No scanner is named in the facts of the period.",
         ),
         query_table(
             ledger, "unknown-facts", "What could not be found out",
-            (Column("fact", "Fact", CellKind.ID), Column("reason", "Reason"), Column("times", "Times", CellKind.NUMBER),
-             Column("first", "First", CellKind.TIME), Column("last", "Last", CellKind.TIME)),
+            (Column("fact", "Fact", CellKind.ID), col.REASON, Column("times", "Times", CellKind.NUMBER),
+             col.FIRST, col.LAST),
             "SELECT name, more, count, first, last FROM tally WHERE what = 'unknown' ORDER BY count DESC, name, more",
             note="Facts that no rule in force asked for are left out. Whether an unknown fact refused the act is the policy's decision; it was never read as good.",
             empty="Every fact that was asked for was found out.",
         ),
     )  # fmt: skip
     return Section(
-        number=9,
         name="coverage",
         title="Scanner coverage and freshness",
         lead=tuple(lead),
@@ -107,19 +114,9 @@ def _ages(at: Context, steps: Steps) -> Chart | None:
     )
 
 
-def _scans(at: Context, steps: Steps) -> Chart | None:
-    counts = {name: [0] * steps.count for name in _SCANS}
+def _scans(at: Context, steps: Steps) -> Chart:
     found = at.ledger.rows(
         f"SELECT substr(at, 1, ?), scan, count(*) FROM {_JOINED} WHERE state = 'read' GROUP BY 1, 2",
         (steps.prefix,),
     )
-    for start, name, count in found:
-        counts[name][steps.place(start)] += count
-    return Chart(
-        name="scans",
-        title="Decisions by whether the scan was complete",
-        kind="columns",
-        labels=steps.labels(),
-        series=tuple(Series(name, tuple(values)) for name, values in counts.items() if any(values)),
-        unit="decisions",
-    )
+    return columns_chart("scans", "Decisions by whether the scan was complete", steps, _SCANS, found)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from governance.report.book import Cell, CellKind, Column, Section
+from governance.report.sections import columns as col
 from governance.report.sections.context import Context, counted, query_table
 
-_AT = Column("at", "Time", CellKind.TIME)
-_ENTRY = Column("entry", "Entry", CellKind.NUMBER)
-_ID = Column("id", "Decision", CellKind.ID)
-_ARTIFACT = Column("artifact", "Artifact")
-_UNFINISHED = "later = 0 AND NOT EXISTS (SELECT 1 FROM outcome o WHERE o.decision = d.id)"
+UNFINISHED = "later = 0 AND NOT EXISTS (SELECT 1 FROM outcome o WHERE o.decision = d.id)"
+"""What is true of a decision `d` of the period of which nothing more was recorded."""
 _MEMBER = "json_extract(body, '$.{}')"
 _REVIEW = "json_extract(r.body, '$.{}')"
 
@@ -27,10 +25,10 @@ def waivers(at: Context) -> Section:
         "waivers",
         "Exception register",
         (
-            Column("waiver", "Waiver", CellKind.ID), Column("state", "Stands"), Column("rule", "Rule", CellKind.ID), _ARTIFACT,
-            Column("digest", "Bytes", CellKind.DIGEST), Column("environments", "Environments"), Column("actors", "For whom"),
-            Column("reason", "Reason"), Column("ticket", "Ticket", CellKind.ID), Column("requested_by", "Asked for by"),
-            Column("approved_by", "Approved by"), Column("starts", "From", CellKind.TIME), Column("expires", "Until", CellKind.TIME),
+            col.WAIVER, Column("state", "Stands"), col.RULE, col.ARTIFACT,
+            col.DIGEST, Column("environments", "Environments"), Column("actors", "For whom"),
+            col.REASON, col.TICKET, Column("requested_by", "Asked for by"),
+            Column("approved_by", "Approved by"), Column("starts", "From", CellKind.TIME), col.UNTIL,
             Column("revoked", "Revoked"), Column("findings", "Findings when granted", CellKind.DIGEST),
             Column("uses", "Uses in the period", CellKind.NUMBER), Column("last_use", "Last use", CellKind.TIME),
             Column("source", "Known from"),
@@ -51,10 +49,10 @@ def waivers(at: Context) -> Section:
         "waiver-steps",
         "Steps on record in the period",
         (
-            _AT, _ENTRY, Column("event", "Step", CellKind.WORD), Column("waiver", "Waiver", CellKind.ID),
-            Column("rule", "Rule", CellKind.ID), _ARTIFACT, Column("by", "By"), Column("key_id", "Key", CellKind.DIGEST),
-            Column("signed_at", "Signed at", CellKind.TIME), Column("reason", "Reason"), Column("ticket", "Ticket", CellKind.ID),
-            Column("expires", "Until", CellKind.TIME),
+            col.AT, col.ENTRY, Column("event", "Step", CellKind.WORD), col.WAIVER,
+            col.RULE, col.ARTIFACT, col.BY, col.KEY,
+            Column("signed_at", "Signed at", CellKind.TIME), col.REASON, col.TICKET,
+            col.UNTIL,
         ),
         f"SELECT at, seq, event, {_MEMBER.format('waiver')}, {_MEMBER.format('rule')}, subject, {members} FROM event "
         "WHERE kind = 'waiver' AND span = 0 AND event NOT IN ('break-glass', 'reviewed') ORDER BY seq",
@@ -68,8 +66,8 @@ def waivers(at: Context) -> Section:
         "waiver-uses",
         "Each use in the period",
         (
-            _AT, _ENTRY, Column("waiver", "Waiver", CellKind.ID), Column("rule", "Rule", CellKind.ID), _ARTIFACT,
-            Column("digest", "Bytes", CellKind.DIGEST), Column("actor", "Who"), Column("environment", "Environment", CellKind.WORD), _ID,
+            col.AT, col.ENTRY, col.WAIVER, col.RULE, col.ARTIFACT,
+            col.DIGEST, col.ACTOR, col.ENVIRONMENT, col.DECISION,
         ),
         "SELECT d.at, d.seq, u.waiver, u.rule, d.ref, d.digest, d.actor, d.environment, d.id FROM waived u JOIN decision d USING (n) "
         "WHERE later = 0 ORDER BY n",
@@ -77,7 +75,6 @@ def waivers(at: Context) -> Section:
         empty="No waiver let anything through in the period.",
     )  # fmt: skip
     return Section(
-        number=5,
         name="waivers",
         title="Exception register",
         lead=(
@@ -113,10 +110,10 @@ def break_glass(at: Context) -> Section:
         "break-glass",
         "Each use of break-glass, with its review",
         (
-            _AT, _ENTRY, _ARTIFACT, Column("by", "By"), Column("justification", "Justification"),
+            col.AT, col.ENTRY, col.ARTIFACT, col.BY, Column("justification", "Justification"),
             Column("needed", "Needed", CellKind.WORD), Column("opened", "Opened the door", CellKind.WORD),
             Column("objection", "Why it did not"), Column("reviewed_at", "Reviewed", CellKind.TIME),
-            Column("reviewed_by", "Reviewed by"), Column("review", "Review"), _ID,
+            Column("reviewed_by", "Reviewed by"), Column("review", "Review"), col.DECISION,
         ),
         f"SELECT e.at, e.seq, e.subject, {_MEMBER.format('by')}, {_MEMBER.format('justification')}, "
         f"iif({_MEMBER.format('needed')}, 'yes', 'no'), iif({_MEMBER.format('opened')}, 'yes', 'no'), "
@@ -127,7 +124,6 @@ def break_glass(at: Context) -> Section:
         empty="Break-glass was not used in the period.",
     )  # fmt: skip
     return Section(
-        number=6,
         name="break-glass",
         title="Break-glass and its review",
         lead=(
@@ -148,35 +144,36 @@ def degraded(at: Context) -> Section:
     figures: list[tuple[str, Cell]] = [
         ("Decisions in degraded mode", at.ledger.count("SELECT count(*) FROM decision WHERE later = 0 AND degraded IS NOT NULL")),
         ("Decisions that lacked a source", at.ledger.count("SELECT count(*) FROM seen WHERE unreachable IS NOT NULL")),
-        ("Decisions without an outcome", at.ledger.count(f"SELECT count(*) FROM decision d WHERE {_UNFINISHED}")),
+        ("Decisions without an outcome", at.ledger.count(f"SELECT count(*) FROM decision d WHERE {UNFINISHED}")),
         ("Acts that failed", at.ledger.count("SELECT count(*) FROM outcome WHERE later = 0 AND status IN ('failed', 'incomplete')")),
         ("Recoveries of the log", at.ledger.count("SELECT count(*) FROM event WHERE kind = 'recovery' AND span = 0")),
     ]  # fmt: skip
     what = (
-        Column("action", "Action", CellKind.WORD),
-        _ARTIFACT,
-        Column("actor", "Who"),
-        Column("environment", "Environment", CellKind.WORD),
+        col.ACTION,
+        col.ARTIFACT,
+        col.ACTOR,
+        col.ENVIRONMENT,
     )
     tables = (
         query_table(
             at.ledger, "degraded", "Decisions in degraded mode",
-            (_AT, _ENTRY, *what, Column("result", "Result", CellKind.WORD), Column("degraded", "What was done, and on which earlier verdict"), _ID),
-            "SELECT at, seq, action, ref, actor, environment, result, degraded, id FROM decision WHERE later = 0 AND degraded IS NOT NULL ORDER BY n",
+            (col.AT, col.ENTRY, *what, col.RESULT, Column("degraded", "What was done, and on which earlier verdict"), col.DECISION),
+            "SELECT at, seq, action, ref, actor, environment, result, degraded, id FROM decision WHERE later = 0 AND degraded IS NOT NULL "
+            f"ORDER BY n {at.order}",
             minor="entry id",
             empty="No decision was made in degraded mode: every source that mattered answered.",
         ),
         query_table(
             at.ledger, "unreachable", "Sources that gave no answer",
-            (Column("sources", "Sources"), Column("decisions", "Decisions", CellKind.NUMBER), Column("first", "First", CellKind.TIME),
-             Column("last", "Last", CellKind.TIME)),
+            (Column("sources", "Sources"), col.DECISIONS, col.FIRST,
+             col.LAST),
             "SELECT unreachable, count(*), min(at), max(at) FROM seen JOIN decision USING (n) WHERE unreachable IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1",
             empty="Every source answered each time it was asked.",
         ),
         query_table(
             at.ledger, "unfinished", "Decisions without an outcome",
-            (_AT, _ENTRY, *what, Column("result", "Result", CellKind.WORD), _ID),
-            f"SELECT at, seq, action, ref, actor, environment, result, id FROM decision d WHERE {_UNFINISHED} ORDER BY n",
+            (col.AT, col.ENTRY, *what, col.RESULT, col.DECISION),
+            f"SELECT at, seq, action, ref, actor, environment, result, id FROM decision d WHERE {UNFINISHED} ORDER BY n {at.order}",
             note="The gate decided, and nothing more was recorded up to the time of this report: the process ended in between, the act "
             "is still going on, or its outcome could not be written.",
             minor="entry id",
@@ -184,22 +181,21 @@ def degraded(at: Context) -> Section:
         ),
         query_table(
             at.ledger, "failed", "Acts that did not end well",
-            (_AT, _ENTRY, Column("status", "Status", CellKind.WORD), *what, Column("error", "Error", CellKind.ID), _ID),
+            (col.AT, col.ENTRY, Column("status", "Status", CellKind.WORD), *what, Column("error", "Error", CellKind.ID), col.DECISION),
             "SELECT o.at, o.seq, o.status, o.action, d.ref, d.actor, d.environment, o.error, o.decision FROM outcome o "
-            "LEFT JOIN decision d ON d.id = o.decision WHERE o.later = 0 AND o.status IN ('failed', 'incomplete') ORDER BY o.seq",
+            f"LEFT JOIN decision d ON d.id = o.decision WHERE o.later = 0 AND o.status IN ('failed', 'incomplete') ORDER BY o.seq {at.order}",
             minor="entry id",
             empty="No act that was let through failed.",
         ),
         query_table(
             at.ledger, "recoveries", "Entries that were written after all",
-            (_AT, _ENTRY, Column("writer", "Writer", CellKind.ID), Column("count", "Entries", CellKind.NUMBER), Column("ids", "Their ids", CellKind.ID)),
+            (col.AT, col.ENTRY, Column("writer", "Writer", CellKind.ID), Column("count", "Entries", CellKind.NUMBER), Column("ids", "Their ids", CellKind.ID)),
             f"SELECT at, seq, writer, json_array_length(body, '$.ids'), {_MEMBER.format('ids')} FROM event WHERE kind = 'recovery' AND span = 0 ORDER BY seq",
             note="The store had not confirmed these when they were first written. Nothing was let through until it did.",
             empty="The log confirmed every entry at once.",
         ),
     )  # fmt: skip
     return Section(
-        number=7,
         name="degraded",
         title="Degraded mode and failures",
         lead=(

@@ -10,6 +10,7 @@ import orjson
 from governance.audit.checkpoint import Checkpoint
 from governance.report.book import Cell, CellKind, Column, Row, Section, Table
 from governance.report.fields import Fields
+from governance.report.sections import columns as col
 from governance.report.sections.context import NOT_RECORDED, Context, counted, fixed_table, query_table
 
 
@@ -29,7 +30,7 @@ def scope(at: Context) -> Section:
         )
         + " All times are UTC, by the clock of whoever wrote the entry."
     ]
-    if at.selection:
+    if str(at.selection):
         lead.append(
             f"It is narrowed to the entries that match `{at.selection}`: {at.extent.selected:,} of {at.extent.entries:,} in the period."
         )
@@ -44,7 +45,7 @@ def scope(at: Context) -> Section:
         ("First entry in it", first),
         ("Last entry in it", last),
         ("Entries in the period", at.extent.entries),
-        ("Selection", at.selection or "none: every entry of the period"),
+        ("Selection", str(at.selection) or "none: every entry of the period"),
         ("Made at", at.made_at),
         ("Made by", at.made_by),
         *at.software,
@@ -69,18 +70,17 @@ def scope(at: Context) -> Section:
         "environments",
         "Environments and repositories that were gated",
         (
-            Column("environment", "Environment", CellKind.WORD),
+            col.ENVIRONMENT,
             Column("repository", "Repository", CellKind.ID),
-            Column("decisions", "Decisions", CellKind.NUMBER),
-            Column("artifacts", "Artifacts", CellKind.NUMBER),
+            col.DECISIONS,
+            col.ARTIFACTS,
             Column("actors", "Actors", CellKind.NUMBER),
         ),
         "SELECT environment, substr(ref || '/', 1, instr(ref || '/', '/') - 1), count(*), count(DISTINCT ref), count(DISTINCT actor) "
         "FROM decision WHERE later = 0 GROUP BY 1, 2 ORDER BY 1, 2",
-        empty="No decision was recorded in the period.",
+        empty=col.NO_DECISION,
     )
     return Section(
-        number=1,
         name="scope",
         title="Scope and period",
         lead=tuple(lead),
@@ -113,10 +113,7 @@ def integrity(at: Context) -> Section:
         else "The log was compared with no tree head remembered from before. A log that was rewritten as a whole would not show; "
         "compare the checkpoints below with ones that somebody else kept."
     )
-    lead.append(
-        "The folder of this report carries the checkpoints, the hashes that join them, the receipts of the sample and a program of one "
-        "file that checks all of it without network and without this software."
-    )
+    lead.append(at.edition.proof)
     pairs: list[tuple[str, Cell]] = [
         (
             "Verdict",
@@ -136,9 +133,8 @@ def integrity(at: Context) -> Section:
         ("Check it offline", at.command),
     ]
     problems: list[Row] = [(each.index, each.what) for each in found.problems]
-    columns = (Column("entry", "Entry", CellKind.NUMBER), Column("what", "What"))
+    columns = (col.ENTRY, col.WHAT)
     return Section(
-        number=2,
         name="integrity",
         title="Integrity statement",
         lead=tuple(lead),
@@ -178,10 +174,10 @@ def _heads(at: Context) -> Table:
         "heads",
         "Tree heads that left the machine in the period",
         (
-            _AT,
-            Column("entry", "Entry", CellKind.NUMBER),
-            Column("size", "Entries", CellKind.NUMBER),
-            Column("root", "Root", CellKind.DIGEST),
+            col.AT,
+            col.ENTRY,
+            col.TREE_SIZE,
+            col.ROOT,
             Column("anchors", "Kept by"),
         ),
         "SELECT at, seq, body FROM event WHERE kind = 'checkpoint' AND span = 0 ORDER BY seq",
@@ -201,12 +197,12 @@ def _exports(at: Context) -> Table:
         "exports",
         "Exports of the log in the period",
         (
-            _AT,
-            Column("entry", "Entry", CellKind.NUMBER),
-            Column("size", "Entries", CellKind.NUMBER),
-            Column("root", "Root", CellKind.DIGEST),
-            Column("by", "By"),
-            Column("what", "What"),
+            col.AT,
+            col.ENTRY,
+            col.TREE_SIZE,
+            col.ROOT,
+            col.BY,
+            col.WHAT,
         ),
         "SELECT at, seq, body FROM event WHERE kind = 'export' AND span = 0 ORDER BY seq",
         each=lambda row: (
@@ -218,9 +214,6 @@ def _exports(at: Context) -> Table:
         ),
         empty="The log was not handed out in the period.",
     )
-
-
-_AT = Column("at", "Time", CellKind.TIME)
 
 
 def _body(text: str) -> Fields:

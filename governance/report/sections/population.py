@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from governance.report.book import Cell, CellKind, Chart, Column, Row, Section, Series, Table
+from governance.report.book import Cell, CellKind, Chart, Column, Row, Section, Table
 from governance.report.entries import RESULTS
-from governance.report.sections.context import Context, counted, fixed_table, query_table, steps_between
+from governance.report.ledger import Ledger
+from governance.report.sections import columns as col
+from governance.report.sections.context import (
+    Context,
+    columns_chart,
+    counted,
+    fixed_table,
+    query_table,
+    steps_between,
+)
+from governance.report.sections.exceptions import UNFINISHED
+from governance.report.sections.others import others_table
 
 TITLES = {
     "refused": "Refused",
@@ -24,11 +35,10 @@ _BY = (
 
 def population(at: Context) -> Section:
     """Counts that add up, and every decision."""
-    total = at.ledger.count("SELECT count(*) FROM decision WHERE later = 0")
-    extent = at.extent
+    total, extent = at.counts["decisions"], at.extent
     lead = [
         f"{counted(total, 'decision')} and {counted(extent.selected - total, 'other entry', 'other entries')} were recorded in the period"
-        + (" and selection" if at.selection else "")
+        + (" and selection" if str(at.selection) else "")
         + f"; {counted(extent.broken, 'entry', 'entries')} could not be read because what is there is not what was recorded.",
         "Each table below splits the same population, so that each sum is the same.",
     ]
@@ -42,7 +52,6 @@ def population(at: Context) -> Section:
             "by clocks outside the period, do not match the selection, or are broken."
         )
     return Section(
-        number=3,
         name="population",
         title="Population",
         lead=tuple(lead),
@@ -52,23 +61,70 @@ def population(at: Context) -> Section:
             ("of these broken", extent.broken),
             ("of these not in the selection", extent.entries - extent.selected - extent.broken),
             ("Decisions", total),
-            *((TITLES[result], count) for result, count in results_of(at).items()),
+            *((TITLES[result], at.counts[result]) for result in RESULTS),
         ),
         tables=(
             *(_split(at, column, title) for column, title in _BY),
             _kinds(at),
             _endings(at),
             decisions_table(at),
+            others_table(at),
         ),
         charts=_timeline(at),
         selection=at.search(kinds=("decision",)),
     )
 
 
-def results_of(at: Context) -> dict[str, int]:
-    """Decisions by result."""
-    found = dict(at.ledger.rows("SELECT result, count(*) FROM decision WHERE later = 0 GROUP BY 1"))
-    return {result: int(found.get(result, 0)) for result in RESULTS}
+def overview(at: Context) -> Section:
+    """How much happened, and when."""
+    total = at.counts["decisions"]
+    about = f" about what matches `{at.selection}`" if str(at.selection) else ""
+    return Section(
+        name="overview",
+        title="At a glance",
+        lead=(
+            f"{counted(total, 'decision')} {'was' if total == 1 else 'were'} recorded{about}.",
+            "A decision is on record before anything moves, and what came of it afterwards.",
+        ),
+        charts=_timeline(at),
+    )
+
+
+def decisions(at: Context) -> Section:
+    """Every decision, and how it ended."""
+    return Section(
+        name="decisions",
+        title="Decisions",
+        tables=(decisions_table(at),),
+        selection=at.search(kinds=("decision",)),
+    )
+
+
+def counts_of(ledger: Ledger) -> dict[str, int]:
+    """Decisions by result, and what else is asked first."""
+    found = dict(ledger.rows("SELECT result, count(*) FROM decision WHERE later = 0 GROUP BY 1"))
+    counts = {result: int(found.get(result, 0)) for result in RESULTS}
+    return counts | {
+        "decisions": sum(counts.values()),
+        "unfinished": ledger.count(f"SELECT count(*) FROM decision d WHERE {UNFINISHED}"),
+        "uploads": ledger.count(f"SELECT count(*) FROM ({_UPLOADED})"),
+        "signed": ledger.count(f"SELECT count(*) FROM ({_UPLOADED} AND ({_SIGNED}))"),
+        "failed": ledger.count(f"SELECT count(*) FROM decision d WHERE later = 0 AND {_FAILED}"),
+        "break-glass": ledger.count(
+            "SELECT count(*) FROM event WHERE kind = 'waiver' AND event = 'break-glass' AND span = 0 AND json_extract(body, '$.opened') = 1"
+        ),
+    }  # fmt: skip
+
+
+_HAS = "EXISTS (SELECT 1 FROM outcome o WHERE o.decision = d.id AND {what})"
+_UPLOADED = "SELECT 1 FROM decision d WHERE later = 0 AND action = 'upload' AND " + _HAS.format(
+    what="o.status = 'done'"
+)
+_FAILED = _HAS.format(what="o.status = 'failed'")
+_SIGNED = (
+    _HAS.format(what="o.bundle IS NOT NULL")
+    + " OR EXISTS (SELECT 1 FROM event s WHERE s.kind = 'signature' AND s.event = 'made' AND s.span = 0 AND s.subject = d.ref)"
+)
 
 
 def _split(at: Context, column: str, title: str) -> Table:
@@ -80,9 +136,8 @@ def _split(at: Context, column: str, title: str) -> Table:
         )
     ]
     shown = [sum(_number(row[place]) for row in rows) for place in range(1, len(RESULTS) + 2)]
-    whole = at.ledger.count("SELECT count(*) FROM decision WHERE later = 0")
-    if shown[-1] < whole:
-        totals = [*results_of(at).values(), whole]
+    totals = [at.counts[name] for name in (*RESULTS, "decisions")]
+    if shown[-1] < totals[-1]:
         rows.append(("(others)", *(all_ - some for all_, some in zip(totals, shown, strict=True))))
         shown = totals
     return fixed_table(
@@ -94,7 +149,7 @@ def _split(at: Context, column: str, title: str) -> Table:
             Column("sum", "Sum", CellKind.NUMBER),
         ),
         [*rows, ("Sum", *shown)] if rows else [],
-        empty="No decision was recorded in the period.",
+        empty=col.NO_DECISION,
     )
 
 
@@ -118,7 +173,7 @@ def _kinds(at: Context) -> Table:
     return fixed_table(
         "by-kind",
         "Entries by kind",
-        (Column("kind", "Kind", CellKind.WORD), Column("entries", "Entries", CellKind.NUMBER)),
+        (col.KIND, Column("entries", "Entries", CellKind.NUMBER)),
         rows,
     )
 
@@ -136,11 +191,19 @@ def _endings(at: Context) -> Table:
     return fixed_table(
         "by-outcome",
         "Decisions by how the act ended",
-        (Column("outcome", "Last outcome", CellKind.WORD), Column("decisions", "Decisions", CellKind.NUMBER)),
+        (Column("outcome", "Last outcome", CellKind.WORD), col.DECISIONS),
         rows,
         note="An outcome counts for its decision also where it was recorded after the period. (none): see section 7.",
-        empty="No decision was recorded in the period.",
+        empty=col.NO_DECISION,
     )
+
+
+_ENDED = (
+    "(SELECT group_concat(status || iif(files, ', ' || files || iif(files = 1, ' file, ', ' files, ') || bytes || ' bytes', '') "
+    "|| coalesce(': ' || error, '') || iif(times > 1, ' (' || times || ' times)', ''), '; ') FROM (SELECT status, error, "
+    "sum(count) AS files, sum(bytes) AS bytes, count(*) AS times FROM outcome o WHERE o.decision = d.id GROUP BY 1, 2 ORDER BY min(o.rowid)))"
+)
+"""How the act of a decision `d` ended, each way of ending once: a model that is moved file by file has an outcome for each."""
 
 
 def decisions_table(at: Context) -> Table:
@@ -150,31 +213,26 @@ def decisions_table(at: Context) -> Table:
         "decisions",
         "Every decision",
         (
-            Column("entry", "Entry", CellKind.NUMBER),
-            Column("at", "Time", CellKind.TIME),
-            Column("result", "Result", CellKind.WORD),
-            Column("action", "Action", CellKind.WORD),
-            Column("artifact", "Artifact"),
-            Column("digest", "Bytes", CellKind.DIGEST),
-            Column("actor", "Who"),
-            Column("vouched", "Name proven", CellKind.WORD),
-            Column("environment", "Environment", CellKind.WORD),
-            Column("mode", "Mode", CellKind.WORD),
-            Column("verdict", "Verdict", CellKind.WORD),
-            Column("rules", "Rules", CellKind.ID),
-            Column("waivers", "Waivers", CellKind.ID),
-            Column("outcome", "Outcome", CellKind.WORD),
-            Column("policy", "Policy", CellKind.DIGEST),
-            Column("revision", "Revision", CellKind.NUMBER),
-            Column("id", "Decision", CellKind.ID),
+            col.ENTRY, col.AT, col.RESULT, col.ACTION, col.ARTIFACT, col.KIND, col.NAME, col.VERSION, col.DIGEST, col.FILES, col.SIZE, col.ACTOR, Column("vouched", "Name proven", CellKind.WORD),
+            col.ENVIRONMENT, col.MODE, Column("verdict", "Verdict", CellKind.WORD), col.RULES, Column("objections", "Objections"),
+            Column("omitted", "Objections that are in the evidence alone", CellKind.NUMBER), Column("waivers", "Waivers", CellKind.ID),
+            Column("waived", "Rules waived"), Column("degraded", "Degraded"), col.OUTCOME, Column("ended", "How it ended"),
+            Column("policies", "Policies"), col.REVISION, col.POLICY, Column("mlflow", "MLflow"), Column("correlation", "Sequence", CellKind.ID), col.DECISION,
         ),
-        "SELECT seq, at, result, action, ref, digest, actor, iif(vouched, 'yes', 'claimed'), environment, mode, decision, "
-        "nullif(rules, ''), nullif(waivers, ''), coalesce((SELECT group_concat(DISTINCT status) FROM outcome o WHERE o.decision = d.id), "
-        "'(none)'), policy, revision, id FROM decision d WHERE later = 0 ORDER BY n",
-        note="In the order in which the log has them.",
-        minor="entry digest vouched mode verdict waivers policy revision id",
-        empty="No decision was recorded in the period.",
-    )
+        "SELECT seq, at, result, action, ref, kind, name, version, digest, files, size, actor, iif(vouched, 'yes', 'claimed'), environment, "
+        "mode, decision, nullif(rules, ''), "
+        "(SELECT group_concat(severity || ': ' || message || ' (' || rule || iif(effect = 'warn', ', warning only)', ')'), '; ') "
+        "FROM objection b WHERE b.n = d.n), nullif(omitted, 0), nullif(waivers, ''), "
+        "(SELECT group_concat(rule || ' by ' || waiver, '; ') FROM waived w WHERE w.n = d.n), degraded, "
+        "coalesce((SELECT group_concat(DISTINCT status) FROM outcome o WHERE o.decision = d.id), '(none)'), "
+        f"{_ENDED}, nullif(policies, ''), revision, policy, "
+        "(SELECT group_concat(key || ' ' || value, '; ') FROM json_each(d.mlflow)), correlation, id "
+        f"FROM decision d WHERE later = 0 ORDER BY n {at.order}",
+        note="Newest first." if at.edition.newest_first else "In the order in which the log has them.",
+        minor="entry kind name version digest files size vouched mode verdict objections omitted waivers waived degraded ended policies "
+        "revision policy mlflow correlation id",
+        empty=col.NO_DECISION,
+    )  # fmt: skip
 
 
 def _timeline(at: Context) -> tuple[Chart, ...]:
@@ -182,19 +240,8 @@ def _timeline(at: Context) -> tuple[Chart, ...]:
     if first is None:
         return ()
     steps = steps_between(first, last)
-    counts = {result: [0] * steps.count for result in RESULTS}
-    for start, result, count in at.ledger.rows(
+    found = at.ledger.rows(
         "SELECT substr(at, 1, ?), result, count(*) FROM decision WHERE later = 0 GROUP BY 1, 2",
         (steps.prefix,),
-    ):
-        counts[result][steps.place(start)] += count
-    return (
-        Chart(
-            name="timeline",
-            title="Decisions over time",
-            kind="columns",
-            labels=steps.labels(),
-            series=tuple(Series(result, tuple(values)) for result, values in counts.items() if any(values)),
-            unit="decisions",
-        ),
     )
+    return (columns_chart("timeline", "Decisions over time", steps, RESULTS, found),)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from governance.model.request import parse_utc
-from governance.report.book import CellKind, Chart, Column, Row, Section, Series, Table
+from governance.report.book import CellKind, Chart, Column, Row, Section, Table
 from governance.report.ledger import Ledger
-from governance.report.sections.context import Context, counted, query_table, span_words
+from governance.report.sections import columns as col
+from governance.report.sections.context import Context, bar_chart, counted, query_table, span_words
 
 _AGAINST = "('refused', 'quarantined', 'would-block')"
 _MOST_RULES = 20
@@ -23,7 +24,7 @@ def refusals(at: Context) -> Section:
         (
             f"The policy said no {counted(total, 'time')}. {counted(shut, 'act')} did not happen; "
             f"{counted(total - shut, 'act')} went on because the policy was only being tried out (observe or warn mode), or because "
-            "break-glass was used (section 6)."
+            "break-glass was used."
         ),
         (
             "What happened next looks at the log up to the time of this report: the first later request for the same artifact in the same "
@@ -31,7 +32,6 @@ def refusals(at: Context) -> Section:
         ),
     )
     return Section(
-        number=4,
         name="refusals",
         title="Blocks and quarantines",
         lead=lead,
@@ -57,30 +57,17 @@ def _refused(at: Context) -> Table:
         "refused",
         "Each refusal and what happened next",
         (
-            Column("entry", "Entry", CellKind.NUMBER),
-            Column("at", "Time", CellKind.TIME),
-            Column("result", "Result", CellKind.WORD),
-            Column("action", "Action", CellKind.WORD),
-            Column("artifact", "Artifact"),
-            Column("digest", "Bytes", CellKind.DIGEST),
-            Column("actor", "Who"),
-            Column("environment", "Environment", CellKind.WORD),
-            Column("mode", "Mode", CellKind.WORD),
-            Column("rules", "Rules", CellKind.ID),
-            Column("message", "First objection"),
-            Column("outcome", "Outcome", CellKind.WORD),
-            Column("id", "Decision", CellKind.ID),
-            Column("next", "What happened next"),
-            Column("next_id", "Next decision", CellKind.ID),
+            col.ENTRY, col.AT, col.RESULT, col.ACTION, col.ARTIFACT, col.DIGEST, col.ACTOR, col.ENVIRONMENT, col.MODE, col.RULES, Column("message", "First objection"), col.OUTCOME,
+            col.DECISION, Column("next", "What happened next"), Column("next_id", "Next decision", CellKind.ID),
         ),
         "SELECT n, ref, environment, digest, at, seq, at, result, action, ref, digest, actor, environment, mode, rules, "
         "(SELECT message FROM objection o WHERE o.n = d.n LIMIT 1), "
         "coalesce((SELECT group_concat(DISTINCT status) FROM outcome o WHERE o.decision = d.id), '(none)'), id "
-        f"FROM decision d WHERE later = 0 AND result IN {_AGAINST} ORDER BY n",
+        f"FROM decision d WHERE later = 0 AND result IN {_AGAINST} ORDER BY n {at.order}",
         each=each,
         minor="entry action digest mode outcome id next_id",
         empty="Nothing was refused, quarantined or would have been in the period.",
-    )
+    )  # fmt: skip
 
 
 def what_next(
@@ -129,24 +116,17 @@ def _objections(at: Context) -> Table:
         "objections",
         "Each objection with its evidence",
         (
-            Column("entry", "Entry", CellKind.NUMBER),
-            Column("at", "Time", CellKind.TIME),
-            Column("artifact", "Artifact"),
-            Column("rule", "Rule", CellKind.ID),
-            Column("effect", "Effect", CellKind.WORD),
-            Column("severity", "Severity", CellKind.WORD),
-            Column("message", "Objection"),
-            Column("evidence", "What it rests on"),
-            Column("remediation", "What to do"),
-            Column("waivable", "May be waived", CellKind.WORD),
-            Column("id", "Decision", CellKind.ID),
+            col.ENTRY, col.AT, col.ARTIFACT, col.RULE, col.EFFECT, Column("severity", "Severity", CellKind.WORD), Column("message", "Objection"),
+            Column("evidence", "What it rests on"), Column("remediation", "What to do"),
+            Column("waivable", "May be waived", CellKind.WORD), col.DECISION,
         ),
         "SELECT d.seq, d.at, d.ref, o.rule, o.effect, o.severity, o.message, nullif(o.evidence, ''), o.remediation, "
-        "iif(o.waivable, 'yes', 'no'), d.id FROM objection o JOIN decision d USING (n) ORDER BY n",
+        "iif(o.waivable, 'yes', 'no'), d.id FROM objection o JOIN decision d USING (n) "
+        f"ORDER BY n {at.order}",
         note="With those that only warned. Evidence is cut to 2,000 characters here; the whole is in the entry and its facts.",
         minor="entry effect evidence waivable id",
-        empty="No rule objected to anything in the period.",
-    )
+        empty=col.NO_OBJECTION,
+    )  # fmt: skip
 
 
 def _by_rule(at: Context) -> Table:
@@ -154,17 +134,10 @@ def _by_rule(at: Context) -> Table:
         at.ledger,
         "rules",
         "Objections by rule",
-        (
-            Column("rule", "Rule", CellKind.ID),
-            Column("effect", "Effect", CellKind.WORD),
-            Column("decisions", "Decisions", CellKind.NUMBER),
-            Column("artifacts", "Artifacts", CellKind.NUMBER),
-            Column("first", "First", CellKind.TIME),
-            Column("last", "Last", CellKind.TIME),
-        ),
+        (col.RULE, col.EFFECT, col.DECISIONS, col.ARTIFACTS, col.FIRST, col.LAST),
         "SELECT o.rule, o.effect, count(DISTINCT o.n), count(DISTINCT d.ref), min(d.at), max(d.at) FROM objection o "
         "JOIN decision d USING (n) GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2",
-        empty="No rule objected to anything in the period.",
+        empty=col.NO_OBJECTION,
     )
 
 
@@ -175,15 +148,4 @@ def _chart(at: Context) -> tuple[Chart, ...]:
             f"ORDER BY 2 DESC, 1 LIMIT {_MOST_RULES}"
         )
     )
-    if not found:
-        return ()
-    return (
-        Chart(
-            name="rules",
-            title="Rules that said no",
-            kind="bar",
-            labels=tuple(rule for rule, _ in found),
-            series=(Series("refused", tuple(count for _, count in found)),),
-            unit="decisions",
-        ),
-    )
+    return bar_chart("rules", "Rules that said no", found, unit="decisions", series="refused")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from governance.model.digest import Sha256
-from governance.report.book import CellKind, Chart, Column, InventoryRow, Section, Series, Table
+from governance.report.book import CellKind, Chart, Column, InventoryRow, Section, Table
 from governance.report.deriving import IN_USE
 from governance.report.ledger import Ledger
-from governance.report.sections.context import Context, counted, query_table, span_words
+from governance.report.sections import columns as col
+from governance.report.sections.context import Context, bar_chart, counted, query_table, span_words
 
 _USED = (
     "SELECT environment, ref, kind, name, version, digest, max(size), max(files), count(*) AS uses, min(at) AS first, max(at) AS last, "
@@ -59,10 +60,10 @@ def inventory(at: Context) -> Section:
         "inventory",
         "Models and files in use",
         (
-            Column("environment", "Environment", CellKind.WORD), Column("artifact", "Artifact"), Column("kind", "Kind", CellKind.WORD),
-            Column("name", "Name"), Column("version", "Version", CellKind.ID), Column("registered", "Registered as", CellKind.ID),
-            Column("digest", "Bytes", CellKind.DIGEST),
-            Column("size", "Size", CellKind.SIZE), Column("files", "Files", CellKind.NUMBER), Column("uses", "Uses", CellKind.NUMBER),
+            col.ENVIRONMENT, col.ARTIFACT, col.KIND,
+            col.NAME, col.VERSION, col.REGISTERED,
+            col.DIGEST,
+            col.SIZE, col.FILES, Column("uses", "Uses", CellKind.NUMBER),
             Column("first", "First use", CellKind.TIME), Column("last", "Last use", CellKind.TIME),
             Column("result", "Newest verdict", CellKind.WORD), Column("decision", "Newest decision", CellKind.ID),
         ),
@@ -76,7 +77,7 @@ def inventory(at: Context) -> Section:
         "dependencies",
         "Packages that these declare",
         (
-            Column("environment", "Environment", CellKind.WORD), Column("package", "Package", CellKind.ID),
+            col.ENVIRONMENT, Column("package", "Package", CellKind.ID),
             Column("models", "Models", CellKind.NUMBER), Column("example", "One of them"),
         ),
         "SELECT environment, purl, count(DISTINCT ref), min(ref) FROM dependency GROUP BY 1, 2 ORDER BY 1, 2",
@@ -85,7 +86,6 @@ def inventory(at: Context) -> Section:
     )  # fmt: skip
     total, objected = ledger.row(f"SELECT count(*), sum(result IN ('would-block')) FROM ({_INVENTORY})")
     return Section(
-        number=10,
         name="inventory",
         title="Inventory in use",
         lead=(
@@ -107,10 +107,10 @@ def _registry(ledger: Ledger) -> Table:
         "registrations",
         "What became of registered models",
         (
-            Column("at", "Time", CellKind.TIME), Column("event", "Event", CellKind.WORD), Column("name", "Model"),
-            Column("version", "Version", CellKind.ID), Column("alias", "Alias", CellKind.ID), Column("stage", "Stage", CellKind.WORD),
-            Column("actor", "Who"), Column("vouched", "Proven", CellKind.WORD), Column("artifact", "Artifact"),
-            Column("digest", "Bytes", CellKind.DIGEST), Column("decision", "Decision", CellKind.ID), Column("entry", "Entry", CellKind.ID),
+            col.AT, col.EVENT, Column("name", "Model"),
+            col.VERSION, Column("alias", "Alias", CellKind.ID), Column("stage", "Stage", CellKind.WORD),
+            col.ACTOR, Column("vouched", "Proven", CellKind.WORD), col.ARTIFACT,
+            col.DIGEST, Column("decision", "Decision", CellKind.ID), Column("entry", "Entry", CellKind.ID),
         ),
         "SELECT at, event, name, version, alias, stage, actor, CASE vouched WHEN 1 THEN 'yes' ELSE 'claimed' END, ref, digest, decision, id "
         "FROM registration WHERE span = 0 ORDER BY seq",
@@ -126,9 +126,9 @@ def _promotions(ledger: Ledger) -> Table:
         "promotions",
         "Promotions that were asked for",
         (
-            Column("at", "Time", CellKind.TIME), Column("environment", "To", CellKind.WORD), Column("artifact", "Artifact"),
-            Column("registered", "Registered as", CellKind.ID), Column("result", "Verdict", CellKind.WORD), Column("ended", "Ended", CellKind.WORD),
-            Column("actor", "Who"), Column("rules", "Rules", CellKind.ID), Column("digest", "Bytes", CellKind.DIGEST),
+            col.AT, Column("environment", "To", CellKind.WORD), col.ARTIFACT,
+            col.REGISTERED, Column("result", "Verdict", CellKind.WORD), Column("ended", "Ended", CellKind.WORD),
+            col.ACTOR, col.RULES, col.DIGEST,
             Column("decision", "Decision", CellKind.ID),
         ),
         "SELECT at, environment, ref, coalesce((SELECT r.name || '/' || r.version FROM registration r WHERE r.decision = d.id), "
@@ -143,18 +143,7 @@ def _by_environment(at: Context) -> tuple[Chart, ...]:
     found = list(
         at.ledger.rows(f"SELECT environment, count(*) FROM ({_USED}) GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 20")
     )
-    if len(found) < 2:
-        return ()
-    return (
-        Chart(
-            name="inventory",
-            title="In use by environment",
-            kind="bar",
-            labels=tuple(name for name, _ in found),
-            series=(Series("in use", tuple(count for _, count in found)),),
-            unit="artifacts",
-        ),
-    )
+    return bar_chart("inventory", "In use by environment", found, unit="artifacts", series="in use", fewest=2)
 
 
 def reevaluation(at: Context) -> Section:
@@ -182,9 +171,9 @@ def reevaluation(at: Context) -> Section:
         "turned",
         "Verdicts that turned",
         (
-            Column("at", "Time", CellKind.TIME), Column("artifact", "Artifact"), Column("digest", "Bytes", CellKind.DIGEST),
-            Column("environment", "Environment", CellKind.WORD), Column("before", "Before", CellKind.WORD),
-            Column("before_at", "Decided", CellKind.TIME), Column("after", "After", CellKind.WORD), Column("rules", "Rules", CellKind.ID),
+            col.AT, col.ARTIFACT, col.DIGEST,
+            col.ENVIRONMENT, Column("before", "Before", CellKind.WORD),
+            Column("before_at", "Decided", CellKind.TIME), Column("after", "After", CellKind.WORD), col.RULES,
             Column("advisory", "Newest advisory", CellKind.ID), Column("published", "Published", CellKind.TIME),
             Column("first_seen", "Reached this log", CellKind.TIME), Column("seconds", "Time to flag (s)", CellKind.NUMBER),
             Column("before_id", "Decision before", CellKind.ID), Column("after_id", "Decision", CellKind.ID),
@@ -196,7 +185,6 @@ def reevaluation(at: Context) -> Section:
         empty="No verdict about the same bytes changed within the period.",
     )  # fmt: skip
     return Section(
-        number=12,
         name="reevaluation",
         title="Re-evaluation",
         lead=tuple(lead),

@@ -1,4 +1,4 @@
-"""From the audit log to a compliance report: one pass over the period, one over the whole log, in constant memory.
+"""From the audit log to a report of either edition: one pass over the period, one over the whole log, in constant memory.
 
 Promises, in this order:
 
@@ -29,22 +29,17 @@ from governance.audit.verify import Problem, Verification
 from governance.errors import AuditBrokenError
 from governance.model.canonical import Json
 from governance.model.request import utc_text
-from governance.report.book import Checkpoints, ComplianceReport
+from governance.report.book import Checkpoints, Report, Section
 from governance.report.controls import FrameworkResult
 from governance.report.deriving import Deriver
+from governance.report.editions import COMPLIANCE, Outline
 from governance.report.entries import DecisionRow, Extent, Outcome, PeriodEntries, decision_row
 from governance.report.fields import Fields
 from governance.report.filling import Filler, Sampler
 from governance.report.ledger import Ledger
-from governance.report.sections.changes import keys, policies
-from governance.report.sections.closing import matrix, sample
 from governance.report.sections.context import Context
-from governance.report.sections.coverage import coverage
-from governance.report.sections.exceptions import break_glass, degraded, waivers
-from governance.report.sections.opening import integrity, scope
-from governance.report.sections.population import population
-from governance.report.sections.refusals import refusals
-from governance.report.sections.usage import inventory, inventory_rows, reevaluation
+from governance.report.sections.population import counts_of
+from governance.report.sections.usage import inventory_rows
 from governance.report.selection import Selection
 
 MOST_SAMPLED = 1_000
@@ -69,6 +64,7 @@ class Asked:
     """What the report is to be about, and who asks. `until` is exclusive; `roots` are tree heads remembered from elsewhere;
     `controls` counts the records of controls."""
 
+    outline: Outline = COMPLIANCE
     since: datetime | None = None
     until: datetime | None = None
     selection: Selection = Selection()  # noqa: RUF009 - frozen
@@ -96,7 +92,7 @@ class Asked:
 
 
 @contextmanager
-def compliance_report(log: AuditLog, asked: Asked, *, now: datetime) -> Iterator[ComplianceReport]:
+def make_report(log: AuditLog, asked: Asked, *, now: datetime) -> Iterator[Report]:
     """The report, for as long as the context lasts."""
     verification = log.verify(asked.roots)
     asked.cosigned(
@@ -125,7 +121,9 @@ def compliance_report(log: AuditLog, asked: Asked, *, now: datetime) -> Iterator
         Deriver(log=log, ledger=ledger, now=end).derive()
         checkpoints, damage = _checkpoints(log, filler.extent, asked.cosigned(log.checkpoint()))
         verification = replace(verification, problems=(*verification.problems, *damage))
+        controls = asked.controls
         context = Context(
+            edition=asked.outline.edition,
             log=log,
             ledger=ledger,
             extent=filler.extent,
@@ -133,7 +131,7 @@ def compliance_report(log: AuditLog, asked: Asked, *, now: datetime) -> Iterator
             checkpoints=checkpoints,
             since=None if asked.since is None else utc_text(asked.since),
             until=None if asked.until is None else utc_text(asked.until),
-            selection=str(asked.selection) if narrowed else None,
+            selection=asked.selection,
             period=replace(asked.selection, since=asked.since, until=asked.until),
             made_at=utc_text(now),
             made_by=asked.made_by,
@@ -143,16 +141,12 @@ def compliance_report(log: AuditLog, asked: Asked, *, now: datetime) -> Iterator
             command=asked.command,
             seed=asked.seed,
             sample=sampler.ids(),
-        )
-        controls = asked.controls
-        found = (
-            ()
-            if controls is None
-            else controls.results(
+            controls=() if controls is None else controls.results(
                 within=asked.selection if narrowed else None, since=asked.since, until=asked.until
-            )
-        )
-        yield _bound(context, entries, found)
+            ),
+            counts=counts_of(ledger),
+        )  # fmt: skip
+        yield _bound(context, entries, tuple(make(context) for make in asked.outline.sections))
 
 
 def _record(log: AuditLog, more: Mapping[str, Json], before: Verification) -> tuple[Verification, datetime]:
@@ -171,14 +165,15 @@ def _record(log: AuditLog, more: Mapping[str, Json], before: Verification) -> tu
     return whole, stored.entry.at
 
 
-def _bound(at: Context, entries: PeriodEntries, controls: tuple[FrameworkResult, ...]) -> ComplianceReport:
-    return ComplianceReport(
+def _bound(at: Context, entries: PeriodEntries, sections: tuple[Section, ...]) -> Report:
+    return Report(
+        edition=at.edition,
         origin=at.log.origin,
         made_at=at.made_at,
         made_by=at.made_by,
         since=at.since,
         until=at.until,
-        filter=at.selection,
+        selection=at.selection,
         software=at.software,
         verification=at.verification,
         broken=at.extent.broken,
@@ -186,10 +181,8 @@ def _bound(at: Context, entries: PeriodEntries, controls: tuple[FrameworkResult,
         vkey=at.vkey,
         witnesses=at.witnesses,
         command=at.command,
-        sections=(
-            scope(at), integrity(at), population(at), refusals(at), waivers(at), break_glass(at), degraded(at), policies(at),
-            coverage(at), inventory(at), keys(at), reevaluation(at), sample(at), matrix(controls),
-        ),
+        counts=at.counts,
+        sections=tuple(replace(section, number=place) for place, section in enumerate(sections, 1)),
         decisions=lambda: _decisions(at.ledger, entries),
         entries=entries,
         extent=at.extent,
@@ -198,7 +191,7 @@ def _bound(at: Context, entries: PeriodEntries, controls: tuple[FrameworkResult,
             row[0] for row in at.ledger.rows("SELECT id FROM outcome WHERE decision = ? ORDER BY seq", (entry_id,))
         ),
         inventory=lambda: inventory_rows(at.ledger),
-        controls=controls,
+        controls=at.controls,
         evidence=at.log.evidence,
     )  # fmt: skip
 
