@@ -246,10 +246,10 @@ def _check_globs(
 
 
 def _names_list(condition: Condition) -> bool:
-    if isinstance(condition, AllOf | AnyOf):
-        return any(map(_names_list, condition.parts))
     if isinstance(condition, Compare):
         return isinstance(condition.operand, ListName)
+    if isinstance(condition, AllOf | AnyOf):
+        return any(map(_names_list, condition.parts))
     return _names_list(condition.part if isinstance(condition, Not) else condition.where)
 
 

@@ -243,7 +243,7 @@ def _compiled(bundle: PolicyBundle) -> CompiledPolicy:
     resolver = ListResolver(lists, _unresolved)
     policies = policies_in_force(bundle)
     listed = [
-        (number, policy, rule, resolver.resolve(rule.when, scope) if rule.when is not None else None)
+        (number, policy, rule, resolver.resolve(rule.when, scope) if rule.when and lists else rule.when)
         for number, policy in enumerate(policies)
         for rule in policy.rules
     ]

@@ -195,9 +195,11 @@ def with_floats(tree: Any) -> Any:
 
 
 def _without_floats(tree: Any) -> Any:
-    """Canonical JSON has no floats: see `governance.model.canonical`."""
+    """Canonical JSON has no floats: see `governance.model.canonical`. Most values are texts, and are not looked at twice."""
     if isinstance(tree, dict):
-        return {key: _without_floats(value) for key, value in tree.items()}
+        return {
+            key: value if value.__class__ is str else _without_floats(value) for key, value in tree.items()
+        }
     if isinstance(tree, list):
         return [_without_floats(value) for value in tree]
     return {"decimal": repr(tree)} if isinstance(tree, float) else tree
