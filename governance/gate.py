@@ -207,7 +207,7 @@ class Gate:
             return None
         found = None
         since = request.at - timedelta(seconds=max_age)
-        for stored in self._log.find(kind=EntryKind.DECISION, subject=request.artifact.ref, since=since):
+        for stored in self._log.witnessed(kind=EntryKind.DECISION, subject=request.artifact.ref, since=since):
             found = earlier_verdict(stored.entry, request, verdict.policy_digest) or found
         return found
 
@@ -292,7 +292,8 @@ class Gate:
         # The digest alone would let a signature be swapped under a decision that rests on it.
         signature = artifact.signature.sha256 if artifact.signature else None
         where = (artifact.host, artifact.ref, artifact.digest, signature)
-        return (request.action, *where, request.actor, request.environment, policy.digest)
+        # Rules may read what MLflow says, and a process may go on to another run while a decision is still fresh.
+        return (request.action, *where, request.actor, request.environment, request.mlflow, policy.digest)
 
     def _decided(self, request: Request, policy: CompiledPolicy) -> Decision:
         """A recorded decision: a recent one, the one that is being made for the same question just now, or a new one.
@@ -381,11 +382,19 @@ def earlier_verdict(entry: Entry, request: Request, policy_digest: Sha256) -> Ea
     asked = (
         request.action.value,
         request.environment,
+        request.artifact.host,
         request.artifact.digest,
         request.actor.name,
         policy_digest,
     )
-    known = (body.get("action"), body.get("environment"), artifact["digest"], actor["name"], policy["digest"])
+    known = (
+        body.get("action"),
+        body.get("environment"),
+        artifact["host"],
+        artifact["digest"],
+        actor["name"],
+        policy["digest"],
+    )
     if (
         asked != known
         or actor["authentication"] != request.actor.authentication

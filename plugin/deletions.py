@@ -45,7 +45,7 @@ class Deletions:
 
     def remove(self, place: Address) -> None:
         """Delete a file or folder. Raises `RefusedError`, and `UnsafePathError` for what is never deleted as a whole."""
-        if not place.path or place == self._protected:
+        if not place.path or self._holds_all(place):
             raise UnsafePathError(
                 f"`{place}` is the root of everything and is not deleted",
                 hint="Name a run, a model or a path below it; a repository is deleted in Artifactory.",
@@ -56,6 +56,10 @@ class Deletions:
         with suppress(NotFoundError):
             plan = self._listings.plan(place, fresh=True)
             self._remove(place, plan)
+
+    def _holds_all(self, place: Address) -> bool:
+        """Whether the protected place is this one, or lies in it."""
+        return self._protected is not None and f"{self._protected.uri}/".startswith(f"{place.uri}/")
 
     def _remove(self, place: Address, plan: Plan) -> None:
         with ExitStack() as held:

@@ -4,12 +4,17 @@ Files sent through a tracking server arrive one request each, in any order, perh
 restart; the signature over the whole is made when the model is complete. What it covers is what was seen at those
 requests, as the log recorded it then, and never what is found in storage later.
 
-Promises: the last upload of a path counts, and a deleted path is gone. Does not: look at storage.
+Promises: the last upload of a path counts, and a deleted path is gone; an outcome counts only with the decision that it
+rests on, about this very place on this very host, and only if a gate of this log's own wrote both. What a client sent to the
+log is no upload that passed here. Does not: look at storage.
 """
 
 from __future__ import annotations
 
-from governance.audit.entry import EntryKind, moved_files
+from collections.abc import Mapping
+
+from governance.artifactory.address import Address
+from governance.audit.entry import Entry, EntryKind, moved_files
 from governance.audit.log import AuditLog
 from governance.errors import AuditBrokenError
 from governance.model.artifact import FOLDER_SIGNATURE, FileEntry
@@ -17,14 +22,22 @@ from governance.model.digest import Sha256
 from governance.model.request import Action
 
 
-def uploaded(log: AuditLog, ref: str) -> tuple[FileEntry, ...]:
-    """The files of the artifact `ref` that were uploaded and not deleted since, as far as this log knows.
+def uploaded(log: AuditLog, root: Address) -> tuple[FileEntry, ...]:
+    """The files of the artifact at `root` that were uploaded and not deleted since, as far as this log knows.
 
     Files of an upload that failed later count too: they were stored, and hashed on the way. Raises `AuditBrokenError`.
     """
+    ref = f"{root.repository}/{root.path}".rstrip("/")
+    decided = {
+        (stored.entry.id, stored.entry.body["action"])
+        for stored in log.witnessed(kind=EntryKind.DECISION, subject=ref)
+        if _host(stored.entry) == root.host
+    }
     known: dict[str, FileEntry] = {}
-    for stored in log.find(kind=EntryKind.OUTCOME, subject=ref):
+    for stored in log.witnessed(kind=EntryKind.OUTCOME, subject=ref):
         body = stored.entry.body
+        if (body["decision"], body["action"]) not in decided:
+            continue
         if body["action"] == Action.UPLOAD:
             known |= {
                 str(entry.path): entry for entry in moved_files(body, lambda digest: _evidence(log, digest))
@@ -34,6 +47,11 @@ def uploaded(log: AuditLog, ref: str) -> tuple[FileEntry, ...]:
                 known.pop(str(entry.path), None)
     known.pop(FOLDER_SIGNATURE, None)
     return tuple(known[path] for path in sorted(known))
+
+
+def _host(entry: Entry) -> object:
+    artifact = entry.body["artifact"]
+    return artifact.get("host") if isinstance(artifact, Mapping) else None
 
 
 def _evidence(log: AuditLog, digest: Sha256) -> bytes:

@@ -158,7 +158,7 @@ class Sealer:
         before = self.signed_before(root)
         if before is not None:
             return tuple(replace(entry, carried=True) for entry in before.entries)
-        return tuple(_manifest_entry(entry) for entry in uploaded(self._assembly.log, _ref(root)))
+        return tuple(_manifest_entry(entry) for entry in uploaded(self._assembly.log, root))
 
     def _opened(self, root: Address, bundle: bytes) -> SignatureReport:
         """Who signed what, at trusted time: a key that is out of use by now did vouch for what it signed before."""

@@ -99,8 +99,7 @@ class Uploads:
 
     def ready(self, root: Address, *, run_id: str | None = None) -> bool:
         """Sign a logged model whose upload is complete, as it was seen. False where this log saw none of its files."""
-        ref = f"{root.repository}/{root.path}"
-        files = uploaded(self._assembly.log, ref)
+        files = uploaded(self._assembly.log, root)
         if not files:
             return False
         self._sealer.require_signer()

@@ -175,7 +175,7 @@ def _remembered(place: Address, assembly: Assembly) -> Artifact:
     ref = f"{place.repository}/{place.path}".rstrip("/")
     found: list[tuple[str, str]] = []
     for kind in (EntryKind.SIGNATURE, EntryKind.REGISTRATION):
-        for stored in assembly.log.find(kind=kind, subject=ref):
+        for stored in assembly.log.witnessed(kind=kind, subject=ref):
             body = Fields(body_of(stored.entry))
             said = body.sub("artifact") if kind is EntryKind.REGISTRATION else body
             digest = said.text("digest")

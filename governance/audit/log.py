@@ -31,6 +31,7 @@ from governance.audit.fork import call_after_fork
 from governance.audit.merkle import consistency_proof, inclusion_proof, leaf_hash, verify_inclusion
 from governance.audit.note import NoteKey, NoteSigner, sign_note
 from governance.audit.pseudonyms import Pseudonyms
+from governance.audit.stamp import is_stamped
 from governance.audit.store import AuditStore, Draft, KeptElsewhere, Query, Row, draft_of
 from governance.audit.verify import Verification, verify_range, verify_store
 from governance.errors import AuditBrokenError, AuditConflictError, AuditUnavailableError
@@ -177,6 +178,17 @@ class AuditLog:
             since=None if since is None else utc_text(since),
         )
         return map(checked, self._store.find(query))
+
+    def witnessed(
+        self, *, kind: EntryKind, subject: str | None = None, since: datetime | None = None
+    ) -> Iterator[Stored]:
+        """Those entries of `find` that say what the keepers of this log did and saw themselves. What a client sent over the
+        network is that client's word, and nothing may rest on it but what it says about itself: whoever can write to the log
+        could else have seen a file pass, or a model be allowed. Of a log that another machine keeps one finds one's own."""
+        found = self.find(kind=kind, subject=subject, since=since)
+        if isinstance(self._store, KeptElsewhere):
+            return found
+        return (stored for stored in found if not is_stamped(stored.entry))
 
     def get(self, entry_id: str) -> Stored | None:
         """One entry by its id."""

@@ -16,9 +16,10 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TypeAlias
 
-from governance.audit.entry import EntryKind
+from governance.audit.entry import Entry, EntryKind
 from governance.audit.intake import BEHIND
 from governance.audit.log import AuditLog, Stored
+from governance.audit.stamp import is_stamped
 from governance.model.digest import Sha256
 from governance.signing.reason import Reason
 from governance.signing.report import SignatureReport
@@ -59,7 +60,11 @@ def recorded_time(log: AuditLog, bundle: Sha256, *, now: datetime, ref: str | No
     return min(times, default=None)
 
 
+def taken_by(entry: Entry) -> datetime:
+    """The time by which the log had taken an entry, as far as the entry shows. It may lie ahead."""
+    # What a client sent may be dated back so far, and not further.
+    return entry.at + BEHIND if is_stamped(entry) else entry.at
+
+
 def _upper(stored: Stored, now: datetime) -> datetime:
-    # Only a stamped entry names an actor beside a signature: it was sent by a client, which may date it back so far.
-    is_stamped = "actor" in stored.entry.body
-    return min(now, stored.entry.at + BEHIND if is_stamped else stored.entry.at)
+    return min(now, taken_by(stored.entry))

@@ -89,6 +89,12 @@ def stamp_of(caller: Actor, pseudonyms: Pseudonyms | None = None) -> Stamp:
     return Stamp(name=name, authentication=caller.authentication)
 
 
+def is_stamped(entry: Entry) -> bool:
+    """Whether an entry came over the network, so that it is its sender's word and nobody else's. A stamp puts the sender and
+    a slash in front of the writer's name, and a log's own writers, named after their hosts, have none."""
+    return "/" in entry.writer.instance
+
+
 def parse_stamp(document: object) -> Stamp:
     """Read what `to_json` wrote. Raises `AuditBrokenError`."""
     found = document if isinstance(document, dict) else {}

@@ -12,6 +12,7 @@ from datetime import datetime
 
 from governance.audit.entry import EntryKind, parse_entry, waiver_body
 from governance.audit.log import AuditLog, Stored
+from governance.audit.signing_time import taken_by
 from governance.model.canonical import Json
 from governance.model.digest import Sha256
 from governance.model.request import new_id, parse_utc, utc_text
@@ -38,7 +39,10 @@ def memory_of(log: AuditLog) -> Memory:
         body = stored.entry.body
         envelope, terms = body.get("envelope"), body.get("terms")
         if isinstance(envelope, str):
-            seen.setdefault(envelope, stored.entry.at)
+            taken = taken_by(
+                stored.entry
+            )  # an approval outlives its key by this time, so no client may say it
+            seen[envelope] = min(seen.get(envelope, taken), taken)
         if body["event"] == EVENTS[Step.REVOKE] and isinstance(terms, str):
             revoked.setdefault(terms, _revocation(stored))
     return Memory(seen=seen, revoked=revoked)
@@ -96,7 +100,8 @@ def record_unseen(log: AuditLog, register: Register, *, now: datetime) -> None:
     """
     if not any(each.steps for each in register.waivers):
         return
-    seen = memory_of(log).seen
+    # A client's word that a step is on record keeps none off it: a revocation would else go with its file.
+    seen = {stored.entry.body.get("envelope") for stored in log.witnessed(kind=EntryKind.WAIVER)}
     for settled in register.waivers:
         for step in settled.steps:
             if step.file.sha256 not in seen:
@@ -144,7 +149,7 @@ def _is_review(log: AuditLog, use: Stored, review: Stored, trust: TrustStore, no
             trust,
             repository=use.entry.subject.partition("/")[0],
             now=now,
-            seen=min(review.entry.at, now),
+            seen=min(taken_by(review.entry), now),
         )
     except StepError:
         return False

@@ -141,13 +141,14 @@ class _Court:
         )
 
     def _open(self, file: StepFile, waiver: Waiver) -> SignedStep:
+        seen = self._memory.seen.get(file.sha256)
         return open_step(
             file,
             terms_of(waiver),
             self._trust,
             repository=waiver.ref.partition("/")[0],
             now=self._now,
-            seen=self._memory.seen.get(file.sha256),
+            seen=None if seen is None else min(seen, self._now),
         )
 
     def _request(self, waiver: Waiver, steps: Sequence[SignedStep], problems: list[str]) -> SignedStep | None:

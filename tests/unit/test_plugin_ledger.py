@@ -7,15 +7,20 @@ from typing import Any
 
 import pytest
 
+from governance.artifactory.address import parse_uri
 from governance.audit.entry import EntryKind, OutcomeStatus, moved_documents, outcome_body
 from governance.audit.log import AuditLog
 from governance.audit.memory import MemoryStore
+from governance.audit.stamp import stamp_of
+from governance.audit.store import draft_of
 from governance.errors import AuditBrokenError
 from governance.model.artifact import FileEntry, parse_relative_path
 from governance.model.digest import Sha256
+from governance.model.request import Actor
 from plugin.ledger import uploaded
 
-REF = "repo/1/models/m/artifacts"
+ROOT = parse_uri("artifactory://one.example/artifactory/repo/1/models/m/artifacts")
+REF = f"{ROOT.repository}/{ROOT.path}"
 
 
 @pytest.fixture
@@ -27,15 +32,30 @@ def entry(path: str, digit: str) -> FileEntry:
     return FileEntry(path=parse_relative_path(path), sha256=Sha256(digit * 64), size=1)
 
 
+def decide(log: AuditLog, action: str, ref: str = REF, host: str = ROOT.host) -> str:
+    """The decision that an outcome rests on, with what is read of it."""
+    body: dict[str, Any] = dict.fromkeys(("actor", "environment", "facts", "policy", "verdict"))
+    body |= {"action": action, "artifact": {"host": host}}
+    return log.append(EntryKind.DECISION, body, subject=ref, correlation="c").id
+
+
 def append(
-    log: AuditLog, action: str, *moved: FileEntry, status: OutcomeStatus = OutcomeStatus.DONE, ref: str = REF
+    log: AuditLog,
+    action: str,
+    *moved: FileEntry,
+    status: OutcomeStatus = OutcomeStatus.DONE,
+    ref: str = REF,
+    host: str = ROOT.host,
+    decision: str | None = None,
 ) -> None:
-    body = outcome_body(decision="d", action=action, status=status, moved=moved)
+    body = outcome_body(
+        decision=decision or decide(log, action, ref, host), action=action, status=status, moved=moved
+    )
     log.append(EntryKind.OUTCOME, body, subject=ref, correlation="c", evidence=moved_documents(moved))
 
 
 def seen(log: AuditLog) -> dict[str, Any]:
-    return {str(found.path): found.sha256[0] if found.sha256 else None for found in uploaded(log, REF)}
+    return {str(found.path): found.sha256[0] if found.sha256 else None for found in uploaded(log, ROOT)}
 
 
 def test_the_last_upload_of_a_path_counts(log: AuditLog) -> None:
@@ -71,7 +91,34 @@ def test_nothing_was_seen(log: AuditLog) -> None:
 
 def test_a_list_that_is_not_kept_any_more_is_an_error(log: AuditLog) -> None:
     moved = (entry("a", "1"), entry("b", "1"))
-    body = outcome_body(decision="d", action="upload", status=OutcomeStatus.DONE, moved=moved)
+    body = outcome_body(
+        decision=decide(log, "upload"), action="upload", status=OutcomeStatus.DONE, moved=moved
+    )
     log.append(EntryKind.OUTCOME, body, subject=REF, correlation="c")
     with pytest.raises(AuditBrokenError):
-        uploaded(log, REF)
+        uploaded(log, ROOT)
+
+
+def test_what_passed_on_the_way_to_another_host_does_not_count(log: AuditLog) -> None:
+    append(log, "upload", entry("a", "1"))
+    append(log, "upload", entry("a", "2"), entry("b", "2"), host="two.example")
+    append(log, "delete", entry("a", "1"), host="two.example")
+    assert seen(log) == {"a": "1"}
+
+
+def test_an_outcome_counts_with_its_own_decision_alone(log: AuditLog) -> None:
+    append(log, "upload", entry("a", "1"), decision="01900000-0000-7000-8000-000000000000")
+    append(log, "upload", entry("b", "1"), decision=decide(log, "load"))
+    append(log, "upload", entry("c", "1"), decision=decide(log, "upload", "repo/other"))
+    assert seen(log) == {}
+
+
+def test_what_a_client_sent_to_the_log_is_no_upload(log: AuditLog) -> None:
+    append(log, "upload", entry("a", "1"))
+    over = AuditLog(MemoryStore(), now=lambda: datetime(2026, 1, 1, tzinfo=UTC), instance="server")
+    mallory = stamp_of(Actor(name="mallory", authentication="basic-auth"))
+    for stored in log.find():
+        if stored.entry.kind is not EntryKind.START:
+            over.store.append([draft_of(mallory.apply(stored.entry, ())[0])])
+    assert len(list(over.find(subject=REF))) == 2
+    assert seen(over) == {}
