@@ -111,11 +111,17 @@ class Permit:
         """Report a file that was read or written, with the digest of the bytes as they passed.
 
         Raises `DigestMismatchError` for other bytes than those judged, or for a file that was not part of the
-        artifact when it was judged. Release nothing before this returns.
+        artifact when it was judged; and `VerificationError` for a file that is fetched and was judged without a digest.
+        Release nothing before this returns.
         """
         if path not in self._judged:
             raise DigestMismatchError(path, expected="no such file in what was judged", actual=sha256)
         expected = self._judged[path]
+        if expected is None and self.request.action is not Action.UPLOAD:
+            raise VerificationError(
+                f"Artifactory names no SHA-256 for `{path}`, so nothing says that these are the bytes that were judged",
+                hint="Have Artifactory compute it (`POST /api/checksum/sha256`), or store the file again.",
+            )
         if expected is not None and expected != sha256:
             raise DigestMismatchError(path, expected=expected, actual=sha256)
         with self._lock:

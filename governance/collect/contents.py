@@ -22,7 +22,7 @@ from governance.artifactory.client import ArtifactoryClient
 from governance.collect.bytesource import ByteSource, byte_source
 from governance.collect.dependencies import NOT_STORED
 from governance.content.formats import HEAD, detect
-from governance.content.inspection import Inspection, inspect, needs_look
+from governance.content.inspection import Inspection, inspect, may_hide
 from governance.content.judgement import CLEAN, MALICIOUS, SUSPICIOUS, is_allowed, judge
 from governance.model.artifact import FileEntry
 from governance.model.digest import Sha256
@@ -99,8 +99,9 @@ class _Look:
 
 def _look(source: ByteSource, entry: FileEntry, *, may_read: bool) -> _Look:
     if not (may_read and entry.size is not None and entry.size <= _WHOLE):
-        format_ = detect(entry.path, source.head(entry, HEAD))
-        if not needs_look(format_):
+        head = source.head(entry, HEAD)
+        format_ = detect(entry.path, head)
+        if not may_hide(format_, head, entry.size):
             return _Look(entry, Inspection(format=format_))
         if not may_read:
             return _Look(entry, Inspection(format=format_, skipped="larger than what is looked into"))

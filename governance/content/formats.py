@@ -44,6 +44,9 @@ _COMPRESSED: Final = (
     b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x5d\x00\x00", b"\x04\x22\x4d\x18", b"\x28\xb5\x2f\xfd", b"7z\xbc\xaf\x27\x1c",
     b"Rar!", b"ZF\x00", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda",
 )  # fmt: skip
+_OUTER: Final = frozenset({"gguf", "safetensors"})
+"""Formats that begin with a length or a word, and may be something else as well from there on."""
+_HDF5: Final = b"\x89HDF\r\n\x1a\n"
 _OBJECT_ARRAY: Final = re.compile(rb"'descr'\s*:\s*(?:'[|<>=]?O|\[.*?'[|<>=]?O)")
 _GLOBAL: Final = re.compile(rb"(?:^|[^\w.])[ci][A-Za-z_][\w.]*\n[A-Za-z_][\w.]*\n")
 _PICKLE_STARTS: Final = b"(]}ciIlLFSVNK)U\x80\x8a\x8cXTBCGJM."
@@ -61,10 +64,10 @@ def format_of_name(name: str) -> str:
 def detect(name: str, head: bytes) -> str:
     """The format of a file that starts with `head`."""
     named = format_of_name(name)
-    for is_it, name_it in _TESTS:
-        if is_it(head):
-            return name_it(named, head)
-    return _by_name(named, head)
+    found = next((name_it(named, head) for is_it, name_it in _TESTS if is_it(head)), None)
+    if found is None or (found in _OUTER and named in LOADS_CODE):
+        return _by_name(named, head)
+    return found
 
 
 def _zip(named: str, head: bytes) -> str:
@@ -79,6 +82,11 @@ def _zip(named: str, head: bytes) -> str:
 def _is_safetensors(head: bytes) -> bool:
     """An eight-byte length, then that much JSON."""
     return len(head) > 9 and 2 <= int.from_bytes(head[:8], "little") <= 100 << 20 and head[8:9] == b"{"
+
+
+def _is_hdf5(head: bytes) -> bool:
+    """The mark stands at the start, or behind a user block of 512 bytes or of a larger power of two."""
+    return any(head.startswith(_HDF5, at) for at in (0, 512, 1024, 2048))
 
 
 def _array(_named: str, head: bytes) -> str:
@@ -106,11 +114,10 @@ def _is_pickle(head: bytes) -> bool:
 
 
 def _by_name(named: str, head: bytes) -> str:
-    # A name that promises a pickle is believed: without a mark it may be one of protocol 0, or a broken one.
-    if named in {"pickle", "joblib", "torch-zip"}:
+    # A name that promises code is believed: without a mark a pickle may be of protocol 0, and a zip or an HDF5 file may begin
+    # with anything, since its readers look elsewhere.
+    if named in LOADS_CODE | {"onnx", "tensorflow"}:
         return "pickle" if named == "torch-zip" else named
-    if named in {"onnx", "tensorflow"}:
-        return named
     if named in {"text", "json", "yaml", "python"}:
         return named if _is_text(head) else "other"
     return "text" if head and _is_text(head) else "other"
@@ -128,7 +135,7 @@ def _is_text(head: bytes) -> bool:
 
 _TESTS: Final[Sequence[tuple[Callable[[bytes], bool], Callable[[str, bytes], str]]]] = (
     (lambda head: head.startswith(_ZIP), _zip),
-    (lambda head: head.startswith(b"\x89HDF\r\n\x1a\n"), lambda _named, _head: "keras-h5"),
+    (_is_hdf5, lambda _named, _head: "keras-h5"),
     (lambda head: head.startswith(b"\x93NUMPY"), _array),
     (lambda head: head.startswith(b"GGUF"), lambda _named, _head: "gguf"),
     (_is_safetensors, lambda _named, _head: "safetensors"),

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from governance.content.formats import HEAD, LOADS_CODE, detect
-from governance.content.pickles import Walk, walk
+from governance.content.pickles import Walk, may_import, walk
 
 MAX_UNPACKED: Final = 64 << 20
 
@@ -42,6 +42,12 @@ class Inspection:
 def needs_look(format_: str) -> bool:
     """True for formats that may hide code: those must be read whole."""
     return format_ in _LOOKED_INTO
+
+
+def may_hide(format_: str, head: bytes, size: int | None) -> bool:
+    """True where a file of `size` bytes, which begins with `head`, must be read whole: it may hide code by its format, or be a
+    pickle beside what its first bytes say."""
+    return needs_look(format_) or may_import(head, size)
 
 
 def inspect(name: str, data: bytes, *, limit: int = MAX_UNPACKED) -> Inspection:
@@ -76,6 +82,8 @@ def _inspect(name: str, data: bytes, budget: _Budget, *, depth: int) -> Inspecti
         return _pickle(format_, name, data, budget, depth=depth)
     if needs_look(format_):
         return Inspection(format=format_, skipped=f"files of the format {format_} are not looked into")
+    if may_import(data):
+        return _of_walk("pickle", walk(data))
     return Inspection(format=format_)
 
 
@@ -130,7 +138,7 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, budget: _Budget, 
     with archive.open(member) as file:
         head = file.read(HEAD)
         budget.take(len(head))
-        if not needs_look(detect(member.filename, head)):
+        if not may_hide(detect(member.filename, head), head, member.file_size):
             return Inspection(format="other")
         rest = file.read(budget.left + 1)  # the size that the zip states proves nothing
     budget.take(len(rest))

@@ -13,6 +13,7 @@ Source: `pickletools` (PEP 3154 for protocol 4, PEP 574 for protocol 5).
 from __future__ import annotations
 
 import pickletools
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -41,6 +42,14 @@ class _BrokenError(Exception):
     """The operations cannot be read on."""
 
 
+class _CutError(_BrokenError):
+    """They go on behind the end of what is at hand: up to `needed` bytes from the start, at least."""
+
+    def __init__(self, message: str, needed: int) -> None:
+        super().__init__(message)
+        self.needed = needed
+
+
 @dataclass(frozen=True, slots=True)
 class _Operation:
     name: str
@@ -61,6 +70,16 @@ _TEXT: Final = frozenset(
 _SPECIAL: Final = frozenset(
     {"MARK", "GLOBAL", "INST", "EXT1", "EXT2", "EXT4", "GET", "BINGET", "LONG_BINGET", "DUP", "PERSID"}
 )
+_DOTTED: Final = re.compile(r"\w+(?:\.[\w<>]+)+")
+_NUMBER: Final = re.compile(rb"[-+]?[0-9]*L?")
+_DOTTED_LINE: Final = re.compile(rb"[\w.\x80-\xff]*")
+_LINES: Final = {
+    "INT": _NUMBER, "LONG": _NUMBER, "GET": _NUMBER, "PUT": _NUMBER,
+    "FLOAT": re.compile(rb"[-+0-9.eEinfaINFA_]*"),
+    "STRING": re.compile(rb"(?:[\"'].*)?", re.DOTALL),
+    "GLOBAL": _DOTTED_LINE, "INST": _DOTTED_LINE,
+}  # fmt: skip
+"""How far lines are of a form that an unpickler takes; others may hold anything."""
 _PREFIX: Final = {
     pickletools.TAKEN_FROM_ARGUMENT1: 1,
     pickletools.TAKEN_FROM_ARGUMENT4: 4,
@@ -115,6 +134,35 @@ def walk(data: bytes) -> Walk:
     return Walk(imports=tuple(sorted(imports)), end=position, problem=problem)
 
 
+def may_import(head: bytes, size: int | None = None) -> bool:
+    """Whether a file of `size` bytes that begins with `head` could import something when it is unpickled.
+
+    A pickle needs no mark: nearly any first byte is an operation, and files of other formats can be pickles at the same time.
+    So what is asked is whether an unpickler would get through. True also where it would get behind the end of `head`; the whole
+    file then decides.
+    """
+    position = 0
+    for _ in range(_MAX_STREAMS):
+        machine = _Machine(head, position)
+        try:
+            machine.run()
+        except _CutError as error:
+            return _names_something(machine) or error.needed <= (size or 0)
+        except _BrokenError:
+            return _names_something(machine)
+        if _names_something(machine):
+            return True
+        position = machine.position
+        if not _may_start(head, position):
+            return False
+    return True
+
+
+def _names_something(machine: _Machine) -> bool:
+    """Whether one of the imports can be one. Text, read as a pickle, names things that are no names."""
+    return any(name.startswith("?") or _DOTTED.fullmatch(name) for name in machine.imports)
+
+
 def _may_start(data: bytes, position: int) -> bool:
     return position < len(data) and data[position] in _TABLE
 
@@ -152,7 +200,7 @@ class _Machine:
         data, end = self.data, len(self.data)
         for _ in range(_MAX_OPERATIONS):
             if self.position >= end:
-                raise _BrokenError("the pickle ends without its last operation")
+                raise _CutError("the pickle ends without its last operation", end + 1)
             operation = _TABLE.get(data[self.position])
             if operation is None:
                 raise _BrokenError(f"no operation {data[self.position]:#04x} at byte {self.position}")
@@ -171,9 +219,9 @@ class _Machine:
         """The bytes of the argument, without any length before them."""
         start, size = self.position, operation.size
         if size == pickletools.UP_TO_NEWLINE:
-            end = self._line_end(start)
+            end = self._line_end(operation, start)
             if operation.name in {"GLOBAL", "INST"}:
-                end = self._line_end(end + 1)
+                end = self._line_end(operation, end + 1)
             self.position = end + 1
             return self.data[start:end]
         if size < 0:
@@ -181,14 +229,17 @@ class _Machine:
             length = int.from_bytes(self.data[start : start + width], "little")
             start, size = start + width, length
         if start + size > len(self.data):
-            raise _BrokenError(f"the pickle ends inside {operation.name}")
+            raise _CutError(f"the pickle ends inside {operation.name}", start + size)
         self.position = start + size
         return self.data[start : start + min(size, _MAX_NAME + 1)]
 
-    def _line_end(self, start: int) -> int:
+    def _line_end(self, operation: _Operation, start: int) -> int:
         end = self.data.find(b"\n", start)
         if end < 0:
-            raise _BrokenError("the pickle ends inside a line")
+            form = _LINES.get(operation.name)
+            if form is not None and not form.fullmatch(self.data, start):
+                raise _BrokenError(f"a line that is none of {operation.name}")
+            raise _CutError("the pickle ends inside a line", len(self.data) + 1)
         return end
 
     def _step(self, operation: _Operation, argument: bytes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,6 +95,30 @@ def test_a_damaged_body_releases_nothing_and_is_on_record(
         if row.entry.body["action"] == "download"
     ]  # fmt: skip
     assert [body["status"] for body in outcomes] == ["failed"]
+
+
+def test_what_was_judged_without_a_digest_is_not_handed_out(
+    devserver: DevServer, repo: str, home: Home, stored: str, out: Path
+) -> None:
+    """A server that leaves the SHA-256 out of its listing could hand out any bytes under the decision about it."""
+    devserver.faults.add(
+        Fault(path=f"*/api/storage/{repo}/*", query="*list*", times=None, rewrite=_without_digests)
+    )
+    with pytest.raises(ModelVerificationError, match=r"no SHA-256 for `[ab]\.txt`"):
+        get_artifact_repository(stored).download_artifacts("folder", str(out))
+    assert list(out.iterdir()) == []
+    (body,) = [
+        row.entry.body for row in home.entries(EntryKind.OUTCOME, subject=f"{repo}/folder")
+        if row.entry.body["action"] == "download"
+    ]  # fmt: skip
+    assert (body["status"], body["error"]) == ("failed", "VerificationError")
+
+
+def _without_digests(body: bytes) -> bytes:
+    document = json.loads(body)
+    for row in document["files"]:
+        row.pop("sha2", None)
+    return json.dumps(document).encode()
 
 
 def test_a_file_swapped_for_a_huge_one_is_cut_off(
