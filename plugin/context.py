@@ -32,6 +32,7 @@ CALLER_HOST: ContextVar[str | None] = ContextVar("mlgov_caller_host", default=No
 
 DESTINATION_VARIABLE = "_MLFLOW_SERVER_ARTIFACT_DESTINATION"
 _BACKEND_VARIABLE = "_MLFLOW_SERVER_FILE_STORE"
+_DEFAULT_WORKSPACE = "default"
 _BASIC = "basic-auth"
 _MAX_MODEL_FILE = 1 << 20
 _MAX_NAME = 256
@@ -75,6 +76,14 @@ def web_user(authenticated: str | None, claimed: str | None) -> Actor:
     if authenticated:
         return Actor(name=authenticated[:_MAX_NAME], authentication=_BASIC)
     return Actor(name=(claimed or "anonymous")[:_MAX_NAME])
+
+
+def in_workspace(name: str) -> str:
+    """The name of a registered model as it stands on record: `WORKSPACE/NAME` outside of MLflow's default workspace, since each
+    workspace may have a model of that name. MLflow takes no name with a slash."""
+    context = sys.modules.get("mlflow.utils.workspace_context")
+    workspace = context.get_request_workspace() if context is not None else None
+    return f"{workspace}/{name}" if workspace and workspace != _DEFAULT_WORKSPACE else name
 
 
 def mlflow_context(

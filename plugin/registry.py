@@ -32,7 +32,7 @@ from governance.registrations import RegistryEvent, record_registration
 from governance.wiring import Assembly
 from plugin.acts import ACTS, Act, Asked, Step
 from plugin.assembly import assembly_for
-from plugin.context import caller
+from plugin.context import caller, in_workspace
 from plugin.errors import GovernanceUnavailableError, mlflow_error
 from plugin.promotion import Promoted, RegistryRefusal, promote
 from plugin.versions import artifacts_on_record
@@ -140,7 +140,11 @@ def _run(run: View) -> Any:
 def _record(assembly: Assembly, step: Step, promoted: Promoted, correlation: str) -> None:
     """One entry for each whole that the version's files belong to, and one where nothing is known of them."""
     number = step.version.number if step.version is not None else None
-    plain = RegistryEvent(event=step.event, name=step.name, version=number, actor=caller(), more=step.words())
+    words = step.words()
+    if step.event == "renamed":
+        words["before"] = in_workspace(str(words["before"]))
+    name = in_workspace(step.name)
+    plain = RegistryEvent(event=step.event, name=name, version=number, actor=caller(), more=words)
     rows = [_judged(plain, permit) for permit in promoted.of(step.judged)]
     if not rows and step.version is not None:
         found = artifacts_on_record(step.version, assembly, ask=step.event == "created")
