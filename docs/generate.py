@@ -87,6 +87,8 @@ MEANINGS = {
     "trust": "trust file; default `trust.json` in the home",
     "signing": "`required` refuses uploads without a key, `when-key` does not; default: required in production",
     "artifactory_url": "the Artifactory whose host may be given the token",
+    "server_repositories": "repositories that a tracking server may use for `artifactory://` locations, beside those of its own "
+    "command line, with commas between them",
     "artifactory_hosts": "further such hosts, as `host[:port]`, with commas between them",
     "xray_url": "where Xray is, unless beside Artifactory",
     "ca_bundle": "certificate authorities (PEM) to trust in place of the usual ones",

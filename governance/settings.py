@@ -86,6 +86,7 @@ class Settings(BaseSettings):
     metrics_path: Path | None = None
     transfer_workers: int = Field(default=8, ge=1, le=64)
     promotions: Annotated[tuple[tuple[str, str], ...], NoDecode] = DEFAULT_PROMOTIONS
+    server_repositories: Annotated[tuple[str, ...], NoDecode] = ()
     server_auth: Literal["none", "basic-auth"] = "none"
     tracking_username: str | None = Field(default=None, validation_alias="MLFLOW_TRACKING_USERNAME")
     tracking_password: SecretStr | None = Field(default=None, validation_alias="MLFLOW_TRACKING_PASSWORD")
@@ -118,7 +119,7 @@ class Settings(BaseSettings):
             raise ValueError("names no audit log, and nothing is let through without one")
         return path
 
-    @field_validator("artifactory_hosts", mode="before")
+    @field_validator("artifactory_hosts", "server_repositories", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return (

@@ -12,9 +12,12 @@ import os
 from collections.abc import Mapping
 
 from governance.artifactory.address import SCHEME, Address, parse_uri
+from governance.errors import SettingsError
 from governance.settings import Settings, load_settings
 from governance.wiring import Assembly, build_assembly
-from plugin.context import DESTINATION_VARIABLE
+from plugin.context import DESTINATION_VARIABLE, in_server
+
+_ROOT_VARIABLE = "_MLFLOW_SERVER_ARTIFACT_ROOT"
 
 
 def assembly_for(environ: Mapping[str, str] = os.environ) -> Assembly:
@@ -32,6 +35,28 @@ def server_destination(environ: Mapping[str, str] = os.environ) -> Address | Non
     """
     uri = environ.get(DESTINATION_VARIABLE, "")
     return parse_uri(uri) if uri.startswith(f"{SCHEME}:") else None
+
+
+def require_own(root: Address, settings: Settings, environ: Mapping[str, str] = os.environ) -> None:
+    """Raise `SettingsError` where a tracking server is asked for a repository that is none of its own.
+
+    Whoever may make an experiment may choose its location, and the server goes there with its own token: it would read what
+    its caller may not, and store files where packages are installed from. Its own are the repositories that its command line
+    and the settings name; a server whose command line names none has none of its own to keep to.
+    """
+    if not in_server(environ):
+        return
+    named = [environ.get(name, "") for name in (DESTINATION_VARIABLE, _ROOT_VARIABLE)]
+    own = [parse_uri(uri) for uri in named if uri.startswith(f"{SCHEME}:")]
+    if not own and not settings.server_repositories:
+        return
+    at_home = any((each.host, each.repository) == (root.host, root.repository) for each in own)
+    if not at_home and root.repository not in settings.server_repositories:
+        raise SettingsError(
+            f"repository `{root.repository}` is none of this tracking server's own",
+            hint="If it is to go there, name it in `MLGOV_SERVER_REPOSITORIES`. If you do not know it, an artifact location "
+            "points somewhere it should not.",
+        )
 
 
 @functools.lru_cache(maxsize=8)

@@ -1,7 +1,7 @@
 """MLflow's verbs on `artifactory://` locations.
 
-Promises: every verb that moves, or removes, bytes passes the gate; the URI's host is on the allow-list before anything
-is sent; errors are `plugin.errors`, with their reasons. There is no way around: `get_local_path` is always None, and none
+Promises: every verb that moves, or removes, bytes passes the gate; the URI's host is on the allow-list, and a
+tracking server keeps to its own repositories, before anything is sent; errors are `plugin.errors`, with their reasons. There is no way around: `get_local_path` is always None, and none
 of MLflow's mixins for presigned, multipart or streamed transfers is here, since they let bytes pass unhashed.
 
 One object serves all requests of a tracking server's worker, so nothing about a request is kept on it. Work is in
@@ -24,7 +24,7 @@ from governance.artifactory.client import ArtifactoryClient
 from governance.artifactory.items import Tree
 from governance.errors import NotFoundError
 from governance.wiring import Assembly
-from plugin.assembly import assembly_for, server_destination
+from plugin.assembly import assembly_for, require_own, server_destination
 from plugin.deletions import Deletions
 from plugin.downloads import Downloads
 from plugin.errors import as_mlflow
@@ -54,6 +54,7 @@ class GovernedArtifactRepository(ArtifactRepository):
         with as_mlflow():
             parts = assembly or assembly_for()
             self.root: Address = parse_uri(artifact_uri)
+            require_own(self.root, parts.settings)
             self._client: ArtifactoryClient = parts.artifactory(self.root.host)
             self._listings = Listings(self._client, now=parts.now)
             sealer = Sealer(assembly=parts, client=self._client)

@@ -18,6 +18,7 @@ from typing import Final, Protocol
 
 from governance.content.formats import HEAD, LOADS_CODE, detect
 from governance.content.pickles import Walk, may_import, walk
+from governance.content.skops import SCHEMA, SchemaError, schema_imports
 
 MAX_UNPACKED: Final = 64 << 20
 
@@ -123,6 +124,8 @@ def _zip(format_: str, data: bytes, budget: _Budget, *, depth: int) -> Inspectio
             if len({member.filename for member in members}) != len(members):
                 parts.append(Inspection(format=format_, broken="two members of one name"))
             parts += [_member(archive, member, budget, depth=depth) for member in members]
+            if format_ == "skops" and not any(member.filename == SCHEMA for member in members):
+                parts.append(Inspection(format=format_, broken="a skops file without its schema"))
     except _TooMuchError:
         parts.append(Inspection(format=format_, skipped="it unpacks to more than is looked into"))
     except (zipfile.BadZipFile, NotImplementedError, OSError, EOFError, ValueError, zlib.error, struct.error):
@@ -138,11 +141,22 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, budget: _Budget, 
     with archive.open(member) as file:
         head = file.read(HEAD)
         budget.take(len(head))
-        if not may_hide(detect(member.filename, head), head, member.file_size):
+        is_plan = member.filename == SCHEMA
+        if not is_plan and not may_hide(detect(member.filename, head), head, member.file_size):
             return Inspection(format="other")
         rest = file.read(budget.left + 1)  # the size that the zip states proves nothing
     budget.take(len(rest))
+    if is_plan:
+        return _schema(head + rest)
     return _inspect(member.filename, head + rest, budget, depth=depth + 1)
+
+
+def _schema(data: bytes) -> Inspection:
+    """The schema of a skops file, or a file that has its name by chance."""
+    try:
+        return Inspection(format="skops", imports=tuple(sorted(schema_imports(data))))
+    except SchemaError as error:
+        return Inspection(format="skops", broken=str(error))
 
 
 def _joined(format_: str, parts: Iterable[Inspection]) -> Inspection:

@@ -99,6 +99,32 @@ def test_the_server_sends_nothing_to_a_host_that_a_client_chose(
     assert trap.heard == []
 
 
+def test_the_servers_token_is_not_used_in_a_repository_that_a_client_chose(
+    server: TrackingServer, devserver: DevServer
+) -> None:
+    """The host is right, and the server's token may do there what its caller may not: read others' models, or put a package
+    where people install from."""
+    other = devserver.create_repository("others-local")
+    devserver.put(other, "secret/MLmodel", b"flavors: {}\n")
+    client = MlflowClient(server.url)
+    location = f"artifactory://{devserver.host}/artifactory/{other}"
+    run = client.create_run(client.create_experiment("elsewhere", artifact_location=location)).info.run_id
+    answers = [
+        requests.get(f"{server.url}/api/2.0/mlflow/artifacts/list", params={"run_id": run}, timeout=30),
+        requests.get(f"{server.url}/get-artifact", params={"run_id": run, "path": "x"}, timeout=30),
+        requests.post(
+            f"{server.url}/ajax-api/2.0/mlflow/upload-artifact",
+            params={"run_uuid": run, "path": "evil-1.0.whl"},
+            data=b"PK",
+            timeout=30,
+        ),
+    ]
+    assert [answer.status_code for answer in answers] == [409, 409, 409]
+    assert all("none of this tracking server's own" in answer.json()["message"] for answer in answers)
+    assert devserver.paths(other) == ("secret/MLmodel",)
+    devserver.remove_repository(other)
+
+
 def test_the_servers_own_destination_works_without_further_settings(
     server: TrackingServer, tmp_path: Path
 ) -> None:

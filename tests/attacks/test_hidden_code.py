@@ -1,0 +1,160 @@
+"""Attacks on our own look into files: code under another format's first bytes, under no mark at all, and under trusted names.
+
+Each file is first seen to run code when its loader reads it. That code multiplies six by seven.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import os
+import pickle
+import zipfile
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import skops.io
+from sklearn.compose import ColumnTransformer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+from governance.collect.contents import ContentsCollector
+from governance.content.pickles import may_import
+from governance.model.artifact import Artifact, FileEntry, Kind, parse_relative_path, parse_repository_key
+from governance.model.request import Action, Actor, Request
+
+EVIL = b"cbuiltins\neval\n(S'6*7'\ntR."
+LONG = 100 << 10
+"""More than is read of a file in one go, so that its first bytes alone decide whether it is read whole."""
+
+
+def skipping(front: bytes, size: int) -> bytes:
+    """`size` bytes that begin with `front` and are one string to an unpickler, which drops it."""
+    return (
+        front + b"X" + (size - len(front) - 6).to_bytes(4, "little") + b"." * (size - len(front) - 6) + b"0"
+    )
+
+
+def safetensors() -> bytes:
+    """A header as safetensors has it, whose length is an operation that takes the next bytes as its text."""
+    size = ord("B") | 40 << 8  # read as: 40 bytes are a string
+    header = b'{"__metadata__":{"x":"' + b" " * 15 + b"0" + EVIL
+    return size.to_bytes(8, "little") + header.ljust(size)
+
+
+HIDDEN: Mapping[str, bytes] = {
+    "a word and a number": b"GGUF\x03\x00\x00\x00\x00" + b"0" + EVIL,
+    "a header of tensors": safetensors(),
+    "no mark": b"U\x08builtinsU\x04eval\x93(S'6*7'\ntR.",
+    "no word before the name": b"U\x01a0" + EVIL,
+    "behind all that is looked at first": skipping(b"", 5_000) + EVIL,
+    "behind two strings": skipping(b"GGUF\x03\x00\x00\x00\x000", 3_000) + skipping(b"", 3_000) + EVIL,
+}
+
+
+def look(folder: Path, name: str, data: bytes) -> Mapping[str, Any]:
+    (folder / name).write_bytes(data)
+    entry = FileEntry(path=parse_relative_path(name), size=len(data))
+    artifact = Artifact(
+        kind=Kind.FILE, host="h", repository=parse_repository_key("r"), path="m", name=name, files=(entry,)
+    )
+    request = Request(
+        action=Action.UPLOAD,
+        artifact=artifact,
+        actor=Actor(name="mallory"),
+        environment="production",
+        at=datetime(2026, 1, 1, tzinfo=UTC),
+        correlation="c",
+        staged={name: folder / name},
+    )
+    return ContentsCollector(lambda _: pytest.fail("nothing is asked")).collect(request)
+
+
+@pytest.mark.parametrize("name", ["weights.bin", "model.gguf", "model.safetensors", "notes.txt", "config"])
+@pytest.mark.parametrize("length", [0, LONG])
+@pytest.mark.parametrize("kind", HIDDEN)
+def test_a_pickle_is_found_under_any_first_bytes(tmp_path: Path, kind: str, length: int, name: str) -> None:
+    data = HIDDEN[kind].ljust(length, b".")
+    assert pickle.loads(data) == 42
+    facts = look(tmp_path, name, data)
+    assert facts["content.verdict"] == "malicious"
+    assert facts["content.unsafe_imports"] == ("builtins.eval",)
+
+
+def test_and_in_a_zip(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("weights.bin", HIDDEN["behind all that is looked at first"])
+    assert look(tmp_path, "a.zip", buffer.getvalue())["content.verdict"] == "malicious"
+
+
+def test_one_too_large_to_look_into_is_not_clean(tmp_path: Path) -> None:
+    data = skipping(b"GGUF\x03\x00\x00\x00\x000", 17 << 20) + EVIL
+    assert pickle.loads(data) == 42
+    facts = look(tmp_path, "model.gguf", data)
+    assert facts["content.files_skipped"] == 1
+    assert facts["content.verdict"] != "clean"
+
+
+ORDINARY = {
+    "MLmodel": b"artifact_path: model\nflavors:\n  python_function:\n    env:\n",
+    "requirements.txt": b"cloudpickle==3.1.2\nnumpy==2.4.0\nscikit-learn==1.9.1\n",
+    "requirements-loose.txt": b"mlflow\nclick==1\nnumpy\n",
+    "notes.txt": b"Based on The Iris data.\nIt was fitted in May.\n",
+    "config.json": b'{"architectures": ["Bert"], "vocab_size": 30522}',
+    "vocab.txt": b"\n".join(b"[unused%d]" % number for number in range(2_000)),
+    "data.csv": b"Id,Sepal,Species\n" + b"1,5.1,setosa\n" * 2_000,
+    "model.gguf": b"GGUF\x03\x00\x00\x00\x23\x01\x00\x00\x00\x00\x00\x00" + bytes(LONG),
+    "model.safetensors": (88).to_bytes(8, "little")
+    + b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'.ljust(88)
+    + bytes(4),
+}
+
+
+@pytest.mark.parametrize("name", ORDINARY)
+def test_what_is_no_pickle_is_not_taken_for_one(tmp_path: Path, name: str) -> None:
+    data = ORDINARY[name]
+    assert not may_import(data[:4096], len(data))
+    assert look(tmp_path, name, data)["content.verdict"] == "clean"
+
+
+def test_a_safetensors_header_that_is_an_operation_by_chance_is_still_one(tmp_path: Path) -> None:
+    """Lengths are multiples of eight, and two of these are operations with an argument."""
+    for size in (0x58 + 256 * number for number in range(64)):
+        header = b'{"__metadata__":{"format":"pt"},"layer.0.weight":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}'
+        data = size.to_bytes(8, "little") + header.ljust(size) + bytes(16)
+        assert look(tmp_path, "m.safetensors", data)["content.verdict"] == "clean"
+
+
+def test_a_skops_file_is_judged_by_the_names_that_it_brings_along(tmp_path: Path) -> None:
+    """MLflow trusts the types that the uploader's `MLmodel` lists, so nothing else would stop it."""
+    model = make_pipeline(FunctionTransformer(functools.partial(os.system, "true")))
+    data = skops.io.dumps(model)
+    loaded = skops.io.loads(data, trusted=skops.io.get_untrusted_types(data=data))
+    assert loaded.steps[0][1].func.func is os.system
+    for name in ("model.skops", "weights.zip", "weights.bin"):
+        facts = look(tmp_path, name, data)
+        assert facts["content.verdict"] == "malicious"
+        assert "posix.system" in facts["content.unsafe_imports"]
+
+
+@pytest.mark.parametrize("schema", [None, b"no JSON", '{"__loader__": "TypeNode"}'.encode("utf-16")])
+def test_a_skops_file_without_a_schema_that_can_be_read_is_not_clean(
+    tmp_path: Path, schema: bytes | None
+) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("1.npy", b"\x93NUMPY")
+        if schema is not None:
+            archive.writestr("schema.json", schema)
+    assert look(tmp_path, "model.skops", buffer.getvalue())["content.verdict"] == "suspicious"
+
+
+def test_an_ordinary_skops_file_is_clean(tmp_path: Path) -> None:
+    scaled = ColumnTransformer([("scaled", StandardScaler(), [0])])
+    model = make_pipeline(scaled, LogisticRegression()).fit([[0.0], [1.0]], [0, 1])
+    assert look(tmp_path, "model.skops", skops.io.dumps(model))["content.verdict"] == "clean"
