@@ -219,9 +219,7 @@ def test_a_forged_record_of_an_upload_is_not_signed(target: Target, home: Home, 
     devserver.put(REPO, f"{root}/model.pkl", bad)
     digest = Sha256(hashlib.sha256(bad).hexdigest())
     log = AuditLog(MemoryStore(), now=lambda: datetime.now(UTC), instance="laptop")
-    request = home.assembly()
-    known = next(request.log.find(kind=EntryKind.DECISION))
-    body = {**known.entry.body, "action": "upload"}
+    body: dict[str, Any] = {**home.entries(EntryKind.DECISION)[0].entry.body, "action": "upload"}
     body["artifact"] = {**body["artifact"], "host": devserver.host, "repository": REPO, "path": root}
     decision = log.append(EntryKind.DECISION, body, subject=f"{REPO}/{root}", correlation="c").id
     moved = (FileEntry(path=parse_relative_path("model.pkl"), size=len(bad), sha256=digest),)
