@@ -67,6 +67,7 @@ def _cover(report: Report, styles: Styles) -> Iterator[Flowable]:
             ("Entries in the whole log", head.size),
             ("Root of the whole log", head.root.hex()),
             ("Key that signs its checkpoints", report.vkey or "none: the checkpoints are not signed"),
+            ("Witnesses that cosigned it", ", ".join(key.name for key in report.witnesses) or "none"),
             ("To check it offline, in the report's folder", report.command),
             *report.software,
         ),

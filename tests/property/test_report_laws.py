@@ -21,11 +21,13 @@ from governance.audit.entry import EntryKind, key_body
 from governance.audit.log import AuditLog
 from governance.audit.verify_log import BadLogError, check
 from governance.model.verdict import Effect, Mode
+from governance.report.book import Report
+from governance.report.editions import AUDIT
 from governance.report.entries import RESULTS
 from governance.report.filling import Sampler
 from governance.report.to_csv import cell_text
 from tests.audit_tools import START
-from tests.report_tools import Wall, decide, figure, folder_of, report_on, rows, signed_log
+from tests.report_tools import Wall, decide, figure, folder_of, report_on, rows, signed_log, table
 
 events = st.lists(
     st.tuples(
@@ -53,6 +55,10 @@ def story(entries: list[tuple[int, Effect | None, Mode, str, bool]]) -> AuditLog
             more: dict[str, object] = {} if is_finished else {"status": None}
             decide(log, name=f"m{number % 3}", decision=effect, mode=mode, environment=environment, **more)  # type: ignore[arg-type]
     return log
+
+
+def rows_of(made: Report, name: str) -> list[tuple[object, ...]]:
+    return list(table(made, name).rows())
 
 
 @settings(max_examples=20, deadline=None)
@@ -85,6 +91,13 @@ def test_each_entry_of_a_period_is_counted_once(
         unfinished = {row["id"] for row in rows(made, "unfinished")}
         ended = {str(each.entry.body["decision"]) for each in log.find(kind=EntryKind.OUTCOME)}
         assert unfinished == {each.id for each in decisions} - ended
+        counts, pieces = dict(made.counts), set(rows_of(made, "others"))
+        assert {kind for _, _, kind, *_ in pieces} <= set(kinds)
+    with report_on(log, outline=AUDIT, since=start, until=end) as short:
+        assert dict(short.counts) == counts, "both editions count the same"
+        assert set(rows_of(short, "others")) == pieces
+        assert [row["id"] for row in rows(short, "decisions")] == [each.id for each in reversed(decisions)]
+        assert {row["id"] for row in rows(short, "unfinished")} == unfinished
 
 
 @settings(max_examples=12, deadline=None)
