@@ -95,15 +95,14 @@ class Asked:
 def make_report(log: AuditLog, asked: Asked, *, now: datetime) -> Iterator[Report]:
     """The report, for as long as the context lasts."""
     verification = log.verify(asked.roots)
-    asked.cosigned(
-        log.checkpoint()
-    )  # asked twice: a witness who does not sign leaves no record of a report that never was
+    # Asked now and again below: a witness who does not sign leaves no record of a report that never was.
+    asked.cosigned(log.checkpoint())
     if asked.record is not None and verification.is_good:
         verification, recorded_at = _record(log, asked.record, verification)
         now = max(now, recorded_at)
     narrowed = asked.selection != Selection()
     entries = PeriodEntries(
-        log=log, since=asked.since, until=asked.until, matches=asked.selection.matches if narrowed else None
+        log=log, since=asked.since, until=asked.until, matches=asked.selection.matcher() if narrowed else None
     )
     with Ledger() as ledger:
         sampler = Sampler(seed=asked.seed, size=min(asked.sample, MOST_SAMPLED))

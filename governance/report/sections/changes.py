@@ -91,7 +91,9 @@ def _uploads(at: Context) -> Table:
             col.AT, col.ENTRY, col.ARTIFACT, col.FILES, col.SIZE, col.DIGEST, Column("signed", "Signed", CellKind.WORD), col.KEY, col.BUNDLE,
             Column("run", "MLflow run", CellKind.ID), col.DECISION,
         ),
-        f"SELECT d.at, d.seq, d.ref, coalesce(nullif({moved.format('count')}, 0), d.files), coalesce(nullif({moved.format('bytes')}, 0), d.size), coalesce(o.digest, d.digest), CASE WHEN o.bundle IS NOT NULL THEN 'with its upload' "
+        f"SELECT d.at, d.seq, d.ref, coalesce(nullif({moved.format('count')}, 0), d.files), "
+        f"coalesce(nullif({moved.format('bytes')}, 0), d.size), coalesce(o.digest, d.digest), "
+        "CASE WHEN o.bundle IS NOT NULL THEN 'with its upload' "
         f"WHEN {later} IS NOT NULL THEN 'as a whole' WHEN o.status = 'done' THEN 'not signed' ELSE coalesce(o.status, 'no outcome') END, "
         f"coalesce(o.key_id, {later}), o.bundle, json_extract(d.mlflow, '$.run_id'), d.id FROM decision d LEFT JOIN outcome o ON o.rowid = "
         "(SELECT x.rowid FROM outcome x WHERE x.decision = d.id ORDER BY x.bundle IS NULL, x.rowid DESC LIMIT 1) "

@@ -213,11 +213,13 @@ def decisions_table(at: Context) -> Table:
         "decisions",
         "Every decision",
         (
-            col.ENTRY, col.AT, col.RESULT, col.ACTION, col.ARTIFACT, col.KIND, col.NAME, col.VERSION, col.DIGEST, col.FILES, col.SIZE, col.ACTOR, Column("vouched", "Name proven", CellKind.WORD),
+            col.ENTRY, col.AT, col.RESULT, col.ACTION, col.ARTIFACT, col.KIND, col.NAME, col.VERSION, col.DIGEST, col.FILES, col.SIZE,
+            col.ACTOR, Column("vouched", "Name proven", CellKind.WORD),
             col.ENVIRONMENT, col.MODE, Column("verdict", "Verdict", CellKind.WORD), col.RULES, Column("objections", "Objections"),
             Column("omitted", "Objections that are in the evidence alone", CellKind.NUMBER), Column("waivers", "Waivers", CellKind.ID),
             Column("waived", "Rules waived"), Column("degraded", "Degraded"), col.OUTCOME, Column("ended", "How it ended"),
-            Column("policies", "Policies"), col.REVISION, col.POLICY, Column("mlflow", "MLflow"), Column("correlation", "Sequence", CellKind.ID), col.DECISION,
+            Column("policies", "Policies"), col.REVISION, col.POLICY, Column("mlflow", "MLflow"),
+            Column("correlation", "Sequence", CellKind.ID), col.DECISION,
         ),
         "SELECT seq, at, result, action, ref, kind, name, version, digest, files, size, actor, iif(vouched, 'yes', 'claimed'), environment, "
         "mode, decision, nullif(rules, ''), "

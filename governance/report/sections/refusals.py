@@ -57,8 +57,8 @@ def _refused(at: Context) -> Table:
         "refused",
         "Each refusal and what happened next",
         (
-            col.ENTRY, col.AT, col.RESULT, col.ACTION, col.ARTIFACT, col.DIGEST, col.ACTOR, col.ENVIRONMENT, col.MODE, col.RULES, Column("message", "First objection"), col.OUTCOME,
-            col.DECISION, Column("next", "What happened next"), Column("next_id", "Next decision", CellKind.ID),
+            col.ENTRY, col.AT, col.RESULT, col.ACTION, col.ARTIFACT, col.DIGEST, col.ACTOR, col.ENVIRONMENT, col.MODE, col.RULES,
+            Column("message", "First objection"), col.OUTCOME, col.DECISION, Column("next", "What happened next"), Column("next_id", "Next decision", CellKind.ID),
         ),
         "SELECT n, ref, environment, digest, at, seq, at, result, action, ref, digest, actor, environment, mode, rules, "
         "(SELECT message FROM objection o WHERE o.n = d.n LIMIT 1), "
