@@ -21,6 +21,7 @@ from typing import Any
 import yaml
 
 from governance.artifactory.address import Address
+from governance.content.dependencies import read_mapping
 from governance.model.request import Actor, ActorKind, MlflowContext
 from plugin.location import MODEL_FILE, experiment_id, logged_model_id, run_id
 
@@ -108,10 +109,10 @@ def read_flavors(folder: Path) -> tuple[str, ...]:
     """The flavors that a local `MLmodel` names; none where there is no such file or it is not of the usual form."""
     try:
         with (folder / MODEL_FILE).open("rb") as file:
-            document = yaml.safe_load(file.read(_MAX_MODEL_FILE))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError, RecursionError):
+            document = read_mapping(file.read(_MAX_MODEL_FILE).decode())
+    except (OSError, yaml.YAMLError, ValueError, RecursionError):
         return ()
-    flavors = document.get("flavors") if isinstance(document, dict) else None
+    flavors = document.get("flavors")
     return tuple(sorted(str(name)[:100] for name in flavors))[:50] if isinstance(flavors, dict) else ()
 
 

@@ -35,6 +35,7 @@ from governance.model.artifact import (
 )
 
 MODEL_FILE = "MLmodel"
+_MODEL_FILE_FOLDED = MODEL_FILE.casefold()
 _LOGGED_MODEL = re.compile(r"(?:.*?/)??models/(?P<id>m-[0-9a-f]{32})/artifacts(?=/|$)")
 _RUN = re.compile(r"(?:.*?/)??(?P<id>[0-9a-f]{32})/artifacts(?=/|$)")
 _EXPERIMENT = re.compile(r"(?:.*/)?(?P<id>[0-9]+)/$")
@@ -118,7 +119,7 @@ def find_root(client: ArtifactoryClient, place: Address) -> Address | None:
             return None
         if not item.is_folder:
             return None
-        if {MODEL_FILE, FOLDER_SIGNATURE} & set(item.children):
+        if any(_marks_a_root(child) for child in item.children):
             return replace(place, path=path)
     return None
 
@@ -142,7 +143,17 @@ def folder_kind(path: str, names: Sequence[str]) -> Kind:
     """`MODEL` for a logged model, and for a folder that holds `MLmodel` anywhere; else `FOLDER`."""
     if logged_model_root(path) == path:
         return Kind.MODEL
-    return Kind.MODEL if any(name.rpartition("/")[2] == MODEL_FILE for name in names) else Kind.FOLDER
+    return Kind.MODEL if any(is_model_file(name) for name in names) else Kind.FOLDER
+
+
+def is_model_file(path: str) -> bool:
+    """Whether a file is the `MLmodel` of what lies around it. In any case of its letters: MLflow opens it by name, and the disks of
+    macOS and Windows find it under each."""
+    return path.rpartition("/")[2].casefold() == _MODEL_FILE_FOLDED
+
+
+def _marks_a_root(name: str) -> bool:
+    return name == FOLDER_SIGNATURE or is_model_file(name)
 
 
 def folder_name(root: Address) -> str:
@@ -207,7 +218,7 @@ def _inner_roots(place: Address, tree: Tree) -> list[str]:
         logged = logged_model_root(full)
         if logged is not None:
             found.add(logged.removeprefix(place.path).lstrip("/"))
-        elif name in {MODEL_FILE, FOLDER_SIGNATURE} and folder:
+        elif _marks_a_root(name) and folder:
             found.add(folder)
     return sorted(root for root in found if not any(root.startswith(f"{other}/") for other in found))
 

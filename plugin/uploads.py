@@ -39,7 +39,14 @@ from governance.permit import Permit
 from governance.wiring import Assembly
 from plugin.context import caller, in_server, mlflow_context, read_flavors
 from plugin.ledger import uploaded
-from plugin.location import MODEL_FILE, find_root, folder_kind, folder_name, logged_model_root, lone_file
+from plugin.location import (
+    find_root,
+    folder_kind,
+    folder_name,
+    is_model_file,
+    logged_model_root,
+    lone_file,
+)
 from plugin.progress import progress
 from plugin.sealing import Sealer
 from plugin.transfer import LocalTree, Outgoing, scan, send
@@ -73,7 +80,7 @@ class Uploads:
             entry = FileEntry(path=parse_relative_path(source.name), size=real.stat().st_size)
         place = folder / source.name
         root = find_root(self._client, folder)
-        if root is None and source.name == MODEL_FILE and folder.path:
+        if root is None and is_model_file(source.name) and folder.path:
             root = folder
         if root is None:
             self._lone(place, entry, real)
@@ -85,7 +92,7 @@ class Uploads:
         self._sealer.require_signer()
         tree = scan(source)
         root = find_root(self._client, place)
-        is_model = any(str(name).rpartition("/")[2] == MODEL_FILE for name, _ in tree.files)
+        is_model = any(is_model_file(name) for name, _ in tree.files)
         if root is None and not is_model and self._is_taken(place):
             self._scatter(source, tree, place)
             return
@@ -192,10 +199,10 @@ class Uploads:
             return False
 
     def _holds_model(self, root: Address, place: Address) -> bool:
-        if logged_model_root(root.path) == root.path or place.name == MODEL_FILE:
+        if logged_model_root(root.path) == root.path or is_model_file(place.name):
             return True
         try:
-            return MODEL_FILE in self._client.info(root.repository, root.path).children
+            return any(map(is_model_file, self._client.info(root.repository, root.path).children))
         except NotFoundError:
             return False
 

@@ -24,6 +24,7 @@ CONDA: Final = "conda.yaml"
 VIRTUALENV: Final = "python_env.yaml"
 MODEL: Final = "MLmodel"
 
+_MERGE: Final = "tag:yaml.org,2002:merge"
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _MAX_DEPTH: Final = 40
 _TOOLS: Final = frozenset({"python", "pip", "setuptools", "wheel"})
@@ -76,9 +77,9 @@ def read_declared(name: str, data: bytes) -> Declared:
         text = data.decode("utf-8-sig")
         base = name.rpartition("/")[2]
         if base == MODEL:
-            return _model(_document(text))
+            return _model(read_mapping(text))
         if base.endswith((".yaml", ".yml")):
-            return _environment(_document(text))
+            return _environment(read_mapping(text))
         return read_requirements(text.splitlines())
     except (UnicodeDecodeError, yaml.YAMLError, ValueError, RecursionError) as error:
         return Declared(problems=(f"{name} cannot be read: {type(error).__name__}",))
@@ -150,21 +151,27 @@ def _requirement(text: str) -> Package | None:
     )
 
 
-def _document(text: str) -> Mapping[str, Any]:
-    _check_depth(text)
+def read_mapping(text: str) -> Mapping[str, Any]:
+    """A YAML document from outside that is a mapping, in time and memory that its length bounds. Raises `ValueError` or
+    `YAMLError`."""
+    _check_events(text)
     document = yaml.load(text, Loader=_LOADER)  # noqa: S506 - a safe loader, see `_LOADER`
     if not isinstance(document, Mapping):
         raise ValueError("not a mapping")  # noqa: TRY004 - malformed data, not a caller's type
     return document
 
 
-def _check_depth(text: str) -> None:
-    """Refuse deep nesting before the loader meets it: libyaml's recursion has no limit, and ends the process."""
+def _check_events(text: str) -> None:
+    """Refuse what the loader must not meet: deep nesting, since libyaml's recursion has no limit, and ends the process; and
+    merge keys, whose copies of copies take older releases of PyYAML minutes for a few lines."""
     depth = 0
     for event in yaml.parse(text, Loader=_LOADER):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _MAX_DEPTH:
             raise ValueError(f"nested deeper than {_MAX_DEPTH}")
+        is_scalar = isinstance(event, yaml.ScalarEvent)
+        if is_scalar and (event.tag == _MERGE or (event.value == "<<" and event.implicit[0])):
+            raise ValueError("a merge key")
 
 
 def _environment(document: Mapping[str, Any]) -> Declared:

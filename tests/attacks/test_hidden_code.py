@@ -23,6 +23,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from governance.collect.contents import ContentsCollector
+from governance.content.dependencies import read_declared
 from governance.content.pickles import may_import
 from governance.model.artifact import Artifact, FileEntry, Kind, parse_relative_path, parse_repository_key
 from governance.model.request import Action, Actor, Request
@@ -158,3 +159,12 @@ def test_an_ordinary_skops_file_is_clean(tmp_path: Path) -> None:
     scaled = ColumnTransformer([("scaled", StandardScaler(), [0])])
     model = make_pipeline(scaled, LogisticRegression()).fit([[0.0], [1.0]], [0, 1])
     assert look(tmp_path, "model.skops", skops.io.dumps(model))["content.verdict"] == "clean"
+
+
+@pytest.mark.parametrize("name", ["MLmodel", "conda.yaml", "python_env.yaml"])
+@pytest.mark.parametrize("key", ["<<", "!!merge x"])
+def test_copies_of_copies_are_not_unfolded(name: str, key: str) -> None:
+    """Two thousand bytes, 10**60 entries: the file is all problem, and nothing waits for it."""
+    lines = ["a0: &a0 {x: 1, y: 2}"]
+    lines += [f"a{n}: &a{n} {{{key}: [{', '.join([f'*a{n - 1}'] * 10)}]}}" for n in range(1, 60)]
+    assert read_declared(name, "\n".join(lines).encode()).problems == (f"{name} cannot be read: ValueError",)

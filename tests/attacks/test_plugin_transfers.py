@@ -260,3 +260,16 @@ def test_a_single_file_of_a_refused_model_is_refused(
         with pytest.raises(BlockedModelError):
             get_artifact_repository(uri).download_artifacts(path, str(out))
     assert list(out.iterdir()) == []
+
+
+@pytest.mark.parametrize("place", ["model", "box/model", "box"])
+def test_a_model_that_is_one_on_other_disks_alone_is_judged_as_one(
+    devserver: DevServer, repo: str, uri: str, out: Path, place: str
+) -> None:
+    """MLflow opens `MLmodel`, and where the disk does not look at case it finds `mlmodel`. As a plain folder it would be no
+    business of the rules for models, and go out unsigned."""
+    for name in ("mlmodel", "model.pkl"):
+        devserver.put(repo, f"{place}{'/model' if place == 'box' else ''}/{name}", b"flavors: {}\n")
+    with pytest.raises(BlockedModelError, match="signature is not good"):
+        get_artifact_repository(uri).download_artifacts(place, str(out))
+    assert list(out.iterdir()) == []

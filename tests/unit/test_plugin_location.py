@@ -109,7 +109,8 @@ def test_candidates_go_from_the_outside_in_and_never_name_the_repository(
     [
         (["MLmodel", "model.pkl"], Kind.MODEL),
         (["inner/MLmodel"], Kind.MODEL),
-        (["NotMLmodel", "mlmodel"], Kind.FOLDER),
+        (["NotMLmodel", "MLmodel.txt"], Kind.FOLDER),
+        (["mlmodel"], Kind.MODEL),
         ([], Kind.FOLDER),
     ],
 )
