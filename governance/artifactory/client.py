@@ -21,7 +21,7 @@ from governance.artifactory.hashing import hashing_reader
 from governance.artifactory.items import Deployed, Download, ItemInfo, StoredFile, Tree
 from governance.artifactory.server import ServerClient
 from governance.errors import DigestMismatchError, TransferError
-from governance.model.artifact import RelativePath, parse_relative_path, parse_repository_key
+from governance.model.artifact import RelativePath, RepositoryKey, parse_relative_path, parse_repository_key
 from governance.model.digest import Sha256, parse_sha256
 from governance.transport import Answer, StreamedResponse
 
@@ -53,7 +53,7 @@ class ArtifactoryClient(ServerClient):
             for child in item.children or ()
         ]
         return ItemInfo(
-            repository=parse_repository_key(item.repo),
+            repository=_key(item.repo, answer),
             path=item.path.strip("/"),
             is_folder=item.size is None,
             size=item.size,
@@ -246,6 +246,13 @@ class ArtifactoryClient(ServerClient):
 
 def _by_path(file: StoredFile) -> str:
     return file.path
+
+
+def _key(text: str, answer: Answer) -> RepositoryKey:
+    try:
+        return parse_repository_key(text)
+    except ValueError as error:
+        raise answer.exchange.broken("a repository key that is none", status=answer.status) from error
 
 
 def _checked(row: wire.ListedItem) -> RelativePath:

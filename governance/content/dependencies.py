@@ -169,9 +169,13 @@ def _check_events(text: str) -> None:
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _MAX_DEPTH:
             raise ValueError(f"nested deeper than {_MAX_DEPTH}")
-        is_scalar = isinstance(event, yaml.ScalarEvent)
-        if is_scalar and (event.tag == _MERGE or (event.value == "<<" and event.implicit[0])):
+        if isinstance(event, yaml.ScalarEvent) and _is_merge(event):
             raise ValueError("a merge key")
+
+
+def _is_merge(event: yaml.ScalarEvent) -> bool:
+    """Whether a key copies what follows it into its mapping: a bare `<<`, or one that is tagged so."""
+    return bool(event.tag == _MERGE or (event.value == "<<" and event.implicit[0]))
 
 
 def _environment(document: Mapping[str, Any]) -> Declared:

@@ -294,6 +294,20 @@ def test_hostile_names_in_a_listing_are_refused(
             ask(repo, "m")
 
 
+def test_a_hostile_repository_key_is_refused(
+    devserver: DevServer, client: ArtifactoryClient, repo: str
+) -> None:
+    client.upload(repo, "a.txt", io.BytesIO(b"a"), size=1)
+    devserver.faults.add(
+        Fault(
+            path=f"*/api/storage/{repo}/a.txt",
+            rewrite=lambda body: body.replace(f'"{repo}"'.encode(), b'"../other"'),
+        )
+    )
+    with pytest.raises(ProtocolError, match="repository key"):
+        client.info(repo, "a.txt")
+
+
 @pytest.mark.parametrize("path", ["../x", "/x", "a//b", "a/./b", "a\\b", "a\x00"])
 def test_hostile_names_are_not_sent(client: ArtifactoryClient, repo: str, path: str) -> None:
     with pytest.raises(UnsafePathError):
