@@ -299,6 +299,7 @@ _FACTS = (
     _fact("signature.signer", _S, _SIGNATURE, "name of the trusted key's owner"),
     _fact("signature.key_id", _S, _SIGNATURE, "key id"),
     _fact("signature.reason", _S, _SIGNATURE, "why the signature is not valid"),
+    _fact("signature.subject", _S, _SIGNATURE, "what the signer named as signed: a logged model's id, else the folder or file"),
     _fact("signature.bundle", _S, _SIGNATURE, "SHA-256 of the signature file that was looked at, in hex"),
     _fact("signature.age", _D, _SIGNATURE, "time since the signature was made", unit="seconds"),
     _fact("manifest.unsigned_files", FactType.STRINGS, _SIGNATURE, "files present and not in the signature"),

@@ -26,7 +26,7 @@ from plugin.errors import (
     ModelVerificationError,
 )
 from plugin.listing import Listings
-from tests.mlflow_tools import Home, environment, make_home
+from tests.mlflow_tools import POLICIES, Home, environment, make_home
 
 
 @pytest.fixture(scope="module")
@@ -273,3 +273,33 @@ def test_a_model_that_is_one_on_other_disks_alone_is_judged_as_one(
     with pytest.raises(BlockedModelError, match="signature is not good"):
         get_artifact_repository(uri).download_artifacts(place, str(out))
     assert list(out.iterdir()) == []
+
+
+def test_a_signed_model_in_another_ones_place_is_told_by_what_was_signed(
+    devserver: DevServer, home: Home, repo: str, uri: str, tmp_path: Path, out: Path
+) -> None:
+    """The signature holds, since it is about bytes and the key is trusted for the repository; a rule may ask for the name too."""
+    places = [f"1/models/m-{digit * 32}/artifacts" for digit in "ab"]
+    for place in places:
+        source = tmp_path / place
+        source.mkdir(parents=True)
+        (source / "MLmodel").write_text(f"flavors: {{}}\nmodel_id: {place}\n")
+        get_artifact_repository(f"{uri}/{place}").log_artifacts(str(source))
+    for name in ("MLmodel", "model.sig"):
+        devserver.put(repo, f"{places[1]}/{name}", devserver.read(repo, f"{places[0]}/{name}"))
+    get_artifact_repository(f"{uri}/{places[1]}").download_artifacts("", str(out))
+    (tmp_path / "strict.yaml").write_text(POLICIES.replace("rules:\n    - id: malicious", _NAMED, 1))
+    with environment({**home.env, "MLGOV_POLICY_PATH": str(tmp_path / "strict.yaml")}):
+        get_artifact_repository(f"{uri}/{places[0]}").download_artifacts("", str(out))
+        with pytest.raises(BlockedModelError, match="signed as `m-aaa"):
+            get_artifact_repository(f"{uri}/{places[1]}").download_artifacts("", str(out))
+
+
+_NAMED = """rules:
+    - id: another-model
+      effect: block
+      severity: high
+      condition: signature.subject != artifact.name
+      onUnknown: match
+      message: "signed as `{signature.subject}`"
+    - id: malicious"""
