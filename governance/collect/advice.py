@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
+from governance.collect.ecosystems import ecosystem_of
 from governance.model.facts import Collection, FactValue, Item, ItemValue, Unknown
 from governance.model.request import utc_text
 from governance.model.verdict import Severity
@@ -121,6 +122,7 @@ def _row(issue: Issue, component: Affected | None, cve: Cve | None, seen: ItemVa
         "cvss": score if score is not None else Unknown("no CVSS v3 score"),
         "epss": _SILENT,
         "component": component.name if component is not None else _SILENT,
+        "ecosystem": ecosystem_of(component.ecosystem) if component is not None else _SILENT,
         "component_version": (component.version if component is not None else None) or _SILENT,
         "fix_available": bool(fixed_in) if component is not None else _SILENT,
         "fixed_in": fixed_in,

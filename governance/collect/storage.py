@@ -18,6 +18,7 @@ from typing import Final, TypeVar
 from governance.artifactory.client import ArtifactoryClient
 from governance.artifactory.items import ItemInfo, RepositoryInfo, Tree
 from governance.collect.dependencies import NOT_STORED
+from governance.collect.ecosystems import ecosystem_of
 from governance.errors import GovernanceError
 from governance.model.artifact import Artifact
 from governance.model.facts import FactValue, Unknown
@@ -30,26 +31,6 @@ _LAYOUT: Final = re.compile(
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _COMMIT_PROPERTY: Final = "huggingfaceml.generated.revision.sha1"
 _KEPT: Final = timedelta(minutes=5)
-_ECOSYSTEMS: Final[Mapping[str, str]] = {
-    "cargo": "cargo",
-    "conda": "conda",
-    "debian": "deb",
-    "docker": "oci",
-    "generic": "generic",
-    "go": "golang",
-    "gradle": "maven",
-    "helmoci": "oci",
-    "huggingfaceml": "huggingface",
-    "machinelearning": "mlflow",
-    "maven": "maven",
-    "npm": "npm",
-    "nuget": "nuget",
-    "oci": "oci",
-    "pypi": "pypi",
-    "rpm": "rpm",
-    "yum": "rpm",
-}
-"""By Artifactory's package type of the repository: who decides how names in it are spelled."""
 
 _NOT_HUB: Final[Mapping[str, FactValue]] = {
     "publisher": None,
@@ -146,10 +127,7 @@ def _attempt(ask: Callable[[], T]) -> T | Unknown:
 
 
 def _ecosystem(repository: RepositoryInfo | Unknown) -> FactValue:
-    if isinstance(repository, Unknown):
-        return repository
-    unheard_of = Unknown("a type of package not known here")
-    return _ECOSYSTEMS.get(repository.package_type, unheard_of)
+    return repository if isinstance(repository, Unknown) else ecosystem_of(repository.package_type)
 
 
 def _origin(repository: RepositoryInfo | Unknown) -> FactValue:

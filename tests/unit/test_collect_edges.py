@@ -18,6 +18,7 @@ from governance.artifactory.client import ArtifactoryClient
 from governance.collect.collector import UNREACHABLE, Collector, gather
 from governance.collect.contents import ContentsCollector
 from governance.collect.dependencies import DependenciesCollector, DependencyReader
+from governance.collect.ecosystems import ecosystem_of
 from governance.collect.request import request_facts
 from governance.collect.scan import ScanCollector
 from governance.collect.signature import SignatureCollector
@@ -32,8 +33,9 @@ from governance.model.artifact import (
     parse_relative_path,
     parse_repository_key,
 )
-from governance.model.facts import CATALOGUE, Collection, FactValue, Unknown, find_spec
+from governance.model.facts import CATALOGUE, Collection, Facts, FactValue, Unknown, find_spec
 from governance.model.request import Action, Actor, Request
+from governance.report.contents import packages_in
 from governance.signing.manifest import Manifest
 from governance.signing.sign import sign_manifest
 from governance.signing.trust import TrustStore
@@ -306,12 +308,26 @@ def test_malice_counts_although_the_scan_is_not_done(edge: Edge) -> None:
     assert [row["component"] for row in found["vulnerabilities"].items if row["malicious"] is True]
 
 
+@pytest.mark.parametrize(
+    ("word", "ecosystem"),
+    [("Pypi", "pypi"), ("gav", "maven"), ("HuggingFaceML", "huggingface"), ("Debian", "deb"), ("go", "golang")],
+)
+def test_the_words_of_jfrog_stand_for_ecosystems(word: str, ecosystem: str) -> None:
+    assert ecosystem_of(word) == ecosystem
+
+
+def test_an_unheard_of_kind_of_package_has_no_ecosystem() -> None:
+    assert isinstance(ecosystem_of("Pypi2"), Unknown)
+    assert isinstance(ecosystem_of(""), Unknown)
+
+
 def test_an_advisory_on_a_declared_package_is_found(edge: Edge) -> None:
     edge.put({**CLEAN, "requirements.txt": b"PyYAML==5.3\n"})
     found = edge.facts("xray")
     rows = {row["cve"]: row for row in found["vulnerabilities"].items}
     row = rows["CVE-2020-14343"]
-    assert (row["component"], row["component_version"]) == ("pyyaml", "5.3")
+    assert (row["ecosystem"], row["component"], row["component_version"]) == ("pypi", "pyyaml", "5.3")
+    assert packages_in(Facts(found).to_json()) == {"pkg:pypi/pyyaml@5.3", "pkg:pypi/pyyaml"}  # `who-loaded` finds it
     assert (row["severity"], row["cvss"], row["fix_available"]) == ("critical", 9.8, True)
     assert row["malicious"] is False
     assert "5.4" in row["fixed_in"]
