@@ -13,7 +13,7 @@ import typer
 
 from governance.cli.audit import open_assembly, summary
 from governance.cli.exits import exit_code
-from governance.cli.output import Mark, err, harmless_json, sign, styled
+from governance.cli.output import Mark, err, harmless_json, sign, styled, writing
 from governance.errors import AuditBrokenError
 
 if TYPE_CHECKING:
@@ -82,7 +82,8 @@ def cells(stored: Stored) -> tuple[str, ...]:
 def write_lines(lines: Iterable[str]) -> None:
     """Lines of JSON to standard output, quickly, and with nothing in them that a terminal would obey."""
     for line in lines:
-        sys.stdout.write(harmless_json(line) + "\n")
+        with writing():
+            sys.stdout.write(harmless_json(line) + "\n")
 
 
 def entry_line(stored: Stored) -> str:

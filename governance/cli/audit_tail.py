@@ -13,7 +13,7 @@ import typer
 from governance.cli.audit_places import cells, end_broken, searched_log, write_lines
 from governance.cli.audit_search import combined
 from governance.cli.exits import INTERRUPTED
-from governance.cli.output import Mark, err, out, print_rows, sign, styled
+from governance.cli.output import Mark, err, out, print_rows, sign, styled, writing
 
 if TYPE_CHECKING:
     from governance.audit.log import AuditLog, Stored
@@ -80,7 +80,8 @@ def _follow(log: AuditLog, selection: Selection, size: int, broken: list[Problem
                 write_lines((stored.data.decode(),))
             else:
                 out().print(styled("  ".join(cells(stored))), soft_wrap=True)
-        sys.stdout.flush()
+        with writing():
+            sys.stdout.flush()
         size = grown
 
 
@@ -106,4 +107,5 @@ def _print(entries: list[Stored], *, as_json: bool) -> None:
         write_lines(stored.data.decode() for stored in entries)
     else:
         print_rows(("#", "at", "entry", "about", "what"), map(cells, entries))
-    sys.stdout.flush()
+    with writing():
+        sys.stdout.flush()

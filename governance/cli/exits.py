@@ -7,6 +7,8 @@
 | 2 | usage, settings, policy file or key file |
 | 3 | could not decide: a service or the local disk failed |
 | 4 | the audit log is broken or cannot be written |
+| 130 | interrupted by Ctrl-C |
+| 141 | the reader of the output went away, as `head` does |
 """
 
 from __future__ import annotations
@@ -33,6 +35,9 @@ EXIT_CODES: tuple[tuple[type[GovernanceError], int], ...] = (
 
 INTERRUPTED = 130
 """128 + SIGINT, as shells have it."""
+
+CLOSED_PIPE = 141
+"""128 + SIGPIPE, as shells have it: whoever read the output stopped before its end."""
 
 OUR_MISTAKE = 70
 """`EX_SOFTWARE` of sysexits.h: no answer of ours, so none of the codes above."""

@@ -42,8 +42,17 @@ from governance.cli import (
     verify,
     waiver,
 )
-from governance.cli.exits import INTERRUPTED, OUR_MISTAKE, exit_code
-from governance.cli.output import err, out, print_error, print_problem, styled
+from governance.cli.exits import CLOSED_PIPE, INTERRUPTED, OUR_MISTAKE, exit_code
+from governance.cli.output import (
+    OutputError,
+    ReaderGoneError,
+    err,
+    out,
+    print_error,
+    print_problem,
+    styled,
+    writing,
+)
 from governance.errors import GovernanceError
 
 _USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
@@ -122,7 +131,28 @@ def _root(
 def main(arguments: Sequence[str], *, environ: Mapping[str, str] = os.environ) -> int:
     """Run one command line and return its exit code. Raises nothing of the error tree."""
     try:
+        code = _run(arguments, environ)
+        with writing():
+            sys.stdout.flush()  # a full disk is found out here, and not while Python shuts down
+    except ReaderGoneError:
+        # The reader of a pipe went away, as `head` does. Nobody read to the end, so nothing is said to be in order.
+        _drop_output()
+        return CLOSED_PIPE
+    except OutputError as error:
+        _drop_output()
+        print_error(error)
+        return exit_code(error)
+    return code
+
+
+def _run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    try:
         code = app(args=list(arguments), standalone_mode=False, prog_name="mlgov")
+    except OutputError:
+        raise
+    except SystemExit as error:
+        # Without its standalone mode click exits by itself in one case: the help's reader went away.
+        raise ReaderGoneError("the reader of the output went away") from error
     except GovernanceError as error:
         print_error(error)
         _explain(error, environ)
@@ -132,10 +162,6 @@ def main(arguments: Sequence[str], *, environ: Mapping[str, str] = os.environ) -
         return INTERRUPTED
     except _USAGE_ERROR as error:
         return _usage(error)
-    except BrokenPipeError:
-        # The reader of a pipe went away, as `head` does; Python would complain again when it closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except Exception as error:  # noqa: BLE001 - the outermost handler: what arrives here is a mistake of ours
         print_problem(
             f"unexpected {type(error).__name__}",  # its text may hold anything, so only a debugger sees it
@@ -144,6 +170,11 @@ def main(arguments: Sequence[str], *, environ: Mapping[str, str] = os.environ) -
         _explain(error, environ)
         return OUR_MISTAKE
     return code if isinstance(code, int) else 0
+
+
+def _drop_output() -> None:
+    """Send what is left in Python's buffer nowhere: Python would write it when it ends, and complain again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _explain(error: BaseException, environ: Mapping[str, str]) -> None:
@@ -164,8 +195,17 @@ def _usage(error: Exception) -> int:
     return 2
 
 
+def _open_standard_streams() -> None:
+    """Give a process that was started without a standard stream (`>&-`) one that leads nowhere. Otherwise the first file that
+    is opened, such as the audit log, would get its number, and what others print there."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123 - for the process's life
+
+
 def run() -> NoReturn:
     """The console script."""
+    _open_standard_streams()
     sys.exit(main(sys.argv[1:]))
 
 

@@ -12,15 +12,16 @@ from __future__ import annotations
 import enum
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TextIO, TypedDict
+from typing import Any, NoReturn, TextIO, TypedDict
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from governance.errors import GovernanceError
+from governance.errors import GovernanceError, TransferError
 from governance.model.canonical import Json
 
 _KEPT = frozenset("\n\t")
@@ -31,6 +32,42 @@ _ENCODED_AS_IS = frozenset({"utf-8", "utf8"})
 class _Width(TypedDict, total=False):
     width: int
     soft_wrap: bool
+
+
+class OutputError(TransferError):
+    """What was to be printed could not be written, so whoever reads it has a part of it at most."""
+
+
+class ReaderGoneError(OutputError):
+    """Whoever read the output closed it, as `head` does. Not a `BrokenPipeError`: click would exit with 1 on that."""
+
+
+@contextmanager
+def writing() -> Iterator[None]:
+    """Writing to a standard stream. Raises `OutputError` where the disk behind it is full, and `ReaderGoneError`."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise ReaderGoneError("the reader of the output went away") from error
+    except OSError as error:
+        raise OutputError(
+            f"the output cannot be written: {error.strerror}",
+            hint="Look at the disk, or at whatever the output goes to. What is there now is not all of it.",
+        ) from error
+
+
+class Screen(Console):
+    """rich's console, but a reader that goes away or a full disk is an error of ours, with an exit code of its own:
+    rich itself would exit with 1, which here says *blocked*."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """As rich prints. Raises `OutputError`."""
+        with writing():
+            super().print(*objects, **options)
+
+    def on_broken_pipe(self) -> NoReturn:
+        """Raise `ReaderGoneError`."""
+        raise ReaderGoneError("the reader of the output went away")
 
 
 class Mark(enum.StrEnum):
@@ -56,14 +93,14 @@ class Line:
     remedy: str | None = None
 
 
-def out() -> Console:
+def out() -> Screen:
     """Where results go. Made anew each time, so that it follows a redirected `sys.stdout`."""
-    return Console(highlight=False, **_width(sys.stdout))
+    return Screen(highlight=False, **_width(sys.stdout))
 
 
-def err() -> Console:
+def err() -> Screen:
     """Where errors, warnings and progress go."""
-    return Console(stderr=True, highlight=False, **_width(sys.stderr))
+    return Screen(stderr=True, highlight=False, **_width(sys.stderr))
 
 
 def _width(stream: TextIO) -> _Width:
@@ -183,6 +220,7 @@ def _print_grid(grid: Table) -> None:
     if console.is_terminal:
         console.print(grid)
         return
-    with console.capture() as captured:
-        console.print(grid)
-    sys.stdout.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+    with writing():
+        with console.capture() as captured:
+            console.print(grid)
+        sys.stdout.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,7 @@ from governance.cli.output import plain
 from governance.model.verdict import Effect, Refusal
 from tests.scenarios.cli import clean, run_cli
 
+PACK = Path(__file__).parents[2] / "policies" / "baseline.yaml"
 REFUSAL = Refusal(
     decision_id="d", decision=Effect.BLOCK, action="load", artifact_kind="model", artifact_ref="r/p",
     artifact_digest=None, environment="production", policies=("p",), policy_digest="0" * 64, policy_revision=None,
@@ -130,15 +132,38 @@ def test_secrets_stay_out_of_errors() -> None:
     assert "t0ken" not in done.err + done.out
 
 
-def test_a_closed_pipe_is_no_error() -> None:
-    read, write = os.pipe()
-    os.close(read)
-    done = subprocess.run(
-        [sys.executable, "-m", "governance.cli.main", "policy", "schema"], stdout=write, stderr=subprocess.PIPE,
+def run_with(stdout: int, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "governance.cli.main", *arguments], stdout=stdout, stderr=subprocess.PIPE,
         env=clean(), check=False,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments", [("policy", "check", str(PACK)), ("--help",)])
+def test_a_reader_that_went_away_is_neither_an_error_nor_a_yes_nor_a_no(arguments: tuple[str, ...]) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = run_with(write, *arguments)
     os.close(write)
-    assert b"Traceback" not in done.stderr
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
+@pytest.mark.parametrize("arguments", [("policy", "check", str(PACK)), ("--version",)])
+def test_output_to_a_full_disk_is_an_error_that_says_so(arguments: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = run_with(full.fileno(), *arguments)
+    assert done.returncode == 3
+    assert b"error: the output cannot be written: No space left on device\nwhat to do: " in done.stderr
+
+
+@pytest.mark.parametrize("closed", [">&-", ">&- 2>&- <&-"])
+def test_closed_standard_streams_change_no_exit_code(closed: str) -> None:
+    command = f"exec {sys.executable} -m governance.cli.main policy check {PACK} {closed}"
+    assert (
+        subprocess.run(["/bin/sh", "-c", command], env=clean(), check=False, capture_output=True).returncode
+        == 0
+    )
 
 
 @pytest.mark.parametrize(

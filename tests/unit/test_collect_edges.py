@@ -310,7 +310,13 @@ def test_malice_counts_although_the_scan_is_not_done(edge: Edge) -> None:
 
 @pytest.mark.parametrize(
     ("word", "ecosystem"),
-    [("Pypi", "pypi"), ("gav", "maven"), ("HuggingFaceML", "huggingface"), ("Debian", "deb"), ("go", "golang")],
+    [
+        ("Pypi", "pypi"),
+        ("gav", "maven"),
+        ("HuggingFaceML", "huggingface"),
+        ("Debian", "deb"),
+        ("go", "golang"),
+    ],
 )
 def test_the_words_of_jfrog_stand_for_ecosystems(word: str, ecosystem: str) -> None:
     assert ecosystem_of(word) == ecosystem
@@ -327,7 +333,10 @@ def test_an_advisory_on_a_declared_package_is_found(edge: Edge) -> None:
     rows = {row["cve"]: row for row in found["vulnerabilities"].items}
     row = rows["CVE-2020-14343"]
     assert (row["ecosystem"], row["component"], row["component_version"]) == ("pypi", "pyyaml", "5.3")
-    assert packages_in(Facts(found).to_json()) == {"pkg:pypi/pyyaml@5.3", "pkg:pypi/pyyaml"}  # `who-loaded` finds it
+    assert packages_in(Facts(found).to_json()) == {
+        "pkg:pypi/pyyaml@5.3",
+        "pkg:pypi/pyyaml",
+    }  # `who-loaded` finds it
     assert (row["severity"], row["cvss"], row["fix_available"]) == ("critical", 9.8, True)
     assert row["malicious"] is False
     assert "5.4" in row["fixed_in"]

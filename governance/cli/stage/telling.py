@@ -15,14 +15,14 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from governance.cli.output import Mark, sign, styled
+from governance.cli.output import Mark, Screen, sign, styled
 
 _WIDTH = 110
 
 
-def narration() -> Console:
+def narration() -> Screen:
     """Where the story goes. Lines are folded also where nobody watches: it is prose, and a log is read by people too."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
+    return Screen(highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
 
 
 @dataclass(slots=True)
