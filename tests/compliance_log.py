@@ -212,11 +212,11 @@ def _exceptions(to: _Director) -> None:
         "ann", "waiver", "request", "--decision", decision, "--reason", "sandbox only", "--ticket", "SEC-1"
     )
     (path,) = (to.folder / ".governance" / "waivers").glob("*.yaml")
-    to.run("bob", "waiver", "approve", path.stem)
+    to.run("bob", "waiver", "approve", "--yes", path.stem)
     to.ask("old-yaml")
     to.revise(2)
     to.ask("wine", actor="ann")
-    to.run("carol", "waiver", "revoke", path.stem, "--reason", "mended")
+    to.run("carol", "waiver", "revoke", "--yes", path.stem, "--reason", "mended")
 
 
 def _emergencies(to: _Director) -> None:

@@ -19,7 +19,7 @@ from governance.audit.checkpoint import Checkpoint
 from governance.audit.merkle import Frontier
 from governance.audit.note import NoteKey
 from governance.audit.store import AuditStore
-from governance.errors import AuditBrokenError, AuditUnavailableError
+from governance.errors import AuditBrokenError, SettingsError, TransferError
 
 _TILE = 256
 _README = """\
@@ -74,21 +74,34 @@ def write_verifier(target: Path) -> None:
     (target / "verify_log.py").write_bytes(program)
 
 
-@contextmanager
-def new_folder(folder: Path) -> Iterator[Path]:
-    """A folder to fill, which gets its name only once it is full. Raises `AuditUnavailableError` where it cannot be made, or
-    something is there already."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise AuditUnavailableError(
+def require_free(folder: Path) -> None:
+    """Raise `SettingsError` for a folder that holds something already, or cannot be looked at. To be asked before the log says
+    that it was handed out."""
+    try:
+        is_taken = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+    except OSError as error:
+        raise SettingsError(f"`{folder}` cannot be looked at: {error.strerror or error}") from error
+    if is_taken:
+        raise SettingsError(
             f"`{folder}` exists already", hint="Name a folder that is not there yet, or is empty."
         )
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A folder to fill, which gets its name only once it is full. Raises `TransferError` where it cannot be written, and
+    `SettingsError` where something is there already."""
+    require_free(folder)
     target = folder.with_name(f".{folder.name}.{os.getpid()}")
     try:
         target.mkdir(parents=True, mode=0o700)
         yield target
         target.rename(folder)
     except OSError as error:
-        raise AuditUnavailableError(f"cannot export to `{folder}`: {error.strerror or error}") from error
+        raise TransferError(
+            f"cannot export to `{folder}`: {error.strerror or error}",
+            hint="Mend the place, its rights or the disk, or name another folder.",
+        ) from error
     finally:
         shutil.rmtree(target, ignore_errors=True)
 

@@ -26,7 +26,7 @@ from pathlib import Path
 
 from governance.audit.checkpoint import Checkpoint, Proof, read_checkpoint
 from governance.audit.entry import Entry, EntryKind, Writer, evidence_digest, parse_entry
-from governance.audit.export import Export, export_log
+from governance.audit.export import Export, export_log, require_free
 from governance.audit.fork import call_after_fork
 from governance.audit.merkle import consistency_proof, inclusion_proof, leaf_hash, verify_inclusion
 from governance.audit.note import NoteKey, NoteSigner, sign_note
@@ -257,7 +257,8 @@ class AuditLog:
     ) -> Export:
         """Hand out the whole log as a folder that proves itself; see `governance.audit.export`. The log's last exported
         entry says that it was. `cosign` adds the signatures of witnesses to the head; it is asked before anything is recorded too,
-        so that a witness who does not sign leaves no trace of an export that never was."""
+        so that a witness who does not sign leaves no trace of an export that never was, and so does a folder that is taken."""
+        require_free(folder)
         if cosign is not None:
             cosign(self.checkpoint())
         head = self._store.frontier()

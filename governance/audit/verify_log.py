@@ -117,17 +117,26 @@ def signatures(below: str) -> Iterator[tuple[str, bytes]]:
         yield name, unbase64(packed)
 
 
+def read_key(vkey: str, kind: int = 1) -> tuple[str, bytes, bytes]:
+    """The name, id and bytes of a public key (c2sp.org/signed-note), of a log (kind 1) or a witness (4)."""
+    try:
+        name, key_id, packed = vkey.removesuffix("\n").split("+", 2)
+        raw = unbase64(packed)
+    except ValueError:
+        raise BadLogError(f"`{vkey}`: not a key, which has the form name+id+base64") from None
+    computed = hashlib.sha256(name.encode() + b"\n" + raw).digest()[:4]
+    if computed.hex() != key_id or len(raw) != 33 or raw[0] != kind:
+        raise BadLogError(f"`{vkey}`: not the key of a {'log' if kind == 1 else 'witness'}")
+    return name, computed, raw
+
+
 def check_signature(data: bytes, vkey: str, kind: int = 1) -> str:
     """Demand the key's Ed25519 signature on the checkpoint: the log's own (kind 1), or a witness's (4), which signs the time
     too. Returns the key's name."""
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-    name, key_id, packed = vkey.removesuffix("\n").split("+", 2)
-    raw = unbase64(packed)
-    computed = hashlib.sha256(name.encode() + b"\n" + raw).digest()[:4]
-    if computed.hex() != key_id or len(raw) != 33 or raw[0] != kind:
-        raise BadLogError(f"`{vkey}`: not the key of a {'log' if kind == 1 else 'witness'}")
+    name, computed, raw = read_key(vkey, kind)
     text = read_checkpoint(data)[0]
     mine = [
         blob[4:]
@@ -230,7 +239,7 @@ class Checker:
         self.ids: set[str] = set()
         self.erased: set[str] = set()
         self.origins: set[str] = set()
-        self.earlier = read_checkpoint(earlier) if earlier else None
+        self.earlier = read_checkpoint(earlier) if earlier is not None else None
         part = folder / "range.json"
         self.part = Part(part.read_bytes()) if part.exists() else None
         self.here = 0
@@ -395,10 +404,10 @@ def check(
         )
     own = folder / "log.vkey"
     signed = "The checkpoint is not signed: whoever holds the log could have rewritten it as a whole."
-    if key or own.exists():
-        name = check_signature(data, key or own.read_text())
+    if key is not None or own.exists():
+        name = check_signature(data, own.read_text() if key is None else key)
         signed = f"The checkpoint is signed by {name}."
-        if not key:
+        if key is None:
             signed += f" Its key came with the export: compare {own.read_text().strip()}"
     elif data.decode() != text:
         raise BadLogError("log.vkey: missing, though the checkpoint is signed")
@@ -433,6 +442,20 @@ def main() -> int:
         return 2
     try:
         earlier = options.earlier.read_bytes() if options.earlier else None
+        if options.key is not None:
+            read_key(options.key)
+        for each in options.witness:
+            read_key(each, kind=4)
+        if earlier is not None:
+            read_checkpoint(earlier)
+    except (
+        BadLogError,
+        ValueError,
+        OSError,
+    ) as error:  # what was given beside the folder says nothing about the log
+        print(f"Could not be checked: {error}")  # noqa: T201 - a program's output
+        return 2
+    try:
         print(check(options.folder, options.key, earlier, options.witness))  # noqa: T201 - a program's output
     except (BadLogError, ValueError, KeyError, TypeError) as error:
         print(f"BAD: {error}")  # noqa: T201 - a program's output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from governance.wiring import Assembly
 
 app = typer.Typer(no_args_is_help=True, help="Verify, read and export the audit log.")
+
+_NUMBER = re.compile(r"[0-9]{1,15}")
+_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
 @contextmanager
@@ -45,6 +49,20 @@ def open_assembly() -> Iterator[Assembly]:
                 hint="`audit_path` in the settings file or `MLGOV_HOME` says where it is; the first decision makes one.",
             )
         yield assembly
+
+
+def is_entry(text: str) -> bool:
+    """Whether a text looks like what names an entry: a number, as tables show it, or an id."""
+    return _NUMBER.fullmatch(text) is not None or _ID.fullmatch(text.lower()) is not None
+
+
+def entry_id(log: AuditLog, text: str) -> str:
+    """The id of the entry of that number; an id in lower case; anything else as it is. Raises `SettingsError`."""
+    if not _NUMBER.fullmatch(text):
+        return text.lower() if _ID.fullmatch(text.lower()) else text
+    for row in log.store.rows(int(text), int(text) + 1):
+        return row.id
+    raise SettingsError(f"there is no entry {text}", hint="`mlgov audit tail` shows numbers.")
 
 
 def entry_kind(text: str) -> EntryKind:

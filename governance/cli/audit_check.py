@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,10 +16,12 @@ from governance.errors import AuditBrokenError, SettingsError
 if TYPE_CHECKING:
     from governance.audit.checkpoint import Checkpoint
     from governance.audit.log import AuditLog
+    from governance.audit.note import NoteKey
     from governance.audit.verify import Verification
     from governance.wiring import Assembly
 
 _MOST_SHOWN = 20
+_MAX_HEAD = 64 << 10
 _RANGE = re.compile(r"([0-9]{1,15}):([0-9]{1,15})")
 
 
@@ -55,11 +57,11 @@ def verify(
     names.
     """
     if folder is not None:
-        if entries is not None or as_json:
+        if entries is not None:
             raise SettingsError(
-                "a folder is checked as a whole, by the program in it", hint="Leave the options out."
+                "a folder is checked as a whole, by the program in it", hint="Leave `--entries` out."
             )
-        _verify_folder(folder, key, earlier or [], witness or [])
+        _verify_folder(folder, key, earlier or [], witness or [], as_json=as_json)
         return
     if witness:
         raise SettingsError(
@@ -143,10 +145,9 @@ def _span(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-def _verify_folder(folder: Path, key: str | None, earlier: list[Path], witnesses: list[str]) -> None:
-    """By the very program that is exported, as an auditor runs it. Its own copy in the folder is not run: whoever made
-    the folder made that too."""
-    from governance.audit.verify_log import BadLogError, check
+def _verify_folder(
+    folder: Path, key: str | None, earlier: list[Path], witnesses: list[str], *, as_json: bool
+) -> None:
     from governance.auditing import public_key, witness_key
 
     if key is not None:
@@ -155,16 +156,40 @@ def _verify_folder(folder: Path, key: str | None, earlier: list[Path], witnesses
         witness_key(text)
     if not (folder / "entries.jsonl").is_file():
         raise SettingsError(f"`{folder}` holds no exported log", hint="`mlgov audit export` makes one.")
-    kept: list[bytes | None] = [path.read_bytes() for path in _files(earlier)]
+    kept = [_read_head(path).to_bytes() for path in _files(earlier)]
     try:
-        for head in kept or [None]:
+        said = _check_folder(folder, key, kept, witnesses)
+    except AuditBrokenError as error:
+        if as_json:
+            print_json({"good": False, "said": [], "compared": len(kept), "problems": [error.message]})
+        raise
+    if as_json:
+        print_json({"good": True, "said": said, "compared": len(kept), "problems": []})
+        return
+    for mark, line in zip((Mark.OK, Mark.SKIP), said, strict=False):
+        out().print(sign(mark), styled(line))
+    if kept:
+        print_pairs({"  earlier heads it was held against": str(len(kept))})
+
+
+def _check_folder(folder: Path, key: str | None, kept: list[bytes], witnesses: list[str]) -> list[str]:
+    """By the very program that is exported, as an auditor runs it. Its own copy in the folder is not run: whoever made
+    the folder made that too."""
+    from governance.audit.verify_log import BadLogError, check
+
+    said = ""
+    heads: list[bytes | None] = [*kept] or [None]
+    try:
+        for head in heads:
             said = check(folder, key, head, witnesses)
     except (BadLogError, ValueError, KeyError, TypeError) as error:
         raise AuditBrokenError(f"the exported log does not prove itself: {error}") from error
     except OSError as error:
-        raise SettingsError(f"`{folder}` cannot be read: {error.strerror}") from error
-    for mark, line in zip((Mark.OK, Mark.SKIP), said.splitlines(), strict=False):
-        out().print(sign(mark), styled(line))
+        raise SettingsError(
+            f"`{error.filename or folder}` cannot be read: {error.strerror}",
+            hint="An export is checked with all its files; ask for the whole folder.",
+        ) from error
+    return said.splitlines()
 
 
 def _roots(heads: Iterator[Checkpoint]) -> dict[int, bytes]:
@@ -182,13 +207,11 @@ def _roots(heads: Iterator[Checkpoint]) -> dict[int, bytes]:
 
 def _kept_heads(assembly: Assembly, earlier: list[Path], key: str | None) -> Iterator[Checkpoint]:
     """Every head that is known from before: named, remembered by this machine, and in folders that anchor the log."""
-    from governance.audit.checkpoint import open_checkpoint, read_checkpoint
     from governance.auditing import folder_anchors, head_memory, public_key
 
     keys = [] if key is None else [public_key(key)]
     for path in _files(earlier):
-        data = path.read_bytes()
-        yield open_checkpoint(data, keys, origin=assembly.log.origin) if keys else read_checkpoint(data)
+        yield _read_head(path, keys, origin=assembly.log.origin)
     remembered = head_memory(assembly.settings).recall()
     if remembered is not None:
         yield remembered
@@ -196,10 +219,39 @@ def _kept_heads(assembly: Assembly, earlier: list[Path], key: str | None) -> Ite
         yield from anchor.heads()
 
 
+def _read_head(path: Path, keys: Sequence[NoteKey] = (), *, origin: str | None = None) -> Checkpoint:
+    """A head that was kept, which one of `keys` signed where any is given. Raises `SettingsError` for a file that is no
+    checkpoint, and `AuditBrokenError` for one that these keys did not sign."""
+    from governance.audit.checkpoint import open_checkpoint, read_checkpoint
+    from governance.cli.stored import read_small
+
+    data = read_small(path, _MAX_HEAD)
+    try:
+        found = read_checkpoint(data or b"")
+    except AuditBrokenError as error:
+        raise SettingsError(
+            f"`{path}` is not a checkpoint: {error.message}",
+            hint="`mlgov audit checkpoint --print` prints one; every export has one.",
+        ) from error
+    try:
+        return open_checkpoint(found.to_bytes(), keys, origin=origin) if keys else found
+    except AuditBrokenError as error:
+        raise AuditBrokenError(
+            f"`{path}`: {error.message}",
+            hint="A head that was kept before the log had its key is compared without `--key`.",
+        ) from error
+
+
 def _files(paths: list[Path]) -> Iterator[Path]:
     for path in paths:
         if path.is_dir():
-            yield from sorted(path.glob("*.checkpoint"))
+            found = sorted(path.glob("*.checkpoint"))
+            if not found:  # or the log would be held against nothing, and nobody told
+                raise SettingsError(
+                    f"there is no checkpoint in `{path}`",
+                    hint="Kept heads are the files `*.checkpoint` there.",
+                )
+            yield from found
         elif path.is_file():
             yield path
         else:

@@ -14,7 +14,7 @@ import typer
 from governance.cli.audit import open_assembly, summary
 from governance.cli.exits import exit_code
 from governance.cli.output import Mark, err, harmless_json, sign, styled, writing
-from governance.errors import AuditBrokenError
+from governance.errors import AuditBrokenError, SettingsError
 
 if TYPE_CHECKING:
     from governance.audit.log import AuditLog, Stored
@@ -62,6 +62,15 @@ def searched_log(*, scan: bool) -> Iterator[tuple[AuditLog, Index | None]]:
 def note(text: str) -> None:
     """Something the user should know, and that changes nothing about the answer."""
     err().print(sign(Mark.WARN), styled(text))
+
+
+def require_period(since: datetime, until: datetime) -> None:
+    """Raise `SettingsError` for a period that holds no moment: it would be answered by nothing at all, as if all were well."""
+    if since >= until:
+        raise SettingsError(
+            "the period ends before it begins",
+            hint="The second time is the first moment that is no longer in it.",
+        )
 
 
 def moment(text: str, now: datetime) -> datetime:

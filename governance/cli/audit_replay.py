@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from governance.cli.audit import open_log
+from governance.cli.audit import entry_id, open_log
 from governance.cli.audit_places import searched_log
 from governance.cli.audit_search import combined
 from governance.cli.exits import INTERRUPTED
@@ -33,7 +33,7 @@ def replay(
         list[str] | None,
         typer.Argument(
             metavar="[ID | WORD:VALUE...]",
-            help="Id of a decision; with `--all` words that must hold, such as `environment:production`.",
+            help="Id or number of a decision; with `--all` words that must hold, such as `environment:production`.",
             show_default=False,
         ),
     ] = None,
@@ -72,7 +72,7 @@ def _one(wanted: str, *, as_json: bool) -> None:
     from governance.report.selection import Selection
 
     with open_log() as log:
-        stored = log.get(wanted)
+        stored = log.get(entry_id(log, wanted))
         if stored is None or stored.index is None:
             raise SettingsError(
                 f"no entry has the id `{wanted[:200]}`",
@@ -206,6 +206,9 @@ def _print(made: Summary) -> None:
     ):
         for remark in remarks:
             err().print(sign(mark), styled(f"{what}: {_told(remark)}"))
+    if not made.decisions:
+        out().print(sign(Mark.SKIP), "no decision is among these entries: nothing was replayed")
+        return
     if made.decisions == made.same:
         noun = "decision comes" if made.same == 1 else "decisions come"
         out().print(sign(Mark.OK), styled(f"{made.same:,} {noun} out the same, byte for byte"))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from governance.cli.output import Mark, out, sign, styled
+from governance.cli.output import Mark, err, out, sign, styled
 from governance.errors import SettingsError
 
 
@@ -19,16 +19,31 @@ def hold(
     lift: Annotated[bool, typer.Option("--lift", help="Lift the hold.")] = False,
 ) -> None:
     """Put everything about a subject under legal hold: none of its evidence is erased until the hold is lifted."""
+    from governance.audit.entry import EntryKind
     from governance.audit.retention import held_subjects, set_hold
     from governance.cli.audit import open_log
 
+    _require_reason(reason)
     with open_log() as log:
         is_held = subject in held_subjects(log)
         if lift and not is_held:
             raise SettingsError(
                 f"`{subject[:200]}` is not under legal hold", hint="The subject's spelling counts."
             )
-        set_hold(log, subject, held=not lift, reason=reason)
+        is_known = any(stored.entry.kind is not EntryKind.HOLD for stored in log.find(subject=subject))
+        try:
+            set_hold(log, subject, held=not lift, reason=reason)
+        except ValueError as error:
+            raise SettingsError(
+                f"this cannot be recorded: {error}", hint="`mlgov audit search` shows what entries are about."
+            ) from error
+    if not (lift or is_known):  # a hold may come before its subject; a slip of the pen would hold nothing
+        err().print(
+            sign(Mark.WARN),
+            styled(
+                f"no entry is about `{subject}` so far: look at its spelling, `mlgov audit search` shows what they are about"
+            ),
+        )
     out().print(sign(Mark.OK), styled(f"`{subject}` is {'no longer ' if lift else ''}under legal hold"))
 
 
@@ -39,7 +54,9 @@ def erase(
     older_than: Annotated[
         str, typer.Option(help="The term, such as 730d, after the last entry that names it.")
     ],
-    reason: Annotated[str, typer.Option(help="Why; it stands in the log.")],
+    reason: Annotated[
+        str | None, typer.Option(help="Why; it stands in the log. Mandatory but for `--dry-run`.")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say how many documents it would be.")
     ] = False,
@@ -53,10 +70,17 @@ def erase(
         term = timedelta(seconds=parse_duration(older_than))
     except ValueError as error:
         raise SettingsError(f"`{older_than[:40]}` is no duration", hint="Write it as 730d or 12h.") from error
+    why = "" if dry_run else _require_reason(reason)
     with open_assembly() as assembly:
         terms = {entry_kind(kind): term}
         if dry_run:
             over = expired_evidence(assembly.log, terms, now=assembly.now())
         else:
-            over = erase_expired(assembly.log, terms, now=assembly.now(), reason=reason)
+            over = erase_expired(assembly.log, terms, now=assembly.now(), reason=why)
     out().print(sign(Mark.OK), f"{len(over)} document(s) {'would be' if dry_run else 'were'} erased")
+
+
+def _require_reason(reason: str | None) -> str:
+    if reason is None or not reason.strip():
+        raise SettingsError("it is not said why", hint="`--reason TEXT`; it stands in the log.")
+    return reason

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from governance.cli.audit_places import cells, end_broken, entry_line, moment, searched_log, write_lines
+from governance.cli.audit_places import (
+    cells,
+    end_broken,
+    entry_line,
+    moment,
+    require_period,
+    searched_log,
+    write_lines,
+)
 from governance.cli.output import err, print_rows, styled
 
 if TYPE_CHECKING:
@@ -114,7 +122,10 @@ def combined(
     more |= {
         name: moment(text, now) for name, text in (("since", since), ("until", until)) if text is not None
     }
-    return replace(selection, **more)
+    made = replace(selection, **more)
+    if made.since is not None and made.until is not None:
+        require_period(made.since, made.until)
+    return made
 
 
 def _show(found: Search, limit: int | None, *, as_json: bool) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from governance.cli.audit import open_log
+from governance.cli.audit import entry_id, open_log
 from governance.cli.output import out, plain, print_json, styled
 
 if TYPE_CHECKING:
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 def show(
     wanted: Annotated[
-        str, typer.Argument(metavar="ID", help="Id of an entry, a decision, or a sequence (correlation).")
+        str,
+        typer.Argument(
+            metavar="ID", help="Id or number of an entry, a decision, or a sequence (correlation)."
+        ),
     ],
     *,
     facts: Annotated[bool, typer.Option("--facts", help="List every fact with its source and age.")] = False,
@@ -29,7 +32,7 @@ def show(
     from governance.report.timeline import timeline
 
     with open_log() as log:
-        made = timeline(log, wanted)
+        made = timeline(log, entry_id(log, wanted))
     if as_json:
         print_json(made.to_json())
         return

@@ -63,12 +63,14 @@ def compliance(
     The log says first that it is handed out. Exits with 4 where the log does not prove itself; the report is written all the
     same, and says so on its first page.
     """
+    from governance.audit.export import require_free
     from governance.cli.audit import open_assembly
     from governance.report.folder import check_formats, write_folder
     from governance.report.making import make_report
     from governance.wiring import utc_now
 
     asked_formats = check_formats(formats or _FORMATS)
+    require_free(folder)  # before the log says that it was handed out
     with open_assembly() as assembly:
         log = assembly.log
         asked = _asked(

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Hand out recorded decisions as signed attestations.")
 
-Identity = Annotated[str, typer.Argument(metavar="DECISION", help="The id of a recorded decision.")]
+Identity = Annotated[str, typer.Argument(metavar="DECISION", help="The id or number of a recorded decision.")]
 
 
 @app.command("export")
@@ -111,6 +111,7 @@ def _opened() -> Iterator[Assembly]:
 
 
 def _attestable(assembly: Assembly, decision: str) -> tuple[Attestable, Signer, str]:
+    from governance.cli.audit import entry_id
     from governance.report.attesting import attestable, attesting_key
     from governance.report.recorded import PolicyCache
 
@@ -118,7 +119,7 @@ def _attestable(assembly: Assembly, decision: str) -> tuple[Attestable, Signer, 
     if signer is None:
         raise KeyFileError("there is no signing key", hint="`mlgov keys init` makes one.")
     _, verifier = attesting_key(assembly.trust, signer.key_id)
-    stored = assembly.log.get(decision)
+    stored = assembly.log.get(entry_id(assembly.log, decision))
     if stored is None:
         raise SettingsError(
             f"there is no entry `{decision}` in the audit log",

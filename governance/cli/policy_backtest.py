@@ -43,10 +43,13 @@ def backtest(
     4 where an entry is broken. The others are judged all the same.
     """
     from governance.cli.audit import open_log
+    from governance.cli.audit_places import require_period
     from governance.wiring import utc_now
 
     now = utc_now()
     first, last = parse_since(since, now), None if until is None else parse_since(until, now)
+    if last is not None:
+        require_period(first, last)
     with open_log() as log:
         made = run_over(log, _policy(policy), first, last)
     if html is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from governance.model.verdict import Mode, RuleResult, Verdict
     from governance.policy.compile import CompiledPolicy
     from governance.policy.counterfactual import Counterfactual
-
-_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +46,10 @@ class Case:
 
 def explain(
     decision: Annotated[
-        str, typer.Argument(metavar="ID|REF", help="A recorded decision's id, or an artifact to judge now.")
+        str,
+        typer.Argument(
+            metavar="ID|REF", help="A recorded decision's id or number, or an artifact to judge now."
+        ),
     ],
     action: Annotated[
         Action, typer.Option(help="What is to be done with an artifact that is judged now.")
@@ -60,9 +60,10 @@ def explain(
 
     A recorded decision is judged once more, by the policy and on the facts of its time. Nothing is recorded.
     """
+    from governance.cli.audit import is_entry
     from governance.policy.counterfactual import counterfactuals
 
-    cases = [_recorded(decision)] if _ID.fullmatch(decision) else _live(decision, action)
+    cases = [_recorded(decision)] if is_entry(decision) else _live(decision, action)
     found = [
         # In an outage an earlier verdict may stand: what leads to that very decision is no change.
         (
@@ -84,12 +85,13 @@ def explain(
 
 
 def _recorded(identity: str) -> Case:
-    from governance.cli.audit import open_log
+    from governance.cli.audit import entry_id, open_log
     from governance.model.verdict import Mode
     from governance.report.recorded import PolicyCache, read_decision
     from governance.report.replay import verdict_again
 
     with open_log() as log:
+        identity = entry_id(log, identity)
         stored = log.get(identity)
         if stored is None:
             raise SettingsError(

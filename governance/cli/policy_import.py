@@ -177,7 +177,7 @@ def _copy_ignore_rules(assembly: Assembly, rules: Sequence[XrayIgnoreRule]) -> N
 def _import_list(
     source: str, file: Path, decision: str, *, ticket: str | None, author: str | None, output: Path | None
 ) -> None:
-    from governance.cli.audit import open_log
+    from governance.cli.audit import entry_id, open_log
     from governance.cli.waiver import ask
     from governance.cli.waiver_people import desk
     from governance.importing.ignorelists import MAX_LIST, READERS
@@ -190,7 +190,7 @@ def _import_list(
     except OSError as error:
         raise ConfigurationError(f"the ignore list `{file}` cannot be read: {error.strerror}") from error
     with open_log() as log:
-        refused = read_refused(log, decision)
+        refused = read_refused(log, entry_id(log, decision))
     with desk() as at:
         _, by = at.signer()
         written = 0

@@ -76,14 +76,14 @@ def request(
 
 
 def _request(decision: str, wanted: Wanted, output: Path | None) -> None:
-    from governance.cli.audit import open_log
+    from governance.cli.audit import entry_id, open_log
     from governance.cli.waiver_people import desk
     from governance.waivers.drafting import read_refused
     from governance.waivers.writing import waiver_folder, waiver_yaml
     from plugin.context import local_user
 
     with open_log() as log:
-        refused = read_refused(log, decision)
+        refused = read_refused(log, entry_id(log, decision))
     refused.objections()  # what can never be waived is said before anybody is asked for a reason
     with desk() as at:
         if str(output) == "-":

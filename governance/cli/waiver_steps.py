@@ -26,7 +26,8 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before signin
 def approve(waiver: Name, path: Where = None, yes: Yes = False) -> None:
     """Approve a waiver: read what it says, sign it with your key, and commit the file that is written.
 
-    Whoever asked for it and whoever made the artifact may not. Exits with 2 where the approval would not count.
+    Whoever asked for it and whoever made the artifact may not. Exits with 2 where the approval would not count, and where
+    there is no terminal to ask on and no `--yes`.
     """
     from governance.cli.waiver_people import WaiverError, desk
     from governance.waivers.standing import State, state_of
@@ -64,6 +65,8 @@ def revoke(
     from governance.waivers.standing import State, state_of
     from governance.waivers.steps import Step
 
+    if not reason.strip():
+        raise ConfigurationError("a revocation says why", hint="`--reason TEXT`; it stands in the register.")
     with desk(path) as at:
         settled = at.find(waiver)
         if state_of(settled, at.now) is State.REVOKED:
@@ -156,8 +159,16 @@ def print_terms(settled: Settled) -> None:
 
 
 def _confirm(question: str, *, yes: bool) -> None:
-    """Ask a person; a script has decided already."""
-    if not yes and sys.stdin.isatty() and not typer.confirm(question, err=True):
+    """Ask a person. Raises `ConfigurationError` where there is nobody to ask: a signature that nobody meant to give, such as in
+    a shell's loop over a list, is worse than none."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise ConfigurationError(
+            "nothing was signed: there is no terminal on which to ask you",
+            hint="Read the terms above; `--yes` signs them without asking.",
+        )
+    if not typer.confirm(question, err=True):
         err().print("nothing was signed")
         raise typer.Exit(1)
 

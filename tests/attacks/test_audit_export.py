@@ -19,7 +19,7 @@ from governance.audit.log import AuditLog
 from governance.audit.memory import MemoryStore
 from governance.audit.merkle import Frontier, leaf_hash
 from governance.audit.note import sign_note
-from governance.errors import AuditBrokenError, AuditUnavailableError
+from governance.errors import AuditBrokenError, SettingsError
 from tests.audit_tools import ORIGIN, body, fill, make_log, signer
 
 KEY = signer().key.vkey
@@ -201,9 +201,13 @@ def test_stray_text_beside_the_signature_is_refused(folder: Path) -> None:
 
 def test_a_folder_that_exists_is_not_written_into(folder: Path) -> None:
     before = sorted(folder.rglob("*"))
-    with pytest.raises(AuditUnavailableError, match="exists already"):
-        make_export(folder)
+    log = make_log()
+    fill(log, 4)
+    size = log.checkpoint().size
+    with pytest.raises(SettingsError, match="exists already"):
+        log.export(folder)
     assert sorted(folder.rglob("*")) == before
+    assert log.checkpoint().size == size  # and the log does not tell of an export that never was
 
 
 def test_a_damaged_log_is_not_exported_as_if_it_were_whole(tmp_path: Path) -> None:

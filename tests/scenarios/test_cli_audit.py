@@ -162,6 +162,51 @@ def test_kept_checkpoints_are_what_the_log_must_continue(keeper: Keeper, tmp_pat
     assert keeper.run("verify", "--earlier", "nowhere").code == 2
 
 
+def test_heads_that_are_none_are_not_passed_over(keeper: Keeper, tmp_path: Path) -> None:
+    """Whoever names a head wants the log held against it: an empty folder, an empty file and a wrong one are no reason to say
+    that all is well, and a head from before the key is no break of the log."""
+    keeper.fill(5)
+    (tmp_path / "unsigned").write_text(keeper.run("checkpoint", "--print").out)
+    vkey = keeper.key()
+    assert keeper.run("export", "out").code == 0
+    (tmp_path / "none").mkdir()
+    (tmp_path / "empty").write_text("")
+    (tmp_path / "other").write_text("export A=1\n")
+    (tmp_path / "large").write_bytes(b"x" * 200_000)
+    for folder in ([], ["out"]):
+        for name in ("none", "empty", "other", "large"):
+            done = keeper.run("verify", *folder, "--earlier", name)
+            assert (done.code in {2, 3}, f"`{name}`" in done.err) == (True, True), done.err
+    done = keeper.run("verify", "--earlier", "unsigned", "--key", vkey)
+    assert (done.code, "`unsigned`: a checkpoint that is not a signed note" in done.err) == (4, True)
+    done = keeper.run("verify", "out", "--earlier", "unsigned", "--json")
+    assert (done.code, json.loads(done.out)["compared"], json.loads(done.out)["good"]) == (0, 1, True)
+    (tmp_path / "out/entries.jsonl").write_bytes((tmp_path / "out/entries.jsonl").read_bytes()[:-9])
+    done = keeper.run("verify", "out", "--json")
+    assert (done.code, json.loads(done.out)["good"]) == (4, False)
+    (tmp_path / "out/leaves.txt").unlink()
+    done = keeper.run("verify", "out")
+    assert (done.code, "leaves.txt` cannot be read" in done.err) == (2, True)
+
+
+def test_the_single_file_tells_a_wrong_argument_from_a_bad_log(keeper: Keeper, tmp_path: Path) -> None:
+    keeper.key()
+    keeper.fill(3)
+    assert keeper.run("export", "out").code == 0
+    (tmp_path / "empty").write_text("")
+    for given in (
+        ["--key", ""],
+        ["--key", "typo"],
+        ["--key", "a+b+"],
+        ["--witness", "typo"],
+        ["--earlier", "empty"],
+    ):
+        done = subprocess.run(
+            [sys.executable, "out/verify_log.py", "out", *given], capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stdout.startswith("Could not be checked: ")) == (2, True), done
+
+
 # -- key, prove, receipt
 
 
@@ -385,7 +430,7 @@ def test_what_is_over_its_term_is_erased_unless_it_is_held(keeper: Keeper) -> No
                 EntryKind.OUTCOME, body(**more), subject=f"models/{name}", correlation="c", evidence=[facts]
             )
     assert keeper.run("hold", "models/a", "--reason", "a dispute").code == 0
-    done = keeper.run("erase", "outcome", "--older-than", "730d", "--reason", "term", "--dry-run")
+    done = keeper.run("erase", "outcome", "--older-than", "730d", "--dry-run")
     assert (done.code, "1 document(s) would be erased" in done.out) == (0, True)
     assert (
         "1 document(s) were erased"
@@ -402,8 +447,32 @@ def test_what_is_over_its_term_is_erased_unless_it_is_held(keeper: Keeper) -> No
     assert keeper.run("verify").code == 0
     assert keeper.run("export", "out").code == 0
     assert keeper.run("verify", "out").code == 0
+    assert "it is not said why" in keeper.run("erase", "outcome", "--older-than", "730d").err
     assert keeper.run("erase", "outcome", "--older-than", "soon", "--reason", "term").code == 2
     assert keeper.run("erase", "gossip", "--older-than", "1d", "--reason", "term").code == 2
+
+
+def test_a_hold_on_what_is_not_on_record_is_warned_about(keeper: Keeper) -> None:
+    keeper.fill(3)
+    assert keeper.run("hold", "models/a", "--reason", "case 7").err == ""
+    done = keeper.run("hold", "models/aa", "--reason", "case 7")
+    assert (done.code, "no entry is about `models/aa` so far: look at its spelling" in done.err) == (0, True)
+    assert (
+        "no entry is about" in keeper.run("hold", "models/aa", "--reason", "case 7").err
+    )  # its hold is not about it
+
+
+@pytest.mark.parametrize(
+    ("subject", "reason"),
+    [("", "x"), ("a\x1b[31mb", "x"), ("a\nb", "x"), ("a" * 5_000, "x"), ("models/a", " ")],
+)
+def test_a_hold_that_cannot_be_recorded_is_refused_in_words(
+    keeper: Keeper, subject: str, reason: str
+) -> None:
+    keeper.fill(1)
+    done = keeper.run("hold", subject, "--reason", reason)
+    assert (done.code, "what to do: " in done.err) == (2, True)
+    assert "unexpected" not in done.err
 
 
 # -- settings

@@ -101,6 +101,9 @@ def test_nothing_from_the_log_acts_on_a_terminal(story: Story, cli: Cli) -> None
     (["search", "--until", "2026-02-30"], "is not a time: day is out of range"),
     (["search", "--digest", "12"], "`12` is not a SHA-256 in hex"), (["tail", "--kind", "gossip"], "`gossip` is no kind of entry"),
     (["show", "nothing"], "no entry and no sequence has the id `nothing`"), (["replay"], "one decision is named by its id"),
+    (["search", "--since", "2026-11-23", "--until", "2026-11-22"], "the period ends before it begins"),
+    (["replay", "--all", "--since", "1d", "--until", "2d"], "the period ends before it begins"),
+    (["show", "99"], "there is no entry 99"),
     (["replay", "nothing"], "no entry has the id `nothing`"), (["who-loaded", "pkg:"], "`pkg:` is not a package URL"),
 ])  # fmt: skip
 def test_mistakes_are_told_with_what_to_do(
@@ -150,6 +153,23 @@ def test_a_lost_or_foreign_index_is_told_of(story: Story, cli: Cli, tmp_path: Pa
     assert numbers(done) == [10]
     assert "no index can be kept at" in done.err
     assert "every entry is read instead" in done.err
+
+
+def test_an_entry_is_named_by_its_number_as_tables_show_it_or_by_its_id_in_any_case(
+    story: Story, cli: Cli
+) -> None:
+    stored = story.entries(EntryKind.DECISION)[2]
+    told = cli("show", stored.entry.id).out
+    assert cli("show", str(stored.index)).out == told
+    assert cli("show", stored.entry.id.upper()).out == told
+    assert "1 decision comes out the same" in cli("replay", str(stored.index)).out
+    assert main(["policy", "explain", str(stored.index)]) == 0
+
+
+def test_a_replay_of_nothing_does_not_look_like_a_good_one(story: Story, cli: Cli) -> None:
+    done = cli("replay", "--all", "--since", "2030-01-01")
+    assert (done.code, "no decision is among these entries: nothing was replayed" in done.out) == (0, True)
+    assert "the same" not in done.out
 
 
 def test_show_tells_the_sequence(story: Story, cli: Cli) -> None:

@@ -155,11 +155,14 @@ def test_the_life_of_a_waiver(team: Team) -> None:
     assert team.run("ann", "policy", "check", ".governance").code == 0  # a request is no mistake
     assert team.run("ann", "waiver", "list", "--strict").code == 1  # and no waiver yet
     assert "waiver " + name + " does not apply: 0 of 1 approvals" in team.load()
-    own = team.run("ann", "waiver", "approve", name)
+    own = team.run("ann", "waiver", "approve", "--yes", name)
     assert (own.code, "ann asked for it, and may not approve it as well" in own.err) == (2, True)
 
-    assert team.run("bob", "waiver", "approve", name).code == 0
-    assert "has approved it already" in team.run("bob", "waiver", "approve", name).err
+    unasked = team.run("bob", "waiver", "approve", name)  # no terminal, and nobody said yes
+    assert (unasked.code, "nothing was signed: there is no terminal" in unasked.err) == (2, True)
+    assert not list(team.waivers.glob("*.approve.*"))
+    assert team.run("bob", "waiver", "approve", "--yes", name).code == 0
+    assert "has approved it already" in team.run("bob", "waiver", "approve", "--yes", name).err
     assert team.run("ann", "waiver", "list", "--strict").code == 0
     assert team.load() == "allowed"
     (row,) = team.listed()["waivers"]
@@ -167,9 +170,12 @@ def test_the_life_of_a_waiver(team: Team) -> None:
     assert name in team.run("ann", "waiver", "expiring").out
     assert "no waiver in force ends" in team.run("ann", "waiver", "expiring", "--days", "2").err
 
-    assert team.run("carol", "waiver", "revoke", name, "--reason", "mended").code == 0
+    assert (
+        "a revocation says why" in team.run("carol", "waiver", "revoke", "--yes", name, "--reason", " ").err
+    )
+    assert team.run("carol", "waiver", "revoke", "--yes", name, "--reason", "mended").code == 0
     assert "it was revoked on" in team.load()
-    assert "is revoked and cannot be approved" in team.run("carol", "waiver", "approve", name).err
+    assert "is revoked and cannot be approved" in team.run("carol", "waiver", "approve", "--yes", name).err
     shown = team.run("ann", "waiver", "show", name).out
     assert "by carol: mended" in shown
     assert "approve by bob" in shown
@@ -183,7 +189,7 @@ def test_the_life_of_a_waiver(team: Team) -> None:
 
 def test_other_bytes_reopen_the_question(team: Team) -> None:
     name = team.ask()
-    team.run("bob", "waiver", "approve", name)
+    team.run("bob", "waiver", "approve", "--yes", name)
     assert team.load() == "allowed"
     repository = team.ref.partition("/")[0]
     team.server.put(repository, "m/MLmodel", b"flavors: {a: {}}\n")
@@ -210,7 +216,7 @@ def test_a_new_finding_about_the_same_bytes_reopens_the_question(team: Team) -> 
     client = build_assembly(load_settings()).artifactory(team.server.host)
     client.set_properties(repository, "m", {"review": "open"})
     name = team.ask()
-    team.run("bob", "waiver", "approve", name)
+    team.run("bob", "waiver", "approve", "--yes", name)
     assert team.load() == "allowed"
     assert team.listed()["waivers"][0]["state"] == "live"
     client.set_properties(repository, "m", {"review": "failed"})
@@ -225,9 +231,9 @@ def test_two_approvals_and_the_cap_of_the_set(team: Team) -> None:
     long = ("--reason", "r", "--ticket", "t", "--days", "61")
     done = team.run("ann", "waiver", "request", "--decision", team.decision(), *long)
     assert "61 days are asked for, and the policy set allows 60" in done.err
-    assert "1 of 2: 1 more needed" in team.run("bob", "waiver", "approve", name).out
+    assert "1 of 2: 1 more needed" in team.run("bob", "waiver", "approve", "--yes", name).out
     assert "1 of 2 approvals" in team.load()
-    assert "2 of 2" in team.run("carol", "waiver", "approve", name).out
+    assert "2 of 2" in team.run("carol", "waiver", "approve", "--yes", name).out
     assert team.load() == "allowed"
 
 
@@ -287,18 +293,18 @@ def test_a_request_that_was_drafted_elsewhere_is_signed_by_whom_it_names(team: T
     assert (other.code, "it is by bob, and ann is to have asked" in other.err) == (2, True)
     assert team.run("ann", "waiver", "request", "--waiver", name).code == 0
     assert "is signed by ann already" in team.run("ann", "waiver", "request", "--waiver", name).err
-    assert team.run("bob", "waiver", "approve", name).code == 0
+    assert team.run("bob", "waiver", "approve", "--yes", name).code == 0
     assert team.load() == "allowed"
     assert team.run("ann", "waiver", "request").code == 2
 
 
 def test_without_a_trusted_key_nobody_signs(team: Team) -> None:
     name = team.ask()
-    assert "there is no key to sign with" in team.run("dan", "waiver", "approve", name).err
+    assert "there is no key to sign with" in team.run("dan", "waiver", "approve", "--yes", name).err
     team.run("dan", "keys", "init", MLGOV_TRUST=str(team.folder / "other.json"))
-    done = team.run("dan", "waiver", "approve", name)
+    done = team.run("dan", "waiver", "approve", "--yes", name)
     assert (done.code, "is not in the trust file" in done.err) == (2, True)
-    assert team.run("bob", "waiver", "approve", "WVR-0").code == 2
+    assert team.run("bob", "waiver", "approve", "--yes", "WVR-0").code == 2
 
 
 def test_each_with_a_log_of_their_own(team: Team, tmp_path: Path) -> None:
@@ -308,12 +314,12 @@ def test_each_with_a_log_of_their_own(team: Team, tmp_path: Path) -> None:
         return {"MLGOV_CONFIG": log_of(tmp_path, who)}
 
     name = team.ask()
-    team.run("bob", "waiver", "approve", name, **own("bob"))
+    team.run("bob", "waiver", "approve", "--yes", name, **own("bob"))
     assert team.load() == "allowed"
     rows = team.run("server", "audit", "tail", "--kind", "waiver", "--json").out.splitlines()
     events = [json.loads(row)["body"]["event"] for row in rows]
     assert events == ["requested", "approved"]
-    team.run("carol", "waiver", "revoke", name, "--reason", "mended", **own("carol"))
+    team.run("carol", "waiver", "revoke", "--yes", name, "--reason", "mended", **own("carol"))
     assert "it was revoked on" in team.load()
     for path in team.waivers.glob("*.revoke.*"):
         path.unlink()
@@ -324,7 +330,7 @@ def test_each_with_a_log_of_their_own(team: Team, tmp_path: Path) -> None:
 
 def test_a_trust_file_that_cannot_be_read_ends_waivers_and_nothing_else(team: Team, tmp_path: Path) -> None:
     name = team.ask()
-    team.run("bob", "waiver", "approve", name)
+    team.run("bob", "waiver", "approve", "--yes", name)
     bad = tmp_path / "bad.json"
     bad.write_text("{")
     assert "no good signature of ann under the request" in team.load(MLGOV_TRUST=str(bad))
@@ -377,7 +383,7 @@ def test_doctor_tells_of_both(team: Team) -> None:
     told = team.run("ann", "doctor", MLGOV_BREAK_GLASS="prod is down, INC-7").out
     assert f"1 of 1 do not count, the first is {name}: 0 of 1 approvals" in told
     assert "Unset `MLGOV_BREAK_GLASS`" in told
-    team.run("bob", "waiver", "approve", name)
+    team.run("bob", "waiver", "approve", "--yes", name)
     told = team.run("ann", "doctor").out
     assert "do not count" not in told
     assert "break-glass" not in told
@@ -500,7 +506,7 @@ def test_an_ignore_list_becomes_requests_for_waivers(team: Team, source: str, te
     assert spec["reason"].startswith("imported from ignored. ")
     assert "sandbox only" in spec["reason"]
     assert "0 of 1 approvals" in team.load()
-    assert team.run("bob", "waiver", "approve", path.stem).code == 0
+    assert team.run("bob", "waiver", "approve", "--yes", path.stem).code == 0
     assert team.load() == "allowed"
 
 
@@ -547,7 +553,9 @@ def test_the_page_is_true(team: Team) -> None:
         if words[:2] == ["waiver", "review"] and len(words) == 2:
             assert team.load(MLGOV_BREAK_GLASS="production is down, INC-7") == "allowed"
         with xray_policy(team) if words[:2] == ["policy", "import"] else nullcontext():
-            done = team.run(who, *(values.get(word, word) for word in words))
+            # On the page a person is asked, on a terminal that a test has not.
+            yes = ["--yes"] if words[:2] in (["waiver", "approve"], ["waiver", "revoke"]) else []
+            done = team.run(who, *(values.get(word, word) for word in words), *yes)
         codes.append((" ".join(words[:2]), done.code))
         assert done.code in {0, 1}, done.err
         if words[:2] == ["waiver", "request"]:
@@ -568,6 +576,6 @@ def test_waivers_of_a_signed_bundle_are_checked_where_it_is_used(team: Team, tmp
     taken = {"MLGOV_POLICY_BUNDLE": str(bundle), "MLGOV_POLICY_BUNDLE_NAME": "acme"}
     assert team.run("ann", *words, "1").code == 0
     assert "0 of 1 approvals" in team.load(**taken)
-    team.run("bob", "waiver", "approve", name)
+    team.run("bob", "waiver", "approve", "--yes", name)
     assert team.run("ann", *words, "2").code == 0
     assert team.load(**taken) == "allowed"
