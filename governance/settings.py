@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
@@ -26,6 +26,7 @@ from pydantic_settings import (
 from pydantic_settings import SettingsError as SourceError
 
 from governance.errors import SettingsError
+from governance.policy.mistakes import nearest
 from governance.policy.promotion import Promotions, parse_promotions
 from governance.stream.channel import Channel
 from governance.stream.destination import Destination
@@ -172,7 +173,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the base class's signature
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Constructor, then environment, then the TOML file; no `.env` in the working directory."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=settings_file())
+        return init_settings, env_settings, _FileSource(settings_cls, toml_file=settings_file())
 
     @property
     def promotion_table(self) -> Promotions:
@@ -264,6 +265,62 @@ class Settings(BaseSettings):
         return read_passphrase(self.key_passphrase_keyring)
 
 
+class _FileSource(TomlConfigSettingsSource):
+    """The settings file. A key that is no setting is refused: misspelt, it would switch off what somebody relies on."""
+
+    def _read_file(self, file_path: Any) -> dict[str, Any]:
+        """The file's keys as pydantic knows them. Raises `SettingsError`."""
+        given = super()._read_file(file_path)
+        known = _file_keys()
+        strange = [key for key in given if key.lower() not in known]
+        if strange:
+            listed = "\n".join(
+                f"  `{key[:80]}`{f', did you mean `{near}`?' if (near := _near(key, known)) else ''}"
+                for key in strange[:20]
+            )
+            raise SettingsError(
+                f"{len(strange)} key(s) of the settings file `{file_path}` are no settings:\n{listed}",
+                hint="`docs/settings.md` lists them: in the file without `MLGOV_`, in lower case.",
+            )
+        return {known[key.lower()]: value for key, value in given.items()}
+
+
+def _file_keys() -> dict[str, str]:
+    """What may stand in the settings file, in lower case, and what pydantic calls it: the name without `MLGOV_`, or another
+    program's variable as it is."""
+    keys: dict[str, str] = {}
+    for name, field in Settings.model_fields.items():
+        alias = field.validation_alias
+        if alias is None:
+            keys[name] = name
+            continue
+        for each in alias.choices if isinstance(alias, AliasChoices) else [alias]:
+            keys[str(each).lower()] = str(each)
+            keys[str(each).lower().removeprefix(_PREFIX.lower())] = str(each)
+    return keys
+
+
+def _near(key: str, known: Mapping[str, str]) -> str | None:
+    """The key that was probably meant: `environment` for `MLGOV_ENVIRONMENT`, `artifactory_auth_token` for `token`."""
+    field = Settings.model_fields.get(key.lower())
+    if field is not None and isinstance(field.validation_alias, str):
+        return field.validation_alias.lower()
+    return nearest(key.lower().removeprefix(_PREFIX.lower()), known)
+
+
+def strange_variables(environ: Mapping[str, str]) -> dict[str, str | None]:
+    """Variables that begin like ours and are none, each with the one that was probably meant."""
+    ours = {f"{_PREFIX}CONFIG", f"{_PREFIX}DEBUG", *_file_keys().values()}
+    for name, field in Settings.model_fields.items():
+        if field.validation_alias is None:
+            ours.add(f"{_PREFIX}{name}".upper())
+    return {
+        name: nearest(name.upper(), ours)
+        for name in sorted(environ)
+        if name.upper().startswith(_PREFIX) and name.upper() not in ours
+    }
+
+
 def settings_file(environ: Mapping[str, str] = os.environ) -> Path:
     """The TOML file that is read, whether or not it exists."""
     named = environ.get("MLGOV_CONFIG")
@@ -284,7 +341,7 @@ def load_settings(**overrides: object) -> Settings:
         return Settings(**overrides)  # type: ignore[arg-type]
     except ValidationError as error:
         found = [
-            f"  {_variable(item['loc'])}: {item['msg']}"
+            f"  {_variable(item['loc'])}: {item['msg'].removeprefix('Value error, ')}"
             for item in error.errors(include_input=False, include_url=False, include_context=False)
         ]
         message = f"{len(found)} setting(s) are wrong:\n" + "\n".join(found)

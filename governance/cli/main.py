@@ -190,7 +190,9 @@ def _usage(error: Exception) -> int:
     context = getattr(error, "ctx", None)
     if message:  # a bare `mlgov` has printed its help already and says nothing more
         named = f"{context.command_path} --help" if context is not None else "mlgov --help"
-        text = message[:1].lower() + message[1:].rstrip(".").replace("'", "`")
+        text = message[:1].lower() + message[1:].rstrip(".").replace("'", "`").replace(
+            ": Value error, ", ": "
+        )
         print_problem(text, hint=f"`{named}` lists what is possible.")
     return 2
 

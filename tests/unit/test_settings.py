@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from governance.errors import SettingsError
-from governance.settings import Settings, load_settings
+from governance.settings import Settings, load_settings, strange_variables
 
 READ = """
 import json
@@ -20,7 +20,8 @@ try:
     settings = load_settings()
     print(json.dumps({"host": sorted(settings.allowed_hosts), "skip": settings.delete_skip, "env": settings.environment,
         "token": settings.token.get_secret_value() if settings.token else None, "repr": repr(settings),
-        "home": str(settings.home), "debug": settings.debug}))
+        "home": str(settings.home), "debug": settings.debug, "ca": str(settings.ca_bundle),
+        "no_ssl": settings.no_ssl}))
 except SettingsError as error:
     print("SettingsError", error, error.hint)
 """
@@ -87,6 +88,39 @@ def test_a_broken_settings_file_is_named(tmp_path: Path) -> None:
     assert "mlgov.toml" in read(tmp_path)
     assert "SettingsError" in read(tmp_path)
     assert "does not exist" in read(tmp_path, MLGOV_CONFIG=str(tmp_path / "none.toml"))
+
+
+def test_a_key_of_the_file_that_is_no_setting_is_refused_with_what_was_meant(tmp_path: Path) -> None:
+    """A misspelt `audit_pseudonym_key` would store names for years, and say nothing."""
+    (tmp_path / "mlgov.toml").write_text(
+        'audit_pseudonym_kye = "/k"\nMLGOV_ENVIRONMENT = "production"\ntoken = "t0ken"\nzzzz = 1\n'
+    )
+    out = read(tmp_path)
+    assert "SettingsError" in out
+    assert "4 key(s) of the settings file" in out
+    for said in (
+        "`audit_pseudonym_kye`, did you mean `audit_pseudonym_key`?",
+        "`MLGOV_ENVIRONMENT`, did you mean `environment`?",
+        "`token`, did you mean `artifactory_auth_token`?",
+        "`zzzz`",
+    ):
+        assert said in out
+    assert "t0ken" not in out
+
+
+def test_every_documented_key_of_the_file_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "mlgov.toml").write_text('ca_bundle = "/ca.pem"\nartifactory_no_ssl = true\n')
+    assert '"ca": "/ca.pem"' in read(tmp_path)
+    assert '"no_ssl": true' in read(tmp_path)
+
+
+def test_variables_that_only_look_like_ours_are_told() -> None:
+    given = dict.fromkeys(
+        ("MLGOV_ENVIRNMENT", "MLGOV_TOKEN", "MLGOV_HOME", "MLGOV_CA_BUNDLE", "mlgov_key", "MLGOV_DEBUG"), "x"
+    )
+    told = strange_variables(given)
+    assert sorted(told) == ["MLGOV_ENVIRNMENT", "MLGOV_TOKEN"]
+    assert told["MLGOV_ENVIRNMENT"] == "MLGOV_ENVIRONMENT"
 
 
 def test_the_working_directory_is_not_asked(tmp_path: Path) -> None:

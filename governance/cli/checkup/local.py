@@ -12,7 +12,7 @@ from governance.audit.entry import EntryKind
 from governance.cli.checkup.check import Check, fail, ok, skip, warn
 from governance.cli.output import Line
 from governance.model.request import Action
-from governance.settings import Settings, settings_file
+from governance.settings import Settings, settings_file, strange_variables
 from governance.wiring import Assembly, policy_files
 
 _LONG_LOG = 200_000
@@ -36,6 +36,12 @@ def _settings(settings: Settings) -> Iterator[Line]:
     file = settings_file()
     source = f"`{file}` and the environment" if file.is_file() else "the environment"
     yield ok("settings", f"environment `{settings.environment}`, read from {source}")
+    for name, meant in strange_variables(os.environ).items():
+        yield warn(
+            "settings",
+            f"`{name}` is set, and is no setting" + (f"; did you mean `{meant}`?" if meant else ""),
+            "Mend its name or unset it; `docs/settings.md` lists all variables.",
+        )
     if settings.token is None:
         yield warn(
             "settings",
