@@ -31,7 +31,7 @@ from governance.model.canonical import Json
 from governance.model.verdict import Effect
 from governance.report.folder import write_folder
 from governance.report.sections.closing import receipt_name
-from tests.audit_tools import START
+from tests.audit_tools import START, signer
 from tests.compliance_log import Demo
 from tests.report_tools import DAY, Wall, decide, folder_of, report_on, signed_log
 from tests.scenarios.cli import Done, clean, run_cli
@@ -155,7 +155,11 @@ def test_a_signed_part_is_checked_with_its_key_and_nothing_else(tmp_path: Path) 
     assert good.returncode == 0, good.stdout
     assert "all of the 4 entries from 3 to 7 (exclusive), 4 receipts" in good.stdout
     assert "signed by acme.example/audit" in good.stdout
-    other = log.key.vkey[:-2] + ("A=" if not log.key.vkey.endswith("A=") else "B=")
+    mistyped = log.key.vkey[:-2] + ("A=" if not log.key.vkey.endswith("A=") else "B=")
+    assert (
+        run_bare(folder, tmp_path, "verify_log.py", ".", "--key", mistyped).returncode == 2
+    )  # it says nothing of the log
+    other = signer(2, log.key.name).key.vkey  # of a log of the same name: this one did not sign with it
     assert run_bare(folder, tmp_path, "verify_log.py", ".", "--key", other).returncode == 1
     earlier = run_bare(folder, tmp_path, "verify_log.py", ".", "--earlier", "checkpoint.first")
     assert (earlier.returncode, "whole log" in earlier.stdout) == (2, True)
