@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import policies
+from governance import __version__
 from governance.artifactory.address import SCHEME, parse_uri
 from governance.artifactory.client import ArtifactoryClient
 from governance.audit.anchor import Anchor, publish_head, record_head
@@ -98,6 +99,7 @@ class Assembly:
             now=self.now,
             instance=platform.node() or "unnamed",
             origin=settings.audit_origin,
+            software=f"mlflow-governance {__version__}",
             signers=checkpoint_signers(settings),
             pseudonyms=pseudonyms(settings),
         )

@@ -92,7 +92,7 @@ def _wait(tell: Narrator, stage: Stage) -> None:
     path = stage.folder / "env.sh"
     path.touch(mode=0o600)
     path.write_text(f"{lines}\n", encoding="utf-8")
-    tell.note(f"{lines}\n\n(or: source '{path}')")
+    tell.copyable(f"{lines}\n\n(or: source '{path}')")
     tell.done(f"MLflow's pages: {stage.tracking_url}")
     # The way to end this, and no interruption of anything.
     with contextlib.suppress(KeyboardInterrupt):

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from governance.cli.output import Line, Mark, err, out, print_checklist, print_json
+from governance.errors import SettingsError
 
 
 def doctor(
@@ -34,9 +35,17 @@ def doctor(
     from governance.cli.checkup.install import install_checks
     from governance.cli.checkup.local import local_checks
     from governance.cli.checkup.streams import stream_checks
+    from governance.model.artifact import parse_repository_key
     from governance.settings import load_settings
     from governance.wiring import build_assembly
 
+    for name in repositories or ():
+        try:
+            parse_repository_key(name)
+        except ValueError as error:
+            raise SettingsError(
+                str(error), hint="Name repositories as Artifactory does, such as `models-local`."
+            ) from error
     with closing(build_assembly(load_settings())) as assembly:
         checks = [*local_checks(assembly), *stream_checks(assembly), *install_checks()]
         if not offline:

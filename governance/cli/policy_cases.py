@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from governance.cli.output import Mark, err, out, sign, styled
+from governance.cli.output import Mark, err, out, sign, styled, writing
 from governance.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def run_tests(
     from governance.policy.cases import run_cases
     from governance.policy.load import load_written
 
+    require_format(form, output)
     written = load_written(policy_paths_here(paths), catalogue=catalogue())
     report = run_cases(written.bundle)
     if not report.results:
@@ -103,11 +104,21 @@ def _from_here(path: Path) -> Path:
     )
 
 
+def require_format(form: str, output: Path | None) -> None:
+    """Raise `SettingsError` for a file that nothing would be written to: what is told in words goes to the console."""
+    if form == "text" and output is not None:
+        raise SettingsError(
+            f"nothing would be written to `{output}`: `--output` is for a format that machines read",
+            hint="Add `--format json`, `junit` or, of `mlgov policy check`, `sarif`; or redirect the words.",
+        )
+
+
 def write_format(make: Callable[[], str], output: Path | None) -> None:
     """Write a document to a file, or print it. Raises `SettingsError` where the file cannot be written."""
     text = make()
     if output is None:
-        typer.echo(text.rstrip("\n"))
+        with writing():
+            typer.echo(text.rstrip("\n"))
         return
     try:
         output.write_text(text, encoding="utf-8")

@@ -87,6 +87,7 @@ def check(
     Exits with 1 where something is found at the level of `--fail-on` or above it, 2 where a file does not load. A comment
     `# mlgov: accept ID` on a finding's line, or alone on the line above, accepts it.
     """
+    policy_cases.require_format(form, output)
     files = policy_cases.policy_paths_here(paths)
     checked = _checked(files, against, idle)
     if form is Format.TEXT or output is not None:

@@ -55,6 +55,11 @@ def import_policy(
     audit log, since they delete themselves when they expire; run it regularly to see each of them.
     """
     if source == "xray":
+        if file is not None:
+            raise SettingsError(
+                f"Xray is asked by REST, and `{file}` is not read",
+                hint="Leave the file out; `--output` names the folder to write to.",
+            )
         _import_xray(None if ignore_rules_only else output or Path("xray-import"))
     elif source in _SOURCES:
         if file is None or decision is None:

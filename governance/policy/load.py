@@ -58,6 +58,8 @@ def load_written(
             problems.append(
                 Problem(str(path), 1, 1, f"expected a file that can be read, got {error.strerror}")
             )
+    if not files and not problems:
+        problems += [Problem(str(path), 1, 1, "expected a YAML file below this folder") for path in paths]
     return written_files(files, catalogue=catalogue, limits=limits, problems=problems)
 
 

@@ -110,6 +110,21 @@ def test_a_policy_in_order_passes_at_every_level(repository: Path, check: Line) 
     assert "1 policies in order" in done.out
 
 
+def test_a_file_for_words_is_refused_and_not_left_unwritten(
+    repository: Path, check: Line, run_tests: Line
+) -> None:
+    for run in (check, run_tests):
+        done = run("--output", "out.txt")
+        assert (done.code, "nothing would be written to `out.txt`" in done.err) == (2, True)
+
+
+def test_an_empty_folder_is_named(repository: Path, check: Line) -> None:
+    (repository / "empty").mkdir()
+    done = check("empty")
+    assert (done.code, "empty:1:1" in done.out) == (2, True)
+    assert "expected a YAML file below this folder" in done.out
+
+
 def test_the_exit_code_follows_the_level(repository: Path, check: Line) -> None:
     edit(repository, lambda text: text.replace("message: malicious}", "message: malicious, onUnknown: skip}"))
     assert [check("--fail-on", level).code for level in ("error", "warning", "note", "never")] == [

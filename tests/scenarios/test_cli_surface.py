@@ -12,6 +12,7 @@ import pytest
 from governance import errors
 from governance.cli.exits import EXIT_CODES, exit_code
 from governance.cli.output import plain
+from governance.cli.stage.telling import Narrator, narration
 from governance.model.verdict import Effect, Refusal
 from tests.scenarios.cli import clean, run_cli
 
@@ -115,6 +116,24 @@ def test_wrong_settings(variables: dict[str, str], says: str) -> None:
     assert says in done.err
     assert "what to do: " in done.err
     assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["doctor", ""], "is not a repository key"),
+        (["policy", "import", "xray", "some.json"], "Xray is asked by REST, and `some.json` is not read"),
+    ],
+)
+def test_arguments_that_mean_nothing_are_refused(arguments: list[str], says: str) -> None:
+    done = run_cli(*arguments)
+    assert (done.code, says in done.err, "what to do: " in done.err) == (2, True, True), done.err
+
+
+def test_lines_to_be_copied_are_not_folded(capsys: pytest.CaptureFixture[str]) -> None:
+    line = f"export ARTIFACTORY_AUTH_TOKEN='{'x' * 600}'"
+    Narrator(narration()).copyable(line)
+    assert line in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("wanted", ["", "1"])

@@ -49,6 +49,10 @@ class Narrator:
         """A paragraph of lesser weight, line breaks kept."""
         self.console.print(styled(textwrap.indent(text, "  "), "dim"))
 
+    def copyable(self, text: str) -> None:
+        """Lines to be copied into a shell, which would take a fold for the end of a command."""
+        self.console.print(styled(textwrap.indent(text, "  "), "dim"), soft_wrap=True)
+
     @contextmanager
     def working(self, what: str) -> Iterator[None]:
         """A step that takes time: a spinner while it runs, a line with its duration after it."""
