@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +16,91 @@ from governance.errors import KeyFileError
 if TYPE_CHECKING:
     from governance.signing.roots import SignedTrust
 
-app = typer.Typer(no_args_is_help=True, help="Sign the trust file with root keys, and install its versions.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Trust others' keys; sign the trust file with root keys, and install its versions.",
+)
+
+_MAX_KEY = 64 << 10
+
+
+class TrustedFor(enum.StrEnum):
+    """What `Role` has for a key, without its imports."""
+
+    ARTIFACT = "artifact"
+    DECISION = "decision"
+    CHECKPOINT = "checkpoint"
+    WAIVER = "waiver"
+    POLICY = "policy"
+
+
+@app.command("add")
+def add(
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="Somebody's public key (PEM), as `mlgov keys export` prints it."),
+    ],
+    *,
+    name: Annotated[
+        str,
+        typer.Option(
+            help="Whose key it is: people are told apart by this name. Call them as Artifactory does."
+        ),
+    ],
+    role: Annotated[
+        list[TrustedFor],
+        typer.Option(help="What it may vouch for; may be repeated. What is not said is not allowed."),
+    ],
+    repository: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="For which repositories, as a shell pattern; may be repeated. Default: every place."
+        ),
+    ] = None,
+) -> None:
+    """Trust the public key of somebody else, in a trust file that nobody signed.
+
+    Get the file, or at least the key id that is printed, from its owner by a way that you trust. In a signed trust file a key
+    is added where its root keys are: see `mlgov trust sign`.
+    """
+    from governance.audit.entry import EntryKind, key_body
+    from governance.model.request import new_id
+    from governance.settings import load_settings
+    from governance.signing.keyring import add_key, load_trust, save_trust
+    from governance.signing.publickey import parse_public_key
+    from governance.signing.trust import Grant, Role, TrustedKey, TrustStore, verifier_id
+    from governance.wiring import build_assembly
+
+    data = read_small(file, _MAX_KEY)
+    if data is None:
+        raise KeyFileError(
+            f"there is no public key `{file}`", hint="Its owner's `mlgov keys export` prints it."
+        )
+    if not name.strip() or not name.isprintable():
+        raise KeyFileError("a key needs the name of its owner", hint="`--name`, as Artifactory calls them.")
+    roles = frozenset(Role(each.value) for each in role)
+    with closing(build_assembly(load_settings())) as assembly:
+        path, now = assembly.settings.trust_file, assembly.now()
+        store = load_trust(path) if path.exists() else TrustStore.empty()
+        key = TrustedKey(
+            name=name.strip(),
+            public=parse_public_key(data),
+            grant=Grant(
+                roles=roles,
+                repositories=tuple(repository or ("*",)),
+                not_before=now,
+                verifiers=(verifier_id(name.strip()),) if Role.DECISION in roles else (),
+            ),
+        )
+        save_trust(path, add_key(store, key))
+        body = key_body(event="trusted", key_id=key.key_id, name=key.name, reason=None)
+        assembly.log.append(EntryKind.KEY, body, subject=f"key {key.key_id}", correlation=new_id(now))
+    out().print(sign(Mark.OK), styled(f"`{path}` trusts the key of `{key.name}`", "bold"))
+    print_pairs({
+        "  key id": f"{key.key_id} (compare it with its owner)",
+        "  roles": ", ".join(sorted(roles)),
+        "  repositories": ", ".join(key.grant.repositories),
+    })  # fmt: skip
 
 
 @app.command("root")

@@ -55,7 +55,7 @@ class Desk:
         raise KeyFileError(
             f"your key {signer.key_id[:16]} is not in the trust file `{self.assembly.settings.trust_file}`, so nobody "
             "would believe its signature",
-            hint="Ask whoever keeps the trust file to add it with the role `waiver`, or set `MLGOV_TRUST`.",
+            hint="Ask whoever keeps the trust file for `mlgov trust add FILE --name YOU --role waiver`, or set `MLGOV_TRUST`.",
         )
 
     def find(self, name: str) -> Settled:

@@ -45,6 +45,40 @@ def signed(cli: Cli, name: str, *people: str) -> str:
     return output
 
 
+def test_somebody_elses_key_is_trusted_for_what_is_said_and_no_more(
+    cli: Cli, roots: dict[str, str], tmp_path: Path
+) -> None:
+    add = ("trust", "add", "bob.pub", "--name", "bob")
+    assert "--role" in cli(*add).err
+    done = cli(*add, "--role", "waiver", "--repository", "models-*")
+    assert done.code == 0, done.err
+    (row,) = json.loads(cli("keys", "list", "--json").out)
+    assert (row["name"], row["roles"], row["repositories"]) == ("bob", ["waiver"], ["models-*"])
+    (entry,) = [json.loads(line) for line in cli("audit", "tail", "--kind", "key", "--json").out.splitlines()]
+    assert (entry["body"]["event"], entry["body"]["key_id"], entry["body"]["name"]) == (
+        "trusted",
+        row["key_id"],
+        "bob",
+    )
+    for arguments, said in (
+        ((*add, "--role", "waiver"), "is trusted already"),
+        (
+            ("trust", "add", "nowhere.pem", "--name", "x", "--role", "waiver"),
+            "there is no public key `nowhere.pem`",
+        ),
+        (("trust", "add", "bob.pem", "--name", "x", "--role", "waiver"), "public key"),  # the private half
+        (("trust", "add", "ann.pub", "--name", " ", "--role", "waiver"), "needs the name of its owner"),
+        (("trust", "add", "ann.pub", "--name", "x", "--role", "timestamp"), "--role"),
+    ):
+        done = cli(*arguments)
+        assert (done.code, said in done.err) == (2, True), done.err
+    assert len(json.loads(cli("keys", "list", "--json").out)) == 1
+    name = signed(cli, document(tmp_path, [roots["ann"]], version=3, threshold=1), "ann")
+    assert cli("trust", "install", name).code == 0
+    done = cli("trust", "add", "ann.pub", "--name", "ann", "--role", "waiver")
+    assert (done.code, "is signed, so changing it needs its root keys" in done.err) == (2, True)
+
+
 def test_from_the_first_version_to_new_roots(cli: Cli, roots: dict[str, str], tmp_path: Path) -> None:
     cli("keys", "init")
     assert "nobody signed it" in cli("trust", "show").out
