@@ -18,7 +18,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import mlflow
 import requests
 
 from governance.audit.entry import EntryKind
@@ -220,6 +222,24 @@ def tracking_server(
         yield TrackingServer(url=url, log=log, pid=process.pid, stop=stop)
     finally:
         stop()
+
+
+@contextmanager
+def used_server(folder: Path, home: Home, repository: str, **more: Any) -> Iterator[TrackingServer]:
+    """A tracking server that keeps its artifacts in `REPOSITORY/ml`, and which MLflow in this process uses."""
+    host = urlsplit(home.env["MLGOV_ARTIFACTORY_URL"]).netloc
+    env = {**home.env, **more.pop("env", {})}
+    with (
+        tracking_server(folder, env, f"artifactory://{host}/artifactory/{repository}/ml", **more) as running,
+        environment({name: value for name, value in home.env.items() if name.startswith("MLFLOW")}),
+    ):
+        mlflow.set_tracking_uri(running.url)
+        mlflow.set_registry_uri(running.url)
+        try:
+            yield running
+        finally:
+            mlflow.set_tracking_uri(None)
+            mlflow.set_registry_uri(None)
 
 
 def free_port() -> int:

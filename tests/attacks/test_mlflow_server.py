@@ -28,7 +28,7 @@ from governance.audit.store import draft_of
 from governance.devserver import DevServer
 from governance.model.artifact import FileEntry, parse_relative_path
 from governance.model.digest import Sha256
-from tests.mlflow_tools import Home, Malicious, TrackingServer, environment, make_home, tracking_server
+from tests.mlflow_tools import Home, Malicious, TrackingServer, make_home, used_server
 
 REPO = "attacked-local"
 ATTACHMENT = str(uuid.uuid4())
@@ -58,19 +58,9 @@ def home(devserver: DevServer, tmp_path_factory: pytest.TempPathFactory) -> Home
 
 
 @pytest.fixture(scope="module")
-def server(
-    devserver: DevServer, home: Home, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[TrackingServer]:
-    destination = f"artifactory://{devserver.host}/artifactory/{REPO}/ml"
-    with (
-        tracking_server(tmp_path_factory.mktemp("server"), home.env, destination) as running,
-        environment({name: value for name, value in home.env.items() if name.startswith("MLFLOW")}),
-    ):
-        mlflow.set_tracking_uri(running.url)
-        mlflow.set_registry_uri(running.url)
+def server(home: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrackingServer]:
+    with used_server(tmp_path_factory.mktemp("server"), home, REPO) as running:
         yield running
-        mlflow.set_tracking_uri(None)
-        mlflow.set_registry_uri(None)
 
 
 @pytest.fixture(scope="module")

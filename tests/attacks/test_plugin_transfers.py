@@ -17,6 +17,7 @@ from governance.artifactory.address import parse_uri
 from governance.audit.entry import EntryKind
 from governance.devserver import DevServer, Fault, hostile_listing
 from governance.errors import StorageFullError
+from plugin.context import DESTINATION_VARIABLE
 from plugin.downloads import Downloads
 from plugin.errors import (
     BlockedModelError,
@@ -293,6 +294,19 @@ def test_a_signed_model_in_another_ones_place_is_told_by_what_was_signed(
         get_artifact_repository(f"{uri}/{places[0]}").download_artifacts("", str(out))
         with pytest.raises(BlockedModelError, match="signed as `m-aaa"):
             get_artifact_repository(f"{uri}/{places[1]}").download_artifacts("", str(out))
+
+
+def test_what_holds_the_servers_whole_destination_is_not_deleted(
+    devserver: DevServer, home: Home, repo: str, uri: str
+) -> None:
+    devserver.put(repo, "a/b/1/run/file", b"x")
+    with environment({**home.env, DESTINATION_VARIABLE: f"{uri}/a/b"}):
+        for place in (uri, f"{uri}/a", f"{uri}/a/b"):
+            with pytest.raises(GovernedStorageError, match="root of everything"):
+                get_artifact_repository(place).delete_artifacts()
+        assert devserver.paths(repo) == ("a/b/1/run/file",)
+        get_artifact_repository(f"{uri}/a/b/1").delete_artifacts()
+    assert devserver.paths(repo) == ()
 
 
 _NAMED = """rules:

@@ -11,6 +11,9 @@ import pytest
 from governance.audit.entry import EntryKind, waiver_body
 from governance.audit.log import AuditLog
 from governance.audit.memory import MemoryStore
+from governance.audit.stamp import stamp_of
+from governance.audit.store import draft_of
+from governance.model.request import Actor
 from governance.model.verdict import Effect
 from governance.policy.compile import CompiledPolicy, compile_bundle, from_document
 from governance.policy.documents import PolicyBundle, Waiver
@@ -195,7 +198,36 @@ def test_an_approval_that_the_log_saw_in_time_outlives_its_key() -> None:
     assert settled(files, trusts=later, memory=Memory(seen=seen)).waiver.void is None
 
 
+def sent(log: AuditLog) -> AuditLog:
+    """A server's log, with what is in `log` as a client sends it."""
+    server = AuditLog(MemoryStore(), now=lambda: NOW, instance="server")
+    mallory = stamp_of(Actor(name="mallory", authentication="basic-auth"))
+    for stored in log.find(kind=EntryKind.WAIVER):
+        server.store.append([draft_of(mallory.apply(stored.entry, ())[0])])
+    return server
+
+
+def test_no_client_says_when_the_log_saw_an_approval() -> None:
+    files = [asked(W), step(W, Step.APPROVE, "bob")]
+    log = AuditLog(MemoryStore(), now=lambda: NOW - timedelta(minutes=50), instance="test")
+    record_unseen(log, register(files), now=NOW)
+    later = trust(revoked_at=NOW - timedelta(minutes=1), revocation=Revocation.SUPERSEDED)
+    assert settled(files, trusts=later, memory=memory_of(log)).waiver.void is None
+    assert settled(files, trusts=later, memory=memory_of(sent(log))).waiver.void is not None
+
+
 # -- revocations
+
+
+def test_no_client_keeps_a_revocation_off_the_record_by_saying_that_it_is_there() -> None:
+    files = [asked(W), step(W, Step.APPROVE, "bob")]
+    revoked = step(W, Step.REVOKE, "erin", reason="no")
+    log = AuditLog(MemoryStore(), now=lambda: NOW, instance="laptop")
+    body = waiver_body(event="requested", waiver="W-1", envelope=revoked.sha256)
+    log.append(EntryKind.WAIVER, body, subject="m", correlation="c")
+    server = sent(log)
+    record_unseen(server, register([*files, revoked]), now=NOW)
+    assert register(files, memory=memory_of(server)).waivers[0].waiver.revoked_by == "erin"
 
 
 def test_a_revocation_counts_from_anybody_who_may_vouch_and_even_unchecked() -> None:

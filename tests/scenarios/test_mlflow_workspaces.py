@@ -23,10 +23,9 @@ from tests.mlflow_tools import (
     Malicious,
     TrackingServer,
     bodies,
-    environment,
     fitted_model,
     make_home,
-    tracking_server,
+    used_server,
 )
 
 REPO = "workspaces-local"
@@ -41,25 +40,11 @@ def home(devserver: DevServer, tmp_path_factory: pytest.TempPathFactory) -> Home
 
 
 @pytest.fixture(scope="module")
-def server(
-    devserver: DevServer, home: Home, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[TrackingServer]:
-    destination = f"artifactory://{devserver.host}/artifactory/{REPO}/ml"
-    with (
-        tracking_server(
-            tmp_path_factory.mktemp("server"),
-            {**home.env, "MLGOV_PROMOTIONS": "champion=production"},
-            destination,
-            options=("--enable-workspaces",),
-        ) as running,
-        environment({name: value for name, value in home.env.items() if name.startswith("MLFLOW")}),
-    ):
-        mlflow.set_tracking_uri(running.url)
-        mlflow.set_registry_uri(running.url)
+def server(home: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrackingServer]:
+    more = {"env": {"MLGOV_PROMOTIONS": "champion=production"}, "options": ("--enable-workspaces",)}
+    with used_server(tmp_path_factory.mktemp("server"), home, REPO, **more) as running:
         MlflowClient().create_workspace(TEAM)
         yield running
-        mlflow.set_tracking_uri(None)
-        mlflow.set_registry_uri(None)
 
 
 @contextmanager

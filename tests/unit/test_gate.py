@@ -15,6 +15,8 @@ import pytest
 from governance.audit.entry import EntryKind, moved_files
 from governance.audit.log import AuditLog, Stored
 from governance.audit.memory import MemoryStore
+from governance.audit.stamp import stamp_of
+from governance.audit.store import draft_of
 from governance.errors import (
     AuditUnavailableError,
     BlockedError,
@@ -27,7 +29,7 @@ from governance.gate import Gate
 from governance.model.artifact import Artifact, FileEntry, Kind, parse_relative_path, parse_repository_key
 from governance.model.digest import Sha256, parse_sha256
 from governance.model.facts import FactValue, Unknown
-from governance.model.request import Action, Actor, Request
+from governance.model.request import Action, Actor, MlflowContext, Request
 from governance.permit import Permit
 from governance.policy.compile import CompiledPolicy, compile_bundle
 from governance.policy.load import load_policies
@@ -229,6 +231,9 @@ def _silence(b: Bench) -> None:
     b.world.error = UnreachableError("no answer", service="Xray", method="GET", path="/x")
 
 
+ELSEWHERE = replace(request().artifact, host="other.example")
+
+
 def later(asked: Request, **more: Any) -> Request:
     return replace(asked, at=asked.at + timedelta(hours=1), **more)
 
@@ -254,8 +259,17 @@ def test_in_an_outage_the_last_verdict_stands_where_the_set_says_so(tmp_path: Pa
         ({}, {"action": Action.DOWNLOAD}),
         ({}, {"at": NOON + timedelta(hours=13)}),
         ({"sha256": TWO}, {}),
+        ({"artifact": ELSEWHERE}, {}),
     ],
-    ids=["nothing known", "production", "another actor", "another action", "too old", "other bytes"],
+    ids=[
+        "nothing known",
+        "production",
+        "another actor",
+        "another action",
+        "too old",
+        "other bytes",
+        "another host",
+    ],
 )
 def test_an_outage_refuses_where_there_is_nothing_to_fall_back_on(
     tmp_path: Path, known: dict[str, Any] | None, asked: dict[str, Any]
@@ -270,6 +284,19 @@ def test_an_outage_refuses_where_there_is_nothing_to_fall_back_on(
     last = b.entries(EntryKind.DECISION)[-1].entry.body["verdict"]
     assert isinstance(last, Mapping)
     assert "no answer from world" in str(last["degraded"])
+
+
+def test_in_an_outage_nothing_rests_on_what_a_client_sent(tmp_path: Path) -> None:
+    """Whoever may write to the log could else write down beforehand that what they want was allowed."""
+    elsewhere = bench(tmp_path)
+    load(elsewhere, request())
+    (made,) = elsewhere.entries(EntryKind.DECISION)
+    stamped, _ = stamp_of(request().actor).apply(made.entry, ())
+    b = bench(tmp_path)
+    b.log.store.append([draft_of(stamped)])
+    _silence(b)
+    with pytest.raises(BlockedError):
+        load(b, later(request()))
 
 
 def test_a_degraded_verdict_is_not_fallen_back_on(tmp_path: Path) -> None:
@@ -474,6 +501,8 @@ def test_other_bytes_actors_and_actions_are_judged_anew(tmp_path: Path) -> None:
         request(actor=Actor(name="alice", authentication="token")),
         request(action=Action.DOWNLOAD),
         request(artifact=signed),
+        request(artifact=ELSEWHERE),
+        request(mlflow=MlflowContext(run_id="1" * 32)),
     ]
     assert len({load(b, one) for one in asked}) == len(asked)
 
