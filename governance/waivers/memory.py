@@ -39,9 +39,8 @@ def memory_of(log: AuditLog) -> Memory:
         body = stored.entry.body
         envelope, terms = body.get("envelope"), body.get("terms")
         if isinstance(envelope, str):
-            taken = taken_by(
-                stored.entry
-            )  # an approval outlives its key by this time, so no client may say it
+            # An approval outlives its key by this time, so it is none that a client says.
+            taken = taken_by(stored.entry)
             seen[envelope] = min(seen.get(envelope, taken), taken)
         if body["event"] == EVENTS[Step.REVOKE] and isinstance(terms, str):
             revoked.setdefault(terms, _revocation(stored))
