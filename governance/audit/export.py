@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from governance.audit.checkpoint import Checkpoint
-from governance.audit.merkle import Frontier
+from governance.audit.merkle import Frontier, leaf_hashes
 from governance.audit.note import NoteKey
 from governance.audit.store import AuditStore
 from governance.errors import AuditBrokenError, SettingsError, TransferError
@@ -111,7 +111,13 @@ def _write_entries(store: AuditStore, target: Path, checkpoint: Checkpoint) -> N
     with (target / "entries.jsonl").open("wb") as entries, (target / "leaves.txt").open("wb") as leaves:
         for start in range(0, checkpoint.size, _TILE):
             rows = list(store.rows(start, min(start + _TILE, checkpoint.size)))
-            for row in rows:
+            for row, leaf in zip(rows, leaf_hashes(row.data for row in rows), strict=True):
+                if leaf != row.leaf:  # its hash is still that of the tree, so only its bytes tell
+                    raise AuditBrokenError(
+                        f"entry {row.seq}: its bytes are not those of its hash, so the log is not handed out as if it were whole",
+                        index=row.seq,
+                        hint="`mlgov audit verify` shows all that is wrong; `mlgov report compliance` hands out a broken log as one.",
+                    )
                 entries.write(row.data + b"\n")
                 leaves.write(row.leaf.hex().encode() + b"\n")
             tree = tree.extend([row.leaf for row in rows])

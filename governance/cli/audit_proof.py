@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from governance.cli.output import Mark, err, out, print_pairs, sign, styled
-from governance.errors import AuditUnavailableError, SettingsError
+from governance.errors import AuditBrokenError, AuditUnavailableError, SettingsError
 
 if TYPE_CHECKING:
+    from governance.audit.checkpoint import Proof
     from governance.audit.log import AuditLog
     from governance.audit.note import NoteSigner
 
@@ -111,6 +112,7 @@ def prove(
             )
         head = assembly.cosigner()(log.checkpoint()) if cosigned else None
         proof = log.prove(index, head)
+        _require_proven(rows[0].data, proof)
         is_signed = log.checkpoint().note is not None
     try:
         output.mkdir(parents=True)
@@ -195,6 +197,25 @@ def witness(
     finally:
         server.shutdown()
         server.server_close()
+
+
+def _require_proven(data: bytes, proof: Proof) -> None:
+    """Check the receipt before it is handed out: whoever gets one for bytes that were changed could not tell the keeper of the
+    log from a forger. Raises `AuditBrokenError`."""
+    from governance.audit.checkpoint import read_checkpoint
+    from governance.audit.merkle import leaf_hash, verify_inclusion
+
+    head = read_checkpoint(proof.checkpoint)
+    try:
+        verify_inclusion(
+            index=proof.index, size=head.size, leaf=leaf_hash(data), proof=proof.hashes, root=head.root
+        )
+    except AuditBrokenError as error:
+        raise AuditBrokenError(
+            f"entry {proof.index} cannot be proven: its bytes are not those that were recorded",
+            index=proof.index,
+            hint="`mlgov audit verify` shows all that is wrong; keep the log as it is.",
+        ) from error
 
 
 def _index_of(log: AuditLog, entry_id: str) -> int:

@@ -189,6 +189,23 @@ def test_heads_that_are_none_are_not_passed_over(keeper: Keeper, tmp_path: Path)
     assert (done.code, "leaves.txt` cannot be read" in done.err) == (2, True)
 
 
+def test_what_was_changed_is_neither_exported_nor_proven(keeper: Keeper, tmp_path: Path) -> None:
+    """The tree still has the hash of what was recorded, so that both would be made, and fail at whoever checks them."""
+    keeper.key()
+    keeper.fill(30)
+    tamper(
+        keeper,
+        "UPDATE entry SET data = CAST(replace(CAST(data AS TEXT), 'd-14', 'd-41') AS BLOB) WHERE seq = 15",
+    )
+    done = keeper.run("export", "out")
+    assert (done.code, "entry 15: its bytes are not those of its hash" in done.err) == (4, True)
+    done = keeper.run("prove", "15", "--output", "proof")
+    assert (done.code, "entry 15 cannot be proven" in done.err) == (4, True)
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "proof").exists()
+    assert keeper.run("prove", "16", "--output", "proof").code == 0
+
+
 def test_the_single_file_tells_a_wrong_argument_from_a_bad_log(keeper: Keeper, tmp_path: Path) -> None:
     keeper.key()
     keeper.fill(3)
