@@ -133,7 +133,13 @@ def run_pumps(pumps: Sequence[tuple[Target, Pump]], *, follow: bool, verb: str =
 
 
 def _start(text: str | None) -> str | int | None:
-    return int(text) if text is not None and text.isascii() and text.isdigit() else text
+    if text is None or text in {"start", "now"}:
+        return text
+    if text.isascii() and text.isdigit():
+        return int(text)
+    raise SettingsError(
+        f"`--from` cannot be `{text[:40]}`", hint="It is `start`, `now`, or the number of an entry."
+    )
 
 
 def stop_on_signals() -> threading.Event:

@@ -48,6 +48,7 @@ def report(
     if context.invoked_subcommand is not None:
         return
     from governance.cli.audit import open_log
+    from governance.cli.audit_places import require_period
     from governance.cli.compliance import made_by, software
     from governance.report.editions import AUDIT
     from governance.report.making import Asked, make_report
@@ -55,11 +56,14 @@ def report(
     from governance.wiring import utc_now
 
     renderers = [_renderer(name) for name in dict.fromkeys(formats or _FORMATS)]
+    first, last = _utc(since), _utc(until)
+    if first is not None and last is not None:
+        require_period(first, last)
     with open_log() as log:
         asked = Asked(
             outline=AUDIT,
-            since=_utc(since),
-            until=_utc(until),
+            since=first,
+            until=last,
             selection=Selection(subjects=() if artifact is None else (artifact,)),
             sample=0,
             made_by=made_by(),
