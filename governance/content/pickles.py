@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import pickletools
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -107,6 +108,10 @@ def _table() -> dict[int, _Operation]:
 
 
 _TABLE: Final = _table()
+_NEEDS_MORE: Final = frozenset({"PERSID", "BINPERSID", "EXT1", "EXT2", "EXT4"})
+_BARE: Final = {code: each for code, each in _TABLE.items() if each.name not in _NEEDS_MORE}
+"""What an unpickler takes that was not told what persistent ids and extension codes stand for. Those that were (torch's) read a file
+that says what it is by its name, its mark or the zip around it."""
 
 
 def walk(data: bytes) -> Walk:
@@ -138,12 +143,12 @@ def may_import(head: bytes, size: int | None = None) -> bool:
     """Whether a file of `size` bytes that begins with `head` could import something when it is unpickled.
 
     A pickle needs no mark: nearly any first byte is an operation, and files of other formats can be pickles at the same time.
-    So what is asked is whether an unpickler would get through. True also where it would get behind the end of `head`; the whole
-    file then decides.
+    So what is asked is whether a bare unpickler would get through. True also where it would get behind the end of `head`; the
+    whole file then decides. A persistent id stops it, or each thirty-second file of safetensors could be one: `P` and a line.
     """
     position = 0
     for _ in range(_MAX_STREAMS):
-        machine = _Machine(head, position)
+        machine = _Machine(head, position, _BARE)
         try:
             machine.run()
         except _CutError as error:
@@ -170,8 +175,9 @@ def _may_start(data: bytes, position: int) -> bool:
 class _Machine:
     """One pickle. Strings on the stack are known, everything else is None."""
 
-    def __init__(self, data: bytes, position: int) -> None:
+    def __init__(self, data: bytes, position: int, table: Mapping[int, _Operation] = _TABLE) -> None:
         self.data = data
+        self._table = table
         self.position = position
         self.imports: set[str] = set()
         self._stack: list[_Value] = []
@@ -197,11 +203,11 @@ class _Machine:
 
     def run(self) -> None:
         """Walk to `STOP`. Raises `_BrokenError`."""
-        data, end = self.data, len(self.data)
+        data, end, table = self.data, len(self.data), self._table
         for _ in range(_MAX_OPERATIONS):
             if self.position >= end:
                 raise _CutError("the pickle ends without its last operation", end + 1)
-            operation = _TABLE.get(data[self.position])
+            operation = table.get(data[self.position])
             if operation is None:
                 raise _BrokenError(f"no operation {data[self.position]:#04x} at byte {self.position}")
             self.position += 1

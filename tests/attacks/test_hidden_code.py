@@ -131,6 +131,19 @@ def test_a_safetensors_header_that_is_an_operation_by_chance_is_still_one(tmp_pa
         assert look(tmp_path, "m.safetensors", data)["content.verdict"] == "clean"
 
 
+def test_nor_is_one_that_is_too_large_to_be_read_whole() -> None:
+    """Of these only the first bytes are seen, and a doubt would count against a model of many gigabytes."""
+    names = (
+        f'"layer.{number}.weight":{{"dtype":"F32","shape":[9],"data_offsets":[0,36]}}' for number in range(99)
+    )
+    header = f"{{{','.join(names)}}}".encode()
+    sizes = range(8, 1 << 17, 8)
+    doubtful = [size for size in sizes if may_import((size.to_bytes(8, "little") + header)[:4096], 5 << 30)]
+    # A text up to the end of its line, behind a mark: an attack looks just so.
+    assert {size & 0xFFFF for size in doubtful} == {0x5628, 0x5688}
+    assert len(doubtful) == 4
+
+
 def test_a_skops_file_is_judged_by_the_names_that_it_brings_along(tmp_path: Path) -> None:
     """MLflow trusts the types that the uploader's `MLmodel` lists, so nothing else would stop it."""
     model = make_pipeline(FunctionTransformer(functools.partial(os.system, "true")))
