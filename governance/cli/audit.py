@@ -65,6 +65,21 @@ def entry_id(log: AuditLog, text: str) -> str:
     raise SettingsError(f"there is no entry {text}", hint="`mlgov audit tail` shows numbers.")
 
 
+def decision_entry(log: AuditLog, text: str) -> Entry:
+    """The decision of that number or id. Raises `SettingsError` where there is none, and for an entry that is something else."""
+    from governance.audit.entry import EntryKind
+
+    stored = log.get(entry_id(log, text))
+    hint = "`mlgov audit tail --kind decision` lists the last decisions."
+    if stored is None:
+        raise SettingsError(f"there is no entry `{text[:200]}` in the audit log", hint=hint)
+    if stored.entry.kind is not EntryKind.DECISION:
+        raise SettingsError(
+            f"entry `{text[:200]}` records `{stored.entry.kind.value}`, not a decision", hint=hint
+        )
+    return stored.entry
+
+
 def entry_kind(text: str) -> EntryKind:
     """The kind of that name. Raises `SettingsError`."""
     from governance.audit.entry import EntryKind

@@ -16,7 +16,6 @@ from governance.errors import (
     ForbiddenError,
     KeyFileError,
     NotFoundError,
-    SettingsError,
     SignatureError,
     TransferError,
 )
@@ -111,7 +110,7 @@ def _opened() -> Iterator[Assembly]:
 
 
 def _attestable(assembly: Assembly, decision: str) -> tuple[Attestable, Signer, str]:
-    from governance.cli.audit import entry_id
+    from governance.cli.audit import decision_entry
     from governance.report.attesting import attestable, attesting_key
     from governance.report.recorded import PolicyCache
 
@@ -119,13 +118,8 @@ def _attestable(assembly: Assembly, decision: str) -> tuple[Attestable, Signer, 
     if signer is None:
         raise KeyFileError("there is no signing key", hint="`mlgov keys init` makes one.")
     _, verifier = attesting_key(assembly.trust, signer.key_id)
-    stored = assembly.log.get(entry_id(assembly.log, decision))
-    if stored is None:
-        raise SettingsError(
-            f"there is no entry `{decision}` in the audit log",
-            hint="`mlgov audit tail --kind decision --json`.",
-        )
-    found = attestable(assembly.log, stored.entry, policies=PolicyCache(assembly.log))
+    entry = decision_entry(assembly.log, decision)
+    found = attestable(assembly.log, entry, policies=PolicyCache(assembly.log))
     if found.digest is None:
         raise TransferError(
             f"the digest of `{found.request.artifact.ref}` was not known when it was judged",

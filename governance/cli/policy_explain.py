@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from governance.cli.output import Mark, out, print_json, print_rows, sign, styled
-from governance.errors import SettingsError
 from governance.model.request import Action
 from governance.model.verdict import Effect, Truth
 
@@ -85,20 +84,13 @@ def explain(
 
 
 def _recorded(identity: str) -> Case:
-    from governance.cli.audit import entry_id, open_log
+    from governance.cli.audit import decision_entry, open_log
     from governance.model.verdict import Mode
     from governance.report.recorded import PolicyCache, read_decision
     from governance.report.replay import verdict_again
 
     with open_log() as log:
-        identity = entry_id(log, identity)
-        stored = log.get(identity)
-        if stored is None:
-            raise SettingsError(
-                f"there is no entry `{identity}` in the audit log",
-                hint="`mlgov audit tail --kind decision --json` lists the last decisions.",
-            )
-        recorded = read_decision(log, stored.entry)
+        recorded = read_decision(log, decision_entry(log, identity))
         policy = PolicyCache(log).get(recorded.policy_digest)
         return Case(
             request=recorded.request,
@@ -107,7 +99,7 @@ def _recorded(identity: str) -> Case:
             verdict=verdict_again(log, recorded, policy),
             mode=Mode(str(recorded.verdict["mode"])),
             refused=recorded.verdict["refused"] is True,
-            id=identity,
+            id=recorded.entry.id,
             recorded=recorded.decision,
         )
 

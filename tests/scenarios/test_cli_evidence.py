@@ -203,8 +203,13 @@ def test_what_cannot_be_handed_out(
     without = cli("evidence", "export", decision)
     assert (without.code, "there is no signing key" in without.err) == (2, True)
     cli("keys", "init")
-    unknown = cli("evidence", "export", "0" * 8)
-    assert (unknown.code, "no entry" in unknown.err) == (2, True)
+    for name, why in (
+        ("0" * 8, "records `start`, not a decision"),
+        ("9" * 8, "no entry"),
+        ("who", "no entry"),
+    ):
+        unknown = cli("evidence", "export", name)
+        assert (unknown.code, why in unknown.err) == (2, True), unknown.err
     trust = tmp_path / "home/trust.json"
     document = json.loads(trust.read_text())
     document["keys"][0]["roles"] = ["artifact"]
