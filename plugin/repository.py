@@ -1,8 +1,9 @@
 """MLflow's verbs on `artifactory://` locations.
 
-Promises: every verb that moves, or removes, bytes passes the gate; the URI's host is on the allow-list, and a
-tracking server keeps to its own repositories, before anything is sent; errors are `plugin.errors`, with their reasons. There is no way around: `get_local_path` is always None, and none
-of MLflow's mixins for presigned, multipart or streamed transfers is here, since they let bytes pass unhashed.
+Promises: every verb that moves, or removes, bytes passes the gate; before anything is sent the URI's host is on the
+allow-list, and a tracking server keeps to its own repositories; errors are `plugin.errors`, with their reasons. There is no
+way around: `get_local_path` is always None, and none of MLflow's mixins for presigned, multipart or streamed transfers is
+here, since they let bytes pass unhashed.
 
 One object serves all requests of a tracking server's worker, so nothing about a request is kept on it. Work is in
 `downloads`, `uploads` and `deletions`; this module speaks MLflow.
