@@ -78,6 +78,8 @@ MEANINGS = {
     "audit_pseudonym_key": "file of at least 32 random bytes; actors then stand in the log under pseudonyms that only it can join to names",
     "audit_anchors": "places that keep the log's heads, a list: folders, `artifactory://HOST/artifactory/REPOSITORY/PATH`, witnesses `https://HOST=PUBLIC-KEY`, time stamp authorities `tsa+https://HOST/PATH`",
     "audit_quorum": "how many of them must keep a head; default: all",
+    "audit_quorum_unmet": "`alarm` (in the server's log and in `mlgov doctor`), or `refuse`: no act is permitted while the last head that enough of them kept is older than `audit_quorum_max_age`",
+    "audit_quorum_max_age": "seconds, at least twice `audit_heartbeat`; demanded by `refuse`",
     "audit_heartbeat": "seconds after which the governance app of a tracking server sends out a head, also where nothing happened",
     "audit_tsa_ca": "certificate (PEM) of the authority whose time stamps count",
     "key": "path or address of the signing key; default `keys/signing.pem` in the home, where there is one",

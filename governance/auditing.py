@@ -8,15 +8,18 @@ settings file, so that nobody who may set a variable for one process can lead it
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from governance.artifactory.address import SCHEME, parse_uri
 from governance.artifactory.client import ArtifactoryClient
 from governance.audit.anchor import Anchor, ArtifactoryAnchor, FolderAnchor, HeadMemory
+from governance.audit.log import AuditLog
 from governance.audit.note import COSIGNATURE, NoteKey, NoteSigner, load_signer, parse_vkey
 from governance.audit.pseudonyms import Pseudonyms
+from governance.audit.quorum import Quorum
 from governance.audit.remote import RemoteStore
 from governance.audit.sqlite import SqliteStore
 from governance.audit.store import AuditStore
@@ -104,6 +107,12 @@ def make_anchors(
 ) -> tuple[Anchor, ...]:
     """The places for heads that the settings name. Raises `SettingsError`."""
     anchors = tuple(parse_anchor(text, settings, artifactory) for text in settings.audit_anchors)
+    twice = sorted({text for text in settings.audit_anchors if settings.audit_anchors.count(text) > 1})
+    if twice:
+        raise SettingsError(
+            f"`{twice[0]}` is named twice among `audit_anchors`, and would count twice",
+            hint="Leave one of them.",
+        )
     quorum = settings.audit_quorum
     if quorum is not None and quorum > len(anchors):
         raise SettingsError(
@@ -111,6 +120,20 @@ def make_anchors(
             hint="Mend `audit_quorum` or `audit_anchors`.",
         )
     return anchors
+
+
+def make_quorum(
+    settings: Settings, anchors: Sequence[Anchor], log: AuditLog, *, now: Callable[[], datetime]
+) -> Quorum:
+    """What of these places the settings demand."""
+    age = settings.audit_quorum_max_age
+    return Quorum(
+        log,
+        [anchor.name for anchor in anchors],
+        needed=settings.audit_quorum or len(anchors),
+        max_age=None if age is None else timedelta(seconds=age),
+        now=now,
+    )
 
 
 def parse_anchor(text: str, settings: Settings, artifactory: Callable[[str], ArtifactoryClient]) -> Anchor:

@@ -28,6 +28,7 @@
     │   └── StorageFullError       no space left
     └── AuditError                 stop: nothing may act
         ├── AuditUnavailableError  the log cannot be written
+        ├── AuditQuorumError       too few places have kept the log's head of late, and the settings say to refuse then
         ├── AuditConflictError     an entry id was used for two different entries
         └── AuditBrokenError       the log does not prove itself
 
@@ -41,6 +42,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from governance.model.verdict import Refusal
 
@@ -213,6 +215,26 @@ class AuditUnavailableError(AuditError):
     def __init__(self, message: str, *, entry_id: str | None = None, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.entry_id = entry_id
+
+
+class AuditQuorumError(AuditError):
+    """Too few of the places for the log's heads have kept one of late, and the settings have acts refused then. `failed` are
+    the places that did not keep the last one, `since` when enough of them last did (None for never, or not known here), and
+    `max_age` the most seconds since then."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        since: datetime | None,
+        failed: Sequence[str],
+        max_age: float | None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.since = since
+        self.failed = tuple(failed)
+        self.max_age = max_age
 
 
 class AuditConflictError(AuditError):

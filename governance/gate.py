@@ -9,7 +9,7 @@ outcome; the bytes moved are the bytes that were judged. Does not: move anything
 2. evaluate the policy on request and facts (pure), and the set's rule for outages where a source gave no answer;
 3. append the decision to the audit log; if that fails, stop here;
 4. refuse with a typed error where the binding's mode is enforce and the verdict is block or quarantine;
-5. hand out a `Permit` and let the caller act;
+5. hand out a `Permit` and let the caller act, unless the log's heads go unkept and the settings refuse acts then;
 6. check that everything the permit was for was moved, with the digests that were judged;
 7. append the outcome, whether the act ended well, failed or was refused.
 
@@ -97,6 +97,7 @@ class Gate:
         break_glass: str | None = None,
         on_policy: Callable[[], None] = lambda: None,
         on_decision: Callable[[Request, Facts], None] = lambda _request, _facts: None,
+        may_act: Callable[[], None] = lambda: None,
         meter: Meter | None = None,
     ) -> None:
         """`gather_seconds` bounds the wait for all facts together; `gather_all` has also those gathered that no rule
@@ -105,7 +106,8 @@ class Gate:
         fetched one by one; a new finding takes effect at the latest after that time. `break_glass` is a justification
         for overriding refusals where the policy set allows it; every decision made under it is recorded as such.
         `on_policy` is called before the first decision under a policy is recorded, to record what belongs to it, and
-        `on_decision` before each, to record what its facts brought to light.
+        `on_decision` before each, to record what its facts brought to light. `may_act` is called before a permit is handed
+        out, and raises where no act is permitted, whatever the policy says.
         `meter` takes figures; without one none are made.
         """
         self._policies = policies
@@ -119,6 +121,7 @@ class Gate:
         self._break_glass = break_glass
         self._on_policy = on_policy
         self._on_decision = on_decision
+        self._may_act = may_act
         self._meter = meter
         self._noted: set[Sha256] = set()
         self._flights: dict[tuple[object, ...], Future[Decision | None]] = {}
@@ -134,7 +137,7 @@ class Gate:
         """Hold the door for one act.
 
         Raises `BlockedError` or `QuarantinedError` when refused, `AuditUnavailableError` when the decision cannot be
-        recorded; in each case the body never runs. Raises `VerificationError` when the body ends without having
+        recorded, `AuditQuorumError` when the log's heads go unkept; in each case the body never runs. Raises `VerificationError` when the body ends without having
         reported every file the permit was for.
         """
         policy = self._policies.current()
@@ -148,6 +151,7 @@ class Gate:
             logger.warning("would have been blocked (%s mode): %s", decision.mode, decision.refusal().text())
         permit = Permit(SEAL, decision)
         try:
+            self._may_act()
             yield permit  # step 5
             permit.require_complete()  # step 6
         except BaseException as error:

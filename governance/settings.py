@@ -12,10 +12,10 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -64,6 +64,8 @@ class Settings(BaseSettings):
     audit_pseudonym_key: Path | None = None
     audit_anchors: tuple[str, ...] = ()
     audit_quorum: int | None = Field(default=None, ge=1, le=32)
+    audit_quorum_unmet: Literal["alarm", "refuse"] = "alarm"
+    audit_quorum_max_age: float | None = Field(default=None, gt=0, le=31_536_000)
     audit_heartbeat: float = Field(default=3_600.0, ge=1, le=86_400)
     audit_tsa_ca: Path | None = None
     key: str | None = None
@@ -162,6 +164,34 @@ class Settings(BaseSettings):
         if twice:
             raise ValueError(f"the name `{twice[0]}` is given twice")
         return value
+
+    @model_validator(mode="after")
+    def _check_quorum(self) -> Self:
+        """A refusal that could never end, or never come, is not what anybody meant."""
+        age, least = self.audit_quorum_max_age, 2 * self.audit_heartbeat
+        if self.audit_quorum_unmet == "alarm":
+            if age is not None:
+                raise ValueError(
+                    '`audit_quorum_max_age` needs `audit_quorum_unmet = "refuse"`: an alarm has no age'
+                )
+            return self
+        if self.audit_url is not None:
+            raise ValueError(
+                "`audit_quorum_unmet`: heads of a log that a server keeps leave there, so it is said there"
+            )
+        if not self.audit_anchors:
+            raise ValueError(
+                "`audit_quorum_unmet`: without `audit_anchors` no head is ever kept, and nothing would be let through"
+            )
+        if age is None:
+            raise ValueError(
+                "`audit_quorum_unmet`: say with `audit_quorum_max_age` after how many seconds nothing is let through"
+            )
+        if age < least:
+            raise ValueError(
+                f"`audit_quorum_max_age` is at least {least:g}, twice `audit_heartbeat`: one head that is late must not stop all"
+            )
+        return self
 
     @classmethod
     def settings_customise_sources(

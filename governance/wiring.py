@@ -22,9 +22,17 @@ from governance.artifactory.client import ArtifactoryClient
 from governance.audit.anchor import Anchor, publish_head, record_head
 from governance.audit.checkpoint import Checkpoint
 from governance.audit.log import AuditLog
+from governance.audit.quorum import Quorum, require_keeper
 from governance.audit.signing_time import recorded_time
 from governance.audit.witness import WitnessAnchor, cosigned
-from governance.auditing import checkpoint_signers, head_memory, make_anchors, open_store, pseudonyms
+from governance.auditing import (
+    checkpoint_signers,
+    head_memory,
+    make_anchors,
+    make_quorum,
+    open_store,
+    pseudonyms,
+)
 from governance.collect.collector import Collector
 from governance.collect.contents import ContentsCollector
 from governance.collect.dependencies import DependenciesCollector, DependencyReader
@@ -120,6 +128,19 @@ class Assembly:
             )
         return found
 
+    @cached_property
+    def quorum(self) -> Quorum:
+        """How many of the anchors must have kept a head, and how lately. Raises `SettingsError`."""
+        return make_quorum(self.settings, self.anchors, self.log, now=self.now)
+
+    def require_quorum(self) -> None:
+        """Raise `AuditQuorumError` where the settings here, or of the server that keeps the log, have acts refused because too
+        few places have kept its head of late."""
+        if self.settings.audit_url is not None:
+            require_keeper(self.log)
+        elif self.settings.audit_quorum_unmet == "refuse":
+            self.quorum.require()
+
     def cosigner(self) -> Callable[[Checkpoint], Checkpoint]:
         """`cosigned` by the witnesses of the settings. Raises `SettingsError` where there is none."""
         witnesses = self.witnesses
@@ -137,8 +158,8 @@ class Assembly:
         if not self.anchors:
             record_head(self.log)
             return self.recall_head()
-        quorum = self.settings.audit_quorum
-        return publish_head(self.log, self.anchors, quorum=len(self.anchors) if quorum is None else quorum)
+        wanted = self.settings.audit_quorum or len(self.anchors)
+        return publish_head(self.log, self.anchors, quorum=wanted, is_routine=True)
 
     def _audit_transport(self) -> Transport:
         """The session to a tracking server's log. Its waits together stay below the store's own time-out."""
@@ -301,6 +322,7 @@ class Assembly:
             break_glass=self.settings.break_glass,
             on_policy=self._record_waivers,
             on_decision=self.advisories.record,
+            may_act=self.require_quorum,
             meter=self.meter,
         )
 

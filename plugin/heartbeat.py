@@ -2,7 +2,7 @@
 
 A log that was cut short shows only against a head that somebody else has, and a head that does not come is a finding. So
 the governance app sends one out every `audit_heartbeat` seconds, whether or not there were entries. One worker does it for
-all: whoever finds that the last head is old enough, with a file lock among the workers of a host.
+all: whoever finds that the last head which enough places kept is old enough, with a file lock among the workers of a host.
 
 Promises: where the log turns out not to be the one that was seen before, this process lets nothing through any more, and
 says so in its log until somebody restarts it; a head that could not leave is an error in the process's log and is tried
@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 
-from governance.audit.entry import EntryKind
 from governance.audit.fork import call_after_fork
 from governance.errors import AuditBrokenError, GovernanceError
 from governance.wiring import Assembly
@@ -52,7 +51,8 @@ class Heartbeat:
         """Send the head out if that is due. Returns whether it was. Raises what went wrong."""
         assembly = self._assembly()
         with _alone(assembly) as is_alone:
-            if not is_alone or not self._is_due(assembly):
+            every = timedelta(seconds=assembly.settings.audit_heartbeat)
+            if not is_alone or assembly.quorum.is_met_within(every):
                 return False
             assembly.send_head()
             return True
@@ -78,14 +78,6 @@ class Heartbeat:
                 logger.error("the audit log's head did not leave: %s", error)  # noqa: TRY400 - expected, and said in full
             except Exception:
                 logger.exception("the audit log's head did not leave")
-
-    @staticmethod
-    def _is_due(assembly: Assembly) -> bool:
-        """Whether no head left of late. One from the future, of a clock that was set back since, does not count."""
-        now = assembly.now()
-        since = now - timedelta(seconds=assembly.settings.audit_heartbeat)
-        sent = assembly.log.find(kind=EntryKind.CHECKPOINT, since=since)
-        return not any(stored.entry.at <= now for stored in sent)
 
 
 @contextmanager

@@ -167,7 +167,9 @@ def _unavailable(error: GovernanceError) -> tuple[int, Json]:
 def _intake() -> Intake:
     assembly = assembly_for()
     log = _own_log()
-    return Intake(log.store, now=assembly.now, pseudonyms=log.pseudonyms)
+    is_demanded = assembly.settings.audit_quorum_unmet == "refuse"
+    objection = assembly.quorum.objection if is_demanded else lambda: None
+    return Intake(log.store, now=assembly.now, pseudonyms=log.pseudonyms, objection=objection)
 
 
 def _own_log() -> AuditLog:

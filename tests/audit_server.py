@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,11 +14,12 @@ from urllib.parse import parse_qsl, urlsplit
 
 from governance.audit.entry import EntryKind
 from governance.audit.intake import Intake
+from governance.audit.log import AuditLog
 from governance.audit.memory import MemoryStore
 from governance.audit.parcel import ParcelError
 from governance.audit.remote import CHECKPOINT, ENTRIES, HEAD, RemoteStore, row_document
 from governance.audit.store import AuditStore, Query
-from governance.errors import AuditConflictError, AuditUnavailableError
+from governance.errors import AuditConflictError, AuditQuorumError, AuditUnavailableError
 from governance.model.canonical import Json
 from governance.model.request import Actor
 from governance.transport import Credentials, Transport
@@ -33,8 +34,9 @@ class AuditServer:
 
     def __init__(self, store: AuditStore, *, with_login: bool = True) -> None:
         self.store = store
-        self.intake = Intake(store, now=lambda: START)
+        self.intake = Intake(store, now=lambda: START, objection=lambda: self._objection(self.log))
         self.log = make_log(store, signers=[signer()])
+        self._objection: Callable[[AuditLog], AuditQuorumError | None] = lambda _: None
         self.with_login = with_login
         self.fault: str | int | None = None
         self.release = threading.Event()
@@ -57,6 +59,10 @@ class AuditServer:
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.http.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.http.server_address[1]}"
+
+    def keep(self, objection: Callable[[AuditLog], AuditQuorumError | None]) -> None:
+        """What the acknowledgements say about acts from now on."""
+        self._objection = objection
 
     def client(self, user: str | None = "tester", password: str | None = None, **more: Any) -> RemoteStore:
         """A store that writes here."""

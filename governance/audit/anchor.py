@@ -22,11 +22,10 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from governance.audit.checkpoint import Checkpoint, read_checkpoint
-from governance.audit.entry import EntryKind
 from governance.audit.log import AuditLog
 from governance.audit.merkle import verify_consistency
+from governance.audit.quorum import record_attempt
 from governance.errors import AuditBrokenError, AuditUnavailableError, GovernanceError
-from governance.model.canonical import Json
 
 _MAX_HEAD = 1 << 20
 
@@ -194,37 +193,43 @@ class ArtifactoryAnchor:
         return checkpoint
 
 
-def publish_head(log: AuditLog, anchors: Sequence[Anchor], *, quorum: int = 1) -> Checkpoint:
+def publish_head(
+    log: AuditLog, anchors: Sequence[Anchor], *, quorum: int = 1, is_routine: bool = False
+) -> Checkpoint:
     """Send the log's head out; also the heartbeat of quiet times, since the absence of a head is then a finding.
 
-    The log first records that it does so. Every anchor is tried; raises `AuditUnavailableError` where fewer than
-    `quorum` kept the head, `AuditBrokenError` where one of them says that the log is not the one it knows.
+    Every anchor is tried, and the log then records which of them kept the head; `is_routine` as in `record_attempt`. Raises `AuditUnavailableError` where fewer than
+    `quorum` did, `AuditBrokenError` where one of them says that the log is not the one it knows.
     """
     if not 0 < quorum <= len(anchors):
         raise ValueError(f"a quorum of {quorum} among {len(anchors)} anchors")
-    record_head(log, [anchor.name for anchor in anchors])
-    checkpoint, failures = log.checkpoint(), []
+    if log.store.frontier().size == 0:
+        record_head(log)  # the head of nothing shows nothing
+    checkpoint = log.checkpoint()
+    kept, failed, said = [], {}, []
     for anchor in anchors:
         try:
             checkpoint = anchor.publish(log, checkpoint)
         except AuditBrokenError:
             raise
         except GovernanceError as error:
-            failures.append(f"{anchor.name}: {error.message}")
+            failed[anchor.name] = type(error).__name__
+            said.append(f"{anchor.name}: {error.message}")
             logger.warning("a head of the audit log was not kept by %s: %s", anchor.name, error.message)
-    if len(anchors) - len(failures) < quorum:
+        else:
+            kept.append(anchor.name)
+    record_attempt(log, checkpoint, kept=kept, failed=failed, quorum=quorum, is_routine=is_routine)
+    if len(kept) < quorum:
         raise AuditUnavailableError(
-            f"the log's head was kept by {len(anchors) - len(failures)} of {len(anchors)} anchors, {quorum} are demanded: "
-            + "; ".join(failures)
+            f"the log's head was kept by {len(kept)} of {len(anchors)} anchors, {quorum} are demanded: "
+            + "; ".join(said)
         )
     return checkpoint
 
 
-def record_head(log: AuditLog, names: Sequence[str] = ()) -> None:
-    """Record the head in the log itself, and where it goes: that its keeper was there, if nothing else happened."""
-    head = log.store.frontier()
-    body: dict[str, Json] = {"size": head.size, "root": head.root().hex(), "anchors": list(names)}
-    log.append(EntryKind.CHECKPOINT, body, subject=log.origin, correlation=log.origin)
+def record_head(log: AuditLog) -> None:
+    """Record the head in the log itself, which goes nowhere: that its keeper was there, if nothing else happened."""
+    record_attempt(log, log.checkpoint(), kept=(), failed={}, quorum=0)
 
 
 def head_name(checkpoint: Checkpoint) -> str:

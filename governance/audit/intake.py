@@ -4,7 +4,8 @@
 2. Its time is near ours, so that nobody writes into the past or the future.
 3. Each entry gets the caller's stamp (`stamp`), whatever it claimed.
 4. The store makes all of them durable, or none.
-5. Only then is it acknowledged, with the leaf hash of each entry as it was recorded.
+5. Only then is it acknowledged, with the leaf hash of each entry as it was recorded, and with the word that no act is
+   permitted where too few places have kept the log's head of late. The entries are recorded all the same.
 
 A repeat gives the same bytes and hence the same answer, so a client whose acknowledgement was lost sends again.
 Promises: who is not logged in reads nothing but waivers, and who is reads those and what is his own. The caller must
@@ -19,9 +20,10 @@ from datetime import datetime, timedelta
 from governance.audit.entry import Entry, EntryKind, parse_entry
 from governance.audit.parcel import ParcelError, unpack
 from governance.audit.pseudonyms import Pseudonyms
+from governance.audit.quorum import unkept_document
 from governance.audit.stamp import is_by, stamp_of
 from governance.audit.store import AuditStore, Draft, Query, Row, draft_of
-from governance.errors import AuditUnavailableError
+from governance.errors import AuditQuorumError, AuditUnavailableError
 from governance.model.canonical import Json
 from governance.model.request import Actor, utc_text
 
@@ -38,11 +40,17 @@ class Intake:
     """Takes entries for `store`. Safe to share between threads."""
 
     def __init__(
-        self, store: AuditStore, *, now: Callable[[], datetime], pseudonyms: Pseudonyms | None = None
+        self,
+        store: AuditStore,
+        *,
+        now: Callable[[], datetime],
+        pseudonyms: Pseudonyms | None = None,
+        objection: Callable[[], AuditQuorumError | None] = lambda: None,
     ) -> None:
         self._store = store
         self._now = now
         self._pseudonyms = pseudonyms
+        self._objection = objection
 
     def receive(self, body: bytes, caller: Actor) -> dict[str, Json]:
         """Make a body's entries durable under the caller's name. Returns the acknowledgement.
@@ -63,7 +71,10 @@ class Intake:
             {"id": draft.id, "index": index, "leaf": draft.leaf.hex()}
             for draft, index in zip(drafts, indexes, strict=True)
         ]
-        return {"entries": entries, "stamp": stamp.to_json()}
+        answer: dict[str, Json] = {"entries": entries, "stamp": stamp.to_json()}
+        objection = self._objection()
+        # Which places these are is for whoever keeps this server.
+        return answer if objection is None else answer | {"unkept": unkept_document(objection)}
 
     def get(self, entry_id: str, caller: Actor) -> Row | None:
         """An entry that the caller may read."""

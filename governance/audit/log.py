@@ -110,6 +110,10 @@ class AuditLog:
         """What the entries are kept in, for proofs and exports."""
         return self._store
 
+    def now(self) -> datetime:
+        """What the clock of this log says."""
+        return self._now()
+
     @property
     def pseudonyms(self) -> Pseudonyms | None:
         """What stands in for the names of actors, for entries that come from elsewhere."""

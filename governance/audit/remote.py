@@ -24,6 +24,7 @@ from governance.audit.fork import call_after_fork
 from governance.audit.group import GroupCommit
 from governance.audit.merkle import Frontier, leaf_hash
 from governance.audit.parcel import MEDIA_TYPE, ParcelError, pack, parcels
+from governance.audit.quorum import unkept_words
 from governance.audit.stamp import parse_stamp
 from governance.audit.store import Draft, EvidenceInfo, Query, Row, draft_of
 from governance.errors import (
@@ -85,6 +86,7 @@ class RemoteStore:
     ) -> None:
         self._connect = connect
         self._is_closed = False
+        self._objection: str | None = None
         self._begin()
         self._group = GroupCommit(self._commit, bound=bound, timeout=timeout, name="audit-remote")
         call_after_fork(self._begin)
@@ -148,6 +150,10 @@ class RemoteStore:
         except (KeyError, TypeError, ValueError) as error:
             raise AuditBrokenError("the audit server's head is not one") from error
 
+    def objection(self) -> str | None:
+        """See `KeptElsewhere.objection`."""
+        return self._objection
+
     def rows(self, start: int, stop: int) -> Iterator[Row]:
         """Not here: raises `AuditUnavailableError`."""
         del start, stop
@@ -186,11 +192,13 @@ class RemoteStore:
             raise AuditUnavailableError(f"the audit entry cannot be sent: {error}") from error
         answer = self._ask("POST", ENTRIES, body=body)
         try:
-            return _acknowledged(drafts, answer)
+            indexes = _acknowledged(drafts, answer)
         except (KeyError, TypeError, ValueError, AttributeError, AuditBrokenError) as error:
             raise AuditUnavailableError(
                 "the audit server's acknowledgement is not about what was sent", hint=_APP
             ) from error
+        self._objection = unkept_words(answer["unkept"]) if "unkept" in answer else None
+        return indexes
 
     def _ask(
         self,

@@ -176,6 +176,10 @@ class KeptElsewhere(Protocol):
         """The log's head as its keeper hands it out, and the proof that it continues the tree of `size` entries."""
         ...
 
+    def objection(self) -> str | None:
+        """Why its keeper permits no act, where the last acknowledgement said that it does not."""
+        ...
+
 
 @runtime_checkable
 class ManyAtOnce(Protocol):

@@ -13,11 +13,11 @@ from tests.scenarios.cli import clean
 
 
 @contextmanager
-def witness_process(folder: Path, vkey: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+def witness_process(folder: Path, vkey: str, *, port: int = 0) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """A witness elsewhere: another process with a home of its own. Yields what names it as a place."""
     command = [
         *(sys.executable, "-m", "governance.cli.main", "audit", "witness", str(folder)),
-        *("--log", vkey, "--name", "witness.example/w1", "--port", "0"),
+        *("--log", vkey, "--name", "witness.example/w1", "--port", str(port)),
     ]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, text=True, env=clean(PYTHONUNBUFFERED="1", COLUMNS="400")

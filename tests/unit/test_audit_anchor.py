@@ -107,11 +107,12 @@ def test_heads_go_to_every_anchor_and_the_log_says_so(tmp_path: Path) -> None:
         ArtifactoryAnchor(client=uploads, repository="audit-local"),
     ]
     head = publish_head(log, anchors, quorum=2)
-    assert head.size == 6
+    assert head.size == 5
     (recorded,) = log.find(kind=EntryKind.CHECKPOINT)
-    assert recorded.entry.body["anchors"] == [anchor.name for anchor in anchors]
+    assert recorded.entry.body["kept"] == [anchor.name for anchor in anchors]
+    assert (recorded.entry.body["size"], recorded.entry.body["root"]) == (5, head.root.hex())
     ((path, data),) = uploads.files.items()
-    assert path.startswith("audit-local/audit-heads/000000000000006-")
+    assert path.startswith("audit-local/audit-heads/000000000000005-")
     assert read_checkpoint(data) == head
     assert [read_checkpoint(file.read_bytes()) for file in (tmp_path / "h").iterdir()] == [head]
 
@@ -267,7 +268,7 @@ def test_a_log_is_witnessed_over_http(tmp_path: Path) -> None:
         publish_head(log, [anchor])
         # Another process knows nothing of what was witnessed, and learns it from the answer.
         fill(log, 1)
-        assert publish_head(log, [WitnessAnchor(transport, witness_signer().key)]).size == 40
+        assert publish_head(log, [WitnessAnchor(transport, witness_signer().key)]).size == 39
         receipt = log.prove(3, head)
         (row,) = log.store.rows(3, 4)
         assert receipt.verify(row.data, [witness_signer().key]).size == head.size

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
-from governance.audit.entry import EntryKind
 from governance.cli.checkup.check import Check, fail, ok, skip, warn
 from governance.cli.output import Line
 from governance.model.request import Action
@@ -172,20 +171,34 @@ def _audit(assembly: Assembly) -> Iterator[Line]:
 
 
 def _heads(assembly: Assembly) -> Iterator[Line]:
-    """A head that did not come is a finding."""
+    """A head that did not come is a finding, and so is one that too few places kept."""
     anchors, settings = assembly.anchors, assembly.settings
     if not anchors:
         return
-    late = assembly.now() - timedelta(seconds=2 * settings.audit_heartbeat)
-    if next(assembly.log.find(kind=EntryKind.CHECKPOINT, since=late), None) is None:
+    objection = None
+    if settings.audit_quorum_unmet == "refuse":
+        objection = assembly.quorum.objection()
+    if objection is not None:
+        yield fail("audit heads", objection.message, objection.hint or "")
+        return
+    standing = assembly.quorum.standing()
+    if standing.sent_at is None or standing.sent_at < assembly.now() - 2 * timedelta(
+        seconds=settings.audit_heartbeat
+    ):
         yield warn(
             "audit heads",
             f"none was sent out for more than {2 * settings.audit_heartbeat / 3600:g} h",
             "`mlgov audit checkpoint` sends one; the governance app of a tracking server does so by itself, and its log "
             "says why not.",
         )
+    elif standing.lacks:
+        yield warn(
+            "audit heads",
+            "the last was not kept by all places:\n" + "\n".join(f"  {lack}" for lack in standing.lacks),
+            "Mend these places; `mlgov audit checkpoint` tries them again, and says what they answer.",
+        )
     else:
-        yield ok("audit heads", f"sent out to {', '.join(anchor.name for anchor in anchors)}")
+        yield ok("audit heads", f"kept by {', '.join(anchor.name for anchor in anchors)}")
 
 
 def _rights(settings: Settings) -> Iterator[Line]:

@@ -179,13 +179,14 @@ def _heads(at: Context) -> Table:
             col.TREE_SIZE,
             col.ROOT,
             Column("anchors", "Kept by"),
+            Column("lacking", "Not kept by"),
         ),
         "SELECT at, seq, body FROM event WHERE kind = 'checkpoint' AND span = 0 ORDER BY seq",
         each=lambda row: (
             row[0],
             row[1],
             *_shared(row[2]),
-            ", ".join(_body(row[2]).texts("anchors")) or None,
+            *_keepers(_body(row[2])),
         ),
         empty="No tree head was sent to an anchor or witness in the period.",
     )
@@ -214,6 +215,13 @@ def _exports(at: Context) -> Table:
         ),
         empty="The log was not handed out in the period.",
     )
+
+
+def _keepers(body: Fields) -> tuple[str | None, str | None]:
+    """The places that kept a head, and those that did not. Earlier versions recorded only where it was sent."""
+    kept = body.texts("kept") or body.texts("anchors")
+    lacking = [each.text("anchor") or NOT_RECORDED for each in body.subs("failed")]
+    return ", ".join(kept) or None, ", ".join(lacking) or None
 
 
 def _body(text: str) -> Fields:
