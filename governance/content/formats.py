@@ -13,6 +13,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from governance.content.listing import is_listing
+
 HEAD: Final = 4096
 """As many first bytes as `detect` wants to see; fewer do where the file is shorter."""
 
@@ -107,10 +109,12 @@ def _is_compressed(head: bytes) -> bool:
 
 
 def _is_pickle(head: bytes) -> bool:
-    """A protocol mark (2 to 5), or text of protocol 0 or 1 that names something to import early on."""
+    """A protocol mark (2 to 5), or text of protocol 0 or 1 that names something to import early on, and is no list of packages."""
     if head[:1] == b"\x80" and head[1:2] in {b"\x02", b"\x03", b"\x04", b"\x05"}:
         return True
-    return head[:1] in {bytes([each]) for each in _PICKLE_STARTS} and _GLOBAL.search(head) is not None
+    if head[:1] not in {bytes([each]) for each in _PICKLE_STARTS} or _GLOBAL.search(head) is None:
+        return False
+    return not is_listing(head, is_whole=len(head) < HEAD)
 
 
 def _by_name(named: str, head: bytes) -> str:

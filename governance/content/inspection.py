@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from governance.content.formats import HEAD, LOADS_CODE, detect
+from governance.content.listing import is_listing
 from governance.content.pickles import Walk, may_import, walk
 from governance.content.skops import SCHEMA, SchemaError, schema_imports
 
@@ -48,7 +49,11 @@ def needs_look(format_: str) -> bool:
 def may_hide(format_: str, head: bytes, size: int | None) -> bool:
     """True where a file of `size` bytes, which begins with `head`, must be read whole: it may hide code by its format, or be a
     pickle beside what its first bytes say."""
-    return needs_look(format_) or may_import(head, size)
+    return needs_look(format_) or _may_import(head, size)
+
+
+def _may_import(data: bytes, size: int | None = None) -> bool:
+    return may_import(data, size) and not is_listing(data[:HEAD], is_whole=len(data) < HEAD)
 
 
 def inspect(name: str, data: bytes, *, limit: int = MAX_UNPACKED) -> Inspection:
@@ -83,7 +88,7 @@ def _inspect(name: str, data: bytes, budget: _Budget, *, depth: int) -> Inspecti
         return _pickle(format_, name, data, budget, depth=depth)
     if needs_look(format_):
         return Inspection(format=format_, skipped=f"files of the format {format_} are not looked into")
-    if may_import(data):
+    if _may_import(data):
         return _of_walk("pickle", walk(data))
     return Inspection(format=format_)
 

@@ -1,0 +1,294 @@
+"""One pickle, followed operation by operation for the names it would import. Nothing is ever unpickled.
+
+Promises: what strings are known on the stack is kept, so that `STACK_GLOBAL` finds its module and name through the memo, `DUP` and
+`POP`; the effect of every other operation on the stack comes from the standard library's own table; bounded in operations and
+imports. Where an unpickler stops with an error this may go on; short of these bounds it never stops where an unpickler goes
+on. Does not: say what the names are worth.
+
+Source: `pickletools` (PEP 3154 for protocol 4, PEP 574 for protocol 5).
+"""
+
+from __future__ import annotations
+
+import pickletools
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+UNRESOLVED: Final = "?unresolved"
+EXTENSION: Final = "?extension"
+
+_MAX_OPERATIONS: Final = 2_000_000
+_MAX_NAME: Final = 512
+_MAX_IMPORTS: Final = 2_000
+
+_Value = str | None
+
+
+class BrokenError(Exception):
+    """The operations cannot be read on."""
+
+
+class CutError(BrokenError):
+    """They go on behind the end of what is at hand: up to `needed` bytes from the start, at least."""
+
+    def __init__(self, message: str, needed: int) -> None:
+        super().__init__(message)
+        self.needed = needed
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What an operation does to the stack."""
+
+    name: str
+    size: int
+    """Bytes of the argument; negative as in `pickletools`: to the newline (-1), or length first (-2 to -5)."""
+    pops: int
+    to_mark: bool
+    pushes: int
+    is_text: bool
+    is_plain: bool
+    """Pushes one value that is no text, and does nothing else."""
+
+
+_MARK: Final = "\x00mark"
+_TEXT: Final = frozenset(
+    {"STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"}
+)
+_SPECIAL: Final = frozenset(
+    {"MARK", "GLOBAL", "INST", "EXT1", "EXT2", "EXT4", "GET", "BINGET", "LONG_BINGET", "DUP", "PERSID"}
+)
+_NUMBER: Final = re.compile(rb"[-+]?[0-9]*L?")
+_DOTTED_LINE: Final = re.compile(rb"[\w.\x80-\xff]*")
+_LINES: Final = {
+    "INT": _NUMBER, "LONG": _NUMBER, "GET": _NUMBER, "PUT": _NUMBER,
+    "FLOAT": re.compile(rb"[-+0-9.eEinfaINFA_]*"),
+    "STRING": re.compile(rb"(?:[\"'].*)?", re.DOTALL),
+    "GLOBAL": _DOTTED_LINE, "INST": _DOTTED_LINE,
+}  # fmt: skip
+"""How far lines are of a form that an unpickler takes; others may hold anything."""
+_PREFIX: Final = {
+    pickletools.TAKEN_FROM_ARGUMENT1: 1,
+    pickletools.TAKEN_FROM_ARGUMENT4: 4,
+    pickletools.TAKEN_FROM_ARGUMENT4U: 4,
+    pickletools.TAKEN_FROM_ARGUMENT8U: 8,
+}
+
+
+def _table() -> dict[int, Operation]:
+    table = {}
+    for each in pickletools.opcodes:
+        before = [item.name for item in each.stack_before]
+        to_mark = "mark" in before
+        is_plain = not before and len(each.stack_after) == 1 and each.name not in _TEXT | _SPECIAL
+        table[ord(each.code)] = Operation(
+            name=each.name,
+            size=each.arg.n if each.arg is not None else 0,
+            pops=before.index("mark") if to_mark else len(before),
+            to_mark=to_mark,
+            pushes=len(each.stack_after),
+            is_text=each.name in _TEXT,
+            is_plain=is_plain,
+        )
+    return table
+
+
+TABLE: Final = _table()
+_NEEDS_MORE: Final = frozenset({"PERSID", "BINPERSID", "EXT1", "EXT2", "EXT4"})
+BARE: Final = {code: each for code, each in TABLE.items() if each.name not in _NEEDS_MORE}
+"""What an unpickler takes that was not told what persistent ids and extension codes stand for. Those that were (torch's) read a file
+that says what it is by its name, its mark or the zip around it."""
+
+
+class Machine:
+    """One pickle. Strings on the stack are known, everything else is None."""
+
+    def __init__(self, data: bytes, position: int, table: Mapping[int, Operation] = TABLE) -> None:
+        self.data = data
+        self._table = table
+        self.position = position
+        self.imports: set[str] = set()
+        self._stack: list[_Value] = []
+        self._memo: dict[int, _Value] = {}
+        self._special = {
+            "MARK": self._mark,
+            "POP": self._pop,
+            "DUP": self._dup,
+            "GLOBAL": self._global,
+            "INST": self._inst,
+            "STACK_GLOBAL": self._stack_global,
+            "EXT1": self._extension,
+            "EXT2": self._extension,
+            "EXT4": self._extension,
+            "PUT": self._put,
+            "BINPUT": self._put_binary,
+            "LONG_BINPUT": self._put_binary,
+            "MEMOIZE": self._memoize,
+            "GET": self._get,
+            "BINGET": self._get_binary,
+            "LONG_BINGET": self._get_binary,
+        }
+
+    def run(self) -> None:
+        """Walk to `STOP`. Raises `BrokenError`."""
+        data, end, table = self.data, len(self.data), self._table
+        for _ in range(_MAX_OPERATIONS):
+            if self.position >= end:
+                raise CutError("the pickle ends without its last operation", end + 1)
+            operation = table.get(data[self.position])
+            if operation is None:
+                raise BrokenError(f"no operation {data[self.position]:#04x} at byte {self.position}")
+            self.position += 1
+            # Most operations have no argument, and a large pickle has millions of them.
+            argument = self._argument(operation) if operation.size else b""
+            if operation.is_plain:
+                self._stack.append(None)
+            elif operation.name == "STOP":
+                return
+            else:
+                self.step(operation, argument)
+        raise BrokenError(f"more than {_MAX_OPERATIONS} operations")
+
+    def _argument(self, operation: Operation) -> bytes:
+        """The bytes of the argument, without any length before them."""
+        start, size = self.position, operation.size
+        if size == pickletools.UP_TO_NEWLINE:
+            end = self._line_end(operation, start)
+            if operation.name in {"GLOBAL", "INST"}:
+                end = self._line_end(operation, end + 1)
+            self.position = end + 1
+            return self.data[start:end]
+        if size < 0:
+            width = _PREFIX[size]
+            length = int.from_bytes(self.data[start : start + width], "little")
+            start, size = start + width, length
+        if start + size > len(self.data):
+            raise CutError(f"the pickle ends inside {operation.name}", start + size)
+        self.position = start + size
+        return self.data[start : start + min(size, _MAX_NAME + 1)]
+
+    def _line_end(self, operation: Operation, start: int) -> int:
+        end = self.data.find(b"\n", start)
+        if end < 0:
+            form = _LINES.get(operation.name)
+            if form is not None and not form.fullmatch(self.data, start):
+                raise BrokenError(f"a line that is none of {operation.name}")
+            raise CutError("the pickle ends inside a line", len(self.data) + 1)
+        return end
+
+    def step(self, operation: Operation, argument: bytes) -> None:
+        """One operation that does more than push a plain value. Raises `BrokenError`."""
+        special = self._special.get(operation.name)
+        if special is not None:
+            special(argument)
+            return
+        self._drop(operation)
+        if operation.is_text:
+            self._stack.append(_text(operation.name, argument))
+        elif operation.pushes:
+            self._stack.extend([None] * operation.pushes)
+
+    def _drop(self, operation: Operation) -> None:
+        if operation.to_mark:
+            while self._stack:
+                if self._stack.pop() is _MARK:
+                    break
+            else:
+                raise BrokenError(f"{operation.name} without a mark")
+        if operation.pops:
+            if len(self._stack) < operation.pops:
+                raise BrokenError(f"{operation.name} on an empty stack")
+            del self._stack[-operation.pops :]
+
+    def _note(self, name: str) -> None:
+        if len(self.imports) >= _MAX_IMPORTS:
+            raise BrokenError(f"more than {_MAX_IMPORTS} imports")
+        self.imports.add(name)
+
+    def _mark(self, _argument: bytes) -> None:
+        self._stack.append(_MARK)
+
+    def _pop(self, _argument: bytes) -> None:
+        if not self._stack:
+            raise BrokenError("POP on an empty stack")
+        self._stack.pop()
+
+    def _dup(self, _argument: bytes) -> None:
+        self._stack.append(self._top())
+
+    def _top(self) -> _Value:
+        if not self._stack:
+            raise BrokenError("an operation on an empty stack")
+        return self._stack[-1]
+
+    def _global(self, argument: bytes) -> None:
+        self._note(_dotted(argument))
+        self._stack.append(None)
+
+    def _inst(self, argument: bytes) -> None:
+        self._note(_dotted(argument))
+        self._drop(TABLE[ord("t")])  # as TUPLE: everything down to the mark
+        self._stack.append(None)
+
+    def _stack_global(self, _argument: bytes) -> None:
+        if len(self._stack) < 2:
+            raise BrokenError("STACK_GLOBAL on an empty stack")
+        name, module = self._stack.pop(), self._stack.pop()
+        known = module is not None and name is not None and _MARK not in {module, name}
+        self._note(f"{module}.{name}" if known else UNRESOLVED)
+        self._stack.append(None)
+
+    def _extension(self, _argument: bytes) -> None:
+        self._note(EXTENSION)
+        self._stack.append(None)
+
+    def _put(self, argument: bytes) -> None:
+        self._memo[_index(argument)] = self._top()
+
+    def _put_binary(self, argument: bytes) -> None:
+        self._memo[int.from_bytes(argument, "little")] = self._top()
+
+    def _memoize(self, _argument: bytes) -> None:
+        self._memo[len(self._memo)] = self._top()
+
+    def _get(self, argument: bytes) -> None:
+        self.recall(_index(argument))
+
+    def _get_binary(self, argument: bytes) -> None:
+        self.recall(int.from_bytes(argument, "little"))
+
+    def recall(self, index: int) -> None:
+        """Push what was put under an index. Where nothing was, an unpickler stops."""
+        self._stack.append(self._memo.get(index))
+
+
+def _dotted(argument: bytes) -> str:
+    module, _, name = argument.partition(b"\n")
+    return f"{_name(module)}.{_name(name)}"
+
+
+def _name(raw: bytes) -> str:
+    # Replaced, not refused: the unpickler may still accept bytes that are no UTF-8, and then imports something.
+    return raw[:_MAX_NAME].decode("utf-8", "backslashreplace")
+
+
+def _text(operation: str, argument: bytes) -> _Value:
+    if len(argument) > _MAX_NAME:
+        return None  # longer than any name: as good as unknown
+    if operation == "STRING":
+        argument = argument.strip()
+        if len(argument) >= 2 and argument[:1] == argument[-1:] and argument[:1] in {b"'", b'"'}:
+            argument = argument[1:-1]
+        return None if b"\\" in argument else _name(argument)
+    if operation == "UNICODE" and b"\\u" in argument.lower():
+        return None
+    return _name(argument)
+
+
+def _index(argument: bytes) -> int:
+    try:
+        return int(argument)
+    except ValueError as error:
+        raise BrokenError("a memo index that is no number") from error
