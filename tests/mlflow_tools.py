@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -225,13 +226,25 @@ def tracking_server(
 
 
 @contextmanager
-def used_server(folder: Path, home: Home, repository: str, **more: Any) -> Iterator[TrackingServer]:
-    """A tracking server that keeps its artifacts in `REPOSITORY/ml`, and which MLflow in this process uses."""
+def used_server(
+    folder: Path,
+    home: Home,
+    repository: str,
+    *,
+    below: str = "ml",
+    login: Mapping[str, str] = MappingProxyType({}),
+    **more: Any,
+) -> Iterator[TrackingServer]:
+    """A tracking server that keeps its artifacts in `REPOSITORY/BELOW`, and which MLflow in this process uses with `login`."""
     host = urlsplit(home.env["MLGOV_ARTIFACTORY_URL"]).netloc
     env = {**home.env, **more.pop("env", {})}
     with (
-        tracking_server(folder, env, f"artifactory://{host}/artifactory/{repository}/ml", **more) as running,
-        environment({name: value for name, value in home.env.items() if name.startswith("MLFLOW")}),
+        tracking_server(
+            folder, env, f"artifactory://{host}/artifactory/{repository}/{below}", **more
+        ) as running,
+        environment(
+            {name: value for name, value in home.env.items() if name.startswith("MLFLOW")} | dict(login)
+        ),
     ):
         mlflow.set_tracking_uri(running.url)
         mlflow.set_registry_uri(running.url)

@@ -21,10 +21,9 @@ from tests.mlflow_tools import (
     Home,
     TrackingServer,
     bodies,
-    environment,
     fitted_model,
     make_home,
-    tracking_server,
+    used_server,
 )
 from tests.scenarios.cli import run_cli
 
@@ -53,21 +52,11 @@ def home(devserver: DevServer, tmp_path_factory: pytest.TempPathFactory) -> Home
 
 
 @pytest.fixture(scope="module")
-def server(
-    devserver: DevServer, home: Home, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[TrackingServer]:
-    destination = f"artifactory://{devserver.host}/artifactory/{REPO}/ml"
-    with (
-        tracking_server(
-            tmp_path_factory.mktemp("server"), {**home.env, "MLGOV_PROMOTIONS": TABLE}, destination
-        ) as running,
-        environment({name: value for name, value in home.env.items() if name.startswith("MLFLOW")}),
-    ):
-        mlflow.set_tracking_uri(running.url)
-        mlflow.set_registry_uri(running.url)
+def server(home: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrackingServer]:
+    with used_server(
+        tmp_path_factory.mktemp("server"), home, REPO, env={"MLGOV_PROMOTIONS": TABLE}
+    ) as running:
         yield running
-        mlflow.set_tracking_uri(None)
-        mlflow.set_registry_uri(None)
 
 
 @pytest.fixture(scope="module")

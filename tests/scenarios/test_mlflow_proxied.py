@@ -34,6 +34,7 @@ from tests.mlflow_tools import (
     fitted_model,
     make_home,
     tracking_server,
+    used_server,
 )
 
 REPO = "proxied-local"
@@ -47,20 +48,9 @@ def home(devserver: DevServer, tmp_path_factory: pytest.TempPathFactory) -> Home
 
 
 @pytest.fixture(scope="module")
-def server(
-    devserver: DevServer, home: Home, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[TrackingServer]:
-    folder = tmp_path_factory.mktemp("server")
-    destination = f"artifactory://{devserver.host}/artifactory/{REPO}/ml"
-    with (
-        tracking_server(folder, home.env, destination) as running,
-        environment({name: value for name, value in home.env.items() if name.startswith("MLFLOW")}),
-    ):
-        mlflow.set_tracking_uri(running.url)
-        mlflow.set_registry_uri(running.url)
+def server(home: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrackingServer]:
+    with used_server(tmp_path_factory.mktemp("server"), home, REPO) as running:
         yield running
-        mlflow.set_tracking_uri(None)
-        mlflow.set_registry_uri(None)
 
 
 @pytest.fixture(autouse=True)

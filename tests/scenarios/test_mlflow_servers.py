@@ -28,10 +28,9 @@ from tests.mlflow_tools import (
     Home,
     TrackingServer,
     bodies,
-    environment,
     fitted_model,
     make_home,
-    tracking_server,
+    used_server,
 )
 
 REPO = "servers-local"
@@ -47,7 +46,7 @@ def home(devserver: DevServer, tmp_path_factory: pytest.TempPathFactory) -> Home
 
 @pytest.fixture(scope="module", params=["uvicorn", pytest.param("gunicorn", marks=pytest.mark.long)])
 def server(
-    request: pytest.FixtureRequest, devserver: DevServer, home: Home, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, home: Home, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[TrackingServer]:
     """A tracking server with basic-auth and two workers, so files of one model arrive at both."""
     folder = tmp_path_factory.mktemp(request.param)
@@ -58,22 +57,16 @@ def server(
         "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
     )
     env = {
-        **home.env,
         "MLGOV_SERVER_AUTH": "basic-auth",
         "MLFLOW_AUTH_CONFIG_PATH": str(config),
         "MLFLOW_FLASK_SERVER_SECRET_KEY": "a secret key of a test",
     }
-    destination = f"artifactory://{devserver.host}/artifactory/{REPO}/{request.param}"
-    gunicorn = request.param == "gunicorn"
-    own = {name: value for name, value in home.env.items() if name.startswith("MLFLOW")}
     user = {"MLFLOW_TRACKING_USERNAME": "boss", "MLFLOW_TRACKING_PASSWORD": PASSWORD}
-    with (
-        tracking_server(folder, env, destination, gunicorn=gunicorn, workers=2) as running,
-        environment({**own, **user}),
-    ):
-        mlflow.set_tracking_uri(running.url)
+    is_gunicorn = request.param == "gunicorn"
+    with used_server(
+        folder, home, REPO, below=request.param, login=user, env=env, gunicorn=is_gunicorn, workers=2
+    ) as running:
         yield running
-        mlflow.set_tracking_uri(None)
 
 
 def log(server: TrackingServer) -> tuple[Any, str]:
