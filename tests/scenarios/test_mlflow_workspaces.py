@@ -41,8 +41,8 @@ def home(devserver: DevServer, tmp_path_factory: pytest.TempPathFactory) -> Home
 
 @pytest.fixture(scope="module")
 def server(home: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrackingServer]:
-    more = {"env": {"MLGOV_PROMOTIONS": "champion=production"}, "options": ("--enable-workspaces",)}
-    with used_server(tmp_path_factory.mktemp("server"), home, REPO, **more) as running:
+    env, options = {"MLGOV_PROMOTIONS": "champion=production"}, ("--enable-workspaces",)
+    with used_server(tmp_path_factory.mktemp("server"), home, REPO, env=env, options=options) as running:
         MlflowClient().create_workspace(TEAM)
         yield running
 
