@@ -15,7 +15,7 @@ from governance.model.artifact import FileEntry, parse_relative_path
 from governance.model.digest import Sha256
 from governance.model.facts import Collection, FactValue
 from governance.model.request import Action, Actor, MlflowContext
-from tests.unit import test_gate as gate
+from tests.unit import gate_kit as gate
 
 NUMPY = "pkg:pypi/numpy@1.26.4"
 CVE = "CVE-2025-32434"

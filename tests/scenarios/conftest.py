@@ -9,7 +9,11 @@ import pytest
 
 from governance.cli.main import main
 from governance.devserver import DevServer
+from tests.scenarios.audit_keeper import keeper
 from tests.scenarios.cli import Cli, Done, clean
+from tests.scenarios.waiver_team import team
+
+__all__ = ["cli", "keeper", "team"]
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from governance.model.facts import FactValue, Unknown
 from governance.policy.compile import compile_bundle
 from governance.policy.load import load_policies
 from tests.scenarios.cli import run_cli
-from tests.unit import test_gate as gate
+from tests.unit import gate_kit as gate
 
 POLICY = """
 apiVersion: mlgov/v1

@@ -20,6 +20,7 @@ NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 SHA = Sha256("7d" * 32)
 DIGEST = Digest(f"sha256:{SHA}")
 REF = "models-local/team/model.bin"
+MALICIOUS = "{fact: xray.malicious, is: true}"
 
 
 def bundle(*texts: str) -> PolicyBundle:

@@ -32,8 +32,8 @@ from plugin.errors import GovernanceUnavailableError, mlflow_error
 from tests.audit_server import audit_server
 from tests.audit_tools import START, body, fill, make_log, signer
 from tests.mlflow_tools import environment
+from tests.unit.gate_kit import ONE, Fixed, World, compiled, request
 from tests.unit.test_audit_anchor import make_witness, served, witness_signer
-from tests.unit.test_gate import ONE, Fixed, World, compiled, request
 
 HOUR = timedelta(hours=1)
 

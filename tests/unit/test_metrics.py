@@ -22,9 +22,9 @@ from governance.model.facts import Facts
 from governance.model.verdict import Effect, Finding, Mode, RuleResult, Severity, Truth
 from governance.permit import Decision
 from tests.scenarios.cli import clean
+from tests.unit.gate_kit import NOON, Bench, Fixed, bench, compiled, request
 from tests.unit.policy_kit import compiled as compiled_policy
 from tests.unit.policy_kit import policy
-from tests.unit.test_gate import NOON, Bench, Fixed, bench, compiled, request
 
 NAMES = st.text(st.characters(codec="utf-8"), max_size=200)
 POLICY = compiled_policy(policy())

@@ -18,9 +18,8 @@ from governance.policy.compile import compile_bundle
 from governance.policy.lint_rules import LINT_RULES, Level
 from governance.policy.load import Written, written_files
 from governance.report.policy_findings import findings_json, findings_junit, findings_sarif
-from tests.unit.policy_kit import NOON, policy, policy_set, rule, waiver
+from tests.unit.policy_kit import MALICIOUS, NOON, policy, policy_set, rule, waiver
 
-MALICIOUS = "{fact: xray.malicious, is: true}"
 SUITE = """
 apiVersion: mlgov/v1
 kind: PolicyTest

@@ -15,9 +15,7 @@ from governance.policy.combining import combine, effects_in, mask_of
 from governance.policy.compile import from_document
 from governance.policy.evaluate import NO_POLICY, evaluate
 from governance.policy.explain import verdict_bytes
-from tests.unit.policy_kit import compiled, facts, policy, policy_set, request, rule, verdict
-
-MALICIOUS = "{fact: xray.malicious, is: true}"
+from tests.unit.policy_kit import MALICIOUS, compiled, facts, policy, policy_set, request, rule, verdict
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from governance.policy.compile import CompiledPolicy, compile_bundle
 from governance.policy.load import load_files
 from governance.report.backtest import OTHERS, Backtest, Side, backtest, run_backtest
 from governance.report.backtest_page import backtest_page, backtest_tree
-from tests.unit import test_gate as gate
+from tests.unit import gate_kit as gate
 
 HOSTILE = "<script>alert(1)</script>\u202e"
 

@@ -16,7 +16,7 @@ from governance.model.facts import FactValue, Unknown
 from governance.model.request import Actor
 from governance.report.recorded import NotReplayableError
 from governance.report.replay import PolicyCache, replay
-from tests.unit import test_gate as gate
+from tests.unit import gate_kit as gate
 
 
 def story(tmp_path: Path) -> gate.Bench:
@@ -36,7 +36,7 @@ def story(tmp_path: Path) -> gate.Bench:
             _ask(b, environment=environment, at=gate.NOON.replace(minute=place))
             _ask(b, environment=environment, at=gate.NOON.replace(minute=place), actor=hostile)
     b.clock[0] += 100.0
-    gate._silence(b)
+    gate.silence(b)
     _ask(b, at=gate.NOON.replace(hour=13))
     _ask(b, at=gate.NOON.replace(day=24))
     return b

@@ -1,0 +1,74 @@
+"""Whoever keeps a log, and what they type."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from governance.audit.log import AuditLog
+from governance.audit.sqlite import SqliteStore
+from governance.cli.main import main
+from tests.audit_tools import Clock, fill, make_log
+from tests.scenarios.cli import Done, clean
+
+ORIGIN = "team.example/audit"
+
+
+@dataclass(frozen=True)
+class Keeper:
+    """`mlgov audit ARGUMENTS` of one user, whose log is a file in their home."""
+
+    home: Path
+    run: Callable[..., Done]
+
+    def settings(self, text: str) -> None:
+        (self.home / "mlgov.toml").write_text(f'audit_origin = "{ORIGIN}"\n{text}\n')
+
+    def log(self, now: Callable[[], datetime] | None = None) -> AuditLog:
+        return make_log(SqliteStore(self.home / "audit.sqlite"), origin=ORIGIN, now=now or Clock())
+
+    def fill(self, count: int, subject: str = "models/a") -> list[str]:
+        with closing(self.log()) as log:
+            return fill(log, count, subject=subject)
+
+    def key(self) -> str:
+        done = self.run("key", "--unencrypted")
+        assert done.code == 0, done.err
+        return done.out.split()[-1]
+
+
+@pytest.fixture
+def keeper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Keeper:
+    monkeypatch.chdir(tmp_path)
+    home = tmp_path / "home"
+    home.mkdir()
+
+    def run(*arguments: str, **variables: str) -> Done:
+        environment = clean(MLGOV_HOME=str(home), **variables)
+        for name in set(os.environ) - set(environment):
+            monkeypatch.delenv(name)
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        code = main(["audit", *arguments])
+        printed = capsys.readouterr()
+        return Done(code=code, out=printed.out, err=printed.err)
+
+    made = Keeper(home, run)
+    made.settings("")
+    return made
+
+
+def tamper(keeper: Keeper, statement: str) -> None:
+    with closing(sqlite3.connect(keeper.home / "audit.sqlite")) as database, database:
+        for (trigger,) in database.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+        ).fetchall():
+            database.execute(f"DROP TRIGGER {trigger}")
+        database.execute(statement)

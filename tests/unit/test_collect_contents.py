@@ -1,0 +1,208 @@
+"""What files hold and which packages they declare, as the collectors hand it on, of what is stored and of what is to be sent."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from governance.collect.collector import gather
+from governance.devserver import Fault
+from governance.errors import RemoteError
+from governance.model.artifact import (
+    FOLDER_SIGNATURE,
+    Artifact,
+    FileEntry,
+    Kind,
+    parse_relative_path,
+    parse_repository_key,
+)
+from governance.model.facts import Collection, Unknown
+from governance.model.request import Action, Request
+from tests.unit.collect_kit import CLEAN, EVIL, NOW, Edge, asking
+
+# contents
+
+
+def test_contents_of_a_clean_model(edge: Edge) -> None:
+    edge.put(
+        {**CLEAN, "big.bin": b"\x00" * 200_000, "w.safetensors": (8).to_bytes(8, "little") + b'{"a":1} '}
+    )
+    found = edge.facts("contents")
+    formats = {row["path"]: row["format"] for row in found["files"].items}
+    assert formats == {
+        "MLmodel": "yaml",
+        "big.bin": "other",
+        "model.pkl": "pickle",
+        "python_env.yaml": "yaml",
+        "requirements.txt": "text",
+        "w.safetensors": "safetensors",
+    }
+    assert found["content.verdict"] == "clean"
+    assert (found["content.files_scanned"], found["content.files_skipped"]) == (6, 0)
+    assert found["content.unsafe_imports"] == ()
+
+
+def test_a_malicious_pickle_is_seen_under_any_name(edge: Edge) -> None:
+    edge.put({**CLEAN, "notes.txt": EVIL})
+    found = edge.facts("contents")
+    assert found["content.verdict"] == "malicious"
+    assert found["content.unsafe_imports"] == ("os.system",)
+    (row,) = [row for row in found["files"].items if row["path"] == "notes.txt"]
+    assert (row["format"], row["imports"]) == ("pickle", ("os.system",))
+
+
+def test_what_is_too_large_to_look_into_is_counted_and_not_clean(edge: Edge) -> None:
+    edge.put({**CLEAN, "huge.pkl": pickle.dumps(b"\x00" * (17 << 20))})
+    found = edge.facts("contents")
+    assert found["content.files_skipped"] == 1
+    assert isinstance(found["content.verdict"], Unknown)
+    assert isinstance(found["content.unsafe_imports"], Unknown)
+    edge.put({"evil.pkl": EVIL})
+    assert edge.facts("contents")["content.verdict"] == "malicious"
+
+
+@pytest.mark.parametrize("name", ["contents", "dependencies", "signature"])
+def test_bytes_that_are_not_the_listed_ones_are_refused(edge: Edge, name: str) -> None:
+    edge.put({**CLEAN, FOLDER_SIGNATURE: b"{}"})
+    request = edge.request()
+    for path in ("model.pkl", "requirements.txt", FOLDER_SIGNATURE):
+        edge.server.put_bytes_behind_the_scenes(edge.repo, f"m/{path}", b"other")
+    facts = gather([edge.collectors()[name]], request, deadline=20, now=lambda: NOW)
+    collector = edge.collectors()[name]
+    for each in collector.supplies:
+        value = facts.get(each)
+        assert isinstance(value, Unknown)
+        assert "expected" in value.reason
+
+
+# dependencies
+
+
+def test_dependencies(edge: Edge) -> None:
+    edge.put({**CLEAN, "conda.yaml": b"dependencies: [python=3.11, {pip: [Evil_Pkg==1.0, loose]}]\n"})
+    found = edge.facts("dependencies")["dependencies"]
+    assert found.missing is None
+    assert [row["purl"] for row in found.items] == [
+        "pkg:pypi/cloudpickle@3.0.0",
+        "pkg:pypi/evil-pkg@1.0",
+        "pkg:pypi/loose",
+        "pkg:pypi/numpy@1.26.4",
+    ]
+    assert found.items[2]["version"] == Unknown("not pinned")
+
+
+def test_a_model_that_declares_nothing_is_not_a_model_without_dependencies(edge: Edge) -> None:
+    edge.put({"MLmodel": b"flavors: {}\n"})
+    assert edge.facts("dependencies")["dependencies"] == Collection((), "the model declares no package")
+
+
+def test_a_declaration_that_cannot_be_read_leaves_the_list_open(edge: Edge) -> None:
+    edge.put({**CLEAN, "conda.yaml": b"dependencies: [a"})
+    assert "conda.yaml" in (edge.facts("dependencies")["dependencies"].missing or "")
+
+
+def test_a_reference_cannot_lead_out_of_the_model(edge: Edge) -> None:
+    edge.put({"secret.txt": b"private==1\n"}, root="")
+    edge.put({"MLmodel": b"{}", "requirements.txt": b"-r ../secret.txt\n-r /etc/passwd\n"})
+    found = edge.facts("dependencies")["dependencies"]
+    assert found.items == ()
+    assert "not there" in found.missing
+
+
+def test_requirements_are_fetched_once_for_all_who_ask(edge: Edge) -> None:
+    edge.put(CLEAN)
+    request = edge.request()
+    count = edge.server.faults.add(Fault(method="GET", path="*/requirements.txt", times=None))
+    collectors = edge.collectors()
+    both = [collectors["dependencies"], collectors["xray"]]
+    gather(both, request, deadline=20, now=lambda: NOW)
+    gather(both, request, deadline=20, now=lambda: NOW)
+    assert count.hits == 1
+
+
+def test_a_failure_is_not_remembered(edge: Edge) -> None:
+    edge.put(CLEAN)
+    request = edge.request()
+    collector = edge.collectors()["dependencies"]
+    edge.server.faults.add(Fault(method="GET", path="*/requirements.txt", status=403))
+    with pytest.raises(RemoteError):
+        collector.collect(request)
+    assert collector.collect(request)["dependencies"] != Unknown("")
+
+
+def staged(edge: Edge, folder: Path, files: Mapping[str, bytes], *, whole: bool = True) -> Request:
+    for name, data in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    artifact = Artifact(
+        kind=Kind.MODEL,
+        host=edge.server.host,
+        repository=parse_repository_key(edge.repo),
+        path="m",
+        name="m",
+        files=tuple(FileEntry(path=parse_relative_path(n), size=len(d)) for n, d in files.items()),
+    )
+    asked = asking(artifact, Action.UPLOAD)
+    return replace(asked, staged={name: folder / name for name in files} if whole else {})
+
+
+def test_an_upload_is_looked_into_before_it_is_sent(edge: Edge, tmp_path: Path) -> None:
+    asked = staged(edge, tmp_path, CLEAN | {"bad.pkl": b"cposix\nsystem\n(S'true'\ntR."})
+    found = edge.collectors()["contents"].collect(asked)
+    assert found["content.verdict"] == "malicious"
+    assert found["content.unsafe_imports"] == ("posix.system",)
+    rows = found["files"]
+    assert isinstance(rows, Collection)
+    by_path = {row["path"]: row for row in rows.items}
+    assert by_path["bad.pkl"]["sha256"] == hashlib.sha256(b"cposix\nsystem\n(S'true'\ntR.").hexdigest()
+    assert edge.server.paths(edge.repo) == ()
+
+
+def test_the_packages_of_an_upload_are_asked_about(edge: Edge, tmp_path: Path) -> None:
+    asked = staged(edge, tmp_path, CLEAN | {"requirements.txt": b"PyYAML==5.3\n"})
+    found = gather(list(edge.collectors().values()), asked, deadline=20, now=lambda: NOW)
+    advisories, declared = found.get("vulnerabilities"), found.get("dependencies")
+    assert isinstance(advisories, Collection)
+    assert "CVE-2020-14343" in {row["cve"] for row in advisories.items}
+    assert advisories.missing == "not stored yet"
+    assert isinstance(declared, Collection)
+    assert "pkg:pypi/pyyaml@5.3" in {row["purl"] for row in declared.items}
+    assert found.get("xray.malicious") == Unknown("not stored yet")
+    assert found.get("scan.complete") == Unknown("not stored yet")
+
+
+def test_a_piece_of_a_model_does_not_pass_for_the_whole(edge: Edge, tmp_path: Path) -> None:
+    asked = staged(edge, tmp_path, {"requirements.txt": b"numpy==2.0.0\n"})
+    declared = edge.collectors()["dependencies"].collect(asked)["dependencies"]
+    assert isinstance(declared, Collection)
+    assert declared.missing == "more of the model may be uploaded later"
+
+
+@pytest.mark.parametrize("way", ["gone", "link", "not named"])
+def test_an_upload_that_cannot_be_read_is_not_clean(edge: Edge, tmp_path: Path, way: str) -> None:
+    asked = staged(edge, tmp_path, CLEAN, whole=way != "not named")
+    name = next(iter(CLEAN))
+    if way == "gone":
+        (tmp_path / name).unlink()
+    elif way == "link":
+        (tmp_path / name).rename(tmp_path / "elsewhere")
+        (tmp_path / name).symlink_to(tmp_path / "elsewhere")
+    found = gather([edge.collectors()["contents"]], asked, deadline=20, now=lambda: NOW)
+    assert isinstance(found.get("content.verdict"), Unknown)
+    assert isinstance(found.get("files"), Unknown)
+
+
+def test_a_large_file_of_an_upload_is_known_by_its_head(edge: Edge, tmp_path: Path) -> None:
+    weights = b"\x02\0\0\0\0\0\0\0{}" + bytes(100_000)
+    asked = staged(edge, tmp_path, {"w.safetensors": weights, "big.pkl": pickle.dumps(bytes(100_000))})
+    rows = edge.collectors()["contents"].collect(asked)["files"]
+    assert isinstance(rows, Collection)
+    assert {row["path"]: row["format"] for row in rows.items} == {
+        "w.safetensors": "safetensors",
+        "big.pkl": "pickle",
+    }

@@ -1,0 +1,182 @@
+"""What Xray says, as the collector hands it on: a scan that is not done, or of other bytes, is no good news."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import pytest
+
+from governance.collect.collector import gather
+from governance.collect.ecosystems import ecosystem_of
+from governance.collect.scan import ScanCollector
+from governance.devserver import Fault, Status
+from governance.errors import RemoteError
+from governance.model.facts import Collection, Facts, FactValue, Unknown
+from governance.report.contents import packages_in
+from tests.unit.collect_kit import CLEAN, EVIL, NOW, Edge, is_an_hour
+
+# scan
+
+
+def test_a_clean_model_is_clean_once_it_is_scanned(edge: Edge) -> None:
+    edge.put(CLEAN)
+    found = edge.facts("xray")
+    assert found["scan.complete"] is True
+    assert found["xray.malicious"] is False
+    assert found["xray.indexed"] is True
+    assert found["xray.max_severity"] == "none"
+    assert found["xray.max_cvss"] == 0.0
+    assert found["vulnerabilities"] == Collection(())
+    assert is_an_hour(found["scan.age"])
+    assert found["xray.violations"] == 0
+    assert found["scan.engines"]
+
+
+NOT_GOOD_NEWS = ("xray.malicious", "xray.max_severity", "xray.max_cvss", "scan.age", "operational_risk")
+
+
+def assert_unfinished(found: Mapping[str, FactValue]) -> None:
+    assert found["scan.complete"] is False
+    for name in NOT_GOOD_NEWS:
+        assert isinstance(found[name], Unknown), name
+    for name in ("vulnerabilities", "licences"):
+        value = found[name]
+        assert isinstance(value, Collection)
+        assert not value.is_complete
+
+
+@pytest.mark.parametrize("status", [each for each in Status if each is not Status.DONE])
+def test_a_scan_that_is_not_done_is_not_clean(edge: Edge, status: Status) -> None:
+    edge.put(CLEAN)
+    edge.server.hold_scans(edge.repo, "m/model.pkl", status=status)
+    assert_unfinished(edge.facts("xray"))
+
+
+def test_text_that_xray_does_not_scan_counts_as_scanned_and_a_pickle_does_not(edge: Edge) -> None:
+    edge.put(CLEAN)
+    edge.server.hold_scans(edge.repo, "m/MLmodel", status=Status.NOT_SUPPORTED)
+    assert edge.facts("xray")["scan.complete"] is True
+    edge.server.hold_scans(edge.repo, "m/model.pkl", status=Status.NOT_SUPPORTED)
+    assert_unfinished(edge.facts("xray"))
+
+
+def test_a_scan_of_other_bytes_is_no_scan(edge: Edge) -> None:
+    edge.put(CLEAN)
+
+    def rewrite(body: bytes) -> bytes:
+        answer = json.loads(body)
+        for row in answer["artifacts"]:
+            row["general"]["sha256"] = "0" * 64
+        return json.dumps(answer).encode()
+
+    edge.server.faults.add(Fault(path="*/summary/artifact", times=None, rewrite=rewrite))
+    found = edge.facts("xray")
+    assert_unfinished(found)
+    assert "other bytes" in found["scan.age"].reason
+
+
+@pytest.mark.parametrize("body", [b'{"artifacts": [], "errors": []}', b'{"artifacts": null}', b"{}"])
+def test_an_empty_summary_is_not_a_clean_one(edge: Edge, body: bytes) -> None:
+    edge.put(CLEAN)
+    edge.server.faults.add(Fault(path="*/summary/artifact", times=None, rewrite=lambda _: body))
+    assert_unfinished(edge.facts("xray"))
+
+
+def test_malice_counts_although_the_scan_is_not_done(edge: Edge) -> None:
+    edge.put({**CLEAN, "evil.pkl": EVIL})
+    edge.server.hold_scans(edge.repo, "m/model.pkl")
+    found = edge.facts("xray")
+    assert found["scan.complete"] is False
+    assert found["xray.malicious"] is True
+    assert found["xray.max_severity"] == "critical"
+    assert [row["component"] for row in found["vulnerabilities"].items if row["malicious"] is True]
+
+
+@pytest.mark.parametrize(
+    ("word", "ecosystem"),
+    [
+        ("Pypi", "pypi"),
+        ("gav", "maven"),
+        ("HuggingFaceML", "huggingface"),
+        ("Debian", "deb"),
+        ("go", "golang"),
+    ],
+)
+def test_the_words_of_jfrog_stand_for_ecosystems(word: str, ecosystem: str) -> None:
+    assert ecosystem_of(word) == ecosystem
+
+
+def test_an_unheard_of_kind_of_package_has_no_ecosystem() -> None:
+    assert isinstance(ecosystem_of("Pypi2"), Unknown)
+    assert isinstance(ecosystem_of(""), Unknown)
+
+
+def test_an_advisory_on_a_declared_package_is_found(edge: Edge) -> None:
+    edge.put({**CLEAN, "requirements.txt": b"PyYAML==5.3\n"})
+    found = edge.facts("xray")
+    rows = {row["cve"]: row for row in found["vulnerabilities"].items}
+    row = rows["CVE-2020-14343"]
+    assert (row["ecosystem"], row["component"], row["component_version"]) == ("pypi", "pyyaml", "5.3")
+    assert packages_in(Facts(found).to_json()) == {
+        "pkg:pypi/pyyaml@5.3",
+        "pkg:pypi/pyyaml",
+    }  # `who-loaded` finds it
+    assert (row["severity"], row["cvss"], row["fix_available"]) == ("critical", 9.8, True)
+    assert row["malicious"] is False
+    assert "5.4" in row["fixed_in"]
+    assert found["xray.max_severity"] == "critical"
+    assert found["scan.complete"] is True
+    assert found["xray.malicious"] is False
+
+
+GAPS = [
+    (b"numpy\n", "without a version"),
+    (b"https://evil.example/x.whl\n", "not a named package"),
+    (b"-r missing.txt\n", "referred to and not there"),
+]
+
+
+@pytest.mark.parametrize(("requirements", "words"), GAPS)
+def test_a_package_that_cannot_be_looked_up_leaves_the_list_open(
+    edge: Edge, requirements: bytes, words: str
+) -> None:
+    edge.put({**CLEAN, "requirements.txt": requirements})
+    found = edge.facts("xray")
+    assert words in (found["vulnerabilities"].missing or "")
+    assert isinstance(found["xray.max_cvss"], Unknown)
+    assert found["scan.complete"] is True
+
+
+def test_a_package_that_xray_does_not_know_leaves_the_list_open(edge: Edge) -> None:
+    edge.put(CLEAN)
+    nothing = b'{"artifacts": [], "errors": [{"identifier": "x", "error": "not found"}]}'
+    edge.server.faults.add(Fault(path="*/summary/component", times=None, rewrite=lambda _: nothing))
+    assert "unknown to Xray" in (edge.facts("xray")["vulnerabilities"].missing or "")
+    edge.server.faults.clear()
+    edge.server.faults.add(Fault(path="*/summary/component", times=None, status=500))
+    assert "not known" in (edge.facts("xray")["vulnerabilities"].missing or "")
+
+
+def test_violations_need_a_right_of_their_own(edge: Edge) -> None:
+    edge.put(CLEAN)
+    edge.server.faults.add(Fault(path="*/violations", times=None, status=403))
+    found = edge.facts("xray")
+    assert isinstance(found["xray.violations"], Unknown)
+    assert isinstance(found["xray.watches"], Unknown)
+    assert found["scan.complete"] is True
+
+
+def test_without_xray_everything_it_knows_is_unknown(edge: Edge) -> None:
+    edge.put(CLEAN)
+    edge.server.faults.add(Fault(path="/xray/*", times=None, status=503))
+    with pytest.raises(RemoteError):
+        edge.facts("xray")
+    facts = gather([edge.collectors()["xray"]], edge.request(), deadline=20, now=lambda: NOW)
+    assert all(isinstance(facts.get(name), Unknown) for name in ScanCollector.supplies)
+
+
+def test_a_remote_repository_is_scanned_in_its_cache(edge: Edge) -> None:
+    edge.server.put("hf-remote", "models/a/b/main_2026-01-01T00:00:00.000Z/files/config.json", b"{}")
+    found = edge.facts("xray", "models/a/b/main_2026-01-01T00:00:00.000Z/files", repo="hf-remote")
+    assert found["scan.complete"] is True

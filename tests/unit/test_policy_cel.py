@@ -1,0 +1,127 @@
+"""Conditions in CEL: judged like fields, type-checked when loaded, bounded in time."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from governance.model.facts import Collection, FactValue, Unknown
+from governance.model.verdict import Effect, Truth
+from tests.unit.policy_kit import (
+    MALICIOUS,
+    policy,
+    problems,
+    verdict,
+)
+
+
+def cel(expression: str, when: str = "") -> str:
+    return policy(
+        f"- id: r\n  effect: block\n{when}  condition: {json.dumps(expression)}\n  message: it matched\n"
+    )
+
+
+def test_a_cel_condition_is_judged_with_the_fields_and_unknown_like_them() -> None:
+    pytest.importorskip("cel_expr_python.cel", reason="the extra `cel` is not installed")
+    text = cel("files.exists(f, f.size > 10 && f.path.endsWith('.bin')) && xray.max_cvss < 7.0")
+    files = Collection(({"path": "a.bin", "size": 11},))
+    assert verdict(text, {"files": files, "xray.max_cvss": 3.0}).rules[0].truth is Truth.TRUE
+    assert verdict(text, {"files": files, "xray.max_cvss": 9.0}).rules[0].truth is Truth.FALSE
+    for values in ({"files": files}, {"files": files, "xray.max_cvss": None}, {"files": files, "xray.max_cvss": "3"},
+                   {"files": Collection(files.items, "more"), "xray.max_cvss": 3.0},
+                   {"files": Collection(({"path": "a.bin", "size": Unknown("x")},)), "xray.max_cvss": 3.0}):  # fmt: skip
+        found = verdict(text, values)  # type: ignore[arg-type]  # values of several types on purpose
+        assert found.rules[0].truth is Truth.UNKNOWN
+    both = cel("scan.age > 5", when=f"  when: {MALICIOUS}\n")
+    assert verdict(both, {"xray.malicious": False}).rules[0].truth is Truth.FALSE
+    assert verdict(both, {"xray.malicious": True, "scan.age": 6}).decision is Effect.BLOCK
+    assert [
+        row.fact for row in verdict(both, {"xray.malicious": True, "scan.age": 6}).findings[0].evidence
+    ] == ["scan.age", "xray.malicious"]
+
+
+@pytest.mark.parametrize(
+    ("expression", "message"),
+    [
+        ("xray.max_cvss > 7", "no matching overload"),
+        ("xray.max_cvs > 7.0", "expected an expression over at least one fact"),
+        ("xray.max_cvss > 7.0 && nowhere", "undeclared reference"),
+        ("xray.max_cvss", "expected a CEL expression of type bool"),
+        ("xray.max_cvss >", "Syntax error"),
+        ("true", "expected an expression over at least one fact"),
+        ("files.exists(f, f.sise > 10)", "(f.sise is none; did you mean `size`)"),
+        ("files.exists(f, f . sise > 10)", "did you mean `size`"),
+        ("files.exists(f, has(f.sise))", "did you mean `size`"),
+        ("files.exists(f, f['sise'] > 10)", "did you mean `size`"),
+        ("files.filter(f, f.size > 10).exists_one(g, g.zzz == 'x')", "there are format, imports, path, sha256, size"),
+        ("vulnerabilities.all(v, files.all(f, v.cvvs > 7.0))", "did you mean `cvss`"),
+        ("files.map(f, f.pth).exists(p, p == 'x')", "(f.pth is none; did you mean `path`)"),
+        ("files.map(f, f.size > 1, f.pth).exists(p, p == 'x')", "(f.pth is none; did you mean `path`)"),
+        ("files.map(f, f).exists(g, g.pth == 'x')", "(g.pth is none; did you mean `path`)"),
+        ("files.map(f, {'name': f.path}).exists(p, p.nam == 'x')", "(p.nam is none; did you mean `name`)"),
+        ("files.map(f, {'name': f.path}).exists(p, p['path'] == 'x')", "(p.path is none; there are name)"),
+        ("files.map(f, {'file': f}).exists(p, p.file.pth == 'x')", "(.pth is none; did you mean `path`)"),
+        ("files.map(f, [f]).exists(p, p[0].pth == 'x')", "(.pth is none; did you mean `path`)"),
+        ("files.map(f, f.path).exists(p, p.path == 'x')", "(p.path is none; there are none)"),
+        ("(files.size() > 1 ? files : files.filter(f, true)).exists(g, g.pth == 'x')", "did you mean `path`"),
+        ("(files + files).exists(g, g.pth == 'x')", "did you mean `path`"),
+        ("files[0].pth == 'x'", "(.pth is none; did you mean `path`)"),
+        ("vulnerabilities.exists(v, files.exists(f, f.cvss > 7.0))", "(f.cvss is none"),
+        ("vulnerabilities.map(x, x.id).exists(x, files.exists(x, x.cve == 'y'))", "(x.cve is none"),
+    ],
+)  # fmt: skip
+def test_a_cel_condition_is_type_checked_when_it_is_loaded(expression: str, message: str) -> None:
+    pytest.importorskip("cel_expr_python.cel", reason="the extra `cel` is not installed")
+    (found,) = problems(cel(expression))
+    assert "spec.rules[0].condition: expected" in found
+    assert message in found
+
+
+@pytest.mark.parametrize(
+    ("expression", "truth"),
+    [
+        ("files.exists(f, f.path.startsWith('f.sise') && f.path.size() > 3)", Truth.FALSE),
+        ("actor.groups.exists(g, g.startsWith('x'))", Truth.TRUE),
+        ("files.map(f, f.path).exists(p, p.endsWith('.bin'))", Truth.TRUE),
+        ("vulnerabilities.exists(v, files.exists(f, v.cvss > 7.0 && f.size > 1))", Truth.TRUE),
+        ("files.exists(f, f['size'] > 3)", Truth.TRUE),
+        ("files.map(f, f.path).exists(p, p . endsWith('.bin'))", Truth.TRUE),
+        ("files.map(f, {'name': f.path, 'n': f.size}).exists(p, p.name.endsWith('.bin') && has(p.n))", Truth.TRUE),
+        ("files.map(f, f.size > 1, {'name': f.path}).filter(p, p.name != 'x').exists_one(q, q['name'] == 'y')", Truth.FALSE),
+        ("files.map(f, {'file': f}).exists(p, p.file.path == 'x')", Truth.FALSE),
+        ("files.map(f, [f, f])[0].exists(g, g.size > 1)", Truth.TRUE),
+        ("files.map(f, {f.path: f.size}).exists(p, has(p.weights) && p.weights > 1)", Truth.FALSE),
+        ("files.map(f, f.imports).exists(all, all.exists(one, one == 'os.system'))", Truth.TRUE),
+        ("vulnerabilities.map(x, x.id).exists(x, files.exists(x, x.path == 'y'))", Truth.FALSE),
+        ("(files.map(f, {'a': f.path}) + vulnerabilities.map(v, {'b': v.id})).exists(p, has(p.b) && p.b == 'x')", Truth.TRUE),
+        ("(files.size() > 3 ? files.map(f, f.path) : []).exists(p, p == 'x')", Truth.FALSE),
+        ("([] + files.map(f, {'a': f.path})).exists(p, p.a == 'x')", Truth.FALSE),
+        ("dyn(files).exists(f, f.path == 'x')", Truth.FALSE),
+    ],
+)  # fmt: skip
+def test_fields_that_are_there_are_taken_and_odd_values_are_no_error(expression: str, truth: Truth) -> None:
+    pytest.importorskip("cel_expr_python.cel", reason="the extra `cel` is not installed")
+    text = cel(expression)
+    assert problems(text) == []
+    whole: dict[str, FactValue] = {
+        "files": Collection(({"path": "a.bin", "size": 11, "imports": ("os.system",)},)),
+        "vulnerabilities": Collection(({"id": "x", "cvss": 7.5},)),
+        "actor.groups": ("xs",),
+    }
+    assert verdict(text, whole).rules[0].truth is truth
+    odd: list[FactValue] = [
+        Unknown("x"), None, 3, "text", (), Collection(()), Collection(({},)), Collection(({"path": 3, "size": "x"},)),
+        Collection(({"path": Unknown("x"), "imports": ("a",)},)),
+    ]  # fmt: skip
+    for value in odd:
+        assert isinstance(verdict(text, dict.fromkeys(whole, value)).rules[0].truth, Truth)
+
+
+def test_a_costly_cel_condition_is_unknown_in_bounded_time() -> None:
+    pytest.importorskip("cel_expr_python.cel", reason="the extra `cel` is not installed")
+    text = cel(
+        "files.all(a, files.all(b, files.all(c, files.all(d, files.all(e, a.size + b.size + c.size + d.size + e.size > 0)))))"
+    )
+    many = Collection(tuple({"path": f"{n}", "size": 1} for n in range(200)))
+    assert verdict(text, {"files": many}).rules[0].truth is Truth.UNKNOWN

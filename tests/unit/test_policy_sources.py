@@ -1,0 +1,236 @@
+"""Where the policy in force comes from: files that change, and signed bundles."""
+
+from __future__ import annotations
+
+import io
+import logging
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from governance.errors import PolicyInvalidError, SettingsError, SignatureError
+from governance.policy.bundle import MANIFEST, BundleError, open_bundle, pack_bundle
+from governance.policy.bundlesource import BundleSource
+from governance.policy.compile import compile_bundle
+from governance.policy.load import load_files
+from governance.policy.revisions import RevisionMemory
+from governance.policy.source import PolicySource
+from tests.unit.policy_kit import (
+    MALICIOUS,
+    NOON,
+    bundle,
+    policy,
+    policy_set,
+    rule,
+)
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Write a file as an editor does, so that no reader sees half of it."""
+    temporary = path.with_suffix(".new")
+    temporary.write_text(text)
+    temporary.replace(path)
+
+
+def test_a_changed_policy_is_taken_without_a_restart(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file, clock = tmp_path / "p.yaml", Clock()
+    replace_file(file, policy())
+    source = PolicySource([tmp_path], clock=clock)
+    first = source.current()
+    replace_file(file, policy(rule(MALICIOUS)))
+    assert source.current() is first, "it is looked at once a second"
+    clock.now += 2
+    second = source.current()
+    assert second.digest != first.digest
+    assert source.current() is second
+    assert "replaces" in caplog.text
+
+
+def test_a_broken_new_policy_leaves_the_old_one_in_force_and_says_so_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file, clock = tmp_path / "p.yaml", Clock()
+    replace_file(file, policy())
+    source = PolicySource([tmp_path], clock=clock)
+    first = source.current()
+    replace_file(file, "nonsense: [")
+    for _ in range(3):
+        clock.now += 2
+        assert source.current() is first
+    assert source.problem is not None
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+    assert "THE NEW POLICY IS BROKEN" in caplog.text
+    file.unlink()
+    clock.now += 2
+    assert source.current() is first, "an empty folder opens no door"
+    replace_file(file, policy(rule(MALICIOUS)))
+    clock.now += 2
+    assert source.current().digest != first.digest
+    assert source.problem is None
+
+
+def test_without_any_good_policy_there_is_an_error_until_there_is_one(tmp_path: Path) -> None:
+    clock = Clock()
+    source = PolicySource([tmp_path / "p.yaml"], clock=clock)
+    for _ in range(2):
+        with pytest.raises(PolicyInvalidError, match="expected a folder or file"):
+            source.current()
+    (tmp_path / "p.yaml").write_text(policy())
+    clock.now += 2
+    assert source.current().bundle.policies[0].name == "p"
+
+
+def test_files_that_change_while_they_are_read_are_read_again(tmp_path: Path) -> None:
+    file, clock = tmp_path / "p.yaml", Clock()
+    replace_file(file, policy())
+    loads = 0
+
+    def load() -> Any:
+        nonlocal loads
+        loads += 1
+        read = bundle(file.read_text())
+        if loads == 2:
+            replace_file(file, policy(name="third"))
+        return read
+
+    source = PolicySource([file], load=load, clock=clock)
+    source.current()
+    replace_file(file, policy(name="second"))
+    clock.now += 2
+    assert source.current().bundle.policies[0].name == "p", "half of each version is no version"
+    assert source.current().bundle.policies[0].name == "third"
+
+
+def sign(payload: bytes) -> bytes:
+    """A stand-in for a DSSE envelope: the layer above holds keys."""
+    return b"signed:" + payload
+
+
+def verify(envelope: bytes) -> bytes:
+    if not envelope.startswith(b"signed:"):
+        raise SignatureError("the signature is not good", reason="bad-signature")
+    return envelope.removeprefix(b"signed:")
+
+
+def packed(revision: int = 1, *, text: str | None = None, name: str = "acme") -> bytes:
+    files = {
+        "p.yaml": (text or policy(rule(MALICIOUS))).encode(),
+        "set.yaml": policy_set("  {}\n", name=name, revision=revision).encode(),
+    }
+    return pack_bundle(files, name=name, revision=revision, made=NOON, sign=sign)
+
+
+def test_a_bundle_holds_what_went_in_and_is_the_same_bytes_each_time() -> None:
+    archive = open_bundle(packed(48), verify=verify, name="acme", highest=48)
+    assert (archive.name, archive.revision, archive.made, sorted(archive.files)) == (
+        "acme",
+        48,
+        NOON,
+        ["p.yaml", "set.yaml"],
+    )
+    assert packed(48) == packed(48)
+    assert compile_bundle(load_files(archive.files)).revision == 48
+
+
+def repacked(change: Callable[[dict[str, bytes]], None], *, kind: bytes = tarfile.REGTYPE) -> bytes:
+    """A bundle with its members changed behind the signature's back."""
+    members: dict[str, bytes] = {}
+    with tarfile.open(fileobj=io.BytesIO(packed())) as tar:
+        for entry in tar:
+            stream = tar.extractfile(entry)
+            assert stream is not None
+            members[entry.name] = stream.read()
+    change(members)
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, data in members.items():
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.type = len(data), kind if name == "link" else tarfile.REGTYPE
+            tar.addfile(entry, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "expected a tar archive"),
+        (b"nonsense" * 200, "expected a tar archive"),
+        (packed()[:3000], "expected"),
+        (repacked(lambda files: files.update({"p.yaml": b"changed"})), "expected `p.yaml` with the digest of the manifest"),
+        (repacked(lambda files: files.update({"more.yaml": b"x"})), "`more.yaml` the bundle holds unnamed"),
+        (repacked(lambda files: files.__delitem__("set.yaml")), "`set.yaml` the manifest names and the bundle lacks"),
+        (repacked(lambda files: files.__delitem__(MANIFEST)), "expected a bundle that begins with"),
+        (repacked(lambda files: files.update({MANIFEST: b"unsigned"})), "a good signature: the signature is not good"),
+        (repacked(lambda files: files.update({MANIFEST: b"signed:{}"})), "expected a manifest of type"),
+        (repacked(lambda files: files.update({MANIFEST: b"signed:{ }"})), "a manifest in canonical JSON"),
+        (repacked(lambda files: files.update({"../up.yaml": b"x"})), "expected relative file names"),
+        (repacked(lambda files: files.update({"/etc/x.yaml": b"x"})), "expected relative file names"),
+        (repacked(lambda files: files.update({"link": b""}), kind=tarfile.SYMTYPE), "expected plain files only"),
+        (packed(41), "expected revision 42 or later, got 41: a rollback"),
+        (packed(43, name="other"), "expected the bundle of `acme`, got that of `other`"),
+    ],
+)  # fmt: skip
+def test_a_bundle_that_is_not_right_is_refused(data: bytes, message: str) -> None:
+    with pytest.raises(BundleError, match="expected") as caught:
+        open_bundle(data, verify=verify, name="acme", highest=42 if "rollback" in message else None)
+    assert message in str(caught.value)
+
+
+def test_the_bundle_source_keeps_the_last_good_bundle_for_a_bounded_time(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock, offered = Clock(), [packed(2)]
+    memory = RevisionMemory(tmp_path / "revisions.json")
+    source = BundleSource(
+        lambda: offered[0], verify=verify, memory=memory, name="acme", refresh=60, max_age=3600, clock=clock
+    )
+    first = source.current()
+    assert (first.revision, memory.highest("acme")) == (2, 2)
+    for bad in (
+        packed(1),
+        b"nonsense",
+        packed(3, text="nonsense: ["),
+        packed(3).replace(b"revision: 3", b"revision: 4"),
+    ):
+        offered[0] = bad
+        clock.now += 61
+        assert source.current() is first
+        assert source.problem is not None
+    assert caplog.text.count("THE POLICY BUNDLE WAS NOT TAKEN") == 4
+    clock.now += 3600
+    with pytest.raises(PolicyInvalidError, match="no older than 3600 s"):
+        source.current()
+    offered[0] = packed(3)
+    clock.now += 61
+    assert source.current().revision == 3
+    again = BundleSource(
+        lambda: packed(2),
+        verify=verify,
+        memory=RevisionMemory(tmp_path / "revisions.json"),
+        name="acme",
+        clock=clock,
+    )
+    with pytest.raises(PolicyInvalidError, match="revision 3 or later"):
+        again.current()
+
+
+@pytest.mark.parametrize("damage", [b"{", b"[]", b'{"acme":"x"}', b"{ }"])
+def test_a_damaged_memory_of_revisions_is_no_fresh_start(tmp_path: Path, damage: bytes) -> None:
+    (tmp_path / "revisions.json").write_bytes(damage)
+    with pytest.raises(SettingsError, match="is damaged"):
+        RevisionMemory(tmp_path / "revisions.json").highest("acme")
