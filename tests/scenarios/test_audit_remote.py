@@ -27,7 +27,15 @@ from governance.errors import AuditUnavailableError
 from governance.settings import load_settings
 from governance.wiring import build_assembly
 from plugin.errors import GovernanceUnavailableError
-from tests.mlflow_tools import Home, TrackingServer, bodies, environment, make_home, tracking_server
+from tests.mlflow_tools import (
+    Home,
+    TrackingServer,
+    basic_auth,
+    bodies,
+    environment,
+    make_home,
+    tracking_server,
+)
 
 REPO = "trail-local"
 ADMIN = ("boss", "a long admin password")
@@ -54,18 +62,7 @@ class Team:
             answer.raise_for_status()
 
     def start(self) -> TrackingServer:
-        config = self.folder / "auth.ini"
-        config.write_text(
-            f"[mlflow]\ndefault_permission = READ\ndatabase_uri = sqlite:///{self.folder}/auth.db\n"
-            f"admin_username = {ADMIN[0]}\nadmin_password = {ADMIN[1]}\n"
-            "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
-        )
-        env = {
-            **self.home.env,
-            "MLGOV_SERVER_AUTH": "basic-auth",
-            "MLFLOW_AUTH_CONFIG_PATH": str(config),
-            "MLFLOW_FLASK_SERVER_SECRET_KEY": "a secret key of a test",
-        }
+        env = {**self.home.env, **basic_auth(self.folder, ADMIN, cached=not self.gunicorn)}
         destination = f"artifactory://{self.devserver.host}/artifactory/{REPO}/proxied"
         return self.stack.enter_context(
             tracking_server(

@@ -10,7 +10,7 @@ import requests
 
 from governance.audit.entry import EntryKind
 from governance.devserver import DevServer
-from tests.mlflow_tools import make_home, tracking_server
+from tests.mlflow_tools import basic_auth, make_home, tracking_server
 
 PASSWORD = "a long admin password"
 API = "api/2.0/mlflow-artifacts/artifacts"
@@ -26,19 +26,8 @@ def test_whichever_worker_is_asked_answers_for_all(
     kind: str, devserver: DevServer, repo: str, tmp_path: Path
 ) -> None:
     home = make_home(tmp_path / "home", devserver)
-    config = tmp_path / "auth.ini"
-    config.write_text(
-        f"[mlflow]\ndefault_permission = READ\ndatabase_uri = sqlite:///{tmp_path}/auth.db\n"
-        f"admin_username = boss\nadmin_password = {PASSWORD}\n"
-        "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
-    )
-    env = {
-        **home.env,
-        "MLGOV_METRICS": "true",
-        "MLGOV_SERVER_AUTH": "basic-auth",
-        "MLFLOW_AUTH_CONFIG_PATH": str(config),
-        "MLFLOW_FLASK_SERVER_SECRET_KEY": "a secret key of a test",
-    }
+    own = basic_auth(tmp_path, ("boss", PASSWORD), cached=kind != "gunicorn")
+    env = {**home.env, **own, "MLGOV_METRICS": "true"}
     destination = f"artifactory://{devserver.host}/artifactory/{repo}"
     with tracking_server(tmp_path, env, destination, gunicorn=kind == "gunicorn", workers=2) as server:
         boss = ("boss", PASSWORD)

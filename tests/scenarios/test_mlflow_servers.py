@@ -27,6 +27,7 @@ from plugin.errors import BlockedModelError, QuarantinedModelError
 from tests.mlflow_tools import (
     Home,
     TrackingServer,
+    basic_auth,
     bodies,
     fitted_model,
     make_home,
@@ -50,19 +51,9 @@ def server(
 ) -> Iterator[TrackingServer]:
     """A tracking server with basic-auth and two workers, so files of one model arrive at both."""
     folder = tmp_path_factory.mktemp(request.param)
-    config = folder / "auth.ini"
-    config.write_text(
-        f"[mlflow]\ndefault_permission = READ\ndatabase_uri = sqlite:///{folder}/auth.db\n"
-        f"admin_username = boss\nadmin_password = {PASSWORD}\n"
-        "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
-    )
-    env = {
-        "MLGOV_SERVER_AUTH": "basic-auth",
-        "MLFLOW_AUTH_CONFIG_PATH": str(config),
-        "MLFLOW_FLASK_SERVER_SECRET_KEY": "a secret key of a test",
-    }
-    user = {"MLFLOW_TRACKING_USERNAME": "boss", "MLFLOW_TRACKING_PASSWORD": PASSWORD}
     is_gunicorn = request.param == "gunicorn"
+    env = basic_auth(folder, ("boss", PASSWORD), cached=not is_gunicorn)
+    user = {"MLFLOW_TRACKING_USERNAME": "boss", "MLFLOW_TRACKING_PASSWORD": PASSWORD}
     with used_server(
         folder, home, REPO, below=request.param, login=user, env=env, gunicorn=is_gunicorn, workers=2
     ) as running:
