@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,14 @@ import pytest
 
 from governance.cli.checkup.check import run_checks
 from governance.cli.checkup.install import ask_mlflow, install_checks
+from governance.cli.checkup.local import local_checks
 from governance.cli.checkup.remote import remote_checks
+from governance.cli.main import main
 from governance.cli.output import Line, Mark
 from governance.devserver import DevServer, Fault
 from governance.settings import load_settings
-from governance.wiring import Assembly
+from governance.wiring import Assembly, build_assembly
+from tests.mlflow_tools import environment
 from tests.rawserver import answer, raw_server
 from tests.scenarios.cli import Done, run_cli
 
@@ -45,8 +49,24 @@ def marks(lines: list[dict[str, Any]]) -> list[str]:
     return [line["mark"] for line in lines]
 
 
+def looked(variables: Mapping[str, str]) -> tuple[dict[str, list[Line]], int]:
+    """What `mlgov doctor` finds out about this machine, in this process, and what it exits with. MLflow, which a process of its own is
+    asked about, is left out."""
+    with environment(variables), closing(build_assembly(load_settings())) as assembly:
+        results = list(run_checks(local_checks(assembly)))
+    found: dict[str, list[Line]] = {}
+    for line, _ in results:
+        found.setdefault(line.subject, []).append(line)
+    return found, max(code for _, code in results)
+
+
+def make_key(variables: Mapping[str, str]) -> None:
+    with environment(variables):
+        assert main(["keys", "init"]) == 0
+
+
 def test_all_in_order(variables: dict[str, str], repo: str) -> None:
-    assert run_cli("keys", "init", variables=variables).code == 0
+    make_key(variables)
     done = run_cli("doctor", repo, "--write-test", "--json", variables=variables)
     assert done.code == 0, done.out
     found = lines_of(done)
@@ -78,37 +98,30 @@ def test_this_machine(
     if "MLGOV_CONFIG" in changed:
         changed = {"MLGOV_CONFIG": str(tmp_path / changed["MLGOV_CONFIG"])}
         Path(changed["MLGOV_CONFIG"]).write_text('audit_path = "/etc/hostname/audit.sqlite"\n')
-    done = run_cli("doctor", "--offline", "--json", variables=variables | changed)
-    found = lines_of(done)
-    assert mark in marks(found[subject]), found
-    assert all(
-        line["remedy"] for lines in found.values() for line in lines if line["mark"] in {"warn", "fail"}
-    )
+    found, exits_with = looked(variables | changed)
+    assert mark in [line.mark.value for line in found[subject]], found
+    troubles = [line for lines in found.values() for line in lines if line.mark in {Mark.WARN, Mark.FAIL}]
+    assert all(line.remedy for line in troubles)
     if code:
-        assert done.code == code
+        assert exits_with == code
 
 
 def test_files_that_others_may_change(variables: dict[str, str], tmp_path: Path) -> None:
-    run_cli("keys", "init", variables=variables)
+    make_key(variables)
     policies = tmp_path / "policies"
     policies.mkdir()
     import policies as packs
 
     (policies / "p.yaml").write_text(packs.read("baseline"))
     policies.chmod(0o777)
-    done = run_cli(
-        "doctor", "--offline", "--json", variables=variables | {"MLGOV_POLICY_PATH": str(policies)}
-    )
-    (line,) = lines_of(done)["file rights"]
-    assert (line["mark"], line["remedy"]) == ("fail", f"`chmod go-w {policies}`")
+    (line,) = looked(variables | {"MLGOV_POLICY_PATH": str(policies)})[0]["file rights"]
+    assert (line.mark, line.remedy) == (Mark.FAIL, f"`chmod go-w {policies}`")
 
 
 def test_a_key_that_nobody_trusts(variables: dict[str, str], tmp_path: Path) -> None:
-    run_cli("keys", "init", variables=variables)
-    done = run_cli(
-        "doctor", "--offline", "--json", variables=variables | {"MLGOV_TRUST": str(tmp_path / "other.json")}
-    )
-    assert marks(lines_of(done)["signing key"]) == ["fail"]
+    make_key(variables)
+    found, _ = looked(variables | {"MLGOV_TRUST": str(tmp_path / "other.json")})
+    assert [line.mark for line in found["signing key"]] == [Mark.FAIL]
 
 
 def test_a_policy_that_is_not_enforced_in_production(variables: dict[str, str], tmp_path: Path) -> None:
@@ -119,10 +132,8 @@ def test_a_policy_that_is_not_enforced_in_production(variables: dict[str, str], 
         'spec: {bindings: [{policies: ["*"], environments: ["*"], mode: observe}]}\n'
     )
     (tmp_path / "p.yaml").write_text(observed)
-    done = run_cli(
-        "doctor", "--offline", "--json", variables=variables | {"MLGOV_POLICY_PATH": str(tmp_path / "p.yaml")}
-    )
-    assert marks(lines_of(done)["policy"]) == ["warn"]
+    found, _ = looked(variables | {"MLGOV_POLICY_PATH": str(tmp_path / "p.yaml")})
+    assert [line.mark for line in found["policy"]] == [Mark.WARN]
 
 
 # -- services, asked in this process
