@@ -237,10 +237,12 @@ def test_mlflow_says_that_it_is_us() -> None:
     ],
 )
 def test_tracking_servers(variables: dict[str, str], uri: str, mark: str, says: str) -> None:
-    done = run_cli("doctor", "--json", "--tracking-uri", uri, variables=variables)
-    (line,) = lines_of(done)["tracking server"]
-    assert line["mark"] == mark
-    assert says in line["seen"]
+    from governance.cli.checkup.tracking import tracking_checks
+
+    with environment(variables):
+        ((line, _),) = run_checks(tracking_checks(uri, load_settings()))
+    assert (line.subject, line.mark.value) == ("tracking server", mark)
+    assert says in line.seen
 
 
 def test_a_tracking_server_with_and_without_our_app() -> None:

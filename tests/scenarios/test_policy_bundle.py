@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
+from contextlib import chdir
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+from governance.cli.main import main
 from governance.devserver.server import DevServer
 from governance.errors import PolicyInvalidError, SettingsError
 from governance.settings import Settings
 from governance.wiring import build_assembly
+from tests.mlflow_tools import environment
 
 PASSPHRASE = "correct horse"
 POLICY = """
@@ -32,16 +32,8 @@ spec: {{bindings: [{{policies: ["*"], environments: ["*"], mode: enforce}}]}}
 
 
 def mlgov(home: Path, *words: str) -> None:
-    environ = {"PATH": os.environ["PATH"], "HOME": str(home), "MLGOV_HOME": str(home)}
-    environ["MLGOV_KEY_PASSPHRASE"] = PASSPHRASE
-    done = subprocess.run(
-        [sys.executable, "-m", "governance.cli.main", *words],
-        env=environ,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    with environment({"MLGOV_HOME": str(home), "MLGOV_KEY_PASSPHRASE": PASSPHRASE}), chdir(home):
+        assert main(list(words)) == 0
 
 
 @pytest.fixture(scope="module")
@@ -169,12 +161,10 @@ def test_the_set_must_be_named(home: Path, tmp_path: Path) -> None:
 def test_the_server_app_hands_out_the_file_it_was_given(
     home: Path, tmp_path: Path, name: str, status: int
 ) -> None:
+    from plugin.server import policy_bundle
+
     location = str(home / name) if name.endswith(".tar") else name
-    code = "from plugin.server import policy_bundle as view; answer = view(); print(answer.status_code, len(answer.data))"
-    environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "MLGOV_POLICY_BUNDLE": location}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True
-    )
-    printed, size = done.stdout.split()
-    assert int(printed) == status
-    assert status != 200 or int(size) == (home / "bundle-1.tar").stat().st_size
+    with environment({"MLGOV_HOME": str(tmp_path), "MLGOV_POLICY_BUNDLE": location}):
+        answer = policy_bundle()
+    assert answer.status_code == status
+    assert status != 200 or answer.data == (home / "bundle-1.tar").read_bytes()

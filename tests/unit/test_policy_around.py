@@ -159,11 +159,17 @@ def test_lint_names_the_rules_that_no_index_serves_where_there_are_many() -> Non
 
 
 def test_schemas_accept_what_the_loader_accepts_and_refuse_plain_mistakes() -> None:
+    validators = {}  # a schema is checked once, and not again for each of a hundred documents
+    for kind in ("Policy", "PolicySet", "PolicyTest"):
+        schema = json_schema(kind)
+        maker = jsonschema.validators.validator_for(schema)
+        maker.check_schema(schema)
+        validators[kind] = maker(schema)
     for name in policies.names():
         for file in (policies.path(name), policies.cases(name)):
             for document in parse_yaml(file.read_bytes(), file.name):
                 assert isinstance(document.data, dict)
-                jsonschema.validate(document.data, json_schema(str(document.data["kind"])))
+                validators[str(document.data["kind"])].validate(document.data)
     for when in (
         "{fact: xray.malicius, is: true}",
         "{fact: publisher, lt: a}",
@@ -172,7 +178,7 @@ def test_schemas_accept_what_the_loader_accepts_and_refuse_plain_mistakes() -> N
     ):
         (document,) = parse_yaml(policy(rule(when)).encode(), "f")
         with pytest.raises(jsonschema.ValidationError):
-            jsonschema.validate(document.data, json_schema("Policy"))
+            validators["Policy"].validate(document.data)
 
 
 def test_generated_files_are_what_would_be_generated() -> None:
