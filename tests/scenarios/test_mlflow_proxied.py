@@ -435,8 +435,9 @@ def test_a_model_straight_to_artifactory_and_back(
 def test_a_restart_between_upload_and_ready_loses_nothing(
     devserver: DevServer, home: Home, server: TrackingServer, model: Any, tmp_path: Path
 ) -> None:
-    destination = f"artifactory://{devserver.host}/artifactory/{REPO}/restart"
-    database = tmp_path / "mlflow.db"
+    """One server takes the files and is gone; another with the same database, which saw nothing of it, signs them."""
+    destination = f"artifactory://{devserver.host}/artifactory/{REPO}/ml"
+    database = server.log.parent / "mlflow.db"
     local = tmp_path / "model"
     mlflow.sklearn.save_model(model, str(local), **PLAIN)
     with tracking_server(tmp_path / "one", home.env, destination, database=database) as first:
@@ -444,14 +445,6 @@ def test_a_restart_between_upload_and_ready_loses_nothing(
         experiment = client.create_experiment("restart")
         pending = client.create_logged_model(experiment, name="model")
         client.log_model_artifacts(pending.model_id, str(local))
-    with tracking_server(tmp_path / "two", home.env, destination, database=database) as second:
-        client = MlflowClient(second.url)
-        client.finalize_logged_model(pending.model_id, "READY")
-        mlflow.set_tracking_uri(second.url)
-        try:
-            mlflow.pyfunc.load_model(f"models:/{pending.model_id}")
-        finally:
-            mlflow.set_tracking_uri(server.url)
-    assert json.loads(
-        devserver.read(REPO, f"restart/{experiment}/models/{pending.model_id}/artifacts/model.sig")
-    )
+    MlflowClient(server.url).finalize_logged_model(pending.model_id, "READY")
+    mlflow.pyfunc.load_model(f"models:/{pending.model_id}")
+    assert json.loads(devserver.read(REPO, f"ml/{experiment}/models/{pending.model_id}/artifacts/model.sig"))
