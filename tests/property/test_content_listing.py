@@ -75,7 +75,7 @@ class Tracer(pickle._Unpickler):
         return True
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(st.lists(st.sampled_from(POPULAR), unique_by=str.lower, max_size=60), ENDS)
 def test_names_in_order_are_clean(names: list[str], end: str) -> None:
     """As `pip freeze` and MLflow write them, but without versions, which would leave no doubt."""
@@ -103,7 +103,7 @@ NAMES = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(st.lists(st.builds("{}{}".format, NAMES, VERSIONS), min_size=1, max_size=12), ENDS)
 @example(["catboost", "numpy"], "\n")
 @example(["iminuit", "scipy"], "\n")
@@ -130,7 +130,7 @@ OPERATIONS = st.one_of(
 )
 
 
-@settings(max_examples=1_000)
+@settings(max_examples=500)
 @given(
     st.lists(OPERATIONS, max_size=8),
     st.sampled_from(["", "\n"]),

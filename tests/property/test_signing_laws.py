@@ -89,7 +89,7 @@ GOOD = sign_manifest(manifest_of(), name="m", signer=signer())
 
 
 @given(st.integers(0, len(GOOD) - 1), st.integers(1, 255))
-@settings(max_examples=400)
+@settings(max_examples=200)
 def test_no_changed_byte_passes_unless_it_was_not_signed(index: int, mask: int) -> None:
     spoiled = bytearray(GOOD)
     spoiled[index] ^= mask
@@ -163,13 +163,13 @@ def test_any_bytes_at_all_end_in_a_report_or_an_error_of_ours(data: bytes) -> No
 
 
 @given(mutated(opened(GOOD)))
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_a_bundle_with_members_replaced_ends_in_a_report(document: Any) -> None:
     ends_in_a_report(closed(document))
 
 
 @given(mutated(statement_of()))
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_a_signed_statement_with_members_replaced_ends_in_a_report(document: Any) -> None:
     bundle = signed(document)
     report = verify_bundle(bundle, manifest_of(), trust(), at=NOW)
@@ -211,7 +211,7 @@ TRUST = json.loads(render_trust(TrustDocument(store=trust(), roots=None)))
 
 
 @given(mutated(TRUST))
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_a_trust_file_with_members_replaced_is_read_or_refused_in_words(document: Any) -> None:
     with suppress(KeyFileError):
         parsed = parse_trust(json.dumps(document).encode())
