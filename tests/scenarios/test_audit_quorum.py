@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from governance.settings import load_settings
 from governance.wiring import build_assembly
 from tests.mlflow_tools import Home, environment, free_port, make_home, tracking_server
 from tests.scenarios.cli import Done, run_cli
+from tests.scenarios.test_audit_heartbeat import until
 from tests.scenarios.witness import witness_process
 
 ORIGIN = "team.example/audit"
@@ -96,13 +96,6 @@ def test_each_command_knows_what_became_of_the_heads(
         assert run("audit", "checkpoint").code == 0
         assert run("sign", f"{repo}/m").code == 0
     assert run("audit", "verify").code == 0
-
-
-def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 @pytest.mark.long
