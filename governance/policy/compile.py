@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any
 
 from governance.errors import PolicyInvalidError
 from governance.model.canonical import CanonicalError, canonical_bytes, parse_canonical
@@ -20,18 +20,19 @@ from governance.model.request import Actor, Request
 from governance.model.verdict import Effect, Mode, Verdict
 from governance.policy.allocating import collector_paused
 from governance.policy.cel import compile_expression
-from governance.policy.combining import combine, effects_in
+from governance.policy.choosing import choose
 from governance.policy.compiled import CompiledRule, compile_rule
 from governance.policy.condition import Scope, Test
-from governance.policy.documents import Binding, OutageRule, Policy, PolicyBundle, PolicySet, Waiver
+from governance.policy.documents import Binding, OutageRule, PolicyBundle, PolicySet, Waiver
 from governance.policy.environments import normal_environment
-from governance.policy.index import Index, build_index, choose_options, conjuncts
+from governance.policy.index import Index, build_index
 from governance.policy.layers import IMPLIED, policies_in_force
 from governance.policy.load import bundle_from_trees
+from governance.policy.options import conjuncts
 from governance.policy.parsing import ListResolver
-from governance.policy.patterns import TextTest, compile_glob
+from governance.policy.patterns import compile_glob
+from governance.policy.plan import CompiledPolicyPart, Plan, compile_part
 from governance.policy.printing import bundle_tree, spec_from_tree, with_floats
-from governance.policy.waiver import fits_actor
 
 _MAX_PLANS = 512
 _MANY_RULES = 500
@@ -40,77 +41,10 @@ _READ_BESIDES = frozenset({"artifact.created_by", "artifact.ecosystem", "propert
 _STRICTNESS = {Mode.OBSERVE: 0, Mode.WARN: 1, Mode.ENFORCE: 2}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompiledPolicyPart:
-    """One policy, ready to be bound."""
-
-    policy: Policy
-    number: int
-    repositories: tuple[TextTest, ...] | None
-    environments: tuple[TextTest, ...] | None
-    rules: tuple[int, ...]
-
-    def binds(self, action: str, environment: str, repository: str, kind: str) -> bool:
-        """Whether the policy binds such a request, the actor aside."""
-        match = self.policy.match
-        return (
-            (match.actions is None or action in match.actions)
-            and (match.kinds is None or kind in match.kinds)
-            and (self.repositories is None or any(test(repository) for test in self.repositories))
-            and (self.environments is None or any(test(environment) for test in self.environments))
-        )
-
-    def binds_actor(self, actor: Actor) -> bool:
-        """Whether the policy binds requests of the actor."""
-        actors = self.policy.match.actors
-        return actors is None or any(fits_actor(pattern, actor) for pattern in actors)
-
-
-Outcome: TypeAlias = "tuple[tuple[tuple[str, Effect], ...], Effect]"
-"""What each policy says by itself, and what they say together."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What binds one sort of request: the policies by name, their modes, all their rules by name, and those of them
-    that no index serves. `whole` says that it is every policy there is."""
-
-    parts: tuple[CompiledPolicyPart, ...]
-    names: tuple[str, ...]
-    modes: Mapping[str, Mode]
-    rules: tuple[CompiledRule, ...]
-    always: tuple[tuple[CompiledRule, Test], ...]
-    numbers: frozenset[int]
-    whole: bool
-    asks_actor: bool
-    _outcomes: dict[int, Outcome] = field(default_factory=dict)
-    _reads: list[frozenset[str]] = field(default_factory=list)
-
-    def reads(self) -> frozenset[str]:
-        """The facts that some rule reads: what need not be gathered for the others. Worked out once."""
-        if not self._reads:
-            self._reads.append(frozenset().union(*(rule.reads() for rule in self.rules)))
-        return self._reads[0]
-
-    def outcome(self, mask: int) -> Outcome:
-        """What the effects in `mask` come to, for each policy and for all of them. Remembered, up to a bound."""
-        known = self._outcomes.get(mask)
-        if known is None:
-            by_policy = tuple(
-                (part.policy.name, combine(part.policy.default, effects_in(mask, part.number)))
-                for part in self.parts
-            )
-            known = by_policy, max(decision for _, decision in by_policy)
-            if len(self._outcomes) < _MAX_PLANS:
-                self._outcomes[mask] = known
-        return known
-
-
 @dataclass(frozen=True, kw_only=True)
 class CompiledPolicy:
-    """All policies in force, ready to judge. `revision` is that of the set, if there is one; `always` are the rules looked
-    at for every request, `unserved` the names of those that no index can serve, `tempered` of those that grace or a waiver may
-    soften. Made by `compile_bundle` and `from_document`."""
+    """All policies in force, ready to judge. `revision` is that of the set, if there is one; `unserved` are the
+    names of the rules that no index can serve, `tempered` of those that grace or a waiver may soften. Made by `compile_bundle` and `from_document`."""
 
     digest: Sha256
     document: bytes = field(repr=False)
@@ -118,12 +52,15 @@ class CompiledPolicy:
     rules: tuple[CompiledRule, ...] = field(repr=False)
     parts: tuple[CompiledPolicyPart, ...] = field(repr=False)
     index: Index = field(repr=False)
-    always: tuple[CompiledRule, ...] = field(repr=False)
     unserved: tuple[str, ...] = field(repr=False)
     waivers: Mapping[str, tuple[Waiver, ...]] = field(repr=False)
     tempered: frozenset[str] = field(repr=False)
     revision: int | None
     _plans: dict[tuple[str, str, str, str], Plan] = field(default_factory=dict, repr=False, compare=False)
+
+    def rule_named(self, name: str) -> CompiledRule | None:
+        """The rule in force of that name, `policy/rule`."""
+        return next((rule for rule, _ in self.index.places if rule.name == name), None)
 
     @property
     def catalogue(self) -> Mapping[str, FactSpec]:
@@ -201,9 +138,9 @@ class CompiledPolicy:
             names=tuple(part.policy.name for part in parts),
             modes=dict(modes),
             rules=tuple(sorted(rules, key=lambda rule: rule.name)),
-            always=tuple((rule, rule.test) for rule in self.always if rule.policy in numbers),
-            numbers=numbers,
-            whole=len(numbers) == len(self.parts),
+            softened=self.tempered,
+            index=self.index,
+            start=self.index.places_of(numbers),
             asks_actor=any(part.policy.match.actors is not None for part in parts),
         )
 
@@ -248,7 +185,7 @@ def _compiled(bundle: PolicyBundle) -> CompiledPolicy:
         for rule in policy.rules
     ]
     parts_of = [() if when is None else conjuncts(when) for *_, when in listed]
-    chosen, servable = choose_options(parts_of, scope)
+    chosen, servable = choose(parts_of, scope)
     rules = tuple(
         compile_rule(
             policy,
@@ -258,11 +195,10 @@ def _compiled(bundle: PolicyBundle) -> CompiledPolicy:
             parts=conditions,
             scope=scope,
             cel=_expression(rule.expression, bundle),
-            settled=option.conjunct if option is not None and option.sure else None,
+            settled=one.settled,
         )
-        for (number, policy, rule, when), conditions, option in zip(listed, parts_of, chosen, strict=True)
+        for (number, policy, rule, when), conditions, one in zip(listed, parts_of, chosen, strict=True)
     )
-    posted = [(rule, option) for rule, option in zip(rules, chosen, strict=True) if option is not None]
     places: dict[int, list[int]] = {}
     for place, (number, *_) in enumerate(listed):
         places.setdefault(number, []).append(place)
@@ -276,8 +212,7 @@ def _compiled(bundle: PolicyBundle) -> CompiledPolicy:
         bundle=bundle,
         rules=rules,
         parts=parts,
-        index=build_index(posted, scope),
-        always=tuple(rule for rule, option in zip(rules, chosen, strict=True) if option is None),
+        index=build_index(list(zip(rules, chosen, strict=True)), scope),
         unserved=tuple(rule.name for rule, can in zip(rules, servable, strict=True) if not can),
         revision=bundle.set.revision if bundle.set else None,
         waivers=_by_rule(bundle.waivers),
@@ -296,18 +231,6 @@ def from_document(document: bytes) -> CompiledPolicy:
             [f"(document):1:1: expected a compiled policy's document, got {error}"]
         ) from error
     return compile_bundle(bundle_from_trees(trees, facts=facts))
-
-
-def compile_part(number: int, policy: Policy, rules: tuple[int, ...]) -> CompiledPolicyPart:
-    """One policy ready to be bound, whose rules have these numbers."""
-    match = policy.match
-    return CompiledPolicyPart(
-        policy=policy,
-        number=number,
-        repositories=None if match.repositories is None else tuple(map(compile_glob, match.repositories)),
-        environments=None if match.environments is None else tuple(map(compile_glob, match.environments)),
-        rules=rules,
-    )
 
 
 def _expression(text: str | None, bundle: PolicyBundle) -> Test | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from governance.model.facts import Facts, FactSpec, FactType, Unknown, find_spec
 from governance.model.verdict import Effect, Evidence, Severity
@@ -92,8 +93,8 @@ class Account:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class CompiledRule:
-    """One rule. `test` judges it; `rest` judges what is left of it where the index knows that the condition it was
-    posted under holds (None: nothing is). What it needs to explain itself is made when it first fires: of thousands of
+    """One rule. `test` judges it; `rest` judges what is left of it where the index knows that the conditions it was
+    posted under hold (None: nothing is). What it needs to explain itself is made when it first fires: of thousands of
     rules few ever do.
     """
 
@@ -124,6 +125,10 @@ class CompiledRule:
         return self._account
 
 
+Judged: TypeAlias = "tuple[CompiledRule, bool | None]"
+"""A rule and how it came out."""
+
+
 def compile_rule(
     policy: Policy,
     rule: Rule,
@@ -133,13 +138,13 @@ def compile_rule(
     parts: Sequence[Condition],
     scope: Scope,
     cel: Test | None,
-    settled: int | None,
+    settled: frozenset[int],
 ) -> CompiledRule:
     """The compiled form of a rule whose lists are resolved in `when`, and whose conjuncts are `parts`. `cel` is its
-    compiled expression, if any, and `settled` the conjunct that need not be judged where the index is sure of it.
+    compiled expression, if any, and `settled` the conjuncts that need not be judged where the index is sure of them.
     """
     tests = [compile_condition(part, scope) for part in parts]
-    rest = [test for place, test in enumerate(tests) if place != settled]
+    rest = [test for place, test in enumerate(tests) if place not in settled]
     if cel is not None:
         tests.append(cel)  # after the fields: it is slower, and often not reached
         rest.append(cel)
@@ -226,7 +231,7 @@ def _badness(item: Record) -> tuple[float, float, float]:
     known = isinstance(score, int | float) and not isinstance(score, bool) and score >= 0  # and so no NaN
     at = time_key(seen) if isinstance(seen, str) else None
     return (
-        -(float(score) if known and score is not None else 0.0),
+        -(score if known and score is not None else 0.0),  # as it is: not each integer fits into a float
         -float(severity_key(item.get("severity")) or 0),
         at.timestamp() if at else 0.0,
     )

@@ -15,17 +15,19 @@ The caller must still apply the binding's mode (`CompiledPolicy.mode_for`); the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from governance.model.facts import Facts
 from governance.model.request import Request
 from governance.model.verdict import Effect, Evidence, Finding, Severity, Verdict
 from governance.policy.combining import mask_of
-from governance.policy.compile import CompiledPolicy, Plan
-from governance.policy.compiled import CompiledRule
+from governance.policy.compile import CompiledPolicy
+from governance.policy.compiled import CompiledRule, Judged
 from governance.policy.environments import is_production, normal_environment
-from governance.policy.explain import Ground, Judged, RuleResults, Tempered, rule_result
+from governance.policy.explain import Ground, RuleResults, Tempered, rule_result
 from governance.policy.findings import Findings
 from governance.policy.grace import grace_until
+from governance.policy.plan import Plan
 from governance.policy.waiver import addresses, known_digest, objection
 from governance.policy.wording import safe_text
 
@@ -35,56 +37,67 @@ DEFAULT_RETRY = 60
 NO_POLICY = "mlgov/no-policy"
 """Name of the finding about a request that no policy binds."""
 
+_new = tuple.__new__  # what a named tuple's own constructor comes to, without the call in between
+_NONE_SPECIAL: Mapping[str, Tempered] = MappingProxyType({})
+
 
 def evaluate(policy: CompiledPolicy, request: Request, facts: Facts) -> Verdict:
     """What the policy says of the request on these facts."""
     plan = policy.plan_for(request)  # 1
     if not plan.parts:
         return _unbound(policy, request, facts)  # 6
-    judged = _judge(policy, plan, facts)  # 2
-    special: dict[str, Tempered] = {}
-    softened = policy.tempered
-    mask = 0
-    for rule, truth in judged:
-        if truth is None and not rule.match_unknown:
+    record = facts.record
+    held, mask, touched, tests = plan.left(record)  # 2
+    judged = list(held)
+    for rule, test, may_soften in tests:
+        truth = test(record, record)
+        if truth is False:
             continue
-        tempered = _temper(policy, rule, request, facts, truth=truth) if rule.name in softened else None  # 3
+        judged.append((rule, truth))
+        if truth is True or rule.match_unknown:
+            if may_soften:
+                touched = (*touched, (rule, truth))
+            else:
+                mask |= rule.mask
+    special: Mapping[str, Tempered] = _NONE_SPECIAL
+    if touched:
+        special, effects = _tempered(policy, touched, request, facts)  # 3
+        mask |= effects
+    by_policy, decision = plan.outcome(mask)  # 4, 5
+    ground = _new(Ground, (request, facts, plan.rules, judged, special))
+    retry = _retry_after(plan, judged, special, by_policy) if decision is Effect.QUARANTINE else None
+    return _new(
+        Verdict,
+        (
+            decision,
+            policy.digest,
+            facts.digest(),
+            Findings(ground),
+            RuleResults(ground),
+            plan.names,
+            by_policy,
+            policy.revision,
+            retry,
+            None,
+        ),
+    )
+
+
+def _tempered(
+    policy: CompiledPolicy, touched: Sequence[Judged], request: Request, facts: Facts
+) -> tuple[dict[str, Tempered], int]:
+    """What becomes of the matches that grace or a waiver may soften, and the effects that are left of them."""
+    special: dict[str, Tempered] = {}
+    mask = 0
+    for rule, truth in touched:
+        tempered = _temper(policy, rule, request, facts, truth=truth)
         if tempered is None:
             mask |= rule.mask
             continue
         special[rule.name] = tempered
         if tempered.effect is not None:
             mask |= mask_of(rule.policy, tempered.effect)
-    by_policy, decision = plan.outcome(mask)  # 4, 5
-    ground = Ground(request, facts, plan.rules, judged, special)
-    retry = _retry_after(plan, judged, special, by_policy) if decision is Effect.QUARANTINE else None
-    return Verdict(
-        decision,
-        policy.digest,
-        facts.digest(),
-        Findings(ground),
-        RuleResults(ground),
-        plan.names,
-        by_policy,
-        policy.revision,
-        retry,
-    )
-
-
-def _judge(policy: CompiledPolicy, plan: Plan, facts: Facts) -> Sequence[Judged]:
-    """The rules that are not false, with their truth. The index leaves out only rules that are false."""
-    values, whole, numbers = facts.record, plan.whole, plan.numbers
-    judged: list[Judged] = []
-    for rule, test in plan.always:
-        truth = test(values, values)
-        if truth is not False:
-            judged.append((rule, truth))
-    for rule, left in policy.index.find(values).items():
-        if whole or rule.policy in numbers:
-            truth = True if left is None else left(values, values)
-            if truth is not False:
-                judged.append((rule, truth))
-    return judged
+    return special, mask
 
 
 def _temper(

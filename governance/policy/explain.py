@@ -7,17 +7,14 @@ nothing. `verdict_bytes` looks at everything.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from governance.model.canonical import Json, canonical_bytes
 from governance.model.facts import Facts
 from governance.model.request import Request
 from governance.model.verdict import Effect, Evidence, Finding, Mark, RuleResult, Truth, Verdict
-from governance.policy.compiled import CompiledRule
+from governance.policy.compiled import CompiledRule, Judged
 from governance.policy.lazy import Lazy
-
-Judged: TypeAlias = "tuple[CompiledRule, bool | None]"
-"""A rule and how it came out."""
 
 
 class Tempered(NamedTuple):

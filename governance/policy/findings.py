@@ -8,8 +8,8 @@ from typing import NamedTuple
 from governance.model.facts import Facts
 from governance.model.request import Request
 from governance.model.verdict import Effect, Evidence, Finding
-from governance.policy.compiled import CompiledRule
-from governance.policy.explain import EvidenceRows, Ground, Judged, Tempered
+from governance.policy.compiled import CompiledRule, Judged
+from governance.policy.explain import EvidenceRows, Ground, Tempered
 from governance.policy.lazy import Lazy
 from governance.policy.wording import safe_text
 

@@ -1,297 +1,319 @@
 """The index: from the facts of a request to the few rules that can be anything but false.
 
-Each rule is posted under the condition that the fewest requests satisfy: one whose being false makes the whole rule
-false. Only those under the keys that the facts have are evaluated; all others are false without being looked at, which
-is the same answer as evaluating them gives. Rules without such a condition are evaluated for every request.
+Each rule has a place, which is a bit. A rule is posted under every condition that makes it false and that a table
+answers by one look-up; each table then shuts the places that the facts rule out, by one operation on all of them. What
+is left open is judged; all else is false without being looked at, which is the same answer as judging it gives. Rules
+that no table serves are open for every request.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from governance.model.facts import Collection, FactType
-from governance.policy.closures import cost_of, value_of
-from governance.policy.condition import AllOf, AnyOf, Compare, Condition, Quantified, Record, Scope
+from governance.policy.bits import bits_of
+from governance.policy.choosing import Chosen, TableKey, key_of
+from governance.policy.closures import value_of
+from governance.policy.compiled import CompiledRule
+from governance.policy.condition import Record, Scope, Test
 from governance.policy.logic import NO_VALUE
-from governance.policy.postings import Posting, postings_of
+from governance.policy.postings import Posting
 from governance.policy.tables import (
-    Found,
+    Answer,
+    BooleanTable,
     OrderTable,
-    Rule,
     TextTable,
-    boolean_table,
     order_table,
     text_table,
 )
 
+Place: TypeAlias = "tuple[CompiledRule, Test | None]"
+"""The rule of a place, and what is left to be judged of it where the index has no doubt (None: it is true)."""
 
-class Option(NamedTuple):
-    """Postings that together cover a condition: it is false for every request that none of them finds. `sure` says
-    that the condition is true where one of them is met.
-    """
+Table: TypeAlias = "TextTable | BooleanTable | OrderTable"
+Ask: TypeAlias = "Callable[[Record], Answer]"
+"""A table's answer to the facts."""
 
-    postings: tuple[Posting, ...]
-    sure: bool
-    conjunct: int = 0
-
-
-class TableKey(NamedTuple):
-    """Which table: of a fact, or of a field of a collection's items."""
-
-    collection: str | None
-    fact: str
-    table: str
+Bring: TypeAlias = "Callable[[Any], Answer]"
+"""A table's answer to a value, whatever it is."""
 
 
-def conjuncts(condition: Condition) -> tuple[Condition, ...]:
-    """The conditions that must all hold, the quick ones first."""
-    if not isinstance(condition, AllOf):
-        return (condition,)
-    flat = [one for part in condition.parts for one in conjuncts(part)]
-    return tuple(sorted(flat, key=cost_of))
+# The tables most often asked are laid open, so that most look-ups need no call. As plain tuples: these are what Python
+# takes apart quickly.
 
+TextRow: TypeAlias = "tuple[str, Mapping[Any, int], Bring]"
+"""A table of texts: the fact, what each text seen leaves open, and the answer to any value."""
 
-def options(parts: Sequence[Condition], scope: Scope) -> list[Option]:
-    """The ways in which a rule of these conjuncts could be posted: each conjunct alone makes it false."""
-    return [
-        Option(option.postings, option.sure, place)
-        for place, part in enumerate(parts)
-        for option in _options(part, scope, None)
-    ]
+BooleanRow: TypeAlias = "tuple[str, int, int, Bring]"
+"""A table of a boolean: the fact, what yes and no leave open, and the answer to any value. An integer is no boolean,
+though Python takes 1 and True for the same key."""
 
+OrderRow: TypeAlias = "tuple[str, type, Sequence[Any], Mapping[int, int], Bring]"
+"""A table of numbers: the fact, their class, the bounds, what is left open by how many of these are reached, and the
+answer to any value."""
 
-def _options(condition: Condition, scope: Scope, collection: str | None) -> list[Option]:
-    if isinstance(condition, AllOf):
-        inner = [option for part in condition.parts for option in _options(part, scope, collection)]
-        return [Option(option.postings, sure=False) for option in inner]
-    if isinstance(condition, AnyOf):
-        return _either([_options(part, scope, collection) for part in condition.parts])
-    if isinstance(condition, Quantified):
-        found = scope.find(condition.collection)
-        if condition.quantifier != "some" or collection is not None or found is None:
-            return []
-        return _options(condition.where, scope.below(found[0]), condition.collection)
-    return _comparison(condition, scope, collection) if isinstance(condition, Compare) else []
+TextColumn: TypeAlias = "tuple[str, Mapping[Any, int], Bring, int]"
+"""A table of texts over one field of a collection's items, and the places of other tables."""
 
-
-def _comparison(condition: Compare, scope: Scope, collection: str | None) -> list[Option]:
-    found = scope.find(condition.fact)
-    # A fact of the artifact named below a quantifier cannot serve: an incomplete collection makes the quantifier
-    # unknown whatever that fact says.
-    if found is None or found[1] is not (collection is not None):
-        return []
-    postings = postings_of(condition, found[0], collection)
-    return [Option(postings, all(posting.sure for posting in postings))] if postings else []
-
-
-def _either(parts: list[list[Option]]) -> list[Option]:
-    """A disjunction is covered by covering each of its parts."""
-    if not all(parts):
-        return []
-    best = [min(choices, key=_guess) for choices in parts]
-    return [Option(tuple(posting for one in best for posting in one.postings), all(one.sure for one in best))]
-
-
-def _guess(option: Option) -> float:
-    return sum(posting.chance for posting in option.postings)
-
-
-Row: TypeAlias = "tuple[str, type, dict[Any, Found], TextTable]"
-"""A table of texts (or booleans) laid open, so that most look-ups need no call: name, class, what was seen, table."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CollectionIndex:
-    """The tables over the fields of one collection's items, or over a set of texts."""
-
-    name: str
-    texts: bool
-    rows: tuple[Row, ...]
-    orders: tuple[tuple[str, OrderTable], ...]
-
-    @property
-    def single(self) -> Row | None:
-        """The only table, of a collection of items."""
-        return self.rows[0] if len(self.rows) == 1 and not self.orders and not self.texts else None
-
-    @property
-    def everything(self) -> Found:
-        """Every rule posted here."""
-        found: Found = {}
-        for tables in (self.rows, self.orders):
-            for row in tables:
-                found.update(row[-1].everything)
-        return found
-
-    def find(self, value: Any, found: Found) -> None:
-        """Add the rules that some item may match; all of them where there may be items nobody knows."""
-        if self.texts and isinstance(value, tuple) and all(text.__class__ is str for text in value):
-            for _, kind, _, table in self.rows:
-                for text in value:
-                    found.update(table.bring(text, kind))
-        elif isinstance(value, Collection) and value.missing is None and not self.texts:
-            for item in value.items:
-                self._find_item(item, found)
-        elif value is not None:
-            found.update(self.everything)
-
-    def _find_item(self, item: Record, found: Found) -> None:
-        for name, kind, _, table in self.rows:
-            found.update(table.bring(item.get(name, NO_VALUE), kind))
-        for name, order in self.orders:
-            order.find(item.get(name, NO_VALUE), found)
+OrderColumn: TypeAlias = "tuple[str, type, Sequence[Any], Mapping[int, int], Bring, int]"
+"""The same of numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Index:
-    """Built once, then only read, but for what its tables remember of texts. `singles` are the collections with one table
-    of their items, `collections` all others."""
+    """Built once, then only read, but for what its tables remember. `others` are the tables that take more than a look-up."""
 
-    rows: tuple[Row, ...] = ()
-    singles: tuple[tuple[CollectionIndex, Row], ...] = ()
-    properties: tuple[Row, ...] = ()
-    orders: tuple[tuple[str, OrderTable], ...] = ()
-    collections: tuple[CollectionIndex, ...] = ()
+    places: tuple[Place, ...]
+    texts: tuple[TextRow, ...] = ()
+    booleans: tuple[BooleanRow, ...] = ()
+    orders: tuple[OrderRow, ...] = ()
+    others: tuple[Ask, ...] = ()
 
-    def find(self, facts: Record) -> Found:
-        """The posted rules that may be true or unknown, and what is left to be judged of each."""
-        found: Found = {}
+    def places_of(self, policies: Container[int]) -> int:
+        """The places of the rules of these policies, by number."""
+        numbers = (place for place, (rule, _) in enumerate(self.places) if rule.policy in policies)
+        return bits_of(numbers, len(self.places))
+
+    def find(self, facts: Record, is_open: int) -> Answer:
+        """The places among `is_open` whose rules may be true or unknown, and those of them of which the tables cannot tell."""
+        doubt = 0
         get = facts.get
-        for name, kind, seen, table in self.rows:
+        for name, yes, no, bring in self.booleans:
             value = get(name, NO_VALUE)
-            rules = seen.get(value) if value.__class__ is kind else None
-            if rules is None:
-                rules = table.bring(value, kind)
-            if rules:
-                found.update(rules)
-        for collection, (name, kind, seen, table) in self.singles:
-            whole = get(collection.name, NO_VALUE)
-            if whole.__class__ is not Collection or whole.missing is not None:
-                collection.find(whole, found)
-                continue
-            for item in whole.items:
-                value = item.get(name, NO_VALUE)
-                rules = seen.get(value) if value.__class__ is kind else None
-                if rules is None:
-                    rules = table.bring(value, kind)
-                if rules:
-                    found.update(rules)
-        self._find_others(facts, found)
-        return found
-
-    def _find_others(self, facts: Record, found: Found) -> None:
-        """What asks for more than one look-up in one table."""
-        if self.properties:
-            self._find_properties(facts, found)
-        for name, order in self.orders:
-            order.find(facts.get(name, NO_VALUE), found)
-        for collection in self.collections:
-            collection.find(facts.get(collection.name, NO_VALUE), found)
-
-    def _find_properties(self, facts: Record, found: Found) -> None:
-        for name, kind, _, table in self.properties:
-            found.update(table.bring(value_of(facts, name), kind))
+            if value is True:
+                is_open &= yes
+            elif value is False:
+                is_open &= no
+            else:
+                fits, unsure = bring(value)
+                is_open &= fits
+                doubt |= unsure
+        for name, seen, bring in self.texts:
+            try:
+                is_open &= seen[facts[name]]
+            except (KeyError, TypeError):  # not seen yet, or no text
+                fits, unsure = bring(get(name, NO_VALUE))
+                is_open &= fits
+                doubt |= unsure
+        for name, kind, bounds, reached, bring in self.orders:
+            value = get(name, NO_VALUE)
+            # What does not equal itself has no order.
+            plain = value.__class__ is kind and value == value  # noqa: PLR0124
+            known = reached.get(bisect_right(bounds, value)) if plain else None
+            if known is None:
+                known, unsure = bring(value)
+                doubt |= unsure
+            is_open &= known
+        for ask in self.others:
+            fits, unsure = ask(facts)
+            is_open &= fits
+            doubt |= unsure
+        return is_open, doubt & is_open
 
 
-def choose_options(
-    rules: Sequence[Sequence[Condition]], scope: Scope
-) -> tuple[list[Option | None], list[bool]]:
-    """For rules given as lists of their conjuncts: how each is to be posted, or None where it is looked at for every
-    request; and whether there was any way to post it.
-    """
-    choices = [options(parts, scope) for parts in rules]
-    chosen = _choose(choices)
-    return [chosen.get(number) for number in range(len(rules))], [bool(found) for found in choices]
+def plain_index(rules: Iterable[CompiledRule]) -> Index:
+    """An index that shuts nothing."""
+    return Index(places=tuple((rule, rule.test) for rule in rules))
 
 
-def _choose(choices: Sequence[list[Option]]) -> dict[int, Option]:
-    """For each rule the option that the fewest requests will find, among those whose tables serve enough rules."""
-    keys: dict[TableKey, set[Any]] = {}
-    users: Counter[TableKey] = Counter()
-    for rule_options in choices:
-        postings = [posting for option in rule_options for posting in option.postings]
-        users.update({_key(posting) for posting in postings})
+def _of_fact(name: str, bring: Bring) -> Ask:
+    return lambda facts: bring(value_of(facts, name))
+
+
+def _of_texts(name: str, table: TextTable) -> Ask:
+    """Of a set of texts."""
+    seen, others = table.seen, table.others
+
+    def ask(facts: Record) -> Answer:
+        value = facts.get(name, NO_VALUE)
+        if value.__class__ is not tuple:
+            return (others, 0) if value is None else table.everything
+        fits = others
+        try:
+            for text in value:
+                fits |= seen[text]
+        except (KeyError, TypeError):
+            if not all(text.__class__ is str for text in value):
+                return table.everything
+            return _joined(others, map(table.bring, value))
+        return fits, 0
+
+    return ask
+
+
+def _of_items(
+    name: str, empty: int, everything: Answer, texts: Sequence[TextColumn], orders: Sequence[OrderColumn]
+) -> Ask:
+    """Of a collection: `empty` are the places that are open while it has no items, `everything` the answer where there may
+    be items that nobody knows."""
+
+    def ask(facts: Record) -> Answer:
+        whole = facts.get(name, NO_VALUE)
+        if whole.__class__ is not Collection or whole.missing is not None:
+            return (empty, 0) if whole is None else everything
+        items = whole.items
+        if not items:
+            return empty, 0
+        is_open, doubt = everything[0], 0
+        for field, seen, bring, others in texts:
+            fits = others
+            try:
+                for item in items:
+                    fits |= seen[item[field]]
+            except (KeyError, TypeError):
+                fits, unsure = _joined(others, [bring(item.get(field, NO_VALUE)) for item in items])
+                doubt |= unsure
+            is_open &= fits
+        for field, kind, bounds, reached, bring, others in orders:
+            fits = others
+            for item in items:
+                value = item.get(field, NO_VALUE)
+                plain = value.__class__ is kind and value == value  # noqa: PLR0124 - as in `Index.find`
+                known = reached.get(bisect_right(bounds, value)) if plain else None
+                if known is None:
+                    known, unsure = bring(value)
+                    doubt |= unsure
+                fits |= known
+            is_open &= fits
+        return is_open, doubt
+
+    return ask
+
+
+def _of_column(name: str, field: str, table: Table) -> Ask:
+    """Of one field of a collection's items, neither a text nor a number."""
+
+    def ask(facts: Record) -> Answer:
+        value = facts.get(name, NO_VALUE)
+        if value is None:
+            return table.others, 0
+        if not isinstance(value, Collection) or value.missing is not None:
+            return table.everything
+        return _joined(table.others, [table.bring(item.get(field, NO_VALUE)) for item in value.items])
+
+    return ask
+
+
+def _joined(others: int, answers: Iterable[Answer]) -> Answer:
+    is_open, doubt = others, 0
+    for fits, unsure in answers:
+        is_open |= fits
+        doubt |= unsure
+    return is_open, doubt
+
+
+def build_index(rules: Sequence[tuple[CompiledRule, Chosen]], scope: Scope) -> Index:
+    """The index of rules, each posted as was chosen for it."""
+    building = _Building(scope)
+    for rule, chosen in rules:
+        building.add(rule, chosen)
+    return building.sealed()
+
+
+class _Building:
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+        self._tables: dict[TableKey, Table] = {}
+        self._filled: dict[str, list[int]] = {}
+        self._places: list[Place] = []
+
+    def add(self, rule: CompiledRule, chosen: Chosen) -> None:
+        """One place, or one for each table of which any may be met."""
+        if chosen.either is None:
+            place = self._place(rule, chosen)
+            for _, option in chosen.every:
+                self._post(option.postings, place)
+            return
+        tables: dict[TableKey, list[Posting]] = {}
+        for posting in chosen.either.postings:
+            tables.setdefault(key_of(posting), []).append(posting)
+        for postings in tables.values():
+            self._post(postings, self._place(rule, chosen))
+
+    def _place(self, rule: CompiledRule, chosen: Chosen) -> int:
+        place = len(self._places)
+        self._places.append((rule, rule.rest))
+        for collection in chosen.filled:
+            self._filled.setdefault(collection, []).append(place)
+        return place
+
+    def _post(self, postings: Iterable[Posting], place: int) -> None:
         for posting in postings:
-            keys.setdefault(_key(posting), set()).add(posting.key)
+            key = key_of(posting)
+            table = self._tables.get(key)
+            if table is None:
+                table = self._tables[key] = _new_table(posting)
+            table.post(posting.how, posting.key, place)
+            if isinstance(table, TextTable):
+                if posting.absent:
+                    table.absent.append(place)
+                if posting.spelling is not None:
+                    table.spelt.setdefault(place, set()).add(posting.spelling)
 
-    def chance(option: Option) -> float:
-        # With many keys in a table, a request that has one of them has few of the others.
-        return sum(
-            max(posting.floor, posting.chance / len(keys[_key(posting)])) for posting in option.postings
+    def sealed(self) -> Index:
+        """The index of what was added."""
+        width = len(self._places)
+        texts: list[TextRow] = []
+        booleans: list[BooleanRow] = []
+        orders: list[OrderRow] = []
+        below: dict[str, list[tuple[str, TextTable | OrderTable]]] = {}
+        others: list[Ask] = []
+        for (collection, fact, _), table in self._tables.items():
+            table.seal(width)
+            if collection is not None:
+                if isinstance(table, TextTable) and self._is_texts(collection):
+                    others.append(_of_texts(collection, table))
+                elif isinstance(table, TextTable) or (
+                    isinstance(table, OrderTable) and table.kind is not None
+                ):
+                    below.setdefault(collection, []).append((fact, table))
+                else:
+                    others.append(_of_column(collection, fact, table))
+            elif fact.startswith("property."):
+                others.append(_of_fact(fact, table.bring))
+            elif isinstance(table, TextTable):
+                texts.append((fact, table.seen, table.bring))
+            elif isinstance(table, BooleanTable):
+                booleans.append((fact, table.yes, table.no, table.bring))
+            elif table.kind is not None:
+                orders.append((fact, table.kind, table.bounds, table.seen, table.bring))
+            else:
+                others.append(_of_fact(fact, table.bring))
+        others += [self._collection(name, tables, width) for name, tables in below.items()]
+        return Index(
+            places=tuple(self._places),
+            texts=tuple(texts),
+            booleans=tuple(booleans),
+            orders=tuple(orders),
+            others=tuple(others),
         )
 
-    worthwhile = (
-        [one for one in found if all(users[_key(posting)] >= _worth(posting) for posting in one.postings)]
-        for found in choices
-    )
-    return {
-        rule: found[0] if len(found) == 1 else min(found, key=chance)
-        for rule, found in enumerate(worthwhile)
-        if found
-    }
+    def _is_texts(self, collection: str) -> bool:
+        spec = self._scope.find(collection)
+        return spec is not None and spec[0].type is FactType.STRINGS
+
+    def _collection(self, name: str, tables: Sequence[tuple[str, TextTable | OrderTable]], width: int) -> Ask:
+        concerned = bits_of(self._filled.get(name, ()), width)
+        for _, table in tables:
+            concerned |= table.everything[1]
+        full = (1 << width) - 1
+        texts = [
+            (field, one.seen, one.bring, one.others) for field, one in tables if isinstance(one, TextTable)
+        ]
+        orders = [
+            (field, one.kind, one.bounds, one.seen, one.bring, one.others)
+            for field, one in tables
+            if isinstance(one, OrderTable) and one.kind is not None
+        ]
+        return _of_items(name, full ^ concerned, (full, concerned), texts, orders)
 
 
-def _worth(posting: Posting) -> int:
-    """How many rules a table must be able to serve, below which it costs more than looking at them."""
-    if posting.table in {"up", "down"}:
-        return 4
-    return 1 if posting.collection is None else 2
-
-
-def _key(posting: Posting) -> TableKey:
-    return TableKey(posting.collection, posting.fact, posting.table)
-
-
-def build_index(posted: Iterable[tuple[Rule, Option]], scope: Scope) -> Index:
-    """The index of rules, each posted as was chosen for it."""
-    texts: dict[TableKey, TextTable] = {}
-    orders: dict[TableKey, OrderTable] = {}
-    for rule, option in posted:
-        for posting in option.postings:
-            key = _key(posting)
-            if posting.table in {"up", "down"}:
-                if key not in orders:
-                    orders[key] = order_table(posting.spec, upwards=posting.table == "up")
-                orders[key].post(posting.key, rule)
-            else:
-                if key not in texts:
-                    texts[key] = boolean_table() if posting.table == "boolean" else text_table(posting.spec)
-                texts[key].post(posting.how, posting.key, rule, sure=option.sure, absent=posting.absent)
-    for order in orders.values():
-        order.seal()
-    names = sorted({key.collection for key in (*texts, *orders) if key.collection is not None})
-    rows = _rows(texts, None)
-    collections = [_collection(name, texts, orders, scope) for name in names]
-    return Index(
-        rows=tuple(row for row in rows if not row[0].startswith("property.")),
-        singles=tuple((one, one.single) for one in collections if one.single is not None),
-        properties=tuple(row for row in rows if row[0].startswith("property.")),
-        orders=_orders(orders, None),
-        collections=tuple(one for one in collections if one.single is None),
-    )
-
-
-def _collection(
-    name: str, texts: Mapping[TableKey, TextTable], orders: Mapping[TableKey, OrderTable], scope: Scope
-) -> CollectionIndex:
-    spec = scope.find(name)
-    rows, ordered = _rows(texts, name), _orders(orders, name)
-    is_texts = spec is not None and spec[0].type is FactType.STRINGS
-    return CollectionIndex(name=name, texts=is_texts, rows=rows, orders=ordered)
-
-
-def _rows(texts: Mapping[TableKey, TextTable], collection: str | None) -> tuple[Row, ...]:
-    return tuple(
-        (key.fact, bool if key.table == "boolean" else str, table.seen, table)
-        for key, table in texts.items()
-        if key.collection == collection
-    )
-
-
-def _orders(
-    orders: Mapping[TableKey, OrderTable], collection: str | None
-) -> tuple[tuple[str, OrderTable], ...]:
-    return tuple((key.fact, table) for key, table in orders.items() if key.collection == collection)
+def _new_table(posting: Posting) -> Table:
+    if posting.table == "boolean":
+        return BooleanTable()
+    if posting.table == "text":
+        return text_table(posting.spec)
+    return order_table(posting.spec)

@@ -60,10 +60,7 @@ class Rivals:
 def telling_case(mutant: Mutant, rivals: Iterable[Rivals]) -> Telling | None:
     """A case that tells the two apart, or None where none was found."""
     for one in rivals:
-        rules = [
-            next((rule for rule in policy.always if rule.name == mutant.subject), None)
-            for policy in (one.policy, one.variant)
-        ]
+        rules = [policy.rule_named(mutant.subject) for policy in (one.policy, one.variant)]
         judged = 0
         for case, facts, asked in itertools.islice(_candidates(mutant, one), _MOST_TRIED):
             if mutant.rule is not None and _is_alike(rules[0], rules[1], case, facts):

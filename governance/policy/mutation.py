@@ -245,7 +245,7 @@ def _rivals(benches: Sequence[Bench], mutant: Mutant) -> list[Rivals]:
 def _rule_of(policy: CompiledPolicy, mutant: Mutant) -> CompiledRule | None:
     if mutant.rule is None:
         return None
-    return next((rule for rule in policy.always if rule.name == mutant.subject), None)
+    return policy.rule_named(mutant.subject)
 
 
 def _may_differ(old: CompiledRule, new: CompiledRule | None, trial: Trial) -> bool:  # 3

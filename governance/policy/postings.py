@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 from governance.model.facts import FactSpec, FactType
@@ -16,13 +18,16 @@ _UPWARDS, _DOWNWARDS = frozenset({"gt", "gte"}), frozenset({"lt", "lte"})
 _HALF = 0.5
 _FEW = 0.3
 _BY_VALUE = frozenset({FactType.STRING, FactType.SEVERITY, FactType.BOOLEAN})
+_SPELT = frozenset(
+    {FactType.NAME, FactType.LICENCE}
+)  # met in several spellings; the one that is written is sure
 
 
 class Posting(NamedTuple):
-    """One key of one table. `table` is the sort of table (`text`, `boolean`, `up`, `down`), `how` the key is met;
-    `chance` a guess at how many requests meet it, `floor` what that cannot fall below however many keys there are.
+    """One key of one table. `table` is the sort of table (`text`, `boolean`, `order`), `how` the key is met: for texts
+    `exact`, `prefix` or `suffix`; for orders `from` (the value is at least the key) or `below`; `chance` a guess at how many requests meet it, `floor` what that cannot fall below however many keys there are.
     `sure` says that the comparison is true of every value that meets the key, `absent` that it is unknown of one that
-    is absent.
+    is absent; `spelling` is the operand where that is so only of a value spelt in the same way.
     """
 
     collection: str | None
@@ -35,6 +40,7 @@ class Posting(NamedTuple):
     floor: float
     sure: bool
     absent: bool
+    spelling: str | None
 
 
 def postings_of(condition: Compare, spec: FactSpec, collection: str | None) -> tuple[Posting, ...]:
@@ -59,22 +65,27 @@ def postings_of(condition: Compare, spec: FactSpec, collection: str | None) -> t
             chance=chance,
             absent=condition.operator in _UPWARDS | _DOWNWARDS,
             sure=_is_sure(condition.operator, spec, operand),
+            spelling=spelling,
             floor=chance if table != "text" or spec.values or spec.type is FactType.SEVERITY else 0.0,
         )
-        for table, how, key, chance in keys
+        for table, how, key, chance, spelling in keys
     )
 
 
 def _is_sure(operator: str, spec: FactSpec, operand: Any) -> bool:
     """Whether meeting the key is all there is to the comparison: nothing is normalised, and no part is left to test."""
+    if operator in _UPWARDS | _DOWNWARDS:
+        return True
+    if spec.type in _SPELT:
+        return operator in {"is", "in", "requires"}
     if spec.type not in _BY_VALUE:
         return False
     if operator == "glob":
         return operand.rstrip("*").find("*") < 0 and "?" not in operand and not operand.startswith("*")
-    return operator in {"is", "in", *_UPWARDS, *_DOWNWARDS}
+    return operator in {"is", "in"}
 
 
-_Keys = list[tuple[str, str, Any, float]]
+_Keys = list[tuple[str, str, Any, float, str | None]]
 
 
 def _order_keys(operator: str, spec: FactSpec, operand: Any) -> _Keys:
@@ -83,23 +94,40 @@ def _order_keys(operator: str, spec: FactSpec, operand: Any) -> _Keys:
     if spec.type is FactType.SEVERITY:
         fits, wanted = ORDERS[operator], severity_rank(operand)
         words = [word for word in SEVERITIES if word != "unknown" and fits(severity_rank(word), wanted)]
-        return [("text", "exact", word, 1 / len(SEVERITIES)) for word in words]
-    return [("up" if operator in _UPWARDS else "down", "exact", order_key(spec)(operand), _HALF)]
+        return [("text", "exact", word, 1 / len(SEVERITIES), None) for word in words]
+    bound = order_key(spec)(operand)
+    # `gt` begins just above its operand, and `lte` ends there.
+    key = _just_above(bound) if operator in {"gt", "lte"} else bound
+    how = "from" if operator in _UPWARDS else "below"
+    return [] if key is None else [("order", how, key, _HALF, None)]
+
+
+def _just_above(bound: Any) -> Any:
+    """The next value of the same sort; None where there is none."""
+    if isinstance(bound, int):
+        return bound + 1
+    if isinstance(bound, float):
+        return math.nextafter(bound, math.inf)
+    try:
+        return bound + timedelta(microseconds=1)
+    except OverflowError:
+        return None
 
 
 def _member_keys(spec: FactSpec, operands: tuple[Any, ...]) -> _Keys:
     if spec.type is FactType.BOOLEAN:
-        return [("boolean", "exact", one, _HALF) for one in operands]
+        return [("boolean", "exact", one, _HALF, None) for one in operands]
     chance = 1 / max(3, len(spec.values))
     keys: list[str] = []
-    if spec.type in _BY_VALUE or spec.type is FactType.LICENCE:
+    if spec.type in _SPELT:
+        form = loose_name if spec.type is FactType.NAME else str
+        return [("text", "exact", form(one), chance, one) for one in operands]
+    if spec.type in _BY_VALUE:
         keys = list(operands)
-    elif spec.type is FactType.NAME:
-        keys = [loose_name(one) for one in operands]
     elif spec.type is FactType.PURL:
         purls = [parse_purl(one) for one in operands]
         keys = [purl.package for purl in purls if purl] if all(purls) else []
-    return [("text", "exact", key, chance) for key in keys]
+    return [("text", "exact", key, chance, None) for key in keys]
 
 
 def _pattern_keys(operator: str, spec: FactSpec, operand: Any) -> _Keys:
@@ -115,4 +143,4 @@ def _pattern_keys(operator: str, spec: FactSpec, operand: Any) -> _Keys:
     if anchor is None:
         return []
     how = "exact" if anchor.kind == "whole" else anchor.kind
-    return [("text", how, anchor.text, 1 / 3 if how == "exact" else _FEW)]
+    return [("text", how, anchor.text, 1 / 3 if how == "exact" else _FEW, None)]

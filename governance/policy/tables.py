@@ -1,150 +1,205 @@
-"""Tables of the index: given the value of one fact, the rules whose condition on it may be anything but false.
+"""Tables of the index: given the value of one fact, the places in the index that it leaves open.
 
-A table may name a rule too many, never one too few: a value it cannot read brings every rule that was posted with it,
-since their conditions are then unknown. What a text brings is remembered, up to a bound; it never changes.
+A table answers with two sets of places, as bits: those that the value does not shut, among them all that are none of
+the table's business, and those of which it cannot tell. It may leave open too many, never too few. What a text comes to
+is remembered, up to a bound; it never changes.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 from governance.model.facts import FactSpec, FactType
+from governance.policy.bits import bits_of
 from governance.policy.comparing import order_key
-from governance.policy.condition import Test
 from governance.policy.licences import licences_in
 from governance.policy.literals import SEVERITIES
 from governance.policy.names import loose_name, parse_purl
 
-Found: TypeAlias = "dict[Any, Test | None]"
-"""Rules, each once, in no order that matters, with what is left to be judged of them: the whole rule, or the rest of it
-where the condition it was posted under is known to hold, or None where that is all there is to it."""
-
-
-class Rule(Protocol):
-    """What a table needs of a rule."""
-
-    @property
-    def test(self) -> Test:
-        """Judges the rule."""
-        ...
-
-    @property
-    def rest(self) -> Test | None:
-        """Judges what is left of it."""
-        ...
-
+Answer: TypeAlias = "tuple[int, int]"
+"""The places left open, and those of them that are in doubt."""
 
 Form: TypeAlias = "Callable[[str], frozenset[str] | None]"
 """The keys under which a text is looked up; None where it cannot be read."""
 
-_MAX_SEEN = 8192
+_MAX_SEEN = 8_192
+_MAX_SEEN_BYTES = 16 << 20
+_LARGE = 1 << 53
 
 
 @dataclass(slots=True)
 class TextTable:
-    """Rules by what a text must equal, begin or end with. For booleans, by the boolean. An absent value equals nothing,
-    but it has no order either: `absent` are the rules that compare it."""
+    """Places by what a text must equal, begin or end with. An absent value equals nothing, but it has no order either:
+    `absent` are the places of what compares it. Names meet a key in any spelling; `spelt` are the ones of which a place is sure. `seen` holds what is open for texts that leave no doubt; `others` are
+    the places posted in other tables."""
 
     form: Form
-    exact: dict[Any, Found] = field(default_factory=dict)
-    starts: dict[int, dict[str, Found]] = field(default_factory=dict)
-    ends: dict[int, dict[str, Found]] = field(default_factory=dict)
-    everything: Found = field(default_factory=dict)
-    absent: Found = field(default_factory=dict)
-    seen: dict[Any, Found] = field(default_factory=dict)
+    written: Callable[[str], str] = str
+    exact: dict[str, list[int]] = field(default_factory=dict)
+    starts: dict[int, dict[str, list[int]]] = field(default_factory=dict)
+    ends: dict[int, dict[str, list[int]]] = field(default_factory=dict)
+    absent: list[int] = field(default_factory=list)
+    posted: list[int] = field(default_factory=list)
+    spelt: dict[int, set[str]] = field(default_factory=dict)
+    seen: dict[str, int] = field(default_factory=dict)
+    others: int = 0
+    everything: Answer = (0, 0)
+    _nothing: Answer = (0, 0)
+    _width: int = 0
+    _most: int = 0
 
-    def post(self, how: str, key: Any, rule: Rule, *, sure: bool, absent: bool) -> None:
-        """Post a rule under a key."""
+    def post(self, how: str, key: str, place: int) -> None:
+        """Post a place under a key."""
         if how == "exact":
-            self.exact.setdefault(key, {})[rule] = rule.rest if sure else rule.test
+            self.exact.setdefault(key, []).append(place)
         else:
             tables = self.starts if how == "prefix" else self.ends
-            tables.setdefault(len(key), {}).setdefault(key, {})[rule] = rule.rest if sure else rule.test
-        self.everything[rule] = rule.test
-        if absent:
-            self.absent[rule] = rule.test
+            tables.setdefault(len(key), {}).setdefault(key, []).append(place)
+        self.posted.append(place)
 
-    def bring(self, value: Any, kind: type) -> Found:
-        """The rules that a value brings, whatever it is."""
-        if value.__class__ is kind:
+    def seal(self, width: int) -> None:
+        """Make ready to be asked; nothing is posted afterwards. `width` is the number of places in the index."""
+        concerned, full = bits_of(self.posted, width), (1 << width) - 1
+        unordered = bits_of(self.absent, width)
+        self._width, self._most = width, min(_MAX_SEEN, _MAX_SEEN_BYTES // (width // 8 + 1))
+        self.others = full ^ concerned
+        self.everything = full, concerned
+        self._nothing = self.others | unordered, unordered
+
+    def bring(self, value: Any) -> Answer:
+        """What a value leaves open, whatever it is."""
+        if value.__class__ is str:
             known = self.seen.get(value)
-            return self._look(value) if known is None else known
-        return self.absent if value is None else self.everything
+            return self._look(value) if known is None else (known, 0)
+        return self._nothing if value is None else self.everything
 
-    def _look(self, text: Any) -> Found:
+    def _look(self, text: str) -> Answer:
         keys = self.form(text)
-        found: Found = {}
         if keys is None:
-            found = self.everything
-        else:
-            for key in keys:
-                self._add(key, found)
-        if len(self.seen) < _MAX_SEEN:
-            self.seen[text] = found
-        return found
+            return self.everything
+        found: list[int] = []
+        for key in keys:
+            self._add(key, found)
+        is_open = self.others | bits_of(found, self._width) if found else self.others
+        written = self.written(text)
+        doubt = [place for place in found if place in self.spelt and written not in self.spelt[place]]
+        if doubt:
+            return is_open, bits_of(doubt, self._width)
+        if len(self.seen) < self._most:
+            self.seen[text] = is_open
+        return is_open, 0
 
-    def _add(self, key: str, found: Found) -> None:
-        found.update(self.exact.get(key, ()))
+    def _add(self, key: str, found: list[int]) -> None:
+        found += self.exact.get(key, ())
         for length, table in self.starts.items():
-            found.update(table.get(key[:length], ()))
+            found += table.get(key[:length], ())
         for length, table in self.ends.items():
-            found.update(table.get(key[-length:], ()))
+            found += table.get(key[-length:], ())
+
+
+@dataclass(slots=True)
+class BooleanTable:
+    """Places by a boolean: `yes` and `no` are what each leaves open."""
+
+    yes: int = 0
+    no: int = 0
+    others: int = 0
+    everything: Answer = (0, 0)
+    _posted: list[tuple[bool, int]] = field(default_factory=list)
+
+    def post(self, _how: str, key: bool, place: int) -> None:
+        """Post a place under a boolean."""
+        self._posted.append((key, place))
+
+    def seal(self, width: int) -> None:
+        """Make ready to be asked; nothing is posted afterwards."""
+        concerned, full = bits_of((place for _, place in self._posted), width), (1 << width) - 1
+        self.others, self.everything = full ^ concerned, (full, concerned)
+        self.yes, self.no = (
+            self.others | bits_of((place for key, place in self._posted if key is wanted), width)
+            for wanted in (True, False)
+        )
+
+    def bring(self, value: Any) -> Answer:
+        """What a value leaves open, whatever it is."""
+        if value is True:
+            return self.yes, 0
+        if value is False:
+            return self.no, 0
+        return (self.others, 0) if value is None else self.everything
 
 
 @dataclass(slots=True)
 class OrderTable:
-    """Rules by threshold: for `gte` those at or below the value, for `lte` those at or above it."""
+    """Places by threshold: open where the value is at least the bound (`from`), or less (`below`). `seen` holds what is
+    open by the number of `bounds` that a value reaches. `kind` is the class of values that are their own `key`, if there is
+    one."""
 
     key: Callable[[Any], Any]
-    upwards: bool
-    everything: Found = field(default_factory=dict)
-    _posted: list[tuple[Any, Rule]] = field(default_factory=list)
-    _thresholds: list[Any] = field(default_factory=list)
+    kind: type | None = None
+    bounds: list[Any] = field(default_factory=list)
+    seen: dict[int, int] = field(default_factory=dict)
+    others: int = 0
+    everything: Answer = (0, 0)
+    _posted: list[tuple[str, Any, int]] = field(default_factory=list)
+    _width: int = 0
 
-    def post(self, key: Any, rule: Rule) -> None:
-        """Post a rule under its threshold."""
-        self._posted.append((key, rule))
-        self.everything[rule] = rule.test
+    def post(self, how: str, bound: Any, place: int) -> None:
+        """Post a place under its bound."""
+        self._posted.append((how, bound, place))
 
-    def seal(self) -> None:
-        """Sort by threshold; nothing is posted afterwards."""
-        self._posted.sort(key=lambda pair: pair[0])
-        self._thresholds = [key for key, _ in self._posted]
+    def seal(self, width: int) -> None:
+        """Sort the bounds; nothing is posted afterwards."""
+        self.bounds = sorted({bound for _, bound, _ in self._posted})
+        concerned, full = bits_of((place for *_, place in self._posted), width), (1 << width) - 1
+        self._width, self.others, self.everything = width, full ^ concerned, (full, concerned)
 
-    def find(self, value: Any, found: Found) -> None:
-        """Add the rules whose threshold the value reaches. A value without an order brings all: they are unknown."""
+    def bring(self, value: Any) -> Answer:
+        """What a value leaves open. One without an order leaves all in doubt."""
         key = self.key(value)
         if key is None:
-            found.update(self.everything)
-        elif self.upwards:
-            found.update((rule, rule.test) for _, rule in self._posted[: bisect_right(self._thresholds, key)])
-        else:
-            found.update((rule, rule.test) for _, rule in self._posted[bisect_left(self._thresholds, key) :])
+            return self.everything
+        reached = bisect_right(self.bounds, key)
+        known = self.seen.get(reached)
+        if known is None:
+            fitting = [place for how, bound, place in self._posted if (how == "from") is (bound <= key)]
+            known = self.others | bits_of(fitting, self._width)
+            if len(self.seen) < _MAX_SEEN_BYTES // (self._width // 8 + 1):
+                self.seen[reached] = known
+        return known, 0
 
 
 def text_table(spec: FactSpec) -> TextTable:
-    """An empty table for texts (or booleans) of a fact's type."""
+    """An empty table for texts of a fact's type."""
     if spec.type is FactType.SEVERITY:
         # `unknown` may be any severity, so every rule is unknown about it.
         return TextTable(_closed(frozenset(SEVERITIES) - {"unknown"}))
     if spec.values:
         return TextTable(_closed(frozenset(spec.values)))
+    if spec.type is FactType.LICENCE:
+        return TextTable(licences_in, written=str.lower)  # a plain identifier, which has no case
     return TextTable(_FORMS.get(spec.type, _itself))
 
 
-def order_table(spec: FactSpec, *, upwards: bool) -> OrderTable:
+def order_table(spec: FactSpec) -> OrderTable:
     """An empty table for thresholds of a fact's type."""
-    return OrderTable(order_key(spec), upwards)
+    key = order_key(spec)
+    if spec.type is FactType.TIME:
+        return OrderTable(key)
+    return OrderTable(_exactly(key), float) if spec.type is FactType.SCORE else OrderTable(key, int)
 
 
-def boolean_table() -> TextTable:
-    """An empty table for a boolean: what it brings is known beforehand."""
-    table = TextTable(lambda _text: None)
-    table.exact = table.seen = {True: {}, False: {}}
-    return table
+def _exactly(key: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Between two neighbouring fractions lie whole numbers, once they are large enough: of these no bound can tell."""
+
+    def exact(value: Any) -> Any:
+        found = key(value)
+        return None if isinstance(found, int) and abs(found) >= _LARGE else found
+
+    return exact
 
 
 def _itself(text: str) -> frozenset[str] | None:
@@ -167,5 +222,4 @@ def _package(text: str) -> frozenset[str] | None:
 _FORMS: Mapping[FactType, Form] = {
     FactType.NAME: _name,
     FactType.PURL: _package,
-    FactType.LICENCE: licences_in,
 }

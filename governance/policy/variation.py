@@ -9,17 +9,19 @@ from __future__ import annotations
 from dataclasses import replace
 
 from governance.policy.cel import compile_expression
-from governance.policy.compile import CompiledPolicy, compile_part
+from governance.policy.compile import CompiledPolicy
 from governance.policy.compiled import CompiledRule, compile_rule
 from governance.policy.condition import Condition, Scope
 from governance.policy.documents import Policy, Rule
-from governance.policy.index import Index, conjuncts
+from governance.policy.index import plain_index
+from governance.policy.options import conjuncts
 from governance.policy.parsing import resolve_lists
+from governance.policy.plan import compile_part
 
 
 def ground(policy: CompiledPolicy) -> CompiledPolicy:
     """The same policy without its index, which only saves looking at rules that are false."""
-    return replace(policy, index=Index(), always=policy.rules, _plans={})
+    return replace(policy, index=plain_index(policy.rules), _plans={})
 
 
 def varied(base: CompiledPolicy, changed: Policy) -> CompiledPolicy:
@@ -40,7 +42,7 @@ def varied(base: CompiledPolicy, changed: Policy) -> CompiledPolicy:
         base,
         rules=tuple(rules),
         parts=tuple(parts),
-        always=in_force,
+        index=plain_index(in_force),
         tempered=frozenset({*base.waivers, *(rule.name for rule in in_force if rule.grace)}),
         _plans={},
     )
@@ -62,5 +64,5 @@ def _compiled(base: CompiledPolicy, policy: Policy, rule: Rule, number: int) -> 
         parts=() if when is None else conjuncts(when),
         scope=scope,
         cel=compile_expression(rule.expression, base.catalogue) if rule.expression is not None else None,
-        settled=None,
+        settled=frozenset(),
     )
