@@ -88,7 +88,8 @@ def _agree(whole: CompiledPolicy, condition: str) -> None:
             sets: list[dict[str, Any]] = [values]
             if name is not None:
                 item: dict[str, Any] = dict.fromkeys(fields, value)
-                sets += [values | {name: Collection(items)} for items in ((item,), (item, {}), ({}, item))]
+                several: list[tuple[dict[str, Any], ...]] = [(item,), (item, {}), ({}, item)]
+                sets += [values | {name: Collection(items)} for items in several]
                 sets += [values | {name: Collection((item,), missing="more")}]
             for each in sets:
                 facts = Facts(each)
