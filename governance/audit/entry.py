@@ -27,7 +27,7 @@ from governance.model.artifact import Artifact, FileEntry, parse_relative_path
 from governance.model.canonical import CanonicalError, Json, canonical_bytes, parse_canonical
 from governance.model.digest import Sha256, parse_sha256, tree_digest
 from governance.model.request import Actor, MlflowContext, Request, parse_utc, utc_text
-from governance.model.verdict import Effect, Finding, Mode, Verdict
+from governance.model.verdict import Effect, Finding, Mode, Verdict, fired_in, waived_in
 
 MAX_ENTRY = 65_535
 """Largest entry in bytes, as in C2SP's tlog-tiles, whose bundles carry lengths of 16 bits."""
@@ -282,7 +282,7 @@ def signature_body(
 
 def policy_body(*, digest: str, revision: int | None, names: Iterable[str]) -> dict[str, Json]:
     """The policy in force. Its canonical document belongs to the evidence under `digest`."""
-    return {"digest": digest, "revision": revision, "names": [text(name, 100) for name in names][:20]}
+    return {"digest": digest, "names": [text(name, 100) for name in names][:20], "revision": revision}
 
 
 def key_body(
@@ -370,6 +370,11 @@ def text(value: str, most: int = _MAX_TEXT) -> str:
     return cut if cut.isascii() else cut.encode("utf-8", "backslashreplace").decode()
 
 
+def _name(value: str) -> str:
+    """A name, most of which are short and plain as they are."""
+    return value if len(value) <= _MAX_NAME and value.isascii() else text(value, _MAX_NAME)
+
+
 def _text_or_none(value: str | None) -> str | None:
     return None if value is None else text(value, _MAX_NAME)
 
@@ -404,44 +409,43 @@ def _mlflow(context: MlflowContext) -> dict[str, Json]:
 
 
 def _verdict(verdict: Verdict, mode: Mode, *, refused: bool, most: int) -> dict[str, Json]:
-    rules = getattr(verdict.rules, "marks", verdict.rules)  # the others are neither fired nor waived
-    findings = tuple(verdict.findings)
+    """With its keys in the order of the bytes, here and below, so that they need not be sorted to be compared."""
+    rules, findings = verdict.rules, verdict.findings
     return {
         "decision": verdict.decision.word,
-        "mode": mode.value,
-        "refused": refused,
-        "would_block": verdict.decision >= Effect.QUARANTINE and not refused,
+        "degraded": _text_or_none(verdict.degraded),
         "findings": [_finding(finding, most) for finding in findings[:most]],
         "findings_omitted": max(0, len(findings) - most),
-        "fired": [text(result.rule, _MAX_NAME) for result in rules if result.fired][: most * 2],
-        "waived": [
-            {"rule": text(result.rule, _MAX_NAME), "waiver": text(result.waiver, _MAX_NAME)}
-            for result in rules
-            if result.waiver is not None
-        ][: most * 2],
-        "rules": len(verdict.rules),
+        "fired": [_name(rule) for rule in fired_in(rules)[: most * 2]],
+        "mode": mode.value,
+        "refused": refused,
         "retry_after": verdict.retry_after,
-        "degraded": _text_or_none(verdict.degraded),
+        "rules": len(rules),
+        "waived": [
+            {"rule": _name(rule), "waiver": _name(waiver)} for rule, waiver in waived_in(rules)[: most * 2]
+        ],
+        "would_block": verdict.decision >= Effect.QUARANTINE and not refused,
     }
 
 
 def _finding(finding: Finding, most: int) -> dict[str, Json]:
+    rule, effect, severity, message, remediation, waivable, evidence = finding
     return {
-        "rule": text(finding.rule, _MAX_NAME),
-        "effect": finding.effect.word,
-        "severity": finding.severity.word,
-        "message": text(finding.message),
-        "remediation": None if finding.remediation is None else text(finding.remediation),
-        "waivable": finding.waivable,
+        "effect": effect.word,
         "evidence": [
             {
-                "fact": text(item.fact, _MAX_NAME),
-                "value": text(item.value, _MAX_NAME),
-                "source": _text_or_none(item.source),
-                "at": item.observed_at,
+                "at": observed_at,
+                "fact": _name(fact),
+                "source": None if source is None else _name(source),
+                "value": _name(value),
             }
-            for item in finding.evidence[: min(10, most)]
+            for fact, value, source, observed_at in evidence[: min(10, most)]
         ],
+        "message": text(message),
+        "remediation": None if remediation is None else text(remediation),
+        "rule": _name(rule),
+        "severity": severity.word,
+        "waivable": waivable,
     }
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from prometheus_client import Counter, Gauge, Histogram
 
 from governance.collect.collector import UNREACHABLE
+from governance.model.verdict import waived_in
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -106,9 +107,8 @@ class PrometheusMeter:
         ).inc()
         for finding in verdict.findings:
             self._findings.labels(self._rules.of(finding.rule), finding.effect.word).inc()
-        for result in getattr(verdict.rules, "marks", verdict.rules):  # the others are not waived
-            if result.waiver is not None:
-                self._findings.labels(self._rules.of(result.rule), "waived").inc()
+        for rule, _ in waived_in(verdict.rules):
+            self._findings.labels(self._rules.of(rule), "waived").inc()
         self._note_outage(bool(decision.facts.get(UNREACHABLE)) or verdict.degraded is not None)
 
     def _note_outage(self, is_degraded: bool) -> None:

@@ -32,6 +32,8 @@ _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _DRIVE = re.compile(r"[A-Za-z]:")
 _MAX_PATH = 4096
+_PLAIN_PATH = re.compile(r"\w[\w.-]*(?:/\w[\w.-]*)*", re.ASCII).fullmatch
+"""Most names: nothing below asks for more than that. A part that begins with a dot is looked at closely."""
 
 
 class Kind(enum.StrEnum):
@@ -54,6 +56,8 @@ def parse_repository_key(text: str) -> RepositoryKey:
 
 def parse_relative_path(text: str) -> RelativePath:
     """Check a file name that came from outside. Raises `UnsafePathError`, naming what is wrong with it."""
+    if len(text) <= _MAX_PATH and _PLAIN_PATH(text):
+        return RelativePath(text)
     shown = text[:120]
     if not text or len(text) > _MAX_PATH:
         raise UnsafePathError(f"a file name of {len(text)} characters (1 to {_MAX_PATH} are allowed)")
@@ -151,11 +155,17 @@ def artifact_on_record(
     """An artifact as a record names it: where it lay and what its bytes were, without the list of its files. Raises
     `ValueError` or `UnsafePathError` for names that no artifact has."""
     key = parse_repository_key(repository)
-    folder = "/".join(part for part in (repository, path) if part)
+    folder = f"{repository}/{path}" if path else repository
     lone = parse_relative_path(ref[len(folder) + 1 :]) if kind is Kind.FILE and ref != folder else None
-    files = () if lone is None else (FileEntry(path=lone),)
-    artifact = Artifact(
-        kind=kind, host=host, repository=key, path=path, name=name, version=version, files=files
-    )
-    object.__setattr__(artifact, "_digest", digest)
+    artifact = object.__new__(Artifact)  # at most one file: there is nothing to sort or to work out
+    setting = object.__setattr__
+    setting(artifact, "kind", kind)
+    setting(artifact, "host", host)
+    setting(artifact, "repository", key)
+    setting(artifact, "path", path)
+    setting(artifact, "name", name)
+    setting(artifact, "version", version)
+    setting(artifact, "files", () if lone is None else (FileEntry(path=lone),))
+    setting(artifact, "signature", None)
+    setting(artifact, "_digest", digest)
     return artifact

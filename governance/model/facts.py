@@ -46,6 +46,14 @@ class Collection:
             if item.__class__ is not dict and not isinstance(item, Mapping):
                 raise TypeError(f"an item of a collection is a mapping, not a {type(item).__name__}")
 
+    @classmethod
+    def on_record(cls, items: tuple[Item, ...], missing: str | None) -> Collection:
+        """A collection of items that are known to be mappings, without another look at them."""
+        made = object.__new__(cls)
+        object.__setattr__(made, "items", items)
+        object.__setattr__(made, "missing", missing)
+        return made
+
     @property
     def is_complete(self) -> bool:
         """True where no further item can exist."""

@@ -7,6 +7,7 @@ only some facts may be asked for: the others are then not there, and nobody look
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from itertools import chain, repeat
 from typing import Any
 from urllib.parse import unquote
@@ -29,6 +30,9 @@ Keys = Mapping[str, str]
 
 _NOT_THERE: dict[str, Json] = {}
 _PLAIN = frozenset({str, int, bool})
+_MOST_REMEMBERED = 4_096
+_MOST_LETTERS = 200
+"""Of a text that is remembered: what is kept must have a bound in bytes, too."""
 
 
 def keys_of(names: Iterable[str]) -> Keys:
@@ -58,20 +62,15 @@ def _keys_in(document: Mapping[str, Json]) -> Keys:
 
 def _values(document: Mapping[str, Any], keys: Keys) -> dict[str, FactValue]:
     """The values behind these keys, as far as they are there. Most are plain, and are taken without a step of Python each."""
-    rows = list(map(document.get, keys.values(), repeat(_NOT_THERE)))
+    rows = map(document.get, keys.values(), repeat(_NOT_THERE))
     try:
-        plain = list(map(dict.get, rows, repeat("value")))
+        values: dict[str, Any] = dict(zip(keys, map(dict.get, rows, repeat("value")), strict=True))
     except TypeError as error:
-        name = next(name for name, row in zip(keys, rows, strict=True) if not isinstance(row, dict))
+        name = next(name for name, key in keys.items() if not isinstance(document.get(key, _NOT_THERE), dict))
         raise ValueError(f"fact `{name}` is not an object") from error
-    values: dict[str, Any] = dict(zip(keys, plain, strict=True))
-    others = [
-        (name, row)
-        for name, value, row in zip(keys, plain, rows, strict=True)
-        if value.__class__ not in _PLAIN
-    ]
-    for name, row in others:
-        if row is _NOT_THERE:
+    for name in [name for name, value in values.items() if value.__class__ not in _PLAIN]:
+        row = document.get(keys[name])
+        if row is None:
             del values[name]
         else:
             values[name] = _value(row)
@@ -87,18 +86,36 @@ class _Origins(Mapping[str, Origin]):
         self._document, self._keys = document, keys
 
     def __getitem__(self, name: str) -> Origin:
-        row = self._document[self._keys[name]]
-        if isinstance(row, Mapping):
+        found: Origin | None = self.get(name)
+        if found is None:
+            raise KeyError(name)
+        return found
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """As of any mapping, without an exception on the way: most facts of most findings are asked for so."""
+        key = self._keys.get(name)
+        row: Any = None if key is None else self._document.get(key)
+        if row.__class__ is dict or isinstance(row, Mapping):
             source, at = row.get("source"), row.get("at")
             if isinstance(source, str) and isinstance(at, str):
-                return Origin(source=source, observed_at=at)
-        raise KeyError(name)
+                return (
+                    _origin(source, at) if len(source) + len(at) <= _MOST_LETTERS else _new_origin(source, at)
+                )
+        return default
 
     def __iter__(self) -> Iterator[str]:
         return (name for name in self._keys if name in self)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+
+def _new_origin(source: str, at: str) -> Origin:
+    return Origin(source=source, observed_at=at)
+
+
+_origin = lru_cache(maxsize=_MOST_REMEMBERED)(_new_origin)
+"""Remembered, since the facts of one decision have few origins among them."""
 
 
 def _value(row: Mapping[str, Any]) -> FactValue:
@@ -108,7 +125,7 @@ def _value(row: Mapping[str, Any]) -> FactValue:
         rows, missing = row["items"], row.get("missing")
         if rows.__class__ is not list or not (missing is None or isinstance(missing, str)):
             raise ValueError("a collection whose items are not a list")
-        return Collection(_items(rows), missing)
+        return Collection.on_record(_items(rows), missing)
     if "value" not in row:
         raise ValueError("a fact with neither value, items nor unknown")
     return _member(row["value"])
@@ -116,19 +133,19 @@ def _value(row: Mapping[str, Any]) -> FactValue:
 
 def _items(rows: list[Any]) -> tuple[Item, ...]:
     """Most items hold plain values alone, and are taken as they were parsed: nobody writes to them."""
+    if not rows:
+        return ()
     try:
-        members = chain.from_iterable(map(dict.values, rows))
-        if _PLAIN.issuperset(map(type, members)) and "%" not in "".join(chain.from_iterable(rows)):
-            return tuple(rows)
+        is_plain = _PLAIN.issuperset(map(type, chain.from_iterable(map(dict.values, rows))))
+        if "%" in "".join(chain.from_iterable(rows)):
+            return tuple([{unquote(key): _member(each) for key, each in item.items()} for item in rows])
     except TypeError as error:
         raise ValueError("an item that is not an object") from error
-    return tuple([_item(item) for item in rows])
+    return tuple(rows) if is_plain else tuple([_item(item) for item in rows])
 
 
-def _item(item: Any) -> Item:
-    if "%" in "".join(item):
-        return {unquote(key): _member(member) for key, member in item.items()}
-    return {key: member if member.__class__ in _PLAIN else _member(member) for key, member in item.items()}  # type: ignore[misc]
+def _item(item: dict[str, Any]) -> Item:
+    return {key: each if each.__class__ in _PLAIN else _member(each) for key, each in item.items()}  # type: ignore[misc]
 
 
 def _member(value: Any) -> ItemValue:
@@ -136,7 +153,7 @@ def _member(value: Any) -> ItemValue:
     if kind is dict:
         if "decimal" in value:
             text = str(value["decimal"])
-            return int(text) if text.lstrip("-").isdigit() else float(text)
+            return _decimal(text) if len(text) <= _MOST_LETTERS else _new_decimal(text)
         if "unknown" in value:
             return Unknown(str(value["unknown"]))
         raise ValueError("an object that is neither decimal nor unknown")
@@ -145,3 +162,11 @@ def _member(value: Any) -> ItemValue:
     if value is None or kind in _PLAIN:
         return value  # type: ignore[no-any-return]  # one of a fact's
     raise ValueError(f"a fact cannot be a {kind.__name__}")
+
+
+def _new_decimal(text: str) -> int | float:
+    return int(text) if text.lstrip("-").isdigit() else float(text)
+
+
+_decimal = lru_cache(maxsize=_MOST_REMEMBERED)(_new_decimal)
+"""Remembered: scores have one decimal, and there are few of them."""

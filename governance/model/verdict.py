@@ -63,9 +63,9 @@ class Truth(enum.StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
-    """One fact a rule rested on: its name, its value as text, where it came from and when (RFC 3339, UTC)."""
+class Evidence(NamedTuple):
+    """One fact a rule rested on: its name, its value as text, where it came from and when (RFC 3339, UTC). A tuple, since
+    every objection has some, and judging many decisions again makes millions."""
 
     fact: str
     value: str
@@ -89,17 +89,8 @@ class RuleResult:
     grace: str | None = None
 
 
-class Mark(NamedTuple):
-    """The least that is said of a rule that is not false: whether it fired, and the waiver that covers it, if any."""
-
-    rule: str
-    fired: bool
-    waiver: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One rule's objection. `rule` is `policy/rule`."""
+class Finding(NamedTuple):
+    """One rule's objection. `rule` is `policy/rule`. A tuple for the reason that `Evidence` is one."""
 
     rule: str
     effect: Effect
@@ -129,6 +120,21 @@ class Verdict(NamedTuple):
     policy_revision: int | None = None
     retry_after: int | None = None
     degraded: str | None = None
+
+
+def fired_in(rules: Sequence[RuleResult]) -> Sequence[str]:
+    """The names of the rules that fired, in the order of the results. Results that are made when somebody looks have them at
+    hand as `fired`, and nobody has to look."""
+    known: Sequence[str] | None = getattr(rules, "fired", None)
+    return [result.rule for result in rules if result.fired] if known is None else known
+
+
+def waived_in(rules: Sequence[RuleResult]) -> Sequence[tuple[str, str]]:
+    """The rules that a live waiver covers, each with the waiver's name, in the order of the results (at hand: `waived`)."""
+    known: Sequence[tuple[str, str]] | None = getattr(rules, "waived", None)
+    if known is None:
+        return [(result.rule, result.waiver) for result in rules if result.waiver is not None]
+    return known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

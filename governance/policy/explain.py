@@ -12,7 +12,7 @@ from typing import NamedTuple
 from governance.model.canonical import Json, canonical_bytes
 from governance.model.facts import Facts
 from governance.model.request import Request
-from governance.model.verdict import Effect, Evidence, Finding, Mark, RuleResult, Truth, Verdict
+from governance.model.verdict import Effect, Evidence, Finding, RuleResult, Truth, Verdict
 from governance.policy.compiled import CompiledRule, Judged
 from governance.policy.lazy import Lazy
 
@@ -54,8 +54,8 @@ class EvidenceRows(Lazy[Evidence]):
 
 
 class RuleResults(Lazy[RuleResult]):
-    """The results of all rules of the policies bound, by name. `notable` are those that are not false, `marks` the
-    least that is said of these."""
+    """The results of all rules of the policies bound, by name. `notable` are those that are not false; `fired` and `waived` are
+    what a record says of these."""
 
     __slots__ = ()
 
@@ -75,19 +75,21 @@ class RuleResults(Lazy[RuleResult]):
         return tuple(self._result(rule, truth) for rule, truth in sorted(self._from.judged, key=_by_name))
 
     @property
-    def marks(self) -> list[Mark]:
-        """What a record says of the rules that are not false, by name."""
+    def fired(self) -> list[str]:
+        """The names of the rules that fired, sorted."""
+        names = [rule.name for rule, truth in self._from.judged if truth or (truth is None and rule.match_unknown)]  # fmt: skip
+        names.sort()
+        return names
+
+    @property
+    def waived(self) -> list[tuple[str, str]]:
+        """The rules that a live waiver covers, sorted, each with the waiver's name."""
         special = self._from.special
-        marks = [
-            Mark(rule.name, rule.match_unknown if truth is None else truth, None) for rule, truth in self._from.judged
-        ]  # fmt: skip
-        marks.sort()
         if not special:
-            return marks
-        return [
-            mark._replace(waiver=special[mark.rule].waiver) if mark.rule in special else mark
-            for mark in marks
-        ]
+            return []
+        return sorted(
+            (rule, tempered.waiver) for rule, tempered in special.items() if tempered.waiver is not None
+        )
 
     def _make(self) -> tuple[RuleResult, ...]:
         truths = {rule.name: truth for rule, truth in self._from.judged}

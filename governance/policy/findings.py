@@ -42,8 +42,10 @@ class Findings(Lazy[Finding]):
 
     def _make(self) -> tuple[Finding, ...]:
         request, facts, _, judged, special = self._from
-        ordered = sorted(_objections(judged, special), key=lambda one: (-one.effect, one.rule.name))
-        return tuple(_finding(one, request, facts) for one in ordered)
+        ordered = list(_objections(judged, special))
+        if len(ordered) > 1:
+            ordered.sort(key=lambda one: (-one.effect, one.rule.name))
+        return tuple([_finding(one, request, facts) for one in ordered])
 
 
 def _objections(judged: Sequence[Judged], special: Mapping[str, Tempered]) -> Iterator[Objection]:

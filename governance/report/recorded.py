@@ -17,7 +17,7 @@ from typing import Protocol, TypeGuard
 
 import orjson
 
-from governance.audit.entry import Entry, EntryKind
+from governance.audit.entry import EntryKind
 from governance.collect.collector import UNREACHABLE
 from governance.errors import AuditBrokenError, PolicyInvalidError, UnsafePathError
 from governance.model.artifact import Artifact, Kind, artifact_on_record
@@ -51,11 +51,40 @@ class EvidenceLog(Protocol):
         ...
 
 
+class Decision(Protocol):
+    """The part of an `Entry` that a decision is read from."""
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+        ...
+
+    @property
+    def kind(self) -> EntryKind:
+        """What it records."""
+        ...
+
+    @property
+    def subject(self) -> str:
+        """What it is about."""
+        ...
+
+    @property
+    def correlation(self) -> str:
+        """Its sequence."""
+        ...
+
+    @property
+    def body(self) -> Mapping[str, Json]:
+        """What it says."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
     """One decision as it was made."""
 
-    entry: Entry
+    entry: Decision
     request: Request
     facts: Facts
     verdict: Mapping[str, Json]
@@ -107,7 +136,7 @@ def judged_facts(policy: CompiledPolicy) -> Keys:
 
 
 def read_decision(
-    log: EvidenceLog, entry: Entry, facts_for: Callable[[Sha256], Keys] | None = None
+    log: EvidenceLog, entry: Decision, facts_for: Callable[[Sha256], Keys] | None = None
 ) -> Recorded:
     """The decision of an entry, with its facts: all of them, or those of `judged_facts` that `facts_for` gives for the
     recorded policy. Raises `NotReplayableError`, or `AuditBrokenError` where what is there does not fit together."""
@@ -138,7 +167,7 @@ def _is_object(value: Json) -> TypeGuard[Mapping[str, Json]]:
     return value.__class__ is dict or isinstance(value, Mapping)
 
 
-def _request(entry: Entry, facts: Facts, host: str) -> Request:
+def _request(entry: Decision, facts: Facts, host: str) -> Request:
     values = facts.record
     groups = values["actor.groups"]
     digest, version = values["artifact.digest"], values["artifact.version"]

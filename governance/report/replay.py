@@ -17,7 +17,7 @@ from typing import Protocol
 
 import orjson
 
-from governance.audit.entry import Entry, decision_body, policy_body, text, verdict_body
+from governance.audit.entry import decision_body, policy_body, text, verdict_body
 from governance.audit.log import Stored
 from governance.collect.collector import UNREACHABLE
 from governance.errors import AuditBrokenError
@@ -30,7 +30,7 @@ from governance.policy.breakglass import break_glass_objection
 from governance.policy.compile import CompiledPolicy
 from governance.policy.evaluate import evaluate
 from governance.policy.outage import Earlier, in_outage, is_degraded_refusal
-from governance.report.recorded import PolicyCache, Recorded, read_decision
+from governance.report.recorded import Decision, PolicyCache, Recorded, read_decision
 
 __all__ = ["PolicyCache", "Replayed", "replay", "verdict_again"]
 
@@ -63,7 +63,7 @@ class Replayed:
         return self.recorded == self.got
 
 
-def replay(log: ReadableLog, entry: Entry, *, policies: PolicyCache) -> Replayed:
+def replay(log: ReadableLog, entry: Decision, *, policies: PolicyCache) -> Replayed:
     """Judge a recorded decision once more. Raises `NotReplayableError` where its evidence is gone, `AuditBrokenError` where
     it is not what its digest says."""
     recorded = read_decision(log, entry, policies.facts_for)
@@ -71,9 +71,9 @@ def replay(log: ReadableLog, entry: Entry, *, policies: PolicyCache) -> Replayed
     verdict = verdict_again(log, recorded, policy)
     mode = policy.mode_for(recorded.request, verdict)
     refused = _refused(recorded, policy, verdict, mode)
-    kept = _bytes({name: entry.body.get(name) for name in _COMPARED})
-    request = recorded.request
-    short: dict[str, Json] = {
+    body, request = entry.body, recorded.request
+    kept = {name: body.get(name) for name in _COMPARED}
+    made: dict[str, Json] = {
         "action": request.action.value,
         "environment": text(request.environment),
         "facts": verdict.facts_digest,
@@ -82,14 +82,17 @@ def replay(log: ReadableLog, entry: Entry, *, policies: PolicyCache) -> Replayed
         ),
         "verdict": verdict_body(verdict=verdict, mode=mode, refused=refused),
     }
-    got = _bytes(short)
-    if got != kept:  # the entry may have been short of room, which `decision_body` knows
+    recorded_bytes, got = orjson.dumps(kept), orjson.dumps(made)
+    if got == recorded_bytes:  # both have their keys in order as they are
+        return Replayed(recorded=recorded_bytes, got=got)
+    recorded_bytes, got = _canonical(kept), _canonical(made)
+    if got != recorded_bytes:  # the entry may have been short of room, which `decision_body` knows
         body = decision_body(request=request, verdict=verdict, mode=mode, refused=refused)
-        got = _bytes({name: body[name] for name in _COMPARED})
-    return Replayed(recorded=kept, got=got)
+        got = _canonical({name: body[name] for name in _COMPARED})
+    return Replayed(recorded=recorded_bytes, got=got)
 
 
-def _bytes(tree: dict[str, Json]) -> bytes:
+def _canonical(tree: dict[str, Json]) -> bytes:
     """Canonical bytes of what was read from canonical bytes, or has passed the check on its way into a body."""
     return orjson.dumps(tree, option=orjson.OPT_SORT_KEYS)
 

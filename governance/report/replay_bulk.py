@@ -7,25 +7,29 @@ only read many at a time. Does not: keep what was replayed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import orjson
 
 from governance.audit.entry import EntryKind
-from governance.audit.log import Stored
+from governance.audit.store import Row
 from governance.errors import AuditBrokenError
 from governance.model.canonical import Json
+from governance.model.digest import Sha256
 from governance.policy.allocating import collector_paused
-from governance.report.evidence_page import PageOfEvidence, facts_named
+from governance.report.evidence_page import PageOfEvidence
 from governance.report.recorded import NotReplayableError
 from governance.report.replay import PolicyCache, ReadableLog, Replayed, replay
-from governance.report.search import SearchedLog, checked_at, read_rows
+from governance.report.search import SearchedLog, read_rows
+from governance.report.seen import Seen, seen_at
 from governance.report.selection import Selection
 
 _PAGE = 64
 _MOST_NAMED = 20
+_FACTS = re.compile(rb'"facts":"([0-9a-f]{64})"')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +78,7 @@ class BulkReplay:
 
     def __init__(self, log: BulkLog, selection: Selection) -> None:
         self._log = log
-        self._is_meant = selection.matcher()
+        self._is_meant = None if selection == Selection() else selection.matcher()
         self._page = PageOfEvidence(log)
         self._policies = PolicyCache(log)
 
@@ -83,44 +87,53 @@ class BulkReplay:
         made = Summary()
         for page in _pages(numbers):
             with collector_paused(worth_it=True):  # many small values, and no circles among them
-                entries = list(self._read(page, made))
-                self._page.load(map(facts_named, entries))
-                for stored in entries:
-                    self._one(stored, made)
+                rows = read_rows(self._log.store, page)
+                self._page.load(map(_facts_named, rows.values()))
+                for number in (
+                    page
+                ):  # what is made of one is thrown away before the next: it stays in the processor's cache
+                    entry = self._read(number, rows.get(number), made)
+                    if entry is not None:
+                        self._one(entry, made)
         return made
 
-    def _read(self, numbers: Sequence[int], made: Summary) -> Iterator[Stored]:
-        rows = read_rows(self._log.store, numbers)
-        for number in numbers:
-            row = rows.get(number)
-            try:
-                stored = checked_at(number, row)
-            except AuditBrokenError as error:
-                # What it was is not known any more: where its column says so, a decision.
-                if row is None or row.kind == EntryKind.DECISION:
-                    made.broken += 1
-                    _name(made.problems, number, "?" if row is None else row.id, error.message)
-                continue
-            if stored.entry.kind is EntryKind.DECISION and self._is_meant(stored.entry):
-                yield stored
+    def _read(self, number: int, row: Row | None, made: Summary) -> Seen | None:
+        """The entry, if it is a decision of the selection."""
+        try:
+            entry = seen_at(number, row)
+        except AuditBrokenError as error:
+            # What it was is not known any more: where its column says so, a decision.
+            if row is None or row.kind == EntryKind.DECISION:
+                made.broken += 1
+                _name(made.problems, number, "?" if row is None else row.id, error.message)
+            return None
+        if entry.kind is not EntryKind.DECISION:
+            return None
+        return entry if self._is_meant is None or self._is_meant(entry.stored().entry) else None
 
-    def _one(self, stored: Stored, made: Summary) -> None:
-        entry = stored.entry
+    def _one(self, entry: Seen, made: Summary) -> None:
         try:
             done = replay(self._page, entry, policies=self._policies)
         except NotReplayableError as error:
             made.gone += 1
-            _name(made.not_replayable, stored.index, entry.id, error.message)
+            _name(made.not_replayable, entry.seq, entry.id, error.message)
         except AuditBrokenError as error:
             made.broken += 1
-            _name(made.problems, stored.index, entry.id, error.message)
+            _name(made.problems, entry.seq, entry.id, error.message)
         else:
             if done.same:
                 made.same += 1
             else:
                 made.different += 1
                 if len(made.differences) < _MOST_NAMED:
-                    _name(made.differences, stored.index, entry.id, first_difference(done))
+                    _name(made.differences, entry.seq, entry.id, first_difference(done))
+
+
+def _facts_named(row: Row) -> Sha256 | None:
+    """The digest of the facts that an entry seems to name. It is read before the entry is, to fetch many documents at once;
+    what the entry does name counts, and is fetched by itself where it is another."""
+    found = _FACTS.search(row.data) if row.kind == EntryKind.DECISION else None
+    return None if found is None else Sha256(found[1].decode())
 
 
 def first_difference(done: Replayed) -> str:
