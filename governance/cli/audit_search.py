@@ -125,7 +125,22 @@ def combined(
     made = replace(selection, **more)
     if made.since is not None and made.until is not None:
         require_period(made.since, made.until)
+    for rule in made.rules:
+        _require_full_name(rule)
     return made
+
+
+def _require_full_name(rule: str) -> None:
+    """Entries name rules with their policy, so that a rule's name alone would be looked for and nothing found."""
+    from governance.report.selection_text import SelectionError
+
+    policy, slash, own = rule.partition("/")
+    if not (policy and slash and own):
+        raise SelectionError(
+            f"`{rule[:80]}` is not the full name of a rule",
+            hint=f"Rules are named with their policy: `POLICY/{(own or policy)[:80]}`. `mlgov audit search decision:block` "
+            "shows blocks with the full names of their rules.",
+        )
 
 
 def _show(found: Search, limit: int | None, *, as_json: bool) -> int:

@@ -104,7 +104,6 @@ def _rule(rule: LintRule) -> dict[str, Json]:
         "shortDescription": {"text": _sentence(rule.meaning)},
         "fullDescription": {"text": f"{_sentence(rule.meaning)} {rule.why}"},
         "help": {"text": text, "markdown": f"**Why:** {rule.why}\n\n**What to do:** {rule.mend}"},
-        "helpUri": f"urn:mlgov:lint:{rule.id}",
         "defaultConfiguration": {"level": rule.level.word},
     }
 
