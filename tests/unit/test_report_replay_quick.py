@@ -35,7 +35,11 @@ def test_what_is_remembered_has_a_bound(table: Any) -> None:
 
 def test_long_texts_are_read_and_not_remembered() -> None:
     long, before = "0." + "1" * 10_000, (_decimal.cache_info().currsize, _origin.cache_info().currsize)
-    row: dict[str, Json] = {"at": "2026-11-22T12:00:00.000000Z", "source": "s" * 10_000, "value": {"decimal": long}}
+    row: dict[str, Json] = {
+        "at": "2026-11-22T12:00:00.000000Z",
+        "source": "s" * 10_000,
+        "value": {"decimal": long},
+    }
     facts = facts_from_json({"xray.max_cvss": row})
     assert facts.values["xray.max_cvss"] == float(long)
     assert facts.origins["xray.max_cvss"].source == "s" * 10_000
