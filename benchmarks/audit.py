@@ -224,12 +224,12 @@ def hashing_rate(data: bytes, count: int = 200_000) -> float:
 
 
 def verification(folder: Path, count: int) -> Iterator[Figure]:
-    """Entries verified a CPU second, best of three."""
+    """Entries verified a CPU second, best of nine: one that nobody disturbed."""
     store = SqliteStore(folder / "verify.sqlite")
     grow(store, count)
     log = AuditLog(store, now=now, instance="bench")
     best = 0.0
-    for _ in range(3):
+    for _ in range(9):
         started = time.process_time()
         result = log.verify()
         best = max(best, result.size / (time.process_time() - started))

@@ -175,8 +175,19 @@ class Walk:
 
     def add_page(self, rows: Sequence[RawRow]) -> None:
         """Check the next rows, at most 256 and together within one tile: fast while all is well, else one by one."""
-        leaves = leaf_hashes([row[7] for row in rows])
-        if self._leaves or not self._is_plain(rows, leaves):
+        seqs, ids, ats, kinds, subjects, correlations, filed, datas = (
+            zip(*rows, strict=True) if rows else ((),) * 8
+        )
+        leaves = leaf_hashes(datas)
+        plain = (
+            not self._leaves
+            and self._follow_on(seqs)
+            and leaves == list(filed)
+            and self._are_as_filed(
+                seqs, ids, ats, list(zip(kinds, subjects, correlations, strict=True)), datas
+            )
+        )
+        if not plain:
             for row in rows:
                 self.add(row_of(row))
             return
@@ -219,29 +230,34 @@ class Walk:
         if what is not None:
             self._fault(index, what)
 
-    def _is_plain(self, rows: Sequence[RawRow], leaves: Sequence[bytes]) -> bool:
-        """Whether every row is just what `add` would accept. If so, its writers' numbers are taken note of."""
+    def _follow_on(self, seqs: Sequence[int]) -> bool:
+        """Whether these are the next entries, and no remembered tree ends within them."""
         start = self.size
-        if [row[0] for row in rows] != list(range(start, start + len(rows))):
-            return False
-        if any(start < size < start + len(rows) for size in self._roots):
-            return False
-        return leaves == [row[6] for row in rows] and self._are_as_filed(rows)
+        stop = start + len(seqs)
+        return list(seqs) == list(range(start, stop)) and not any(start < size < stop for size in self._roots)
 
-    def _are_as_filed(self, rows: Sequence[RawRow]) -> bool:
-        """Whether bytes, columns and numbers agree.
+    def _are_as_filed(
+        self,
+        seqs: Sequence[int],
+        ids: Sequence[bytes],
+        ats: Sequence[bytes],
+        abouts: Sequence[tuple[bytes, bytes, bytes]],
+        datas: Sequence[bytes],
+    ) -> bool:
+        """Whether bytes, columns and numbers agree, so that every row is just what `add` would accept. `abouts` are kind,
+        subject and correlation.
 
         The bytes are canonical JSON with sorted keys, so `at` stands first, and all that follows the body is known but
         for the writer, who is mostly the one before. Comparing both ends takes a fraction of the time of parsing.
         """
-        latest, seen = self._latest.encode("utf-8", "replace"), self._writers.peek()
-        late: list[Problem] = []
+        seen = self._writers.peek()
         about: tuple[bytes, bytes, bytes] | None = None
         start = front = b""
         number = seen.number
-        for seq, entry_id, at, kind, subject, correlation, _, data in rows:
-            if about != (kind, subject, correlation):
-                about = (kind, subject, correlation)
+        for entry_id, at, filed, data in zip(ids, ats, abouts, datas, strict=True):
+            if filed != about:
+                about = filed
+                kind, subject, correlation = filed
                 start = b',"correlation":%b,"id":"' % _quoted_bytes(correlation)
                 front = seen.front(kind, subject)
             if not data.startswith(b'{"at":"%b","body":{' % at):
@@ -250,19 +266,26 @@ class Walk:
                 seen.number = number
                 if not seen.turn_to(data):
                     return False
-                number, front = seen.number, seen.front(kind, subject)
+                number, front = seen.number, seen.front(*filed[:2])
                 if not data.endswith(b"%b%b%b%d}}" % (start, entry_id, front, number)):
                     return False
             number += 1
-            if at < latest:
-                late += _clock_notes(seq, at.decode("utf-8", "replace"), latest.decode("utf-8", "replace"))
-            else:
-                latest = at
         seen.number = number
-        self._latest = latest.decode("utf-8", "replace")
+        self._note_clock(seqs, ats)
         self._writers.accept(seen)
-        self.notes += late
         return True
+
+    def _note_clock(self, seqs: Sequence[int], ats: Sequence[bytes]) -> None:
+        latest = self._latest.encode("utf-8", "replace")
+        in_order = [latest, *ats]
+        if in_order != sorted(in_order):
+            for seq, at in zip(seqs, ats, strict=True):
+                if at < latest:
+                    self.notes += _clock_notes(
+                        seq, at.decode("utf-8", "replace"), latest.decode("utf-8", "replace")
+                    )
+                latest = max(latest, at)
+        self._latest = max(in_order).decode("utf-8", "replace")
 
     def finish(self, stored: Frontier | None) -> None:
         """Compare the whole with the stored frontier, once all rows are in."""
