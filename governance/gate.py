@@ -137,8 +137,8 @@ class Gate:
         """Hold the door for one act.
 
         Raises `BlockedError` or `QuarantinedError` when refused, `AuditUnavailableError` when the decision cannot be
-        recorded, `AuditQuorumError` when the log's heads go unkept; in each case the body never runs. Raises `VerificationError` when the body ends without having
-        reported every file the permit was for.
+        recorded, `AuditQuorumError` when the log's heads go unkept; in each case the body never runs. Raises
+        `VerificationError` when the body ends without having reported every file the permit was for.
         """
         policy = self._policies.current()
         decision = self._decided(request, policy)

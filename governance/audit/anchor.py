@@ -198,8 +198,9 @@ def publish_head(
 ) -> Checkpoint:
     """Send the log's head out; also the heartbeat of quiet times, since the absence of a head is then a finding.
 
-    Every anchor is tried, and the log then records which of them kept the head; `is_routine` as in `record_attempt`. Raises `AuditUnavailableError` where fewer than
-    `quorum` did, `AuditBrokenError` where one of them says that the log is not the one it knows.
+    Every anchor is tried, and the log then records which of them kept the head; `is_routine` as in `record_attempt`.
+    Raises `AuditUnavailableError` where fewer than `quorum` did, `AuditBrokenError` where one of them says that the log
+    is not the one it knows.
     """
     if not 0 < quorum <= len(anchors):
         raise ValueError(f"a quorum of {quorum} among {len(anchors)} anchors")

@@ -43,8 +43,9 @@ _STRICTNESS = {Mode.OBSERVE: 0, Mode.WARN: 1, Mode.ENFORCE: 2}
 
 @dataclass(frozen=True, kw_only=True)
 class CompiledPolicy:
-    """All policies in force, ready to judge. `revision` is that of the set, if there is one; `unserved` are the
-    names of the rules that no index can serve, `tempered` of those that grace or a waiver may soften. Made by `compile_bundle` and `from_document`."""
+    """All policies in force, ready to judge. `revision` is that of the set, if there is one; `unserved` are the names of
+    the rules that no index can serve, `tempered` of those that grace or a waiver may soften. Made by `compile_bundle` and
+    `from_document`."""
 
     digest: Sha256
     document: bytes = field(repr=False)

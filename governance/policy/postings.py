@@ -25,9 +25,10 @@ _SPELT = frozenset(
 
 class Posting(NamedTuple):
     """One key of one table. `table` is the sort of table (`text`, `boolean`, `order`), `how` the key is met: for texts
-    `exact`, `prefix` or `suffix`; for orders `from` (the value is at least the key) or `below`; `chance` a guess at how many requests meet it, `floor` what that cannot fall below however many keys there are.
-    `sure` says that the comparison is true of every value that meets the key, `absent` that it is unknown of one that
-    is absent; `spelling` is the operand where that is so only of a value spelt in the same way.
+    `exact`, `prefix` or `suffix`; for orders `from` (the value is at least the key) or `below`. `chance` is a guess at how
+    many requests meet it, `floor` what that cannot fall below however many keys there are. `sure` says that the comparison
+    is true of every value that meets the key, `absent` that it is unknown of one that is absent; `spelling` is the operand
+    where it is sure only of a value spelt in the same way.
     """
 
     collection: str | None

@@ -33,8 +33,8 @@ _LARGE = 1 << 53
 @dataclass(slots=True)
 class TextTable:
     """Places by what a text must equal, begin or end with. An absent value equals nothing, but it has no order either:
-    `absent` are the places of what compares it. Names meet a key in any spelling; `spelt` are the ones of which a place is sure. `seen` holds what is open for texts that leave no doubt; `others` are
-    the places posted in other tables."""
+    `absent` are the places of what compares it. Names and licences meet a key in several spellings; `spelt` are those of
+    which a place is sure. `seen` holds what is open for texts that leave no doubt, `others` the places of other tables."""
 
     form: Form
     written: Callable[[str], str] = str
