@@ -121,7 +121,7 @@ def _row(act: Act) -> tuple[str, ...]:
     if act.alias is not None:
         what += f" @{act.alias}"
     return (
-        str(act.index),
+        str(act.seq),
         act.at[:19].replace("T", " "),
         who,
         did,
@@ -183,4 +183,5 @@ def _tree(made: Radius) -> Mapping[str, Json]:
 
 
 def _act_tree(act: Act) -> Mapping[str, Json]:
-    return {**asdict(act), "ended": list(act.ended or ())}
+    told = act._asdict()
+    return {"index": told.pop("seq"), **told, "ended": list(act.ended or ())}

@@ -6,8 +6,7 @@ Promises: every entry that is told was checked against its hash. Does not: look 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from governance.audit.entry import EntryKind
 from governance.audit.store import AuditStore, ManyAtOnce, Query
@@ -18,12 +17,11 @@ _PAGE = 256
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Act:
+class Act(NamedTuple):
     """One decision about an artifact that contains what was asked about. `ended` is how it ended, None where that was not
-    looked up."""
+    looked up. A tuple, since a question may be answered by ten thousand of them."""
 
-    index: int | None
+    seq: int | None
     id: str
     at: str
     actor: str
@@ -60,23 +58,23 @@ def act_of(decision: Seen, because: str) -> Act:
     name, version = _text(mlflow.get("model_name")), _text(mlflow.get("model_version"))
     refused = verdict.get("refused") is True
     return Act(
-        index=decision.seq,
-        id=decision.id,
-        at=decision.at,
-        actor=_text(actor.get("name")) or "?",
-        is_authenticated=_text(actor.get("authentication")) is not None,
-        action=_text(body.get("action")) or "?",
-        result="refused" if refused else _text(verdict.get("decision")) or "?",
-        environment=_text(body.get("environment")) or "?",
-        instance=decision.instance,
-        host=_text(artifact.get("host")) or "?",
-        ref=decision.subject,
-        digest=_text(artifact.get("digest")),
-        model=_text(artifact.get("name")),
-        registered=name and (f"{name}/{version}" if version else name),
-        alias=_text(mlflow.get("alias")),
-        ended=() if refused else None,
-        because=because,
+        decision.seq,
+        decision.id,
+        decision.at,
+        _text(actor.get("name")) or "?",
+        _text(actor.get("authentication")) is not None,
+        _text(body.get("action")) or "?",
+        "refused" if refused else _text(verdict.get("decision")) or "?",
+        _text(body.get("environment")) or "?",
+        decision.instance,
+        _text(artifact.get("host")) or "?",
+        decision.subject,
+        _text(artifact.get("digest")),
+        _text(artifact.get("name")),
+        name and (f"{name}/{version}" if version else name),
+        _text(mlflow.get("alias")),
+        () if refused else None,
+        because,
     )
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import orjson
@@ -43,7 +43,7 @@ from governance.report.registered import (
 )
 from governance.report.search import read_rows
 from governance.report.seen import Seen, seen, seen_at
-from governance.report.words import READERS, body_of
+from governance.report.words import READERS, body_of, hex_part
 
 MOST_LOOKED_AT = 20_000
 LIMITS = (
@@ -167,7 +167,7 @@ class _Asked:
         made.registrations = [registration(each.stored()) for each in self._registrations.values()]
         made.registrations.sort(key=lambda each: (each.index or 0, each.id))
         made.moves = list(self._moves())
-        acts = sorted(self._acts.values(), key=lambda act: (act.index or 0, act.id), reverse=True)
+        acts = sorted(self._acts.values(), key=lambda act: (act.seq or 0, act.id), reverse=True)
         made.acts = self._with_endings(acts, ended)
         first = next(self._store.rows(0, 1), None)
         made.since = None if first is None else first.at
@@ -181,7 +181,7 @@ class _Asked:
             fetches = itertools.islice((act for act in asked if act.is_fetch), most)
             asked = [*fetches, *itertools.islice((act for act in asked if act.is_promotion), most)]
         found = endings(self._store, {act.id: self._sequence_of[act.id] for act in asked}, self._read)
-        return [replace(act, ended=found[act.id]) if act.id in found else act for act in acts]
+        return [act._replace(ended=found[act.id]) if act.id in found else act for act in acts]
 
     def _candidates(self) -> None:
         """Steps 1 and 2."""
@@ -208,22 +208,22 @@ class _Asked:
                 self._keep_registration(entry)
 
     def _keep_decision(self, entry: Seen, because: str) -> None:
-        if entry.id not in self._acts:
-            self._acts[entry.id] = act_of(entry, because)
+        act = self._acts.get(entry.id)
+        if act is None:
+            act = self._acts[entry.id] = act_of(entry, because)
             self._sequence_of[entry.id] = entry.correlation
-        self._keep(entry)
+        self._keep(entry, act.digest)
 
     def _keep_registration(self, entry: Seen) -> None:
         self._registrations.setdefault(entry.id, entry)
-        self._keep(entry)
+        self._keep(entry, _digest(entry))
 
-    def _keep(self, entry: Seen) -> None:
+    def _keep(self, entry: Seen, digest: str | None) -> None:
         """An entry that is part of the answer need not be read in a later step."""
         if entry.seq is not None:
             self._done.add(entry.seq)
-        digest = _digest(entry)
         if digest is not None:
-            self._digests.add(digest)
+            self._digests.add(hex_part(digest))
 
     def _moves(self) -> Iterator[Registration]:
         """Where the aliases went that some of these bear or bore, and what became of the models."""

@@ -106,7 +106,7 @@ def test_outcomes_may_be_looked_up_for_the_newest_alone(story: Story, tmp_path: 
     index = None if scan else Index(story.log.store, tmp_path / "i")
     whole = who_loaded(story.log, parse_question("1" * 64), index)
     made = who_loaded(story.log, parse_question("1" * 64), index, ended=1)
-    assert [replace(act, ended=None) for act in made.acts] == [replace(act, ended=None) for act in whole.acts]
+    assert [act._replace(ended=None) for act in made.acts] == [act._replace(ended=None) for act in whole.acts]
     assert [act.ended for act in made.fetched] == [whole.fetched[0].ended, None, None]
     assert [act.ended for act in made.promotions] == [act.ended for act in whole.promotions]
     assert [act.ended for act in made.acts if act.result == "refused"] == [()]
