@@ -149,7 +149,15 @@ class CompiledPolicy:
         parts = [part for part in plan.parts if part.binds_actor(actor)]
         if len(parts) == len(plan.parts):
             return plan
-        return self._planned(parts, {part.policy.name: plan.modes[part.policy.name] for part in parts})
+        key = tuple(part.number for part in parts)
+        narrowed = plan.narrowed.get(key)
+        if narrowed is None:
+            narrowed = self._planned(
+                parts, {part.policy.name: plan.modes[part.policy.name] for part in parts}
+            )
+            if len(plan.narrowed) < _MAX_PLANS:
+                plan.narrowed[key] = narrowed
+        return narrowed
 
 
 def mode_of(policy: str, environment: str, policies: PolicySet | None) -> Mode | None:

@@ -18,7 +18,7 @@ from governance.policy.patterns import TextTest, compile_glob
 from governance.policy.waiver import fits_actor
 
 _MAX_OUTCOMES = 512
-_MAX_LEFT = 4_096
+_MAX_LEFT = 1_024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +73,8 @@ soften, and the others of them; the tests to be made of what is open, and whethe
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What binds one sort of request: the policies by name, their modes, and all their rules by name. `start` are the places
-    of these in the index; `softened` the names of rules that grace or a waiver may soften."""
+    of these in the index; `softened` the names of rules that grace or a waiver may soften. `narrowed` are the plans for
+    actors whom fewer policies bind, by the numbers of these."""
 
     parts: tuple[CompiledPolicyPart, ...]
     names: tuple[str, ...]
@@ -83,6 +84,7 @@ class Plan:
     start: int
     softened: frozenset[str]
     asks_actor: bool
+    narrowed: dict[tuple[int, ...], Plan] = field(default_factory=dict)
     _outcomes: dict[int, Outcome] = field(default_factory=dict)
     _reads: list[frozenset[str]] = field(default_factory=list)
     _left: dict[int | tuple[int, int], Left] = field(default_factory=dict)
