@@ -100,8 +100,7 @@ class Index:
                 doubt |= unsure
         for name, kind, bounds, reached, bring in self.orders:
             value = get(name, NO_VALUE)
-            # What does not equal itself has no order.
-            plain = value.__class__ is kind and value == value  # noqa: PLR0124
+            plain = value.__class__ is kind and value == value  # noqa: PLR0124 - NaN, which has no order
             known = reached.get(bisect_right(bounds, value)) if plain else None
             if known is None:
                 known, unsure = bring(value)

@@ -27,6 +27,7 @@ from governance.model.facts import Facts
 from governance.model.recorded_facts import Keys, facts_on_record, keys_of
 from governance.model.request import Action, Actor, ActorKind, Request, parse_utc
 from governance.policy.compile import CompiledPolicy, from_document
+from governance.report.words import Said
 
 _MOST_REMEMBERED = 4_096
 _ACTIONS = {each.value: each for each in Action}
@@ -51,32 +52,12 @@ class EvidenceLog(Protocol):
         ...
 
 
-class Decision(Protocol):
+class Decision(Said, Protocol):
     """The part of an `Entry` that a decision is read from."""
 
     @property
     def id(self) -> str:
         """Its id."""
-        ...
-
-    @property
-    def kind(self) -> EntryKind:
-        """What it records."""
-        ...
-
-    @property
-    def subject(self) -> str:
-        """What it is about."""
-        ...
-
-    @property
-    def correlation(self) -> str:
-        """Its sequence."""
-        ...
-
-    @property
-    def body(self) -> Mapping[str, Json]:
-        """What it says."""
         ...
 
 
