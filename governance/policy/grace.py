@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from governance.model.facts import Collection
 from governance.model.request import Request, utc_text
@@ -11,6 +11,8 @@ from governance.policy.condition import Record
 from governance.policy.environments import normal_environment
 from governance.policy.literals import time_key
 from governance.policy.quantifying import FIRST_SEEN
+
+_LAST = datetime.max.replace(tzinfo=UTC)
 
 
 def grace_until(rule: CompiledRule, request: Request, facts: Record) -> str | None:
@@ -47,5 +49,8 @@ def _end(item: Record, span: int, at: datetime) -> datetime | None:
     first = time_key(seen) if isinstance(seen, str) else None
     if first is None or first > at:
         return None
-    end = first + timedelta(seconds=span)
+    try:
+        end = first + timedelta(seconds=span)
+    except OverflowError:  # the calendar ends before the grace does
+        end = _LAST
     return end if at < end else None

@@ -19,11 +19,15 @@ from governance.policy.names import parse_purl
 
 Literal: TypeAlias = "str | int | float | bool"
 
-_DURATION = re.compile(r"(\d{1,9})(s|m|h|d|w)")
+DURATION_PATTERN = "^([0-9]{1,9}s|[0-9]{1,8}m|[0-9]{1,6}h|[0-9]{1,5}d|[0-9]{1,4}w)$"
+"""The written form. It ends at about 270 years, so that no time that is reckoned with one leaves the calendar."""
+
+_DURATION = re.compile(DURATION_PATTERN)
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z")
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)")
 _MAX_TEXT = 1000
+DURATION_FORM = "a duration such as `12h` or `7d`, of at most 99999d"
 SEVERITIES = tuple(severity.word for severity in Severity)
 
 
@@ -56,8 +60,8 @@ def parse_duration(value: object) -> int:
     """Whole seconds of `90s`, `15m`, `12h`, `7d`, `2w`. Raises `LiteralError`."""
     found = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if not found:
-        raise LiteralError("a duration such as `12h` or `7d`")
-    return int(found[1]) * _UNITS[found[2]]
+        raise LiteralError(DURATION_FORM)
+    return int(found[1][:-1]) * _UNITS[found[1][-1]]
 
 
 def duration_text(seconds: int) -> str:
@@ -81,14 +85,13 @@ def parse_time(value: object) -> datetime:
 
 
 def time_key(value: str) -> datetime | None:
-    """A fact's time, or None where it is not RFC 3339."""
+    """A fact's time, or None where it is not RFC 3339, or lies outside the calendar once its offset is taken off."""
     if not _RFC3339.fullmatch(value):
         return None
     try:
-        at = datetime.fromisoformat(value)
-    except ValueError:
+        return datetime.fromisoformat(value).astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return at.astimezone(UTC)
 
 
 def severity_rank(word: str) -> int:
@@ -105,7 +108,7 @@ def severity_key(value: object) -> int | None:
 _RANKS = {severity.word: int(severity) for severity in Severity}
 
 _TEXT_FORMS = {
-    FactType.DURATION: "a duration such as `12h` or `7d`",
+    FactType.DURATION: DURATION_FORM,
     FactType.SEVERITY: f"one of {', '.join(SEVERITIES)}",
     FactType.VERSION: "a version in quotes, such as `'3.10'` (a number would lose its last zero)",
     FactType.LICENCE: "an SPDX licence id such as `Apache-2.0`",

@@ -13,6 +13,7 @@ from functools import lru_cache
 from urllib.parse import unquote
 
 _PYPI_RUNS = re.compile(r"[-_.]+")
+_QUALIFIERS = re.compile(r"\?(?=[A-Za-z][A-Za-z0-9._-]*=)")
 _TYPE = re.compile(r"[a-z][a-z0-9.+-]*")
 _CACHE = 8192
 _MAX_PURL = 1024
@@ -65,9 +66,8 @@ def parse_purl(text: str) -> Purl | None:
     if len(text) > _MAX_PURL or not text.lower().startswith("pkg:"):
         return None
     rest = text[4:].split("#", 1)[0]
-    if "*" not in rest:
-        # In a pattern `?` is a wildcard; qualifiers do not take part in a comparison, in a pattern or elsewhere.
-        rest = re.split(r"\?(?=[a-z][a-z0-9._-]*=)", rest, maxsplit=1)[0]
+    # In a pattern `?` is a wildcard, but not before `key=`: no name holds `=`. Qualifiers do not take part in a comparison.
+    rest = _QUALIFIERS.split(rest, maxsplit=1)[0]
     kind, separator, path = rest.strip("/").partition("/")
     kind = kind.lower()
     if not separator or not _TYPE.fullmatch(kind):

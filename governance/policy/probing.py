@@ -20,7 +20,7 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import timedelta
 from typing import Any
 
 from governance.model.facts import Collection, FactSpec, FactType, Unknown
@@ -49,6 +49,7 @@ _MOST_ITEMS = 1_000
 _MOST_SORTS = 6
 _MOST_LISTED = 40
 """Members of a list that are tried; where it has more, a probe is whole only by rule 4."""
+_SECOND = timedelta(seconds=1)
 _WILD = re.compile(r"[*?]+")
 _VERSION = re.compile(r"\d+(?:\.\d+)+")
 
@@ -149,8 +150,7 @@ def _around(spec: FactSpec, operands: Sequence[Any]) -> Iterator[Any]:
                 yield stepped
     for operand in operands:
         if spec.type is FactType.TIME:
-            at = parse_utc(operand).timestamp()
-            yield from (_time(at + 1), _time(at - 1))
+            yield from _times_around(operand)
         elif spec.type is FactType.SCORE:
             yield from ((operand + other) / 2 for other in (*operands, 10.0, 0.0))
         else:
@@ -159,8 +159,13 @@ def _around(spec: FactSpec, operands: Sequence[Any]) -> Iterator[Any]:
         yield {FactType.TIME: "2026-01-01T00:00:00.000000Z", FactType.SCORE: 5.0}.get(spec.type, 1)
 
 
-def _time(seconds: float) -> str:
-    return utc_text(datetime.fromtimestamp(seconds, UTC))
+def _times_around(text: str) -> Iterator[str]:
+    """A second later and a second earlier, but for what the calendar does not have."""
+    for step in (_SECOND, -_SECOND):
+        try:
+            yield utc_text(parse_utc(text) + step)
+        except OverflowError:
+            continue
 
 
 def _fitting(operand: Any) -> Iterator[str]:

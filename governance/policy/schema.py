@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 
 from governance.model.facts import CATALOGUE, FactSpec
 from governance.model.request import Action
-from governance.policy.literals import SEVERITIES
+from governance.policy.literals import DURATION_FORM, DURATION_PATTERN, SEVERITIES
 from governance.policy.mistakes import Mistakes, Path, joined
 
 API_VERSION = "mlgov/v1"
@@ -38,7 +38,7 @@ Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Environment = Annotated[str, Field(pattern=ENVIRONMENT_PATTERN)]
 Text = Annotated[str, Field(min_length=1, max_length=2000)]
 Glob = Annotated[str, Field(min_length=1, max_length=200)]
-Duration = Annotated[str, Field(description="a duration such as `12h` or `7d`", pattern=r"^\d{1,9}[smhdw]$")]
+Duration = Annotated[str, Field(description=DURATION_FORM, pattern=DURATION_PATTERN)]
 Time = Annotated[str, Field(description="a time in UTC such as `2026-11-20T00:00:00Z`")]
 EffectWord = Literal["allow", "warn", "quarantine", "block"]
 SeverityWord = Literal["none", "unknown", "low", "medium", "high", "critical"]
@@ -47,7 +47,7 @@ KindWord = Literal["model", "file", "folder", "dataset", "package", "image"]
 ModeWord = Literal["observe", "warn", "enforce"]
 Fixture = dict[str, Any]
 
-_FORMS[r"^\d{1,9}[smhdw]$"] = "a duration such as `12h` or `7d`"
+_FORMS[DURATION_PATTERN] = DURATION_FORM
 
 
 class _Shape(BaseModel):

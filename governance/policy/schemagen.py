@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from governance.model.facts import CATALOGUE, FactSpec, FactType
 from governance.policy.condition import MEMBER
-from governance.policy.literals import SEVERITIES
+from governance.policy.literals import DURATION_PATTERN, SEVERITIES
 from governance.policy.operators import OPERATORS, Operator
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -142,7 +142,7 @@ def _literal(spec: FactSpec) -> Tree:
         FactType.BOOLEAN: {"type": "boolean"},
         FactType.INTEGER: {"type": "integer"},
         FactType.SCORE: {"type": "number"},
-        FactType.DURATION: {"type": "string", "pattern": r"^\d{1,9}[smhdw]$"},
+        FactType.DURATION: {"type": "string", "pattern": DURATION_PATTERN},
         FactType.SEVERITY: {"enum": list(SEVERITIES)},
     }
     return plain.get(spec.type, {"type": "string", "minLength": 1})

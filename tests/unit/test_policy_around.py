@@ -128,6 +128,22 @@ def test_lint_is_silent_about_what_is_meant() -> None:
     assert codes(policy(good, default="block")) == []
 
 
+@pytest.mark.parametrize(
+    ("condition", "found"),
+    [
+        ("lt: 0001-01-01T00:00:00Z", [("never-matches", "p/r")]),
+        ("gte: 0001-01-01T00:00:00Z", []),
+        ("lte: 9999-12-31T23:59:59.999999Z", []),
+        ("gt: 9999-12-31T23:59:59.999999Z", [("never-matches", "p/r")]),
+    ],
+)
+def test_lint_reads_the_first_and_the_last_moment_there_is(
+    condition: str, found: list[tuple[str, str]]
+) -> None:
+    both = f"{{all: [{{fact: published, {condition}}}, {{fact: published, gt: 2020-01-01T00:00:00Z}}]}}"
+    assert codes(policy(rule(f"{{some: vulnerabilities, where: {both}}}"), default="block")) == found
+
+
 def test_lint_looks_at_sets_lists_and_waivers() -> None:
     sets = policy_set(
         "  layers: [{name: org, policies: [p]}]\n  lists: {unused: [a]}\n"

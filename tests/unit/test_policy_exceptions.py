@@ -170,6 +170,14 @@ def test_grace_says_until_when() -> None:
     assert found.findings[0].effect is Effect.WARN
 
 
+def test_grace_that_outlasts_the_calendar_holds_to_its_last_day() -> None:
+    text = policy(rule(CVE, more="  grace: {production: 99999d}\n"))
+    seen = advisory(None, first_seen="9998-01-01T00:00:00Z")
+    at = datetime(9999, 1, 1, tzinfo=UTC)
+    found = judged(text, values={"vulnerabilities": Collection((seen,))}, at=at)
+    assert row(found, "p/r").grace == "9999-12-31T23:59:59.999999Z"
+
+
 def test_grace_ends_where_another_ground_remains_or_may() -> None:
     text = policy(GRACE.replace(CVE, "{any: [" + CVE + ", {fact: xray.malicious, is: true}]}"))
     young = Collection((advisory(1),))
