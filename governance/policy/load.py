@@ -6,6 +6,7 @@ out of here compiles. Does not: read the environment or a clock; where policies 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,9 @@ FOLDERS = (".governance", "policies")
 SUFFIXES = frozenset({".yaml", ".yml"})
 STEP_SUFFIX = ".sig.json"
 _MAX_FILES = 2000
+_MAX_FOLDERS = 2000
+_NO_POLICIES = "lost+found"
+"""A folder that a volume has of its own, and that root alone may read."""
 _MANY_BYTES = 100_000
 _MARK = b"mlgov/"
 
@@ -124,16 +128,17 @@ def policy_paths(paths: Sequence[Path], problems: list[str] | None = None) -> li
     found: dict[Path, None] = {}
     noted = problems if problems is not None else []
     for path in paths:
-        if path.is_file():
+        if os.path.isfile(path):  # noqa: PTH113 - `Path.is_file` raises where a folder may not be entered
             found[path] = None
-        elif path.is_dir():
-            below = [file for file in sorted(path.rglob("*")) if _is_policy_file(file, path)]
+        elif os.path.isdir(path):  # noqa: PTH112
+            below = [file for file in _below(path, noted) if file.suffix.lower() in SUFFIXES]
             if len(below) > _MAX_FILES:
                 message = f"expected at most {_MAX_FILES} policy files, got {len(below)}"
                 noted.append(Problem(str(path), 1, 1, message))
             found |= dict.fromkeys(below[:_MAX_FILES])
         else:
-            noted.append(Problem(str(path), 1, 1, "expected a folder or file of policies, got nothing"))
+            message = f"expected a folder or file of policies, got {_what_is_there(path)}"
+            noted.append(Problem(str(path), 1, 1, message))
     return sorted(found)
 
 
@@ -146,13 +151,12 @@ def step_paths(paths: Sequence[Path]) -> list[Path]:
     """The signed steps of waivers that lie in and below the folders among `paths`, or beside the files among them,
     sorted; see `governance.waivers`.
     """
-    pattern = f"*{STEP_SUFFIX}"
     below: set[Path] = set()
     for path in paths:
         # What is around a single file may be a whole home, so only its own folder is looked into.
-        folder = path if path.is_dir() else path.parent
-        found = folder.rglob(pattern) if path.is_dir() else folder.glob(pattern)
-        below.update(file for file in found if file.is_file() and not _is_hidden(file, folder))
+        deep = os.path.isdir(path)  # noqa: PTH112
+        found = _below(path if deep else path.parent, [], deep=deep)
+        below.update(file for file in found if file.name.endswith(STEP_SUFFIX))
     return sorted(below)
 
 
@@ -183,12 +187,49 @@ def _holds_policies(folder: Path) -> bool:
     return False
 
 
-def _is_policy_file(file: Path, below: Path) -> bool:
-    return not _is_hidden(file, below) and file.suffix in SUFFIXES and file.is_file()
+def _below(folder: Path, noted: list[str], *, deep: bool = True) -> list[Path]:
+    """The files in `folder`, and with `deep` below it, but for hidden ones and those in hidden folders.
+
+    Links to folders are followed, since a mounted ConfigMap is made of them, and each folder is read once. A link to
+    nothing is among the files, so that whoever reads it says so: a rule must not vanish with the file it stands in.
+    """
+    found: list[Path] = []
+    seen: set[tuple[int, int]] = set()
+
+    def refused(error: OSError) -> None:
+        noted.append(Problem(str(error.filename), 1, 1, f"expected a folder to read, got {error.strerror}"))
+
+    for here, folders, names in os.walk(folder, followlinks=True, onerror=refused):
+        folders[:] = sorted(name for name in folders if deep and name[0] != "." and name != _NO_POLICIES)
+        try:
+            status = Path(here).stat()
+        except OSError as error:
+            refused(error)
+            continue
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        if len(seen) > _MAX_FOLDERS:
+            noted.append(Problem(str(folder), 1, 1, f"expected at most {_MAX_FOLDERS} folders, got more"))
+            break
+        found += [file for name in names if name[0] != "." and _is_to_be_read(file := Path(here, name))]
+    return found
 
 
-def _is_hidden(file: Path, below: Path) -> bool:
-    return any(part.startswith(".") for part in file.relative_to(below).parts)
+def _is_to_be_read(file: Path) -> bool:
+    """Not what is there and no file, such as a pipe, on which a reader would wait."""
+    return os.path.isfile(file) or not os.path.exists(file)  # noqa: PTH110, PTH113
+
+
+def _what_is_there(path: Path) -> str:
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return "nothing"
+    except OSError as error:
+        return error.strerror or "nothing that can be read"
+    return "neither"
 
 
 class _Recorded:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from governance.errors import PolicyInvalidError
-from governance.policy.load import discover, load_policies
+from governance.policy.load import STEP_SUFFIX, discover, load_policies, step_paths
 from tests.unit.policy_kit import bundle, policy, policy_set, problems, rule, waiver
 
 CVE = "{some: vulnerabilities, where: {fact: cvss, gte: 7.0}}"
@@ -251,6 +254,60 @@ def test_files_and_folders_are_read_and_hidden_ones_are_not(tmp_path: Path) -> N
     (tmp_path / ".hidden" / "c.yaml").write_text("nonsense: [")
     (tmp_path / "README.md").write_text("nonsense: [")
     assert [one.name for one in load_policies([tmp_path]).policies] == ["a", "b"]
+
+
+def test_folders_behind_links_are_read_once_and_suffixes_in_any_case(tmp_path: Path) -> None:
+    """As a ConfigMap is mounted: what has a name is a link into a hidden folder that is replaced as a whole."""
+    mounted = tmp_path / "mounted"
+    (mounted / "..2026" / "team").mkdir(parents=True)
+    (mounted / "..2026" / "team" / "b.yaml").write_text(policy(name="b"))
+    (mounted / "..2026" / "team" / f"w{STEP_SUFFIX}").write_text("{}")
+    (mounted / "..data").symlink_to("..2026")
+    (mounted / "team").symlink_to("..data/team")
+    (mounted / "again").symlink_to("team")
+    (mounted / "around").symlink_to(".")
+    (mounted / "A.YAML").write_text(policy(name="a"))
+    assert [one.name for one in load_policies([mounted]).policies] == ["a", "b"]
+    assert step_paths([mounted]) == [mounted / "again" / f"w{STEP_SUFFIX}"]
+
+
+def test_a_link_to_nothing_is_a_mistake_and_no_policy_less(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(policy(name="a"))
+    (tmp_path / "b.yaml").symlink_to("gone.yaml")
+    (tmp_path / f"w{STEP_SUFFIX}").symlink_to("gone.json")
+    with pytest.raises(PolicyInvalidError, match=r"b\.yaml:1:1: expected a file that can be read, got No such"):
+        load_policies([tmp_path])
+    assert step_paths([tmp_path]) == [tmp_path / f"w{STEP_SUFFIX}"], "it may be a revocation"
+
+
+def test_what_may_not_be_looked_into_is_a_mistake_and_no_policy_less(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.yaml").write_text(policy(name="a"))
+    for name in ("closed", "lost+found"):
+        (tmp_path / name).mkdir()
+    listed, held = os.scandir, PermissionError(errno.EACCES, "Permission denied")
+
+    def scandir(path: Any) -> Any:
+        if Path(path).name in {"closed", "lost+found"}:
+            held.filename = str(path)
+            raise held
+        return listed(path)
+
+    # Whoever runs the tests as root may read everything, so that the refusal is the test's.
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(PolicyInvalidError) as refused:
+        load_policies([tmp_path])
+    assert refused.value.problems == (f"{tmp_path / 'closed'}:1:1: expected a folder to read, got Permission denied",)
+
+
+def test_a_folder_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("governance.policy.load._MAX_FOLDERS", 3)
+    (tmp_path / "a.yaml").write_text(policy(name="a"))
+    for number in range(3):
+        (tmp_path / str(number)).mkdir()
+    with pytest.raises(PolicyInvalidError, match="expected at most 3 folders, got more"):
+        load_policies([tmp_path])
 
 
 def test_a_missing_path_is_a_mistake_like_others(tmp_path: Path) -> None:
