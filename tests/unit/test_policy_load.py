@@ -275,7 +275,9 @@ def test_a_link_to_nothing_is_a_mistake_and_no_policy_less(tmp_path: Path) -> No
     (tmp_path / "a.yaml").write_text(policy(name="a"))
     (tmp_path / "b.yaml").symlink_to("gone.yaml")
     (tmp_path / f"w{STEP_SUFFIX}").symlink_to("gone.json")
-    with pytest.raises(PolicyInvalidError, match=r"b\.yaml:1:1: expected a file that can be read, got No such"):
+    with pytest.raises(
+        PolicyInvalidError, match=r"b\.yaml:1:1: expected a file that can be read, got No such"
+    ):
         load_policies([tmp_path])
     assert step_paths([tmp_path]) == [tmp_path / f"w{STEP_SUFFIX}"], "it may be a revocation"
 
@@ -298,7 +300,9 @@ def test_what_may_not_be_looked_into_is_a_mistake_and_no_policy_less(
     monkeypatch.setattr(os, "scandir", scandir)
     with pytest.raises(PolicyInvalidError) as refused:
         load_policies([tmp_path])
-    assert refused.value.problems == (f"{tmp_path / 'closed'}:1:1: expected a folder to read, got Permission denied",)
+    assert refused.value.problems == (
+        f"{tmp_path / 'closed'}:1:1: expected a folder to read, got Permission denied",
+    )
 
 
 def test_a_folder_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
