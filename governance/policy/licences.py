@@ -2,7 +2,8 @@
 
 `MIT OR GPL-3.0-only` is satisfied by an allow list that holds MIT; `MIT AND GPL-3.0-only` is not. An expression
 *requires* the licences of a deny list where every choice it offers contains one of them. Ids are compared without
-case, deprecated ids stand for the ones that replaced them, and `X WITH exception` is a licence of its own.
+case, deprecated ids stand for the ones that replaced them, and `X WITH exception` is a licence of its own. What nobody
+asserts (`MIT AND NOASSERTION`) may be any licence.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ Expression: TypeAlias = "str | tuple[str, tuple[Expression, ...]]"
 """A licence, or `and`/`or` over expressions."""
 
 NO_ASSERTION = frozenset({"NOASSERTION", ""})
+_NOBODY_KNOWS = "noassertion"
+"""The licence that scanners write beside those they found, as in `MIT AND NOASSERTION`: it may be any."""
+
 _MAX_EXPRESSION = 2000
 _MAX_PARTS = 200
 
@@ -61,25 +65,31 @@ def symbols(expression: Expression) -> frozenset[str]:
 
 @lru_cache(maxsize=4096)
 def licences_in(text: str) -> frozenset[str] | None:
-    """Every licence that occurs in a scanner's text, or None where it is no expression."""
+    """Every licence that occurs in a scanner's text; None where it is no expression, or any licence may occur."""
     expression = parse_expression(text)
-    return None if expression is None else symbols(expression)
+    found = None if expression is None else symbols(expression)
+    return None if found is None or _NOBODY_KNOWS in found else found
 
 
-def is_satisfied(expression: Expression, allowed: frozenset[str]) -> bool:
-    """Whether the allowed licences alone are enough."""
+def is_satisfied(expression: Expression, allowed: frozenset[str]) -> bool | None:
+    """Whether the allowed licences alone are enough; None where it hangs on what nobody asserts."""
+    return _over(expression, allowed, decisive="or")
+
+
+def requires_any(expression: Expression, denied: frozenset[str]) -> bool | None:
+    """Whether every choice contains a denied licence; None where it hangs on what nobody asserts."""
+    return _over(expression, denied, decisive="and")
+
+
+def _over(expression: Expression, listed: frozenset[str], *, decisive: str) -> bool | None:
+    """Three-valued: of a `decisive` connective one listed part is enough, of the other one part that is not."""
     if isinstance(expression, str):
-        return expression in allowed
-    over = all if expression[0] == "and" else any
-    return over(is_satisfied(part, allowed) for part in expression[1])
-
-
-def requires_any(expression: Expression, denied: frozenset[str]) -> bool:
-    """Whether every choice contains a denied licence."""
-    if isinstance(expression, str):
-        return expression in denied
-    over = any if expression[0] == "and" else all
-    return over(requires_any(part, denied) for part in expression[1])
+        return None if expression == _NOBODY_KNOWS else expression in listed
+    enough = expression[0] == decisive
+    parts = [_over(part, listed, decisive=decisive) for part in expression[1]]
+    if enough in parts:
+        return enough
+    return None if None in parts else not enough
 
 
 def _tree(node: Any) -> Expression:

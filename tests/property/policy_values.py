@@ -279,18 +279,21 @@ def _atom(tokens: list[str]) -> Any:
     return name, tokens[1:]
 
 
-def satisfied(tree: Any, allowed: set[Any]) -> bool:
-    if isinstance(tree, tuple):
-        parts = [satisfied(part, allowed) for part in tree[1:]]
-        return any(parts) if tree[0] == "or" else all(parts)
-    return tree in allowed
+def satisfied(tree: Any, allowed: set[Any]) -> Truth:
+    return _over(tree, allowed, any_of="or")
 
 
-def requires(tree: Any, denied: set[Any]) -> bool:
-    if isinstance(tree, tuple):
-        parts = [requires(part, denied) for part in tree[1:]]
-        return all(parts) if tree[0] == "or" else any(parts)
-    return tree in denied
+def requires(tree: Any, denied: set[Any]) -> Truth:
+    return _over(tree, denied, any_of="and")
+
+
+def _over(tree: Any, listed: set[Any], any_of: str) -> Truth:
+    """What `NOASSERTION` stands for may be any licence."""
+    if not isinstance(tree, tuple):
+        return None if tree == "noassertion" else tree in listed
+    parts = [_over(part, listed, any_of) for part in tree[1:]]
+    decisive = tree[0] == any_of
+    return decisive if decisive in parts else None if None in parts else not decisive
 
 
 # All together
