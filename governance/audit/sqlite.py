@@ -140,7 +140,7 @@ class SqliteStore:
     def rows_at(self, numbers: Sequence[int]) -> Iterator[Row]:
         """See `ManyAtOnce.rows_at`."""
         marks = ", ".join("?" * len(numbers))
-        yield from map(_ROW, self._read(f"{_SELECT} WHERE seq IN ({marks}) ORDER BY seq", numbers))
+        return map(_ROW, self._read(f"{_SELECT} WHERE seq IN ({marks}) ORDER BY seq", numbers))
 
     def numbers_of(self, kind: EntryKind, correlations: Sequence[str]) -> list[int]:
         """See `ManyAtOnce.numbers_of`. An index alone answers it."""

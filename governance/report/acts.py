@@ -5,8 +5,9 @@ Promises: every entry that is told was checked against its hash. Does not: look 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from governance.audit.entry import EntryKind
 from governance.audit.store import AuditStore, ManyAtOnce, Query
@@ -24,20 +25,20 @@ class Act(NamedTuple):
     seq: int | None
     id: str
     at: str
+    instance: str
+    ref: str
+    because: str
     actor: str
     is_authenticated: bool
     action: str
     result: str
     environment: str
-    instance: str
     host: str
-    ref: str
     digest: str | None
     model: str | None
     registered: str | None
     alias: str | None
     ended: tuple[str, ...] | None
-    because: str
 
     @property
     def is_fetch(self) -> bool:
@@ -50,31 +51,42 @@ class Act(NamedTuple):
         return self.action == "promote" and self.result != "refused"
 
 
-def act_of(decision: Seen, because: str) -> Act:
-    """What a decision tells, but for how it ended, which is empty for what was refused."""
+SaidOfAct: TypeAlias = tuple[
+    str, bool, str, str, str, str, str | None, str | None, str | None, str | None, tuple[str, ...] | None
+]
+"""The part of an act that the body of its decision says: from `actor` on."""
+
+_MAKE: Callable[[tuple[Any, ...]], Act] = functools.partial(
+    tuple.__new__, Act
+)  # `Act`, without its arguments' names
+
+
+def act_of(decision: Seen, because: str, said: SaidOfAct) -> Act:
+    """What a decision tells, whose body says this."""
+    return _MAKE((
+        decision.seq, decision.id, decision.at, decision.instance, decision.subject, because, *said,
+    ))  # fmt: skip
+
+
+def said_of_act(decision: Seen) -> SaidOfAct:
+    """What a decision's body tells, but for how it ended, which is empty for what was refused."""
     body = body_of(decision)
     actor, artifact = object_in(body, "actor"), object_in(body, "artifact")
     verdict, mlflow = object_in(body, "verdict"), object_in(body, "mlflow")
     name, version = _text(mlflow.get("model_name")), _text(mlflow.get("model_version"))
     refused = verdict.get("refused") is True
-    return Act(
-        decision.seq,
-        decision.id,
-        decision.at,
+    return (
         _text(actor.get("name")) or "?",
         _text(actor.get("authentication")) is not None,
         _text(body.get("action")) or "?",
         "refused" if refused else _text(verdict.get("decision")) or "?",
         _text(body.get("environment")) or "?",
-        decision.instance,
         _text(artifact.get("host")) or "?",
-        decision.subject,
         _text(artifact.get("digest")),
         _text(artifact.get("name")),
         name and (f"{name}/{version}" if version else name),
         _text(mlflow.get("alias")),
         () if refused else None,
-        because,
     )
 
 

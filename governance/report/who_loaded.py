@@ -13,6 +13,7 @@ also where its own facts did not say so, such as a load before the advisory was 
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -21,15 +22,15 @@ import orjson
 
 from governance.audit.entry import EntryKind
 from governance.audit.log import Stored
-from governance.audit.store import AuditStore
+from governance.audit.store import AuditStore, Row
 from governance.audit.verify import Problem
 from governance.errors import AuditBrokenError
 from governance.model.canonical import Json
 from governance.model.digest import Sha256, parse_sha256
 from governance.policy.allocating import collector_paused
 from governance.report import contents
-from governance.report.acts import Act, act_of, endings
-from governance.report.evidence_page import PageOfEvidence, digest_in
+from governance.report.acts import Act, SaidOfAct, act_of, endings, said_of_act
+from governance.report.evidence_page import PageOfEvidence
 from governance.report.fields import Fields
 from governance.report.index.lookup import Index
 from governance.report.index.terms import ADVISORY, FILE, GONE, PACKAGE, term
@@ -42,8 +43,8 @@ from governance.report.registered import (
     versions_of,
 )
 from governance.report.search import read_rows
-from governance.report.seen import Seen, seen, seen_at
-from governance.report.words import READERS, body_of, hex_part
+from governance.report.seen import Bodies, Seen, seen, seen_at
+from governance.report.words import READERS, body_of, hex_part, object_in
 
 MOST_LOOKED_AT = 20_000
 LIMITS = (
@@ -51,7 +52,8 @@ LIMITS = (
     "packages and advisories are known where a decision gathered them: facts that no rule read were not asked for",
     "registered names are known where a request named them, or a tracking server with the `governance` app registered them",
 )
-_PAGE = 64
+_PAGE = 256
+_DOCUMENT = re.compile(rb'"(?:facts|manifest)":"([0-9a-f]{64})"')
 _MOST_BROKEN = 256
 _REMEMBERED = 100_000
 _ABOUT_ONE = frozenset({EntryKind.DECISION, EntryKind.REGISTRATION})
@@ -147,6 +149,9 @@ class _Asked:
         self._log, self._store, self._index = log, log.store, index
         self._question, self._most = question, most
         self._page = PageOfEvidence(log)
+        self._bodies = Bodies()
+        self._told: dict[int, tuple[str | None, SaidOfAct]] = {}
+        self._beside: Mapping[int, Row] = {}
         self._ties: dict[str, bool] = {}
         self._named: set[int] = set()
         self._done: set[int] = set()
@@ -167,7 +172,7 @@ class _Asked:
         made.registrations = [registration(each.stored()) for each in self._registrations.values()]
         made.registrations.sort(key=lambda each: (each.index or 0, each.id))
         made.moves = list(self._moves())
-        acts = sorted(self._acts.values(), key=lambda act: (act.seq or 0, act.id), reverse=True)
+        acts = sorted(self._acts.values(), key=lambda act: (act[0] or 0, act[1]), reverse=True)
         made.acts = self._with_endings(acts, ended)
         first = next(self._store.rows(0, 1), None)
         made.since = None if first is None else first.at
@@ -185,7 +190,7 @@ class _Asked:
 
     def _candidates(self) -> None:
         """Steps 1 and 2."""
-        for entry in self._entries(self._terms(), with_documents=self._question.what is not What.MODEL):
+        for entry in self._entries(self._terms()):
             because = self._because(entry)
             if because is None:
                 continue
@@ -198,7 +203,7 @@ class _Asked:
 
     def _same_bytes(self) -> None:
         """Step 3."""
-        digests = frozenset(self._digests)
+        digests = frozenset(map(hex_part, self._digests))
         for entry in self._entries([term("digest", digest) for digest in sorted(digests)], _ABOUT_ONE):
             if _digest(entry) not in digests:
                 continue
@@ -210,7 +215,7 @@ class _Asked:
     def _keep_decision(self, entry: Seen, because: str) -> None:
         act = self._acts.get(entry.id)
         if act is None:
-            act = self._acts[entry.id] = act_of(entry, because)
+            act = self._acts[entry.id] = act_of(entry, because, self._told_by(entry)[1])
             self._sequence_of[entry.id] = entry.correlation
         self._keep(entry, act.digest)
 
@@ -223,7 +228,7 @@ class _Asked:
         if entry.seq is not None:
             self._done.add(entry.seq)
         if digest is not None:
-            self._digests.add(hex_part(digest))
+            self._digests.add(digest)
 
     def _moves(self) -> Iterator[Registration]:
         """Where the aliases went that some of these bear or bore, and what became of the models."""
@@ -252,11 +257,8 @@ class _Asked:
             return [term("model", asked.normal)]
         return [*own, *(inside if self._index is None else self._index.with_wholes(inside))]
 
-    def _entries(
-        self, terms: list[int], kinds: Iterable[EntryKind] = (), *, with_documents: bool = False
-    ) -> Iterator[Seen]:
-        """Candidates that are not part of the answer yet, newest first, each checked; their documents are read with them where
-        these will be looked at."""
+    def _entries(self, terms: list[int], kinds: Iterable[EntryKind] = ()) -> Iterator[Seen]:
+        """Candidates that are not part of the answer yet, newest first, each checked."""
         if not terms:
             return
         if self._index is None:
@@ -267,41 +269,59 @@ class _Asked:
             places = self._index.places([terms, of_kinds] if of_kinds else [terms])
             numbers, bound = places.numbers(newest_first=True), self._most
             self.made.not_looked_at += max(0, len(places) - len(self._done) - bound)
-        some = itertools.islice((number for number in numbers if number not in self._done), bound)
+        some = itertools.islice(itertools.filterfalse(self._done.__contains__, numbers), bound)
         while page := list(itertools.islice(some, _PAGE)):
-            entries = list(self._read(page))
-            if with_documents:
-                self._page.load(_document_named(each) for each in entries)
-            yield from entries
+            yield from self._read(page)
 
     def _read(self, numbers: Sequence[int]) -> Iterator[Seen]:
-        rows = read_rows(self._store, numbers)
+        """One after the other, so that what was made of one is gone, and its memory at hand, before the next is made."""
+        rows = self._beside = read_rows(self._store, numbers)
         for number in numbers:
             try:
-                yield seen_at(number, rows.get(number))
+                entry = seen_at(number, rows.get(number), self._bodies)
             except AuditBrokenError as error:
                 if number not in self._named:
                     self._named.add(number)
                     self.made.broken.append(Problem(number, error.message))
+            else:
+                yield entry
+        self._beside = {}
 
     def _because(self, entry: Seen) -> str | None:
         """How the entry is tied to the question, if it is."""
+        what, is_decision = self._question.what, entry.kind is EntryKind.DECISION
+        because = self._told_by(entry)[0] if is_decision else self._because_it_says(entry)
+        if because is not None or what is What.MODEL:
+            return because
+        if is_decision:
+            return self._in_document(body_of(entry).get("facts"), _READS[what][1], "the facts")
+        if entry.kind is EntryKind.OUTCOME:
+            named = object_in(body_of(entry), "moved").get("manifest")
+            return self._in_document(named, contents.moved_in, "a file that was moved")
+        return None
+
+    def _told_by(self, decision: Seen) -> tuple[str | None, SaidOfAct]:
+        """What the body of a decision tells: how it is tied to the question, and its part of the act."""
+        like = decision.like
+        told = None if like is None else self._told.get(like)
+        if told is None:
+            told = self._because_it_says(decision), said_of_act(decision)
+            if like is not None:
+                if len(self._told) >= _REMEMBERED:
+                    self._told.clear()
+                self._told[like] = told
+        return told
+
+    def _because_it_says(self, entry: Seen) -> str | None:
         asked = self._question
-        body = Fields(body_of(entry))
         if asked.what is What.MODEL:
             return "its name" if asked.normal in READERS["model"](entry) else None
         if asked.what is What.DIGEST and asked.normal in READERS["digest"](entry):
             return "its digest"
-        if entry.kind is EntryKind.OUTCOME:
-            return self._in_document(
-                body.sub("moved").body.get("manifest"), contents.moved_in, "a file that was moved"
-            )
-        if entry.kind is not EntryKind.DECISION:
-            return None
-        said, read = _READS[asked.what]
-        if said is not None and asked.normal in said(body.sub("verdict")):
+        said = _READS[asked.what][0] if entry.kind is EntryKind.DECISION else None
+        if said is not None and asked.normal in said(Fields(object_in(body_of(entry), "verdict"))):
             return "a finding"
-        return self._in_document(body.body.get("facts"), read, "the facts")
+        return None
 
     def _in_document(self, name: Json, read: Callable[[object], frozenset[str]], because: str) -> str | None:
         if self._question.what is not What.DIGEST and read is contents.moved_in:
@@ -316,6 +336,10 @@ class _Asked:
 
     def _is_named_in(self, name: str, read: Callable[[object], frozenset[str]]) -> bool:
         """Whether a document of the evidence names what is asked for. One that is gone does not."""
+        if self._beside:  # the first of its page: those of all other entries will be asked for next
+            names = [_document_named(row.data) for row in self._beside.values()]
+            self._page.load(other for other in names if other not in self._ties)
+            self._beside = {}
         try:
             data = self._page.evidence(parse_sha256(name))
             if data is not None:
@@ -341,12 +365,11 @@ class _Asked:
         return found if found is not None and found.kind is EntryKind.DECISION else None
 
 
-def _document_named(entry: Seen) -> Sha256 | None:
-    """The document that ties an entry to a question, where one does: a decision's facts, an outcome's list of files."""
-    body = body_of(entry)
-    if entry.kind is EntryKind.DECISION:
-        return digest_in(body, "facts")
-    return digest_in(Fields(body).sub("moved").body, "manifest") if entry.kind is EntryKind.OUTCOME else None
+def _document_named(data: bytes) -> Sha256 | None:
+    """The document that seems to tie an entry to a question: a decision's facts, an outcome's list of files. It is told from
+    the bytes before they are parsed, to fetch many at once; what the entry does name is fetched by itself where it is another."""
+    found = _DOCUMENT.search(data)
+    return None if found is None else Sha256(found[1].decode())
 
 
 def _digest(entry: Seen) -> str | None:

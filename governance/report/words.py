@@ -83,7 +83,8 @@ def _digest(entry: Said) -> Iterable[str]:
     body = body_of(entry)
     match entry.kind:
         case EntryKind.DECISION | EntryKind.REGISTRATION:
-            return _hexes(object_in(body, "artifact").get("digest"))
+            digest = object_in(body, "artifact").get("digest")
+            return (hex_part(digest),) if isinstance(digest, str) else ()
         case EntryKind.OUTCOME:
             moved = object_in(body, "moved")
             files = [file.body.get("sha256") for file in Fields(moved).subs("files")]

@@ -32,8 +32,7 @@ class Places:
     def numbers(self, *, newest_first: bool = False) -> Iterator[int]:
         """All of them, in order."""
         for base, numbers in reversed(self.segments) if newest_first else self.segments:
-            for place in numbers.descending() if newest_first else numbers.ascending():
-                yield base + place
+            yield from map(base.__add__, numbers.descending() if newest_first else numbers.ascending())
 
 
 class Index:

@@ -107,10 +107,13 @@ def _bits(places: Iterable[int]) -> int:
     return int.from_bytes(held, "little")
 
 
+_SET = tuple(tuple(place for place in range(8) if byte >> place & 1) for byte in range(256))
+"""The bits that are set in each byte."""
+
+
 def _places(bits: int) -> Iterator[int]:
     held = bits.to_bytes(_BYTES, "little")
     for found in _NOT_ZERO.finditer(held):
-        byte, first = found[0][0], found.start() << 3
-        for place in range(8):
-            if byte >> place & 1:
-                yield first + place
+        first = found.start() << 3
+        for place in _SET[held[first >> 3]]:
+            yield first + place
