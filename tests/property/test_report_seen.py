@@ -85,6 +85,8 @@ def _in_parts(bodies: Bodies, data: bytes) -> object:
 )
 @example([b'{"a":0,"body":{"a":0,"facts":"%b","facts":0},"correlation":"c"}' % (b"ab" * 32)])
 @example([b'{"a":0,"body":{"a":0,"facts":"%b"},"body":1,"correlation":"c"}' % (b"ab" * 32)])
+@example([b'{"a":0,"body":{"a":0,"facts":"%b"},"facts":null,"correlation":"c"}' % (b"ab" * 32)])
+@example([b'{"a":0,"body":{"a":0,"facts":"%b"},"body":{"facts":"x"},"correlation":"c"}' % (b"ab" * 32)])
 def test_an_entry_read_in_parts_says_what_it_says_read_whole(entries: list[bytes]) -> None:
     bodies = Bodies()
     for data in [*entries, *entries]:
