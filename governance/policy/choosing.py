@@ -8,15 +8,7 @@ from typing import Any, NamedTuple
 from governance.model.facts import FactType
 from governance.policy.condition import Condition, Quantified, Scope
 from governance.policy.options import Option, options
-from governance.policy.postings import Posting
-
-
-class TableKey(NamedTuple):
-    """Which table: of a fact, or of a field of a collection's items."""
-
-    collection: str | None
-    fact: str
-    table: str
+from governance.policy.postings import TableKey
 
 
 class Chosen(NamedTuple):
@@ -36,7 +28,7 @@ def choose(rules: Sequence[Sequence[Condition]], scope: Scope) -> tuple[list[Cho
     found = [options(parts, scope) for parts in rules]
     tables = _Tables(found)
     chosen = [
-        _chosen(ways, tables)._replace(filled=frozenset(_filled(parts, scope)))
+        _chosen(ways, tables, frozenset(_filled(parts, scope)))
         for ways, parts in zip(found, rules, strict=True)
     ]
     return chosen, [bool(ways) for ways in found]
@@ -50,31 +42,32 @@ class _Tables:
         for ways in found:
             for option in ways:
                 for posting in option.postings:
-                    self._keys.setdefault(key_of(posting), set()).add(posting.key)
+                    self._keys.setdefault(posting.table, set()).add(posting.key)
 
     def chance(self, option: Option) -> float:
         """A guess at how many requests meet the option."""
         # With many keys in a table, a request that has one of them has few of the others.
         return sum(
-            max(posting.floor, posting.chance / len(self._keys[key_of(posting)]))
+            max(posting.floor, posting.chance / len(self._keys[posting.table]))
             for posting in option.postings
         )
 
 
-def _chosen(ways: Sequence[Option], tables: _Tables) -> Chosen:
-    ranked = sorted(ways, key=tables.chance)
+def _chosen(ways: Sequence[Option], tables: _Tables, filled: frozenset[str]) -> Chosen:
+    ranked = sorted(ways, key=tables.chance) if len(ways) > 1 else ways
     every: dict[TableKey, Option] = {}
     posted: set[int] = set()
     for option in ranked:
-        keys = {key_of(posting) for posting in option.postings}
+        keys = {posting.table for posting in option.postings}
         key = next(iter(keys))
         if len(keys) == 1 and key not in every and option.conjunct not in posted:
             every[key] = option
             posted.add(option.conjunct)
     settled = frozenset(option.conjunct for option in every.values() if option.sure)
     if every or not ranked:
-        return Chosen(every=tuple(every.items()), settled=settled)
-    return Chosen(either=ranked[0], settled=frozenset({ranked[0].conjunct} if ranked[0].sure else ()))
+        return Chosen(every=tuple(every.items()), filled=filled, settled=settled)
+    first = ranked[0]
+    return Chosen(either=first, filled=filled, settled=frozenset({first.conjunct} if first.sure else ()))
 
 
 def _filled(parts: Sequence[Condition], scope: Scope) -> Iterator[str]:
@@ -83,8 +76,3 @@ def _filled(parts: Sequence[Condition], scope: Scope) -> Iterator[str]:
             spec = scope.find(part.collection)
             if spec is not None and spec[0].type is FactType.COLLECTION:
                 yield part.collection
-
-
-def key_of(posting: Posting) -> TableKey:
-    """The table that a posting belongs to."""
-    return TableKey(posting.collection, posting.fact, posting.table)

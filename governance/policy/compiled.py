@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -109,8 +109,9 @@ class CompiledRule:
     test: Test
     rest: Test | None
     grace: Mapping[str, int]
-    reads: Callable[[], frozenset[str]]
-    explain: Callable[[], Account]
+    owner: Policy
+    when: Condition | None
+    scope: Scope
     _account: Account | None = None
 
     def fires(self, truth: bool | None) -> bool:
@@ -121,8 +122,12 @@ class CompiledRule:
     def account(self) -> Account:
         """What the rule needs to explain itself."""
         if self._account is None:
-            self._account = self.explain()
+            self._account = _account(self.owner, self.rule, self.when, self.scope)
         return self._account
+
+    def reads(self) -> frozenset[str]:
+        """The facts that the condition reads, and those that the messages would show."""
+        return _facts_read(self.rule, self.when, self.scope)
 
 
 Judged: TypeAlias = "tuple[CompiledRule, bool | None]"
@@ -160,13 +165,13 @@ def compile_rule(
         test=all_of(tests),
         rest=all_of(rest) if rest else None,
         grace=dict(rule.grace),
-        reads=lambda: _facts_read(rule, when, scope),
-        explain=lambda: _account(policy, rule, when, scope),
+        owner=policy,
+        when=when,
+        scope=scope,
     )
 
 
 def _facts_read(rule: Rule, when: Condition | None, scope: Scope) -> frozenset[str]:
-    """The facts that the condition reads, and those that the messages would show."""
     read = root_facts(when, scope) if when is not None else frozenset()
     shown = (
         parse_template(text, (), Mistakes()).slots() for text in (rule.message, rule.remediation) if text

@@ -15,12 +15,12 @@ from typing import Any, TypeAlias
 
 from governance.model.facts import Collection, FactType
 from governance.policy.bits import bits_of
-from governance.policy.choosing import Chosen, TableKey, key_of
+from governance.policy.choosing import Chosen
 from governance.policy.closures import value_of
 from governance.policy.compiled import CompiledRule
 from governance.policy.condition import Record, Scope, Test
 from governance.policy.logic import NO_VALUE
-from governance.policy.postings import Posting
+from governance.policy.postings import Posting, TableKey
 from governance.policy.tables import (
     Answer,
     BooleanTable,
@@ -228,7 +228,7 @@ class _Building:
             return
         tables: dict[TableKey, list[Posting]] = {}
         for posting in chosen.either.postings:
-            tables.setdefault(key_of(posting), []).append(posting)
+            tables.setdefault(posting.table, []).append(posting)
         for postings in tables.values():
             self._post(postings, self._place(rule, chosen))
 
@@ -241,10 +241,9 @@ class _Building:
 
     def _post(self, postings: Iterable[Posting], place: int) -> None:
         for posting in postings:
-            key = key_of(posting)
-            table = self._tables.get(key)
+            table = self._tables.get(posting.table)
             if table is None:
-                table = self._tables[key] = _new_table(posting)
+                table = self._tables[posting.table] = _new_table(posting)
             table.post(posting.how, posting.key, place)
             if isinstance(table, TextTable):
                 if posting.absent:
@@ -311,8 +310,8 @@ class _Building:
 
 
 def _new_table(posting: Posting) -> Table:
-    if posting.table == "boolean":
+    if posting.table.sort == "boolean":
         return BooleanTable()
-    if posting.table == "text":
+    if posting.table.sort == "text":
         return text_table(posting.spec)
     return order_table(posting.spec)

@@ -23,18 +23,24 @@ _SPELT = frozenset(
 )  # met in several spellings; the one that is written is sure
 
 
+class TableKey(NamedTuple):
+    """Which table: of a fact, or of a field of a collection's items, and of which sort (`text`, `boolean`, `order`)."""
+
+    collection: str | None
+    fact: str
+    sort: str
+
+
 class Posting(NamedTuple):
-    """One key of one table. `table` is the sort of table (`text`, `boolean`, `order`), `how` the key is met: for texts
-    `exact`, `prefix` or `suffix`; for orders `from` (the value is at least the key) or `below`. `chance` is a guess at how
+    """One key of one table. `how` the key is met: for texts `exact`, `prefix` or `suffix`; for orders `from` (the value is
+    at least the key) or `below`. `chance` is a guess at how
     many requests meet it, `floor` what that cannot fall below however many keys there are. `sure` says that the comparison
     is true of every value that meets the key, `absent` that it is unknown of one that is absent; `spelling` is the operand
     where it is sure only of a value spelt in the same way.
     """
 
-    collection: str | None
-    fact: str
+    table: TableKey
     spec: FactSpec
-    table: str
     how: str
     key: Any
     chance: float
@@ -55,22 +61,26 @@ def postings_of(condition: Compare, spec: FactSpec, collection: str | None) -> t
         keys = _member_keys(spec, operand if isinstance(operand, tuple) else (operand,))
     else:
         keys = _pattern_keys(condition.operator, spec, operand)
-    return tuple(
+    if not keys:
+        return ()
+    ordered = condition.operator in _UPWARDS | _DOWNWARDS
+    sure = _is_sure(condition.operator, spec, operand)
+    closed = bool(spec.values) or spec.type is FactType.SEVERITY
+    table = TableKey(collection, condition.fact, keys[0][0])
+    return tuple([
         Posting(
-            collection=collection,
-            fact=condition.fact,
-            spec=spec,
             table=table,
+            spec=spec,
             how=how,
             key=key,
             chance=chance,
-            absent=condition.operator in _UPWARDS | _DOWNWARDS,
-            sure=_is_sure(condition.operator, spec, operand),
+            floor=chance if closed or sort != "text" else 0.0,
+            sure=sure,
+            absent=ordered,
             spelling=spelling,
-            floor=chance if table != "text" or spec.values or spec.type is FactType.SEVERITY else 0.0,
         )
-        for table, how, key, chance, spelling in keys
-    )
+        for sort, how, key, chance, spelling in keys
+    ])  # fmt: skip
 
 
 def _is_sure(operator: str, spec: FactSpec, operand: Any) -> bool:

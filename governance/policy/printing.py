@@ -28,13 +28,14 @@ Tree = dict[str, Any]
 def bundle_tree(bundle: PolicyBundle) -> Tree:
     """Everything that a verdict depends on, as one tree: documents sorted by kind and name, and facts from outside."""
     documents = [
-        policy_tree(policy, bundle.catalogue) for policy in sorted(bundle.policies, key=lambda one: one.name)
+        _canonical(policy_tree(policy, bundle.catalogue))
+        for policy in sorted(bundle.policies, key=lambda one: one.name)
     ]
     if bundle.set is not None:
-        documents.append(set_tree(bundle.set))
+        documents.append(_without_floats(set_tree(bundle.set)))
     documents.extend(waiver_tree(waiver) for waiver in sorted(bundle.waivers, key=lambda one: one.name))
     outside = [_spec_tree(spec) for name, spec in sorted(bundle.catalogue.items()) if name not in CATALOGUE]
-    return _without_floats({"apiVersion": API_VERSION, "documents": documents, "facts": outside})  # type: ignore[no-any-return]
+    return {"apiVersion": API_VERSION, "documents": documents, "facts": outside}
 
 
 def policy_tree(policy: Policy, catalogue: Mapping[str, FactSpec] = CATALOGUE) -> Tree:
@@ -192,6 +193,14 @@ def with_floats(tree: Any) -> Any:
             return float(str(tree["decimal"]))
         return {key: with_floats(value) for key, value in tree.items()}
     return [with_floats(value) for value in tree] if isinstance(tree, list | tuple) else tree
+
+
+def _canonical(policy: Tree) -> Tree:
+    """The tree of a policy without floats, which stand in conditions alone."""
+    for rule in policy["spec"]["rules"]:
+        if "when" in rule:
+            rule["when"] = _without_floats(rule["when"])
+    return policy
 
 
 def _without_floats(tree: Any) -> Any:
