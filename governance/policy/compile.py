@@ -61,7 +61,7 @@ class CompiledPolicy:
 
     def rule_named(self, name: str) -> CompiledRule | None:
         """The rule in force of that name, `policy/rule`."""
-        return next((rule for rule, _ in self.index.places if rule.name == name), None)
+        return next((rule for rule in self.index.places if rule.name == name), None)
 
     @property
     def catalogue(self) -> Mapping[str, FactSpec]:

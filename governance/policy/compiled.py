@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -93,9 +93,9 @@ class Account:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class CompiledRule:
-    """One rule. `test` judges it; `rest` judges what is left of it where the index knows that the conditions it was
-    posted under hold (None: nothing is). What it needs to explain itself is made when it first fires: of thousands of
-    rules few ever do.
+    """One rule: its conjuncts `parts`, of which those numbered in `settled` need not be judged where the index is sure of
+    them, and its compiled expression `cel`, if any. What judges it and what explains it is made when it is first asked
+    for: of thousands of rules few ever are. The loader has made each test once already, so that none can fail here.
     """
 
     name: str
@@ -106,17 +106,44 @@ class CompiledRule:
     severity: Severity
     match_unknown: bool
     waivable: bool
-    test: Test
-    rest: Test | None
     grace: Mapping[str, int]
     owner: Policy
     when: Condition | None
     scope: Scope
+    parts: Sequence[Condition]
+    settled: frozenset[int]
+    cel: Test | None
+    _tests: tuple[Test, ...] | None = None
+    _test: Test | None = None
+    _rest: Test | None = None
     _account: Account | None = None
 
     def fires(self, truth: bool | None) -> bool:
         """Whether the rule fires when its condition comes out so."""
         return self.match_unknown if truth is None else truth
+
+    @property
+    def test(self) -> Test:
+        """Judges the rule."""
+        if self._test is None:
+            self._test = all_of(self._judging(frozenset()))
+        return self._test
+
+    @property
+    def rest(self) -> Test | None:
+        """Judges what is left of the rule where the index knows that the conditions it was posted under hold. None where
+        nothing is."""
+        if self._rest is None:
+            left = self._judging(self.settled)
+            self._rest = all_of(left) if left else None
+        return self._rest
+
+    def _judging(self, settled: Container[int]) -> list[Test]:
+        if self._tests is None:
+            self._tests = tuple(compile_condition(part, self.scope) for part in self.parts)
+        left = [test for place, test in enumerate(self._tests) if place not in settled]
+        # The expression comes after the fields: it is slower, and often not reached.
+        return left if self.cel is None else [*left, self.cel]
 
     @property
     def account(self) -> Account:
@@ -145,14 +172,7 @@ def compile_rule(
     cel: Test | None,
     settled: frozenset[int],
 ) -> CompiledRule:
-    """The compiled form of a rule whose lists are resolved in `when`, and whose conjuncts are `parts`. `cel` is its
-    compiled expression, if any, and `settled` the conjuncts that need not be judged where the index is sure of them.
-    """
-    tests = [compile_condition(part, scope) for part in parts]
-    rest = [test for place, test in enumerate(tests) if place not in settled]
-    if cel is not None:
-        tests.append(cel)  # after the fields: it is slower, and often not reached
-        rest.append(cel)
+    """The compiled form of a rule whose lists are resolved in `when`; for `parts`, `cel` and `settled` see `CompiledRule`."""
     return CompiledRule(
         name=f"{policy.name}/{rule.id}",
         policy=number,
@@ -162,12 +182,13 @@ def compile_rule(
         severity=rule.severity,
         match_unknown=rule.match_unknown,
         waivable=rule.waivable is not Waivable.NEVER,
-        test=all_of(tests),
-        rest=all_of(rest) if rest else None,
         grace=dict(rule.grace),
         owner=policy,
         when=when,
         scope=scope,
+        parts=parts,
+        settled=settled,
+        cel=cel,
     )
 
 

@@ -18,7 +18,7 @@ from governance.policy.bits import bits_of
 from governance.policy.choosing import Chosen
 from governance.policy.closures import value_of
 from governance.policy.compiled import CompiledRule
-from governance.policy.condition import Record, Scope, Test
+from governance.policy.condition import Record, Scope
 from governance.policy.logic import NO_VALUE
 from governance.policy.postings import Posting, TableKey
 from governance.policy.tables import (
@@ -29,9 +29,6 @@ from governance.policy.tables import (
     order_table,
     text_table,
 )
-
-Place: TypeAlias = "tuple[CompiledRule, Test | None]"
-"""The rule of a place, and what is left to be judged of it where the index has no doubt (None: it is true)."""
 
 Table: TypeAlias = "TextTable | BooleanTable | OrderTable"
 Ask: TypeAlias = "Callable[[Record], Answer]"
@@ -64,9 +61,12 @@ OrderColumn: TypeAlias = "tuple[str, type, Sequence[Any], Mapping[int, int], Bri
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Index:
-    """Built once, then only read, but for what its tables remember. `others` are the tables that take more than a look-up."""
+    """Built once, then only read, but for what its tables remember. `places` are the rules: where the index leaves one open
+    without a doubt, its `rest` is left to be judged. `unsure` are places that are always in doubt; `others` the tables that
+    take more than a look-up."""
 
-    places: tuple[Place, ...]
+    places: tuple[CompiledRule, ...]
+    unsure: int = 0
     texts: tuple[TextRow, ...] = ()
     booleans: tuple[BooleanRow, ...] = ()
     orders: tuple[OrderRow, ...] = ()
@@ -74,12 +74,12 @@ class Index:
 
     def places_of(self, policies: Container[int]) -> int:
         """The places of the rules of these policies, by number."""
-        numbers = (place for place, (rule, _) in enumerate(self.places) if rule.policy in policies)
+        numbers = (place for place, rule in enumerate(self.places) if rule.policy in policies)
         return bits_of(numbers, len(self.places))
 
     def find(self, facts: Record, is_open: int) -> Answer:
         """The places among `is_open` whose rules may be true or unknown, and those of them of which the tables cannot tell."""
-        doubt = 0
+        doubt = self.unsure
         get = facts.get
         for name, yes, no, bring in self.booleans:
             value = get(name, NO_VALUE)
@@ -114,8 +114,9 @@ class Index:
 
 
 def plain_index(rules: Iterable[CompiledRule]) -> Index:
-    """An index that shuts nothing."""
-    return Index(places=tuple((rule, rule.test) for rule in rules))
+    """An index that shuts nothing, and is sure of nothing."""
+    places = tuple(rules)
+    return Index(places=places, unsure=(1 << len(places)) - 1)
 
 
 def _of_fact(name: str, bring: Bring) -> Ask:
@@ -217,7 +218,7 @@ class _Building:
         self._scope = scope
         self._tables: dict[TableKey, Table] = {}
         self._filled: dict[str, list[int]] = {}
-        self._places: list[Place] = []
+        self._places: list[CompiledRule] = []
 
     def add(self, rule: CompiledRule, chosen: Chosen) -> None:
         """One place, or one for each table of which any may be met."""
@@ -234,7 +235,7 @@ class _Building:
 
     def _place(self, rule: CompiledRule, chosen: Chosen) -> int:
         place = len(self._places)
-        self._places.append((rule, rule.rest))
+        self._places.append(rule)
         for collection in chosen.filled:
             self._filled.setdefault(collection, []).append(place)
         return place

@@ -20,7 +20,7 @@ from governance.policy.condition import Operand
 from governance.policy.licences import parse_expression, requires_any
 from governance.policy.literals import LiteralError, parse_literal
 from governance.policy.names import folds_names, loose_name, normal_name, parse_purl
-from governance.policy.patterns import PatternError, TextTest, compile_glob, compile_regex
+from governance.policy.patterns import PatternError, TextTest, check_regex, compile_glob, compile_regex
 from governance.policy.versions import RangeError, in_range, parse_range
 
 ReadOperand: TypeAlias = "Callable[[FactSpec, object], Operand]"
@@ -76,12 +76,16 @@ def _boolean(_spec: FactSpec, value: object) -> Operand:
     return value
 
 
-def _text(check: Callable[[str], object]) -> ReadOperand:
-    def read(_spec: FactSpec, value: object) -> Operand:
+def _text(check: Callable[[str], object], build: BuildTest | None = None) -> ReadOperand:
+    """Reads a text that `check` accepts, and of which `build` can make a test: in other spellings it may be longer."""
+
+    def read(spec: FactSpec, value: object) -> Operand:
         if not isinstance(value, str):
             raise LiteralError("a text in quotes")
         try:
             check(value)
+            if build is not None:
+                build(spec, value)
         except (PatternError, RangeError) as error:
             raise LiteralError(str(error)) from error
         return value
@@ -229,12 +233,12 @@ _ROWS = (
     Operator(name="gte", types=_ORDERED, read=_one, build=_order(ORDERS["gte"]), meaning="greater than or equal to"),
     Operator(name="exists", types=frozenset(_T), read=_boolean, build=_exists,
              meaning="`true`: there is a value (for a set or collection: at least one)"),
-    Operator(name="glob", group="matches", types=_TEXTS | {_T.VERSION}, read=_text(compile_glob),
+    Operator(name="glob", group="matches", types=_TEXTS | {_T.VERSION}, read=_text(compile_glob, _glob),
              build=_glob, meaning="fits a glob: `*` any text, `?` one character"),
-    Operator(name="regex", group="matches", types=_TEXTS, read=_text(compile_regex),
+    Operator(name="regex", group="matches", types=_TEXTS, read=_text(check_regex, _regex),
              build=_regex, meaning="the whole text fits an RE2 regular expression"),
-    Operator(name="purl", group="matches", types=frozenset({_T.PURL}), read=_text(_purl_pattern), build=_purl_test,
-             meaning="is a package of this URL, with globs in namespace, name and version"),
+    Operator(name="purl", group="matches", types=frozenset({_T.PURL}), read=_text(_purl_pattern, _purl_test),
+             build=_purl_test, meaning="is a package of this URL, with globs in namespace, name and version"),
     Operator(name="versions", group="matches", types=frozenset({_T.VERSION}), read=_text(parse_range),
              build=_versions_test, meaning="lies in a PEP 440 or VERS range"),
     Operator(name="requires", group="matches", types=frozenset({_T.LICENCE}), read=_many, build=_requires_test,

@@ -17,7 +17,6 @@ import re2
 TextTest: TypeAlias = "Callable[[str], bool]"
 
 MAX_PATTERN = 500
-_SLACK = 16  # for what our own code wraps around a pattern
 _MEMORY = 1 << 20  # of one compiled program; enough for MAX_PATTERN characters of sane text
 
 
@@ -50,10 +49,16 @@ def compile_glob(glob: str) -> TextTest:
     return _pieces(first, middle, last)
 
 
-def compile_regex(pattern: str) -> TextTest:
-    """A test for the regular expression `pattern` against the whole text. Raises `PatternError`."""
-    if not pattern or len(pattern) > MAX_PATTERN + _SLACK:
+def check_regex(pattern: str) -> None:
+    """Raise `PatternError` for a regular expression that nobody may write."""
+    if not pattern or len(pattern) > MAX_PATTERN:
         raise PatternError(f"a regular expression of 1 to {MAX_PATTERN} characters")
+    _compiled(pattern)
+
+
+def compile_regex(pattern: str) -> TextTest:
+    """A test for the regular expression `pattern`, which was checked and may have been wrapped since, against the whole
+    text. Raises `PatternError`."""
     return _full_match(pattern)
 
 

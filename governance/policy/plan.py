@@ -123,11 +123,11 @@ class Plan:
         places = self.index.places
         tests: dict[CompiledRule, Test | None] = {}
         for place in numbers_in(is_open):
-            rule, rest = places[place]
+            rule = places[place]
             if doubt >> place & 1:
                 tests[rule] = rule.test
-            else:
-                tests.setdefault(rule, rest)  # a rule may have several places: one in doubt counts for all
+            elif rule not in tests:
+                tests[rule] = rule.rest  # a rule may have several places: one in doubt counts for all
         held = tuple((rule, True) for rule, test in tests.items() if test is None)
         effects = 0
         for rule, _ in held:
