@@ -48,8 +48,7 @@ class _Tables:
         """A guess at how many requests meet the option."""
         # With many keys in a table, a request that has one of them has few of the others.
         return sum(
-            max(posting.floor, posting.chance / len(self._keys[posting.table]))
-            for posting in option.postings
+            max(posting.floor, posting.chance / len(self._keys[posting.table])) for posting in option.postings
         )
 
 
