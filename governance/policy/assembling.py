@@ -130,7 +130,7 @@ class Assembler:
             suite = read_suite(shape, document.source, self.catalogue, mistakes)
             self._keep(self._suites, suite.name, suite, document, mistakes)
         elif kind == "Policy":
-            reader.conditions(document.data)
+            reader.rules_in(document.data)
 
     def _keep(
         self, kept: dict[str, _Entity[T]], name: str, value: T, document: Source, mistakes: Mistakes

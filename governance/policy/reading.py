@@ -31,7 +31,7 @@ from governance.policy.literals import LiteralError, parse_duration, parse_time
 from governance.policy.mistakes import Mistakes, Path
 from governance.policy.parsing import ConditionParser
 from governance.policy.quantifying import bears_grace, matched_fields
-from governance.policy.schema import MatchShape, PolicyShape, RuleShape, SetShape, WaiverShape
+from governance.policy.schema import MatchShape, PolicyShape, RuleShape, SetShape, WaiverShape, read_shape
 from governance.policy.shorthand import expand
 from governance.policy.templates import check_template, parse_template
 
@@ -68,15 +68,30 @@ class Reader:
             rules=tuple(rules[name] for name in sorted(rules)),
         )
 
-    def conditions(self, tree: Any) -> None:
-        """Note the mistakes in the conditions of a policy whose shape is wrong elsewhere, so that nobody has to mend
-        one to see the other."""
+    def rules_in(self, tree: Any) -> None:
+        """Note the mistakes in the rules of a policy whose shape is wrong somewhere, so that nobody has to mend one to see
+        the other. Of a rule whose own shape is wrong, conditions and messages are read."""
         spec = tree.get("spec")
         rules = spec.get("rules") if isinstance(spec, dict) else None
         for place, one in enumerate(rules if isinstance(rules, list) else ()):
-            if isinstance(one, dict) and one.get("when") is not None:
-                at: Path = ("spec", "rules", place, "when")
-                ConditionParser(self.mistakes).parse(one["when"], at, Scope(self.catalogue))
+            path: Path = ("spec", "rules", place)
+            shape = read_shape(RuleShape, one, Mistakes())  # what is wrong with it was noted with the policy
+            if shape is not None:
+                self.rule(shape, path)
+            elif isinstance(one, dict):
+                self._parts(one, path)
+
+    def _parts(self, rule: Mapping[str, Any], path: Path) -> None:
+        scope = Scope(self.catalogue)
+        when = rule.get("when")
+        condition = (
+            None if when is None else ConditionParser(self.mistakes).parse(when, (*path, "when"), scope)
+        )
+        for key in ("message", "remediation"):
+            if isinstance(text := rule.get(key), str):
+                self._template(
+                    text, (*path, key), None if condition is None else matched_fields(condition, scope)
+                )
 
     def policy_set(self, shape: SetShape) -> PolicySet:
         """The set."""
@@ -156,10 +171,8 @@ class Reader:
         message = shape.message or f"rule {shape.id} matched"
         for key, text in (("message", message), ("remediation", shape.remediation)):
             if text is not None:
-                template = parse_template(text, (*path, key), self.mistakes)
-                matched = matched_fields(when, scope)
-                if when is not None or "when" not in shape.model_fields_set:
-                    check_template(template, (*path, key), self.mistakes, self.catalogue, matched)
+                is_read = when is not None or "when" not in shape.model_fields_set
+                self._template(text, (*path, key), matched_fields(when, scope) if is_read else None)
         self._check_expression(shape, path)
         if shape.grace is not None and effect < Effect.QUARANTINE:
             self.mistakes.add((*path, "grace"), "no grace on a rule that refuses nothing", key=True)
@@ -185,6 +198,12 @@ class Reader:
             grace=_grace(shape.grace),
             retry_after=_seconds(shape.retry_after),
         )
+
+    def _template(self, text: str, path: Path, matched: tuple[str, ...] | None) -> None:
+        """`matched` are the fields that the text may name, None where the conditions could not be read."""
+        template = parse_template(text, path, self.mistakes)
+        if matched is not None:
+            check_template(template, path, self.mistakes, self.catalogue, matched)
 
     def _check_expression(self, shape: RuleShape, path: Path) -> None:
         if shape.condition is None:

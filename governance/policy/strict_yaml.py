@@ -1,7 +1,7 @@
 """Strict YAML: the 1.2 core schema without the parts that surprise or explode, and a place for every value.
 
 Promises: no duplicate keys, anchors, aliases, merge keys, tags, directives or keys that are not strings; UTF-8 without
-a byte-order mark or NUL; limits on bytes, depth and number of values. Every refusal names line and column. Does not:
+a byte-order mark, NUL or Unicode's separators of lines; limits on bytes, depth and number of values. Every refusal names line and column. Does not:
 know what a policy is.
 
 PyYAML's C parser gives events; its constructors, which follow YAML 1.1 (`no` is false there, `1:30` is 90) and can
@@ -30,6 +30,12 @@ _WORDS: dict[str, bool | None] = {
 _STARTS = frozenset("-+.0123456789")
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _MAX_DIGITS = 18
+_BREAK = re.compile(r"\r\n|\r|\n")
+_SEPARATOR = re.compile("[\x85\u2028\u2029]")
+"""To YAML 1.2 characters like others, to the parser ends of lines: what stands behind one in a comment, and is shown there
+by editors and reviews, would be a rule."""
+
+_CONTROL = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -107,7 +113,7 @@ def parse_yaml(data: bytes, source: str, limits: Limits = DEFAULT_LIMITS) -> lis
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         raise YamlRefusedError(_problem(error, limits), line, column) from error
     except yaml.reader.ReaderError as error:
-        raise _unreadable(text, error) from error
+        raise _unreadable(text) from error
     except yaml.YAMLError as error:
         raise YamlRefusedError("not YAML", 1, 1) from error
     return [
@@ -132,25 +138,31 @@ def _decode(data: bytes, limits: Limits) -> str:
         raise YamlRefusedError("a byte-order mark; save the file as UTF-8 without one", 1, 1)
     nul = data.find(b"\0")
     if nul >= 0:
-        raise YamlRefusedError("a NUL byte", *_position(data, nul))
+        raise YamlRefusedError("a NUL byte", *_position(data[:nul].decode("utf-8", "replace")))
     try:
-        return data.decode("utf-8")
+        text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise YamlRefusedError("bytes that are not UTF-8", *_position(data, error.start)) from error
+        before = data[: error.start].decode("utf-8")
+        raise YamlRefusedError("bytes that are not UTF-8", *_position(before)) from error
+    separator = None if text.isascii() else _SEPARATOR.search(text)
+    if separator is not None:
+        code = f"{ord(separator[0]):04X}"
+        message = f"a line separator (U+{code}); write it as `\\u{code}` in double quotes, or leave it out"
+        raise YamlRefusedError(message, *_position(text[: separator.start()]))
+    return text
 
 
-def _position(data: bytes, offset: int) -> tuple[int, int]:
-    return data.count(b"\n", 0, offset) + 1, offset - (data.rfind(b"\n", 0, offset) + 1) + 1
+def _position(before: str) -> tuple[int, int]:
+    """Line and column, in characters, of what follows `before`."""
+    lines = _BREAK.split(before)
+    return len(lines), len(lines[-1]) + 1
 
 
-def _unreadable(text: str, error: yaml.reader.ReaderError) -> YamlRefusedError:
-    # The C reader counts bytes where Python's counts characters; for a control character either is near enough.
-    before = text[: max(0, int(error.position))]
-    return YamlRefusedError(
-        "a character that YAML does not allow (a control character)",
-        before.count("\n") + 1,
-        len(before) - (before.rfind("\n") + 1) + 1,
-    )
+def _unreadable(text: str) -> YamlRefusedError:
+    # The C reader counts bytes where Python's counts characters, so neither is asked.
+    found = _CONTROL.search(text)
+    position = _position(text[: found.start()]) if found else (1, 1)
+    return YamlRefusedError("a character that YAML does not allow (a control character)", *position)
 
 
 class _Builder:

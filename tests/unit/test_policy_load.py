@@ -141,6 +141,25 @@ def test_each_mistake_in_a_rule_has_its_own_message(body: str, message: str) -> 
     assert any(message in line for line in found), found
 
 
+def test_a_rule_whose_shape_is_wrong_hides_no_other_mistake_of_its_own_or_of_other_rules() -> None:
+    found = problems(
+        policy(
+            f"- {{id: a, effect: blok, when: {CVE}, message: '{{matched.cvs}}', remediation: '{{nope}}'}}\n"
+            "- {id: b, effect: block, when: {fact: publisher, is: x}, message: '{matched.path}', retryAfter: 1m}\n"
+            "- {id: c, effect: block, when: {fact: publisher, is: x}}\n"
+        )
+    )
+    assert [line.split(" ")[1] for line in found] == [
+        "spec.rules[0].effect:",
+        "spec.rules[0].message:",
+        "spec.rules[0].remediation:",
+        "spec.rules[1].message:",
+        "spec.rules[1].retryAfter:",
+        "spec.rules[2]:",
+    ]
+    assert "did you mean `matched.cvss`?" in found[1]
+
+
 @pytest.mark.parametrize(
     ("texts", "message"),
     [

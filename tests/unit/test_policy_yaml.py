@@ -53,6 +53,16 @@ def test_scalars_follow_the_core_schema(text: str, value: object) -> None:
         ("a: 1".encode("utf-16"), 1, 1, "UTF-16"),
         (b"a: 1\nb: \xff\xfe", 2, 4, "not UTF-8"),
         (b"a: caf\xe9", 1, 7, "not UTF-8"),
+        ("# äöü\r# ü\na: é".encode() + b"\0", 3, 5, "a NUL byte"),
+        ("# äöü\r\na: é".encode() + b"\xff", 2, 5, "not UTF-8"),
+        ("# äöü\r\n\na: 😀\x07".encode(), 3, 5, "control character"),
+        (
+            "# äöü\na: 1 # all is well \u2028b: 2".encode(),
+            2,
+            20,
+            "a line separator (U+2028); write it as `\\u2028`",
+        ),
+        ("a: é\x85".encode(), 1, 5, "a line separator (U+0085)"),
         (b'a: "\\ud800"', 1, 7, "not YAML"),
     ],
 )
