@@ -48,9 +48,12 @@ BooleanRow: TypeAlias = "tuple[str, int, int, Bring]"
 """A table of a boolean: the fact, what yes and no leave open, and the answer to any value. An integer is no boolean,
 though Python takes 1 and True for the same key."""
 
-OrderRow: TypeAlias = "tuple[str, type, Sequence[Any], Mapping[int, int], Bring]"
-"""A table of numbers: the fact, their class, the bounds, what is left open by how many of these are reached, and the
-answer to any value."""
+OrderRow: TypeAlias = "tuple[int, str, type, Sequence[Any], Mapping[int, int], Bring]"
+"""A table of numbers: its places, the fact, their class, the bounds, what is left open by how many of these are reached,
+and the answer to any value."""
+
+OtherRow: TypeAlias = "tuple[int, Ask]"
+"""A table that takes more than a look-up: its places, and how it is asked."""
 
 TextColumn: TypeAlias = "tuple[str, Mapping[Any, int], Bring, int]"
 """A table of texts over one field of a collection's items, and the places of other tables."""
@@ -70,19 +73,22 @@ class Index:
     texts: tuple[TextRow, ...] = ()
     booleans: tuple[BooleanRow, ...] = ()
     orders: tuple[OrderRow, ...] = ()
-    others: tuple[Ask, ...] = ()
+    others: tuple[OtherRow, ...] = ()
 
     def places_of(self, policies: Container[int]) -> int:
         """The places of the rules of these policies, by number."""
         numbers = (place for place, rule in enumerate(self.places) if rule.policy in policies)
         return bits_of(numbers, len(self.places))
 
-    def find(self, facts: Record, is_open: int) -> Answer:
+    def find(self, facts: Record, is_open: int) -> Answer:  # noqa: C901, PLR0912 - a call costs as much as a look-up
         """The places among `is_open` whose rules may be true or unknown, and those of them of which the tables cannot tell."""
         doubt = self.unsure
         get = facts.get
         for name, yes, no, bring in self.booleans:
-            value = get(name, NO_VALUE)
+            try:
+                value = facts[name]
+            except KeyError:
+                value = NO_VALUE
             if value is True:
                 is_open &= yes
             elif value is False:
@@ -98,18 +104,24 @@ class Index:
                 fits, unsure = bring(get(name, NO_VALUE))
                 is_open &= fits
                 doubt |= unsure
-        for name, kind, bounds, reached, bring in self.orders:
-            value = get(name, NO_VALUE)
-            plain = value.__class__ is kind and value == value  # noqa: PLR0124 - NaN, which has no order
-            known = reached.get(bisect_right(bounds, value)) if plain else None
-            if known is None:
-                known, unsure = bring(value)
-                doubt |= unsure
-            is_open &= known
-        for ask in self.others:
-            fits, unsure = ask(facts)
+        for concerned, name, kind, bounds, reached, bring in self.orders:
+            if not is_open & concerned:
+                continue
+            try:
+                value = facts[name]
+                if value.__class__ is kind and value == value:  # noqa: PLR0124 - NaN, which has no order
+                    is_open &= reached[bisect_right(bounds, value)]
+                    continue
+            except KeyError:  # not reached yet, or no value
+                value = get(name, NO_VALUE)
+            fits, unsure = bring(value)
             is_open &= fits
             doubt |= unsure
+        for concerned, ask in self.others:
+            if is_open & concerned:
+                fits, unsure = ask(facts)
+                is_open &= fits
+                doubt |= unsure
         return is_open, doubt & is_open
 
 
@@ -259,29 +271,33 @@ class _Building:
         booleans: list[BooleanRow] = []
         orders: list[OrderRow] = []
         below: dict[str, list[tuple[str, TextTable | OrderTable]]] = {}
-        others: list[Ask] = []
+        others: list[OtherRow] = []
+        full = (1 << width) - 1
         for (collection, fact, _), table in self._tables.items():
             table.seal(width)
+            concerned = full ^ table.others
             if collection is not None:
                 if isinstance(table, TextTable) and self._is_texts(collection):
-                    others.append(_of_texts(collection, table))
+                    others.append((concerned, _of_texts(collection, table)))
                 elif isinstance(table, TextTable) or (
                     isinstance(table, OrderTable) and table.kind is not None
                 ):
                     below.setdefault(collection, []).append((fact, table))
                 else:
-                    others.append(_of_column(collection, fact, table))
+                    others.append((concerned, _of_column(collection, fact, table)))
             elif fact.startswith("property."):
-                others.append(_of_fact(fact, table.bring))
+                others.append((concerned, _of_fact(fact, table.bring)))
             elif isinstance(table, TextTable):
                 texts.append((fact, table.seen, table.bring))
             elif isinstance(table, BooleanTable):
                 booleans.append((fact, table.yes, table.no, table.bring))
             elif table.kind is not None:
-                orders.append((fact, table.kind, table.bounds, table.seen, table.bring))
+                orders.append((concerned, fact, table.kind, table.bounds, table.seen, table.bring))
             else:
-                others.append(_of_fact(fact, table.bring))
+                others.append((concerned, _of_fact(fact, table.bring)))
         others += [self._collection(name, tables, width) for name, tables in below.items()]
+        # What shuts most goes first, so that others need not be asked.
+        others.sort(key=lambda one: one[0].bit_count(), reverse=True)
         return Index(
             places=tuple(self._places),
             texts=tuple(texts),
@@ -294,7 +310,9 @@ class _Building:
         spec = self._scope.find(collection)
         return spec is not None and spec[0].type is FactType.STRINGS
 
-    def _collection(self, name: str, tables: Sequence[tuple[str, TextTable | OrderTable]], width: int) -> Ask:
+    def _collection(
+        self, name: str, tables: Sequence[tuple[str, TextTable | OrderTable]], width: int
+    ) -> OtherRow:
         concerned = bits_of(self._filled.get(name, ()), width)
         for _, table in tables:
             concerned |= table.everything[1]
@@ -307,7 +325,7 @@ class _Building:
             for field, one in tables
             if isinstance(one, OrderTable) and one.kind is not None
         ]
-        return _of_items(name, full ^ concerned, (full, concerned), texts, orders)
+        return concerned, _of_items(name, full ^ concerned, (full, concerned), texts, orders)
 
 
 def _new_table(posting: Posting) -> Table:
