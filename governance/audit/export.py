@@ -78,12 +78,18 @@ def require_free(folder: Path) -> None:
     """Raise `SettingsError` for a folder that holds something already, or cannot be looked at. To be asked before the log says
     that it was handed out."""
     try:
+        is_here = folder.exists() and folder.samefile(Path.cwd())
         is_taken = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
     except OSError as error:
         raise SettingsError(f"`{folder}` cannot be looked at: {error.strerror or error}") from error
     if is_taken:
         raise SettingsError(
             f"`{folder}` exists already", hint="Name a folder that is not there yet, or is empty."
+        )
+    if is_here:
+        raise SettingsError(
+            f"`{folder}` is the folder you are in, which cannot be replaced by a full one",
+            hint="Name a folder that is not there yet.",
         )
 
 

@@ -34,7 +34,7 @@ from governance.audit.pseudonyms import Pseudonyms
 from governance.audit.stamp import is_stamped
 from governance.audit.store import AuditStore, Draft, KeptElsewhere, Query, Row, draft_of
 from governance.audit.verify import Verification, verify_range, verify_store
-from governance.errors import AuditBrokenError, AuditConflictError, AuditUnavailableError
+from governance.errors import AuditBrokenError, AuditConflictError, AuditUnavailableError, SettingsError
 from governance.model.canonical import Json, canonical_bytes
 from governance.model.digest import Sha256
 from governance.model.request import new_id, utc_text
@@ -91,6 +91,7 @@ class AuditLog:
         self._doubt_bound = doubt_bound
         self._broken: AuditBrokenError | None = None
         self.origin = origin
+        self._is_named = isinstance(store, KeptElsewhere)  # its server knows what it is called
         self._begin()
         call_after_fork(self._begin)
 
@@ -138,9 +139,12 @@ class AuditLog:
 
         `id` may be given to repeat an append, of this process or an earlier one, that was not confirmed: an entry with
         that id and the same content is found rather than written twice; other content raises `AuditConflictError`.
-        Raises `ValueError` for a body that does not fit its kind, before anything is written.
+        Raises `ValueError` for a body that does not fit its kind, and `SettingsError` where the log goes by another name
+        than `origin`, before anything is written.
         """
         self.require_sound()
+        if not self._is_named:
+            self._require_name()
         if self._pseudonyms is not None:
             body, evidence = self._pseudonyms.apply(body, evidence)
         documents = tuple(_named(document) for document in evidence)
@@ -299,6 +303,22 @@ class AuditLog:
             body=body,
         )
         return draft_of(entry, evidence, self._next)
+
+    def _require_name(self) -> None:
+        """A log keeps the name it began with: checkpoints of two names prove neither, and entries cannot be taken back."""
+        try:
+            first = next(iter(self._store.rows(0, 1)), None)
+            entry = None if first is None else parse_entry(first.data)
+        except (AuditUnavailableError, AuditBrokenError):
+            return  # it will take no entry either, or is for `verify` to judge
+        if entry is not None and entry.kind is EntryKind.START and not is_stamped(entry):
+            name = entry.body.get("origin")
+            if name != self.origin:
+                raise SettingsError(
+                    f"the audit log is called `{str(name)[:128]}`, and `audit_origin` says `{self.origin}`",
+                    hint="Give `audit_origin` the log's name, which stays; a log of another name is another file or database.",
+                )
+        self._is_named = True
 
     def _take_unconfirmed(self) -> list[Draft]:
         """What has to go in front of the next entry, and the entry that names those in doubt."""

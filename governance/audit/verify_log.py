@@ -355,7 +355,8 @@ class Checker:
         seen.add(writer["n"])
         if entry["kind"] == "erasure":
             self.erased.update(entry["body"]["digests"])
-        if entry["kind"] == "start":
+        if entry["kind"] == "start" and "/" not in writer["instance"]:
+            # What came over the network, from a writer named after its sender and a slash, is its sender's word.
             self.origins.add(entry["body"]["origin"])
 
     def writers(self) -> None:

@@ -199,6 +199,18 @@ def test_stray_text_beside_the_signature_is_refused(folder: Path) -> None:
         assert is_refused(folder), stray
 
 
+@pytest.mark.parametrize("name", [".", "", "../here"])
+def test_the_folder_one_is_in_is_not_replaced(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    log = make_log()
+    with pytest.raises(SettingsError, match="is the folder you are in"):
+        log.export(Path(name))
+    assert log.checkpoint().size == 0
+
+
 def test_a_folder_that_exists_is_not_written_into(folder: Path) -> None:
     before = sorted(folder.rglob("*"))
     log = make_log()

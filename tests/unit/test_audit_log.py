@@ -13,7 +13,7 @@ from governance.audit.entry import EntryKind, evidence_digest, parse_entry
 from governance.audit.memory import MemoryStore
 from governance.audit.sqlite import SqliteStore
 from governance.audit.store import Query
-from governance.errors import AuditBrokenError, AuditConflictError, AuditUnavailableError
+from governance.errors import AuditBrokenError, AuditConflictError, AuditUnavailableError, SettingsError
 from governance.model.request import new_id
 from tests.audit_tools import START, FailingStore, body, fill, make_log
 
@@ -38,6 +38,20 @@ def test_a_log_that_only_reads_writes_nothing() -> None:
     store = MemoryStore()
     assert list(make_log(store).find()) == []
     assert store.frontier().size == 0
+
+
+def test_a_log_keeps_the_name_it_began_with() -> None:
+    """Entries of two names would make every checkpoint one that speaks of another log, and stay for good."""
+    store = MemoryStore()
+    fill(make_log(store, origin="mlgov.local/audit"), 1)
+    renamed = make_log(store, origin="acme.example/audit")
+    with pytest.raises(
+        SettingsError, match=r"is called `mlgov\.local/audit`, and `audit_origin` says `acme"
+    ) as refused:
+        fill(renamed, 1)
+    assert refused.value.hint is not None
+    assert len(list(store.rows(0, 10))) == 2, "nothing was written"
+    fill(make_log(store, origin="mlgov.local/audit"), 1)
 
 
 def test_an_append_that_failed_comes_first_the_next_time_and_is_named() -> None:

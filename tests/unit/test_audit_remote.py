@@ -11,6 +11,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from governance.audit import verify_log
 from governance.audit.anchor import HeadMemory
 from governance.audit.checkpoint import open_checkpoint
 from governance.audit.entry import Entry, EntryKind, Writer, advisory_body, evidence_digest, parse_entry
@@ -39,7 +40,7 @@ from governance.model.canonical import Json, canonical_bytes
 from governance.model.request import Actor, new_id
 from governance.transport import Transport
 from tests.audit_server import AuditServer, audit_server
-from tests.audit_tools import ORIGIN, START, body, make_log, signer
+from tests.audit_tools import ORIGIN, START, body, fill, make_log, signer
 
 ALICE = Actor(name="alice", authentication="basic-auth")
 BOB = Actor(name="bob", authentication="basic-auth")
@@ -231,6 +232,22 @@ def test_since_when_an_advisory_is_known_is_told_to_everybody(server: AuditServe
         ).id
         (told,) = bob.find(kind=EntryKind.ADVISORY)
         assert (told.entry.id, told.entry.body["advisories"]) == (made, ["XRAY-1"])
+
+
+def test_what_clients_call_the_log_is_not_its_name(server: AuditServer, tmp_path: Path) -> None:
+    """Most have no setting of their own for it; and none of them may spoil what the server hands out."""
+    fill(server.log, 1)
+    laptop = make_log(
+        server.client("alice"), now=lambda: START, instance="laptop", origin="mlgov.local/audit"
+    )
+    with contextlib.closing(laptop):
+        append(laptop)
+    assert [each.body["origin"] for each in recorded(server) if each.kind == "start"] == [
+        ORIGIN,
+        "mlgov.local/audit",
+    ]
+    server.log.export(tmp_path / "out")
+    assert verify_log.check(tmp_path / "out").startswith("Good: 5 entries")
 
 
 def test_a_client_can_prove_that_its_entry_is_in_the_tree(server: AuditServer) -> None:
