@@ -10,6 +10,7 @@ import functools
 import itertools
 import secrets
 from collections.abc import Callable, Mapping
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import orjson
@@ -48,6 +49,7 @@ class Seen(NamedTuple):
         return checked(self.row)
 
 
+_PARTS = itemgetter("id", "at", "kind", "subject", "correlation", "body", "v", "writer")
 _MAKE: Callable[[tuple[Any, ...]], Seen] = functools.partial(
     tuple.__new__, Seen
 )  # `Seen`, without its arguments' names
@@ -58,12 +60,12 @@ def seen(row: Row, bodies: Bodies | None = None) -> Seen:
     seq, row_id, _, row_kind, row_subject, _, leaf, data = row
     try:
         document, like = (orjson.loads(data), None) if bodies is None else bodies.parse(data)
-        writer = document["writer"]
-        own_id, at, kind, subject = document["id"], document["at"], document["kind"], document["subject"]
-        correlation, body, instance = document["correlation"], document["body"], writer["instance"]
-        made = _MAKE((seq, own_id, at, KINDS[kind], subject, correlation, body, instance, row, like))
+        own_id, at, kind, subject, correlation, body, version, writer = _PARTS(document)
+        made = _MAKE(
+            (seq, own_id, at, KINDS[kind], subject, correlation, body, writer["instance"], row, like)
+        )
         _ = parse_utc(at), writer["boot"], int(writer["n"])  # which an entry must have
-        is_known = document["v"] == VERSION
+        is_known = version == VERSION
     except (KeyError, TypeError, ValueError):
         is_known = False
     if not is_known:
@@ -109,19 +111,20 @@ class Bodies:
             document = orjson.loads(data[:start] + self._frame + data[stop:])
             front, back = data[start:place], data[place + 64 : stop]
             body, number = self._known.get(front + back) or self._parsed(front, back)
-            is_cut_well = document["body"] == self._mark == body["facts"]
+            if document["body"] == self._mark:
+                self._worth += 1
+                document["body"] = {**body, "facts": digest.decode()}
+                return document, number
         except (KeyError, TypeError, ValueError):
-            is_cut_well = False
-        if not is_cut_well:
-            return orjson.loads(data), None
-        self._worth += 1
-        document["body"] = {**body, "facts": digest.decode()}
-        return document, number
+            pass
+        return orjson.loads(data), None
 
     def _parsed(self, front: bytes, back: bytes) -> tuple[dict[str, Any], int]:
         body: dict[str, Any]
         # One value alone, as deep as it lies in the entry: in a list no names can follow it.
         (body,) = orjson.loads(b"[%b%b%b]" % (front, self._mark.encode(), back))
+        if body["facts"] != self._mark:
+            raise ValueError("the digest was cut out of something else")
         self._worth -= 4
         self._room -= len(front) + len(back)
         if self._room < 0:

@@ -53,6 +53,7 @@ LIMITS = (
     "registered names are known where a request named them, or a tracking server with the `governance` app registered them",
 )
 _PAGE = 256
+_DECISION = EntryKind.DECISION
 _DOCUMENT = re.compile(rb'"(?:facts|manifest)":"([0-9a-f]{64})"')
 _MOST_BROKEN = 256
 _REMEMBERED = 100_000
@@ -191,15 +192,25 @@ class _Asked:
     def _candidates(self) -> None:
         """Steps 1 and 2."""
         for entry in self._entries(self._terms()):
+            if entry.kind is _DECISION:
+                self._keep_if_tied(entry)
+                continue
             because = self._because(entry)
             if because is None:
                 continue
             if entry.kind is EntryKind.REGISTRATION:
                 self._keep_registration(entry)
-                continue
-            decision = self._decision(entry)
-            if decision is not None:
-                self._keep_decision(decision, because)
+            elif (decision := self._decision_of(entry)) is not None:
+                self._keep_decision(decision, because, self._told_by(decision)[1])
+
+    def _keep_if_tied(self, decision: Seen) -> None:
+        because, said = self._told_by(decision)
+        if because is None and self._question.what is not What.MODEL:
+            because = self._in_document(
+                body_of(decision).get("facts"), _READS[self._question.what][1], "the facts"
+            )
+        if because is not None:
+            self._keep_decision(decision, because, said)
 
     def _same_bytes(self) -> None:
         """Step 3."""
@@ -208,14 +219,14 @@ class _Asked:
             if _digest(entry) not in digests:
                 continue
             if entry.kind is EntryKind.DECISION:
-                self._keep_decision(entry, "the same bytes")
+                self._keep_decision(entry, "the same bytes", self._told_by(entry)[1])
             else:
                 self._keep_registration(entry)
 
-    def _keep_decision(self, entry: Seen, because: str) -> None:
+    def _keep_decision(self, entry: Seen, because: str, said: SaidOfAct) -> None:
         act = self._acts.get(entry.id)
         if act is None:
-            act = self._acts[entry.id] = act_of(entry, because, self._told_by(entry)[1])
+            act = self._acts[entry.id] = act_of(entry, because, said)
             self._sequence_of[entry.id] = entry.correlation
         self._keep(entry, act.digest)
 
@@ -288,17 +299,12 @@ class _Asked:
         self._beside = {}
 
     def _because(self, entry: Seen) -> str | None:
-        """How the entry is tied to the question, if it is."""
-        what, is_decision = self._question.what, entry.kind is EntryKind.DECISION
-        because = self._told_by(entry)[0] if is_decision else self._because_it_says(entry)
-        if because is not None or what is What.MODEL:
-            return because
-        if is_decision:
-            return self._in_document(body_of(entry).get("facts"), _READS[what][1], "the facts")
-        if entry.kind is EntryKind.OUTCOME:
+        """How an entry that is no decision is tied to the question, if it is."""
+        because = self._because_it_says(entry)
+        if because is None and self._question.what is What.DIGEST and entry.kind is EntryKind.OUTCOME:
             named = object_in(body_of(entry), "moved").get("manifest")
             return self._in_document(named, contents.moved_in, "a file that was moved")
-        return None
+        return because
 
     def _told_by(self, decision: Seen) -> tuple[str | None, SaidOfAct]:
         """What the body of a decision tells: how it is tied to the question, and its part of the act."""
@@ -324,8 +330,6 @@ class _Asked:
         return None
 
     def _in_document(self, name: Json, read: Callable[[object], frozenset[str]], because: str) -> str | None:
-        if self._question.what is not What.DIGEST and read is contents.moved_in:
-            return None
         if not isinstance(name, str):
             return None
         if name not in self._ties:
@@ -349,10 +353,8 @@ class _Asked:
         self.made.unchecked += 1
         return False
 
-    def _decision(self, entry: Seen) -> Seen | None:
+    def _decision_of(self, entry: Seen) -> Seen | None:
         """The decision that an entry belongs to, where it is not part of the answer yet."""
-        if entry.kind is EntryKind.DECISION:
-            return entry
         name = body_of(entry).get("decision")
         if not isinstance(name, str) or name in self._acts:
             return None
