@@ -461,7 +461,10 @@ def main() -> int:
     except (BadLogError, ValueError, KeyError, TypeError) as error:
         print(f"BAD: {error}")  # noqa: T201 - a program's output
         return 1
-    except (OSError, ImportError) as error:
+    except ImportError as error:
+        print(f"Could not be checked: {error}; `pip install cryptography`, or use a Python that has it")  # noqa: T201 - a program's output
+        return 2
+    except OSError as error:
         print(f"Could not be checked: {type(error).__name__}: {error}")  # noqa: T201 - a program's output
         return 2
     return 0

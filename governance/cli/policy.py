@@ -56,6 +56,8 @@ def bundle(
     from governance.signing.sign import sign_payload
     from governance.wiring import build_assembly
 
+    if not folder.is_dir():
+        raise SettingsError(f"`{folder}` is no folder", hint="Name the folder that the policy files are in.")
     loaded = compile_bundle(load_policies([folder], catalogue=catalogue()))
     if loaded.revision is not None and loaded.revision != revision:
         raise SettingsError(
@@ -77,7 +79,10 @@ def bundle(
         made=assembly.now(),
         sign=lambda payload: sign_payload(payload, signers=(signer,), payload_type=PAYLOAD_TYPE),
     )
-    output.write_bytes(data)
+    try:
+        output.write_bytes(data)
+    except OSError as error:
+        raise SettingsError(f"`{output}` cannot be written: {error.strerror}") from error
     out().print(sign(Mark.OK), styled(f"{len(files)} files, revision {revision} of {name}: {output}", "bold"))
 
 

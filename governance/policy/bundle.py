@@ -59,9 +59,12 @@ class PolicyArchive:
 def pack_bundle(
     files: Mapping[str, bytes], *, name: str, revision: int, made: datetime, sign: Callable[[bytes], bytes]
 ) -> bytes:
-    """The bundle of `files`. `sign` makes a DSSE envelope of a payload of `PAYLOAD_TYPE`."""
+    """The bundle of `files`. `sign` makes a DSSE envelope of a payload of `PAYLOAD_TYPE`. Raises `BundleError` for a name
+    that a bundle cannot hold."""
     for file in files:
         parse_relative_path(file)
+        if not file.isascii():
+            raise BundleError(f"file names of ASCII characters; `{file[:80]}` is none")
     payload = canonical_bytes(
         {
             "type": PAYLOAD_TYPE,
@@ -75,7 +78,12 @@ def pack_bundle(
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         _add(tar, MANIFEST, sign(payload))
         for file, data in sorted(files.items()):
-            _add(tar, file, data)
+            try:
+                _add(tar, file, data)
+            except (
+                ValueError
+            ) as error:  # ustar has 100 bytes for the last part, and 155 for what is before it
+                raise BundleError(f"shorter file names; `{file[:80]}...` does not fit into a tar") from error
     return buffer.getvalue()
 
 
@@ -127,7 +135,7 @@ def _members(data: bytes) -> dict[str, bytes]:
                 if len(members) > _MAX_FILES:
                     raise BundleError(f"a bundle of at most {_MAX_FILES} files")
                 name = _name(entry, members)  # before anything of the entry is read
-                members[name] = _content(tar, entry)
+                members[name] = _content(tar, entry, most=len(data))
     except (tarfile.TarError, EOFError, UnicodeDecodeError, ValueError, OverflowError) as error:
         raise BundleError("a tar archive") from error
     return members
@@ -145,8 +153,10 @@ def _name(entry: tarfile.TarInfo, members: Mapping[str, bytes]) -> str:
         raise BundleError(f"relative file names; `{entry.name[:80]}` is none") from error
 
 
-def _content(tar: tarfile.TarFile, entry: tarfile.TarInfo) -> bytes:
-    stream = tar.extractfile(entry)
+def _content(tar: tarfile.TarFile, entry: tarfile.TarInfo, *, most: int) -> bytes:
+    stream = (
+        tar.extractfile(entry) if entry.size <= most else None
+    )  # a reader makes room for what is announced
     data = stream.read(entry.size) if stream is not None else b""
     if len(data) != entry.size:
         raise BundleError("a whole tar archive; this one is cut short")

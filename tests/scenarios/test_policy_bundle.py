@@ -16,6 +16,7 @@ from governance.errors import PolicyInvalidError, SettingsError
 from governance.settings import Settings
 from governance.wiring import build_assembly
 from tests.mlflow_tools import environment
+from tests.scenarios.cli import run_cli
 
 PASSPHRASE = "correct horse"
 POLICY = """
@@ -65,6 +66,26 @@ def settings(home: Path, tmp_path: Path, location: str, **more: object) -> Setti
 
 def revision(found: Settings) -> int | None:
     return build_assembly(found).policies.current().revision
+
+
+@pytest.mark.parametrize(
+    ("folder", "output", "message"),
+    [
+        (
+            "policies-1",
+            "nowhere/b.tar",
+            "`{home}/nowhere/b.tar` cannot be written: No such file or directory",
+        ),
+        ("policies-1/trial.yaml", "b.tar", "`{home}/policies-1/trial.yaml` is no folder"),
+    ],
+)
+def test_what_cannot_be_packed_says_why(home: Path, folder: str, output: str, message: str) -> None:
+    done = run_cli(
+        "policy", "bundle", str(home / folder), "--name", "acme", "--revision", "1", "--output", str(home / output),
+        variables={"MLGOV_HOME": str(home), "MLGOV_KEY_PASSPHRASE": PASSPHRASE},
+    )  # fmt: skip
+    assert (done.code, done.out) == (2, "")
+    assert message.format(home=home) in done.err
 
 
 def test_from_a_file(home: Path, tmp_path: Path) -> None:

@@ -165,10 +165,35 @@ def repacked(change: Callable[[dict[str, bytes]], None], *, kind: bytes = tarfil
     return buffer.getvalue()
 
 
+def announcing(size: int) -> bytes:
+    """A bundle whose policy says of itself that it is that long."""
+    files = {"p.yaml": b"x"}
+    signed = io.BytesIO(pack_bundle(files, name="acme", revision=1, made=NOON, sign=sign))
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=signed) as tar, tarfile.open(fileobj=buffer, mode="w") as changed:
+        for entry in tar:
+            entry.pax_headers = {"size": str(size)} if entry.name == "p.yaml" else {}
+            changed.addfile(entry, tar.extractfile(entry))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("pé.yaml", "expected file names of ASCII characters"),
+        (f"{'a' * 120}.yaml", "expected shorter file names"),
+    ],
+)
+def test_a_name_that_no_bundle_can_hold_is_refused_when_it_is_made(name: str, message: str) -> None:
+    with pytest.raises(BundleError, match=message):
+        pack_bundle({name: b"x"}, name="acme", revision=1, made=NOON, sign=sign)
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
         (b"", "expected a tar archive"),
+        (announcing(10**15), "a whole tar archive; this one is cut short"),
         (b"nonsense" * 200, "expected a tar archive"),
         (packed()[:3000], "expected"),
         (repacked(lambda files: files.update({"p.yaml": b"changed"})), "expected `p.yaml` with the digest of the manifest"),
