@@ -73,11 +73,10 @@ class Evidence(NamedTuple):
     observed_at: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RuleResult:
+class RuleResult(NamedTuple):
     """How one rule came out. `effect` is the rule's own; `matched` lists the items that satisfied a quantifier, each as
     a short text. `waiver` is the name of the live waiver that covers the match, if any. `grace` is the time (RFC 3339)
-    until which the match only warns, if it does."""
+    until which the match only warns, if it does. A tuple for the reason that `Evidence` is one."""
 
     rule: str
     effect: Effect

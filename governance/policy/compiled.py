@@ -65,6 +65,8 @@ class Account:
 
     def matched(self, facts: Record, *, known: bool) -> list[Record]:
         """The items that made the rule match, the worst first; those that might have, where `known` is False."""
+        if not self.witnesses:
+            return []
         items = [
             item
             for witness in self.witnesses
@@ -75,6 +77,8 @@ class Account:
 
     def matched_texts(self, facts: Record, *, known: bool) -> tuple[str, ...]:
         """What the matched items are called, each name once, at most `MAX_MATCHED` of them."""
+        if not self.witnesses:
+            return ()
         names = dict.fromkeys(item_text(item) for item in self.matched(facts, known=known))
         return tuple(names)[:MAX_MATCHED]
 

@@ -72,7 +72,11 @@ class RuleResults(Lazy[RuleResult]):
     @property
     def notable(self) -> tuple[RuleResult, ...]:
         """The rules that are not false, by name, in full."""
-        return tuple(self._result(rule, truth) for rule, truth in sorted(self._from.judged, key=_by_name))
+        facts, special = self._from.facts, self._from.special
+        return tuple([
+            rule_result(rule, facts, truth, special.get(rule.name))
+            for rule, truth in sorted(self._from.judged, key=_by_name)
+        ])  # fmt: skip
 
     @property
     def fired(self) -> list[str]:
@@ -93,10 +97,11 @@ class RuleResults(Lazy[RuleResult]):
 
     def _make(self) -> tuple[RuleResult, ...]:
         truths = {rule.name: truth for rule, truth in self._from.judged}
-        return tuple(self._result(rule, truths.get(rule.name, False)) for rule in self._from.rules)
-
-    def _result(self, rule: CompiledRule, truth: bool | None) -> RuleResult:
-        return rule_result(rule, self._from.facts, truth, self._from.special.get(rule.name))
+        facts, special = self._from.facts, self._from.special
+        return tuple([
+            rule_result(rule, facts, truths.get(rule.name, False), special.get(rule.name))
+            for rule in self._from.rules
+        ])  # fmt: skip
 
 
 def _by_name(one: Judged) -> str:

@@ -7,7 +7,6 @@ Does not: verify who signed it; what reaches this module was accepted into the p
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from governance.model.canonical import canonical_digest
@@ -98,7 +97,7 @@ def known_digest(
     if len(result.matched) < MAX_MATCHED:
         return findings_digest(result, catalogue)
     items = rule.account.matched(facts.values, known=result.truth is Truth.TRUE)
-    return findings_digest(replace(result, matched=tuple({item_text(item) for item in items})), catalogue)
+    return findings_digest(result._replace(matched=tuple({item_text(item) for item in items})), catalogue)
 
 
 def findings_digest(result: RuleResult, catalogue: Mapping[str, FactSpec] = CATALOGUE) -> Digest:
