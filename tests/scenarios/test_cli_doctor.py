@@ -124,6 +124,20 @@ def test_a_key_that_nobody_trusts(variables: dict[str, str], tmp_path: Path) -> 
     assert [line.mark for line in found["signing key"]] == [Mark.FAIL]
 
 
+def test_mistakes_in_the_policy_are_named(variables: dict[str, str], tmp_path: Path) -> None:
+    """The remedy speaks of lines, so they must be there."""
+    (tmp_path / "p.yaml").write_text(
+        "apiVersion: mlgov/v1\nkind: Policy\nmetadata: {name: A}\nspec: {default: no}\nx: 1\ny: 2\n"
+    )
+    found, code = looked(variables | {"MLGOV_POLICY_PATH": str(tmp_path / "p.yaml")})
+    (line,) = found["policy"]
+    assert (line.mark, code) == (Mark.FAIL, 2)
+    assert line.seen.startswith(
+        f"4 mistake(s) in the policy: {tmp_path / 'p.yaml'}:3:18 metadata.name: expected a name"
+    )
+    assert line.seen.endswith("; and 1 more")
+
+
 def test_a_policy_that_is_not_enforced_in_production(variables: dict[str, str], tmp_path: Path) -> None:
     import policies as packs
 

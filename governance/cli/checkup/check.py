@@ -13,6 +13,7 @@ from governance.cli.output import Line, Mark
 from governance.errors import GovernanceError
 
 DEFAULT_CODE = 2
+_MOST_LISTED = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +32,17 @@ def run_checks(checks: Iterable[Check]) -> Iterator[tuple[Line, int]]:
             for line in check.look():
                 yield line, check.code if line.mark is Mark.FAIL else 0
         except GovernanceError as error:
-            first = error.message.partition("\n")[0]
-            yield Line(mark=Mark.FAIL, subject=check.subject, seen=first, remedy=error.hint), exit_code(error)
+            seen = in_one_line(error)
+            yield Line(mark=Mark.FAIL, subject=check.subject, seen=seen, remedy=error.hint), exit_code(error)
+
+
+def in_one_line(error: GovernanceError) -> str:
+    """What an error says first; where that announces a list, with the first of what is on it."""
+    first, *rest = error.message.split("\n")
+    if not first.endswith(":"):
+        return first
+    more = f"; and {len(rest) - _MOST_LISTED} more" if len(rest) > _MOST_LISTED else ""
+    return f"{first} {'; '.join(one.strip() for one in rest[:_MOST_LISTED])}{more}"
 
 
 def ok(subject: str, seen: str) -> Line:

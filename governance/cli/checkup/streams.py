@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from governance.cli.checkup.check import Check, fail, ok, skip, warn
+from governance.cli.checkup.check import Check, fail, in_one_line, ok, skip, warn
 from governance.cli.exits import exit_code
 from governance.cli.output import Line
 from governance.stream.lag import Lag
@@ -34,8 +34,9 @@ def _streams(assembly: Assembly) -> Iterator[Line]:
 def _line(lag: Lag) -> Line:
     subject = f"stream {lag.name}"
     if lag.problem is not None:
-        problem = lag.problem.message.partition("\n")[0]
-        return fail(subject, problem, lag.problem.hint or f"exit code {exit_code(lag.problem)}")
+        return fail(
+            subject, in_one_line(lag.problem), lag.problem.hint or f"exit code {exit_code(lag.problem)}"
+        )
     if not lag.is_started:
         return warn(
             subject,
