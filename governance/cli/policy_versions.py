@@ -49,7 +49,7 @@ def git_files(revision: str, path: str, *, may_be_absent: bool = False) -> dict[
     for row in listed.split(b"\0"):
         head, _, name = row.decode("utf-8", "replace").partition("\t")
         mode, _, identity = head.replace(" blob ", " ", 1).partition(" ")
-        if mode.startswith("100") and name.endswith((".yaml", ".yml")) and len(files) < _MOST_FILES:
+        if mode.startswith("100") and name.lower().endswith((".yaml", ".yml")) and len(files) < _MOST_FILES:
             files[f"{revision}:{name}"] = _git("cat-file", "blob", identity) or b""
     if not files and not may_be_absent:
         raise SettingsError(f"there is no policy file at `{path}` in revision `{revision}`")

@@ -122,6 +122,13 @@ def test_diff_of_files_revisions_and_recorded_digests(home: Path) -> None:
     assert (code, "no difference" in text) == (0, True)
 
 
+def test_a_revision_is_read_as_a_folder_is(home: Path) -> None:
+    (home / "policies" / "more.YAML").write_text(POLICY.replace("name: models", "name: more"))
+    _committed(home)
+    code, text, _ = run(home, "policy", "diff", "HEAD:policies", "policies")
+    assert (code, "no difference" in text) == (0, True)
+
+
 def test_the_commands_of_the_documentation(home: Path) -> None:
     page = (Path(__file__).resolve().parents[2] / "docs" / "policy.md").read_text()
     block = page.partition("## Explain, compare, try")[2].partition("```sh\n")[2].partition("```")[0]
