@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from governance.audit.entry import EntryKind
 from governance.audit.store import AuditStore, ManyAtOnce, Query
@@ -51,31 +51,25 @@ class Act(NamedTuple):
         return self.action == "promote" and self.result != "refused"
 
 
-SaidOfAct: TypeAlias = tuple[
-    str, bool, str, str, str, str, str | None, str | None, str | None, str | None, tuple[str, ...] | None
-]
-"""The part of an act that the body of its decision says: from `actor` on."""
-
 _MAKE: Callable[[tuple[Any, ...]], Act] = functools.partial(
     tuple.__new__, Act
 )  # `Act`, without its arguments' names
 
 
-def act_of(decision: Seen, because: str, said: SaidOfAct) -> Act:
-    """What a decision tells, whose body says this."""
-    return _MAKE((
-        decision.seq, decision.id, decision.at, decision.instance, decision.subject, because, *said,
-    ))  # fmt: skip
-
-
-def said_of_act(decision: Seen) -> SaidOfAct:
-    """What a decision's body tells, but for how it ended, which is empty for what was refused."""
+def act_of(decision: Seen, because: str) -> Act:
+    """What a decision tells, but for how it ended, which is empty for what was refused."""
     body = body_of(decision)
     actor, artifact = object_in(body, "actor"), object_in(body, "artifact")
     verdict, mlflow = object_in(body, "verdict"), object_in(body, "mlflow")
     name, version = _text(mlflow.get("model_name")), _text(mlflow.get("model_version"))
     refused = verdict.get("refused") is True
-    return (
+    return _MAKE((
+        decision.seq,
+        decision.id,
+        decision.at,
+        decision.instance,
+        decision.subject,
+        because,
         _text(actor.get("name")) or "?",
         _text(actor.get("authentication")) is not None,
         _text(body.get("action")) or "?",
@@ -87,7 +81,7 @@ def said_of_act(decision: Seen) -> SaidOfAct:
         name and (f"{name}/{version}" if version else name),
         _text(mlflow.get("alias")),
         () if refused else None,
-    )
+    ))  # fmt: skip
 
 
 def _text(value: object) -> str | None:

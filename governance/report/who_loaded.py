@@ -29,7 +29,7 @@ from governance.model.canonical import Json
 from governance.model.digest import Sha256, parse_sha256
 from governance.policy.allocating import collector_paused
 from governance.report import contents
-from governance.report.acts import Act, SaidOfAct, act_of, endings, said_of_act
+from governance.report.acts import Act, act_of, endings
 from governance.report.evidence_page import PageOfEvidence
 from governance.report.fields import Fields
 from governance.report.index.lookup import Index
@@ -43,7 +43,7 @@ from governance.report.registered import (
     versions_of,
 )
 from governance.report.search import read_rows
-from governance.report.seen import Bodies, Seen, seen, seen_at
+from governance.report.seen import Seen, seen, seen_at
 from governance.report.words import READERS, body_of, hex_part, object_in
 
 MOST_LOOKED_AT = 20_000
@@ -150,8 +150,6 @@ class _Asked:
         self._log, self._store, self._index = log, log.store, index
         self._question, self._most = question, most
         self._page = PageOfEvidence(log)
-        self._bodies = Bodies()
-        self._told: dict[int, tuple[str | None, SaidOfAct]] = {}
         self._beside: Mapping[int, Row] = {}
         self._ties: dict[str, bool] = {}
         self._named: set[int] = set()
@@ -201,16 +199,16 @@ class _Asked:
             if entry.kind is EntryKind.REGISTRATION:
                 self._keep_registration(entry)
             elif (decision := self._decision_of(entry)) is not None:
-                self._keep_decision(decision, because, self._told_by(decision)[1])
+                self._keep_decision(decision, because)
 
     def _keep_if_tied(self, decision: Seen) -> None:
-        because, said = self._told_by(decision)
+        because = self._because_it_says(decision)
         if because is None and self._question.what is not What.MODEL:
             because = self._in_document(
                 body_of(decision).get("facts"), _READS[self._question.what][1], "the facts"
             )
         if because is not None:
-            self._keep_decision(decision, because, said)
+            self._keep_decision(decision, because)
 
     def _same_bytes(self) -> None:
         """Step 3."""
@@ -219,14 +217,14 @@ class _Asked:
             if _digest(entry) not in digests:
                 continue
             if entry.kind is EntryKind.DECISION:
-                self._keep_decision(entry, "the same bytes", self._told_by(entry)[1])
+                self._keep_decision(entry, "the same bytes")
             else:
                 self._keep_registration(entry)
 
-    def _keep_decision(self, entry: Seen, because: str, said: SaidOfAct) -> None:
+    def _keep_decision(self, entry: Seen, because: str) -> None:
         act = self._acts.get(entry.id)
         if act is None:
-            act = self._acts[entry.id] = act_of(entry, because, said)
+            act = self._acts[entry.id] = act_of(entry, because)
             self._sequence_of[entry.id] = entry.correlation
         self._keep(entry, act.digest)
 
@@ -289,7 +287,7 @@ class _Asked:
         rows = self._beside = read_rows(self._store, numbers)
         for number in numbers:
             try:
-                entry = seen_at(number, rows.get(number), self._bodies)
+                entry = seen_at(number, rows.get(number))
             except AuditBrokenError as error:
                 if number not in self._named:
                     self._named.add(number)
@@ -305,18 +303,6 @@ class _Asked:
             named = object_in(body_of(entry), "moved").get("manifest")
             return self._in_document(named, contents.moved_in, "a file that was moved")
         return because
-
-    def _told_by(self, decision: Seen) -> tuple[str | None, SaidOfAct]:
-        """What the body of a decision tells: how it is tied to the question, and its part of the act."""
-        like = decision.like
-        told = None if like is None else self._told.get(like)
-        if told is None:
-            told = self._because_it_says(decision), said_of_act(decision)
-            if like is not None:
-                if len(self._told) >= _REMEMBERED:
-                    self._told.clear()
-                self._told[like] = told
-        return told
 
     def _because_it_says(self, entry: Seen) -> str | None:
         asked = self._question
