@@ -6,9 +6,10 @@ log's evidence. Does not: check out anything.
 
 from __future__ import annotations
 
+import posixpath
 import re
 import subprocess
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from governance.errors import SettingsError
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 _DIGEST = re.compile(r"(?:sha256:)?([0-9a-f]{8,64})")
 _MOST_FILES = 2_000
 _SECONDS = 30
+_LINK = "120000"
+"""The mode of symbolic links in git."""
 
 
 def policy_version(text: str) -> CompiledPolicy:
@@ -42,18 +45,37 @@ def policy_version(text: str) -> CompiledPolicy:
 
 
 def git_files(revision: str, path: str, *, may_be_absent: bool = False) -> dict[str, bytes]:
-    """The YAML files at or below a path (from here) of a revision. Raises `SettingsError`."""
+    """The YAML files at or below a path (from here) of a revision, as those of a folder are read: without hidden ones, and none
+    left out without a word. Raises `SettingsError`."""
     commit = require_revision(revision)
     listed = _git("ls-tree", "-r", "-z", commit, "--", path) or b""
     files: dict[str, bytes] = {}
     for row in listed.split(b"\0"):
         head, _, name = row.decode("utf-8", "replace").partition("\t")
         mode, _, identity = head.replace(" blob ", " ", 1).partition(" ")
-        if mode.startswith("100") and name.lower().endswith((".yaml", ".yml")) and len(files) < _MOST_FILES:
+        if any(part[0] == "." for part in PurePosixPath(posixpath.relpath(name or path, path)).parts):
+            continue
+        is_policy = name.lower().endswith((".yaml", ".yml"))
+        if mode == _LINK and (is_policy or _leads_to_folder(commit, name, identity)):
+            raise SettingsError(
+                f"`{name}` is a link in revision `{revision}`, and links are not followed there",
+                hint="Give the path that it leads to.",
+            )
+        if mode.startswith("100") and is_policy:
+            if len(files) == _MOST_FILES:
+                raise SettingsError(
+                    f"there are more than {_MOST_FILES} policy files at `{path}` in revision `{revision}`"
+                )
             files[f"{revision}:{name}"] = _git("cat-file", "blob", identity) or b""
     if not files and not may_be_absent:
         raise SettingsError(f"there is no policy file at `{path}` in revision `{revision}`")
     return files
+
+
+def _leads_to_folder(commit: str, name: str, identity: str) -> bool:
+    target = (_git("cat-file", "blob", identity) or b"").decode("utf-8", "replace")
+    place = posixpath.normpath(posixpath.join(posixpath.dirname(name), target))
+    return _git("cat-file", "-t", f"{commit}:./{place}") == b"tree\n"
 
 
 def require_revision(revision: str) -> str:

@@ -68,9 +68,9 @@ def run(home: Path, *arguments: str) -> tuple[int, str, str]:
     return done.code, done.out, done.err
 
 
-def _committed(home: Path) -> None:
+def _committed(home: Path, *names: str) -> None:
     git = ["git", "-C", str(home), "-c", "user.name=t", "-c", "user.email=t@example.org"]
-    for command in (["init", "-q"], ["add", "policies"], ["commit", "-q", "-m", "first"]):
+    for command in (["init", "-q"], ["add", "policies", *names], ["commit", "-q", "-m", "first"]):
         subprocess.run([*git, *command], check=True)
 
 
@@ -127,6 +127,31 @@ def test_a_revision_is_read_as_a_folder_is(home: Path) -> None:
     _committed(home)
     code, text, _ = run(home, "policy", "diff", "HEAD:policies", "policies")
     assert (code, "no difference" in text) == (0, True)
+
+
+def test_hidden_files_of_a_revision_are_no_policies(home: Path) -> None:
+    hidden = home / "policies" / ".drafts"
+    hidden.mkdir()
+    (hidden / "more.yaml").write_text(POLICY.replace("name: models", "name: more"))
+    _committed(home)
+    code, text, _ = run(home, "policy", "diff", "HEAD:policies", "policies")
+    assert (code, "no difference" in text) == (0, True)
+    code, text, _ = run(home, "policy", "diff", "HEAD:policies/.drafts", "policies")
+    assert "policy removed" in text, "a folder that is named is read, whatever its name"
+
+
+@pytest.mark.parametrize(("name", "target"), [("more.yaml", "../other/a.yaml"), ("more", "../other")])
+def test_a_link_in_a_revision_is_refused_and_not_left_out(home: Path, name: str, target: str) -> None:
+    (home / "other").mkdir()
+    (home / "other" / "a.yaml").write_text(POLICY.replace("name: models", "name: more"))
+    (home / "policies" / name).symlink_to(target)
+    (home / "policies" / "README").symlink_to(
+        "models.yaml"
+    )  # to what is no folder, and no policy by its name
+    _committed(home, "other")
+    code, _, told = run(home, "policy", "diff", "HEAD:policies", "policies")
+    assert code == 2
+    assert f"policies/{name}` is a link in revision `HEAD`" in " ".join(told.split())
 
 
 def test_the_commands_of_the_documentation(home: Path) -> None:
