@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from governance.report.selection import Selection
 
 Values = list[str] | None
+_MOST = 1_000_000_000
 
 
 def search(
@@ -66,7 +67,7 @@ def search(
     ] = None,
     until: Annotated[str | None, typer.Option(help="Up to, and without, this time.")] = None,
     limit: Annotated[
-        int, typer.Option("--limit", "-n", min=0, help="At most so many entries; 0 is all.")
+        int, typer.Option("--limit", "-n", min=0, max=_MOST, help="At most so many entries; 0 is all.")
     ] = 50,
     oldest_first: Annotated[
         bool, typer.Option("--oldest-first", help="Begin with the oldest entry.")

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_MAX_DIGITS = 18
+
 
 def stream(
     names: Annotated[
@@ -135,7 +137,7 @@ def run_pumps(pumps: Sequence[tuple[Target, Pump]], *, follow: bool, verb: str =
 def _start(text: str | None) -> str | int | None:
     if text is None or text in {"start", "now"}:
         return text
-    if text.isascii() and text.isdigit():
+    if text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS:
         return int(text)
     raise SettingsError(
         f"`--from` cannot be `{text[:40]}`", hint="It is `start`, `now`, or the number of an entry."

@@ -115,9 +115,13 @@ class Destination(BaseModel):
 
 def name_of(to: str) -> str:
     """A name for a destination that was given on the command line, the same each time."""
-    parts = urlsplit(to)
-    words = re.sub(r"[^a-z0-9]+", "-", f"{parts.scheme}-{parts.hostname or ''}".lower()).strip("-")
-    return f"{words[:30].strip('-') or 'stream'}-{hashlib.sha256(to.encode()).hexdigest()[:8]}"
+    try:
+        parts = urlsplit(to)
+        said = f"{parts.scheme}-{parts.hostname or ''}"
+    except ValueError:  # such as half an IPv6 address, which `Destination` then refuses in words
+        said = ""
+    words = re.sub(r"[^a-z0-9]+", "-", said.lower()).strip("-")
+    return f"{words[:30].strip('-') or 'stream'}-{hashlib.sha256(to.encode(errors='surrogatepass')).hexdigest()[:8]}"
 
 
 def _parts(value: str) -> SplitResult:

@@ -103,7 +103,7 @@ def test_nothing_from_the_log_acts_on_a_terminal(story: Story, cli: Cli) -> None
     (["show", "nothing"], "no entry and no sequence has the id `nothing`"), (["replay"], "one decision is named by its id"),
     (["search", "--since", "2026-11-23", "--until", "2026-11-22"], "the period ends before it begins"),
     (["replay", "--all", "--since", "1d", "--until", "2d"], "the period ends before it begins"),
-    (["show", "99"], "there is no entry 99"), (["search", "--rule", "malicious"], "`malicious` is not the full name of a rule"),
+    (["search", "-n", "9" * 30], "invalid value for `--limit` / `-n`"), (["show", "99"], "there is no entry 99"), (["search", "--rule", "malicious"], "`malicious` is not the full name of a rule"),
     (["tail", "rule:trial/"], "`trial/` is not the full name of a rule"),
     (["replay", "nothing"], "no entry has the id `nothing`"), (["who-loaded", "pkg:"], "`pkg:` is not a package URL"),
 ])  # fmt: skip

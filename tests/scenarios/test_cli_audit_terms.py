@@ -57,7 +57,16 @@ def test_a_hold_on_what_is_not_on_record_is_warned_about(keeper: Keeper) -> None
 
 @pytest.mark.parametrize(
     ("subject", "reason"),
-    [("", "x"), ("a\x1b[31mb", "x"), ("a\nb", "x"), ("a" * 5_000, "x"), ("models/a", " ")],
+    [
+        ("", "x"),
+        ("a\x1b[31mb", "x"),
+        ("a\nb", "x"),
+        ("a" * 5_000, "x"),
+        ("models/a", " "),
+        ("models/\udce9", "x"),
+        ("models/a", "caf\udce9"),
+        ("models/a", "x" * 100_000),
+    ],
 )
 def test_a_hold_that_cannot_be_recorded_is_refused_in_words(
     keeper: Keeper, subject: str, reason: str
@@ -66,3 +75,15 @@ def test_a_hold_that_cannot_be_recorded_is_refused_in_words(
     done = keeper.run("hold", subject, "--reason", reason)
     assert (done.code, "what to do: " in done.err) == (2, True)
     assert "unexpected" not in done.err
+
+
+@pytest.mark.parametrize("reason", ["caf\udce9", "x" * 100_000])
+def test_nothing_is_erased_for_a_reason_that_cannot_be_recorded(keeper: Keeper, reason: str) -> None:
+    with closing(keeper.log(Clock(datetime.now(UTC) - timedelta(days=800)))) as log:
+        facts = b"facts"
+        more = {"note": f"sha256:{hashlib.sha256(facts).hexdigest()}"}
+        log.append(EntryKind.OUTCOME, body(**more), subject="models/a", correlation="c", evidence=[facts])
+    done = keeper.run("erase", "outcome", "--older-than", "730d", "--reason", reason)
+    assert (done.code, "the reason cannot be recorded" in done.err) == (2, True)
+    with closing(keeper.log()) as log:
+        assert [info.is_erased for info in log.store.evidence_list()] == [False]
