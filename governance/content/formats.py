@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from governance.content.arrays import MARK, is_plain
 from governance.content.listing import is_listing
 
 HEAD: Final = 4096
@@ -49,7 +50,6 @@ _COMPRESSED: Final = (
 _OUTER: Final = frozenset({"gguf", "safetensors"})
 """Formats that begin with a length or a word, and may be something else as well from there on."""
 _HDF5: Final = b"\x89HDF\r\n\x1a\n"
-_OBJECT_ARRAY: Final = re.compile(rb"'descr'\s*:\s*(?:'[|<>=]?O|\[.*?'[|<>=]?O)")
 _GLOBAL: Final = re.compile(rb"(?:^|[^\w.])[ci][A-Za-z_][\w.]*\n[A-Za-z_][\w.]*\n")
 _PICKLE_STARTS: Final = b"(]}ciIlLFSVNK)U\x80\x8a\x8cXTBCGJM."
 
@@ -92,7 +92,7 @@ def _is_hdf5(head: bytes) -> bool:
 
 
 def _array(_named: str, head: bytes) -> str:
-    return "npy-object" if _OBJECT_ARRAY.search(head) else "npy"
+    return "npy" if is_plain(head) else "npy-object"
 
 
 def _pickle(named: str, head: bytes) -> str:
@@ -140,7 +140,7 @@ def _is_text(head: bytes) -> bool:
 _TESTS: Final[Sequence[tuple[Callable[[bytes], bool], Callable[[str, bytes], str]]]] = (
     (lambda head: head.startswith(_ZIP), _zip),
     (_is_hdf5, lambda _named, _head: "keras-h5"),
-    (lambda head: head.startswith(b"\x93NUMPY"), _array),
+    (lambda head: head.startswith(MARK), _array),
     (lambda head: head.startswith(b"GGUF"), lambda _named, _head: "gguf"),
     (_is_safetensors, lambda _named, _head: "safetensors"),
     (_is_pickle, _pickle),

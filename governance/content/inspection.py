@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from governance.content.arrays import array_start, is_plain
 from governance.content.formats import HEAD, LOADS_CODE, detect
 from governance.content.listing import is_listing
 from governance.content.pickles import Walk, may_import, walk
@@ -28,6 +29,10 @@ _MAX_DEPTH: Final = 3
 _LOOKED_INTO: Final = LOADS_CODE | {"archive", "tensorflow"}
 _WRAPPER: Final = "joblib.numpy_pickle."
 _ENCRYPTED: Final = 0x1
+_NO_ZIP: Final = (
+    zipfile.BadZipFile, NotImplementedError, OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, struct.error,
+)  # fmt: skip
+"""What `zipfile` raises for a zip that is none, whatever its members were compressed with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +88,7 @@ def _inspect(name: str, data: bytes, budget: _Budget, *, depth: int) -> Inspecti
     if data.startswith(b"PK"):
         return _zip(format_, data, budget, depth=depth)
     if format_ == "npy-object":
-        return _of_walk(format_, walk(data[_array_start(data) :]))
+        return _array(format_, data)
     if format_ in {"pickle", "joblib"}:
         return _pickle(format_, name, data, budget, depth=depth)
     if needs_look(format_):
@@ -91,6 +96,12 @@ def _inspect(name: str, data: bytes, budget: _Budget, *, depth: int) -> Inspecti
     if _may_import(data):
         return _of_walk("pickle", walk(data))
     return Inspection(format=format_)
+
+
+def _array(format_: str, data: bytes) -> Inspection:
+    if is_plain(data):  # its header is longer than what `detect` saw
+        return Inspection(format="npy")
+    return _of_walk(format_, walk(data[array_start(data) :]))
 
 
 def _pickle(format_: str, name: str, data: bytes, budget: _Budget, *, depth: int) -> Inspection:
@@ -133,7 +144,7 @@ def _zip(format_: str, data: bytes, budget: _Budget, *, depth: int) -> Inspectio
                 parts.append(Inspection(format=format_, broken="a skops file without its schema"))
     except _TooMuchError:
         parts.append(Inspection(format=format_, skipped="it unpacks to more than is looked into"))
-    except (zipfile.BadZipFile, NotImplementedError, OSError, EOFError, ValueError, zlib.error, struct.error):
+    except _NO_ZIP:
         parts.append(Inspection(format=format_, broken="a zip that does not fit together"))
     return _joined(format_, parts)
 
@@ -172,12 +183,6 @@ def _joined(format_: str, parts: Iterable[Inspection]) -> Inspection:
         skipped=next((part.skipped for part in found if part.skipped), None),
         broken=next((part.broken for part in found if part.broken), None),
     )
-
-
-def _array_start(data: bytes) -> int:
-    """Where the array begins behind the header of an `.npy` file (NEP 1)."""
-    width = 2 if data[6:7] == b"\x01" else 4
-    return 8 + width + int.from_bytes(data[8 : 8 + width], "little")
 
 
 class _Unpacker(Protocol):

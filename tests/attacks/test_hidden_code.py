@@ -11,10 +11,12 @@ import os
 import pickle
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import skops.io
 from sklearn.compose import ColumnTransformer
@@ -84,6 +86,41 @@ def test_a_pickle_is_found_under_any_first_bytes(tmp_path: Path, kind: str, leng
     facts = look(tmp_path, name, data)
     assert facts["content.verdict"] == "malicious"
     assert facts["content.unsafe_imports"] == ("builtins.eval",)
+
+
+OBJECTS = {
+    "as numpy writes it": "{'descr': '|O', 'fortran_order': False, 'shape': (1,)}",
+    "with other quotes": """{"descr": "|O", 'fortran_order': False, 'shape': (1,)}""",
+    "by its name": "{'descr': 'object', 'fortran_order': False, 'shape': (1,)}",
+    "with a letter escaped": "{'\\x64escr': '|O', 'fortran_order': False, 'shape': (1,)}",
+    "in brackets": "{'descr': ('|O'), 'fortran_order': False, 'shape': (1,)}",
+    "in two parts": "{'descr': '|' 'O', 'fortran_order': False, 'shape': (1,)}",
+    "said twice": "{'descr': '<f8', 'descr': '|O', 'fortran_order': False, 'shape': (1,)}",
+    "as a type of one object": "{'descr': ('|O', ()), 'fortran_order': False, 'shape': (1,)}",
+    "behind spaces": "{" + " " * 5_000 + "'descr': '|O', 'fortran_order': False, 'shape': (1,)}",
+}
+
+
+@pytest.mark.parametrize("kind", OBJECTS)
+def test_an_array_of_objects_is_found_in_every_spelling(tmp_path: Path, kind: str) -> None:
+    header = OBJECTS[kind].encode() + b"\n"
+    data = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + EVIL
+    ran: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("builtins.eval", ran.append)
+        with suppress(AttributeError, ValueError):  # what the code came to is no array
+            np.load(io.BytesIO(data), allow_pickle=True)
+    assert ran == ["6*7"]
+    assert look(tmp_path, "a.npy", data)["content.verdict"] == "malicious"
+
+
+def test_a_record_with_many_columns_is_an_ordinary_array(tmp_path: Path) -> None:
+    """Its header is longer than what is looked at first."""
+    buffer = io.BytesIO()
+    columns = [(f"a column with a long name {number}", "<f8") for number in range(200)]
+    np.save(buffer, np.zeros(20, dtype=columns))
+    facts = look(tmp_path, "a.npy", buffer.getvalue())
+    assert (facts["content.verdict"], facts["files"].items[0]["format"]) == ("clean", "npy")
 
 
 def test_and_in_a_zip(tmp_path: Path) -> None:

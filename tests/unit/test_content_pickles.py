@@ -160,6 +160,17 @@ def test_a_zip_whose_parts_disagree_is_broken() -> None:
     assert inspect("m.pt", twice.replace(b"b/data.pkl", b"a/data.pkl")).broken
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_zip_whose_member_cannot_be_unpacked_is_broken(method: int) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        archive.writestr("a/data.pkl", pickle.dumps(list(range(1_000))))
+    data = bytearray(buffer.getvalue())
+    for at in range(60, 90):
+        data[at] ^= 0xFF
+    assert inspect("m.pt", bytes(data)).broken == "a zip that does not fit together"
+
+
 def test_an_encrypted_member_is_skipped_and_not_clean() -> None:
     data = bytearray(a_zip(**{"a/data.pkl": pickle.dumps(1)}))
     for mark, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
