@@ -135,7 +135,8 @@ class KeyFileError(ConfigurationError):
 
 
 class RemoteError(GovernanceError):
-    """A remote service failed. Holds no header, query string or credential."""
+    """A remote service failed. Holds no header, query string or credential. `retry_after` is how many seconds the service asks
+    to be left alone for, as it says itself: whoever waits sets a bound."""
 
     def __init__(
         self,
@@ -146,6 +147,7 @@ class RemoteError(GovernanceError):
         path: str,
         status: int | None = None,
         hint: str | None = None,
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(
             f"{service}: {message} ({method} {path}{f', HTTP {status}' if status else ''})", hint=hint
@@ -154,6 +156,7 @@ class RemoteError(GovernanceError):
         self.method = method
         self.path = path
         self.status = status
+        self.retry_after = retry_after
 
 
 class UnreachableError(RemoteError):

@@ -81,7 +81,10 @@ class Post:
             what = "its certificate is not accepted, or no TLS could be agreed on"
         elif isinstance(error, UnreachableError):
             what = "no connection, or no answer in time"
-        return kind(what, service="webhook", method="POST", path=self._shown, status=status, hint=_HINT)
+        return kind(
+            what, service="webhook", method="POST", path=self._shown, status=status, hint=_HINT,
+            retry_after=error.retry_after,
+        )  # fmt: skip
 
 
 def is_too_large(error: RemoteError) -> bool:

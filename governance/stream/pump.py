@@ -2,7 +2,8 @@
 
 Promises: the cursor moves only when a batch was delivered, so every entry is delivered at least once, and a second time
 only after a crash or a broken connection; a receiver that fails or never answers is tried again after ever longer
-pauses, up to a bound, and nothing overtakes what waits; at most one batch is in memory. Does not: drop anything, ever.
+pauses, up to a bound, and not sooner than it asks for, up to another; nothing overtakes what waits; at most one batch is
+in memory. Does not: drop anything, ever.
 
 A follow run ends by `stop` alone, or where the log itself is not in order. A run `once` gives up after `patience`
 seconds without success and raises what stood in the way.
@@ -38,6 +39,7 @@ logger = logging.getLogger(__name__)
 
 _FIRST_PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 60.0
+_LONGEST_ASKED: Final = 900.0
 T = TypeVar("T")
 _MAY_PASS: Final = (RemoteError, TransferError, AuditUnavailableError)
 
@@ -187,7 +189,7 @@ class Pump:
                 result = act()
             except _MAY_PASS as error:
                 tries += 1
-                pause = pause_after(tries, self._spread())
+                pause = max(pause_after(tries, self._spread()), _asked(error))
                 if not follow and self._clock() + pause - began > self._patience:
                     raise
                 cursor = self._note(cursor, error)
@@ -218,6 +220,12 @@ def pause_after(tries: int, spread: float) -> float:
     streams do not return at the same moment."""
     longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(tries - 1, 30))
     return longest * (0.5 + spread / 2)
+
+
+def _asked(error: GovernanceError) -> float:
+    """Seconds that the receiver asks for, up to a bound: it may say how long it is overloaded, and not that nothing is to come."""
+    asked = error.retry_after if isinstance(error, RemoteError) else None
+    return min(asked or 0.0, _LONGEST_ASKED)
 
 
 def _check_same(cursor: Cursor, target: Target, file: CursorFile) -> None:

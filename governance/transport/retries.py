@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Final
 
 import urllib3.exceptions as pool
@@ -39,10 +40,8 @@ class Retries:
         """Seconds to wait before the next try, or None to stay with this answer. `tried` counts from 1."""
         if status not in _STATUSES or not idempotent or tried > self.limit:
             return None
-        asked = headers.get("Retry-After", "")
-        if asked.isascii() and asked.isdigit():  # the form with a date is not used by the servers at hand
-            return min(float(asked), _LONGEST_PAUSE)
-        return self._pause(tried)
+        asked = asked_pause(headers)
+        return self._pause(tried) if asked is None else min(asked, _LONGEST_PAUSE)
 
     def after_failure(self, error: Exception, *, tried: int, idempotent: bool) -> float | None:
         """As `after_status`, for a try without an answer."""
@@ -58,3 +57,16 @@ class Retries:
     def _pause(self, tried: int) -> float:
         longest: float = min(_FIRST_PAUSE * 2 ** (tried - 1), _LONGEST_PAUSE)
         return longest * (0.5 + self.spread() / 2)
+
+
+def asked_pause(headers: Mapping[str, str]) -> float | None:
+    """The seconds of `Retry-After`, without a bound, or None where it is absent or says nothing. A date is reckoned from the
+    answer's own `Date`, so that no two clocks need to agree."""
+    asked = headers.get("Retry-After", "").strip()
+    if asked.isascii() and asked.isdigit():
+        return float(asked)
+    try:
+        apart = parsedate_to_datetime(asked) - parsedate_to_datetime(headers.get("Date", ""))
+    except (ValueError, TypeError, OverflowError, IndexError):  # no date, or one of them without its zone
+        return None
+    return max(0.0, apart.total_seconds())

@@ -25,7 +25,7 @@ from governance.transport.credentials import Credentials
 from governance.transport.failures import FAILURES, Exchange, failure_of, status_error
 from governance.transport.plan import Plan, make_plan
 from governance.transport.redirects import LONGEST, STATUSES, is_home, next_url, origin_of
-from governance.transport.retries import Retries
+from governance.transport.retries import Retries, asked_pause
 
 _log = logging.getLogger(__name__)
 
@@ -249,7 +249,9 @@ class Transport:
             body = b""  # the status says enough
         finally:
             response.close()
-        return status_error(response.status, body, exchange)
+        error = status_error(response.status, body, exchange)
+        error.retry_after = asked_pause(response.headers)
+        return error
 
     def _warn(self) -> None:
         if self._verify is False:

@@ -22,6 +22,7 @@ from governance.audit.sqlite import SqliteStore
 from governance.errors import (
     AuditBrokenError,
     GovernanceError,
+    RateLimitedError,
     SettingsError,
     TransferError,
     UnreachableError,
@@ -158,6 +159,25 @@ def test_pauses_grow_and_are_bounded(tries: int, spread: float) -> None:
     pause = pause_after(tries, spread)
     assert 0.25 <= pause <= 60
     assert pause_after(tries + 1, spread) >= pause
+
+
+@pytest.mark.parametrize(("asked", "waited"), [(None, 0.0), (0.1, 0.1), (120.0, 120.0), (1e300, 900.0)])
+def test_a_receiver_is_not_asked_sooner_than_it_says_up_to_a_bound(
+    tmp_path: Path, asked: float | None, waited: float
+) -> None:
+    class Told(threading.Event):
+        """Whoever waits on it is noted, and goes on at once."""
+
+        def wait(self, timeout: float | None = None) -> bool:
+            waits.append(timeout or 0.0)
+            return False
+
+    waits: list[float] = []
+    busy = RateLimitedError("busy", service="webhook", method="POST", path="x", retry_after=asked)
+    log, sink = make_log(), Receiver(busy)
+    fill(log, 1)
+    pump(log, tmp_path, sink, stop=Told(), patience=10_000).run(follow=False)
+    assert (waits, sink.got) == ([waited], [0, 1])
 
 
 # --- the cursor and its log ------------------------------------------------------------------------------------------

@@ -235,6 +235,24 @@ def test_what_is_not_taken_is_an_error_that_tells_no_path(lines: list[Message], 
         assert len(server.seen) == 1
 
 
+NOON = "Fri, 06 Nov 2026 12:00:00 GMT"
+
+
+@pytest.mark.parametrize(("headers", "asked"), [
+    ({"Retry-After": "7"}, 7.0), ({}, None), ({"Retry-After": "soon"}, None), ({"Retry-After": "-3"}, None),
+    ({"Retry-After": "Fri, 06 Nov 2026 12:02:00 GMT", "Date": NOON}, 120.0), ({"Retry-After": NOON}, None),
+    ({"Retry-After": "Fri, 06 Nov 2026 11:00:00 GMT", "Date": NOON}, 0.0),
+    ({"Retry-After": "Fri, 06 Nov 2026 12:02:00 -0000", "Date": NOON}, None),
+    ({"Retry-After": "Fri, 06 Nov 99999 12:02:00 GMT", "Date": NOON}, None),
+])  # fmt: skip
+def test_how_long_a_webhook_asks_to_be_left_alone(
+    lines: list[Message], headers: dict[str, str], asked: float | None
+) -> None:
+    with raw_server(answer(429, headers=headers)) as server, pytest.raises(RemoteError) as caught:
+        webhook(server.url).send(lines)
+    assert caught.value.retry_after == asked
+
+
 def test_a_webhook_that_never_answers(lines: list[Message]) -> None:
     def silent(channel: socket.socket) -> None:
         time.sleep(3)
