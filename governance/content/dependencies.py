@@ -4,7 +4,8 @@ Promises: nothing is run, resolved or fetched; whatever could not be read as a n
 so that an empty list of packages is never mistaken for a model without any. Does not: evaluate environment markers
 (the environment of the one who decides is not that of the one who loads), or know what a package needs in turn.
 
-Left out: `python`, `pip`, `setuptools` and `wheel`, which make the environment and differ on every machine.
+Left out: `python`, `pip`, `setuptools` and `wheel`, which make the environment and differ on every machine; unless they come from
+an address.
 """
 
 from __future__ import annotations
@@ -31,7 +32,14 @@ _TOOLS: Final = frozenset({"python", "pip", "setuptools", "wheel"})
 _MAX_ROWS: Final = 5_000
 _OPTION: Final = re.compile(r"\s--?[a-z-]+[= ].*")
 _COMMENT: Final = re.compile(r"(?:^|\s)#.*")
-_REFERENCE: Final = re.compile(r"(?:-r|--requirement)[ =]?\s*(?P<file>\S+)")
+_WHOLE_COMMENT: Final = re.compile(r"\s*#")
+_REFERENCE: Final = re.compile(r"(?:-r\s*|--requirement(?:=|\s+))(?P<file>[\w./][\w./+-]*)")
+"""A plain path alone: pip takes quotes away, puts variables in, fetches addresses, and opens `=a.txt` for `-r=a.txt`, so that of
+other names another file could be read here than there."""
+_CODING: Final = re.compile(rb"#.*?coding[:=]\s*(?P<name>[-\w.]+)")
+_UTF8: Final = frozenset({b"utf-8", b"utf8", b"ascii", b"us-ascii"})
+_FROM: Final = " @ "
+_USERINFO: Final = re.compile(r"//[^/@\s]*@")
 _SOURCES: Final = re.compile(
     r"(?:-i|--index-url|--extra-index-url|-f|--find-links|--trusted-host|--no-index|--pre)\b"
 )
@@ -80,9 +88,20 @@ def read_declared(name: str, data: bytes) -> Declared:
             return _model(read_mapping(text))
         if base.endswith((".yaml", ".yml")):
             return _environment(read_mapping(text))
+        if _coding(data) not in _UTF8:
+            return Declared(problems=(f"{name} says that it is not UTF-8",))
         return read_requirements(text.splitlines())
     except (UnicodeDecodeError, yaml.YAMLError, ValueError, RecursionError) as error:
         return Declared(problems=(f"{name} cannot be read: {type(error).__name__}",))
+
+
+def _coding(data: bytes) -> bytes:
+    """The encoding that a comment in the first two lines names, as pip obeys it: in UTF-7, text that is a comment here is none there."""
+    for line in data.removeprefix(b"\xef\xbb\xbf").split(b"\n")[:2]:
+        match = _CODING.match(line)
+        if match is not None:
+            return match["name"].lower()
+    return b"utf-8"
 
 
 def merge(parts: Iterable[Declared]) -> Declared:
@@ -115,23 +134,23 @@ def read_requirements(lines: Iterable[str]) -> Declared:
         elif (found := _requirement(_OPTION.sub("", line))) is not None:
             packages.append(found)
         else:
-            problems.append(f"`{line[:80]}` is not a named package")
+            problems.append(f"`{_without_secrets(line)[:80]}` is not a named package")
     return _without_tools(packages, problems, files)
 
 
 def _logical(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
+    """The lines as pip joins them. A comment is not continued, whatever it ends with: the next line counts."""
     pending, number = "", 0
-    for line in lines:
-        text = pending + line
-        if text.endswith("\\"):
-            pending = text[:-1]
+    for line in (*lines, ""):
+        is_comment = _WHOLE_COMMENT.match(line) is not None
+        if line.endswith("\\") and not is_comment:
+            pending += line.strip("\\")
             continue
-        pending, text = "", _COMMENT.sub("", text).strip()
+        joined = f"{pending} {line}" if is_comment else pending + line
+        pending, text = "", _COMMENT.sub("", joined).strip()
         if text:
             number += 1
             yield number, text
-    if pending.strip():
-        yield number + 1, pending.strip()
 
 
 def _requirement(text: str) -> Package | None:
@@ -142,13 +161,18 @@ def _requirement(text: str) -> Package | None:
     pins = [
         each.version for each in found.specifier if each.operator in {"==", "==="} and "*" not in each.version
     ]
-    asked = f" @ {found.url.partition('?')[0]}" if found.url else str(found.specifier)
+    asked = f"{_FROM}{_without_secrets(found.url).partition('?')[0]}" if found.url else str(found.specifier)
     return Package(
         ecosystem="pypi",
         name=canonicalize_name(found.name),
         version=pins[0] if pins and not found.url else None,
         asked=asked,
     )
+
+
+def _without_secrets(text: str) -> str:
+    """A line without the users and passwords of its addresses: it gets into reports and the audit log."""
+    return _USERINFO.sub("//", text)
 
 
 def read_mapping(text: str) -> Mapping[str, Any]:
@@ -218,7 +242,8 @@ def _model(document: Mapping[str, Any]) -> Declared:
 
 
 def _without_tools(packages: list[Package], problems: list[str], files: list[str]) -> Declared:
-    kept = tuple(each for each in packages if each.name not in _TOOLS)
+    # A tool from an address is whatever lies there.
+    kept = tuple(each for each in packages if each.name not in _TOOLS or each.asked.startswith(_FROM))
     return Declared(packages=kept, problems=tuple(dict.fromkeys(problems)), files=tuple(files))
 
 
@@ -231,4 +256,6 @@ def _rows(value: object) -> list[object]:
 
 
 def _strings(value: object) -> list[str]:
-    return [row if isinstance(row, str) else repr(row)[:80] for row in _rows(value)]
+    """The rows of a list, and each line of a row by itself: they become a requirements file."""
+    rows = (row if isinstance(row, str) else repr(row)[:80] for row in _rows(value))
+    return [line for row in rows for line in row.splitlines()]

@@ -48,6 +48,73 @@ def test_lines_are_joined_and_comments_dropped() -> None:
     assert [(each.name, each.version) for each in found.packages] == [("a", "1"), ("b", "2")]
 
 
+HIDING = [
+    b"# all \\\nevil==1\n",
+    b"  # all \\\nevil==1\n",
+    b"a==1 \\\n# all \\\nevil==1\n",
+    b"a==1 # all\\\\\n\nevil==1\n",
+    b"a==1\n# all\revil==1\n",
+]
+
+
+@pytest.mark.parametrize("data", HIDING, ids=range(len(HIDING)))
+def test_no_line_is_hidden_behind_a_comment_that_pip_ends_before(data: bytes) -> None:
+    found = read_declared("requirements.txt", data)
+    assert [each.name for each in found.packages if each.name != "a"] == ["evil"]
+
+
+@pytest.mark.parametrize(
+    "first", [b"# coding: utf-7\n", b"\xef\xbb\xbf# -*- coding=UTF-7 -*-\n", b"a\n#coding:latin-1\n"]
+)
+def test_a_file_that_pip_reads_in_another_encoding_is_a_problem(first: bytes) -> None:
+    """`+AAo-` is the end of a line in UTF-7."""
+    found = read_declared("requirements.txt", first + b"# +AAo-evil==1\n")
+    assert found.problems == ("requirements.txt says that it is not UTF-8",)
+    assert not read_declared("requirements.txt", b"# coding: UTF-8\na==1\n").problems
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "-r=more.txt",
+        "-r 'more.txt'",
+        "-r mo''re.txt",
+        "-r https://evil.example/more.txt",
+        "-r ${X}more.txt",
+        "-r mo\\re.txt",
+    ],
+)
+def test_a_file_whose_name_pip_reads_otherwise_is_a_problem(name: str) -> None:
+    found = read_requirements([name])
+    assert (found.files, len(found.problems)) == ((), 1)
+
+
+def test_each_line_of_a_row_is_a_requirement() -> None:
+    found = read_declared("conda.yaml", b'dependencies:\n- pip: ["a==1 #\\revil==1", "b==1 #\\nworse==1"]\n')
+    assert [each.name for each in found.packages] == ["a", "b", "evil", "worse"]
+
+
+def test_a_tool_from_an_address_is_a_package() -> None:
+    found = read_requirements(["setuptools @ https://evil.example/x.whl", "wheel==0.45.1"])
+    assert [(each.name, each.asked) for each in found.packages] == [
+        ("setuptools", " @ https://evil.example/x.whl")
+    ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "a @ https://me:s3cret@host.example/a.whl",
+        "-e git+https://s3cret@host.example/a",
+        "https://me:s3cret@h/a",
+    ],
+)
+def test_passwords_of_addresses_are_not_repeated(line: str) -> None:
+    found = read_requirements([line])
+    assert "https://" in repr(found)
+    assert "s3cret" not in repr(found)
+
+
 def test_other_files_are_named() -> None:
     found = read_requirements(["-r more.txt", "--requirement=other.txt"])
     assert found.files == ("more.txt", "other.txt")
