@@ -140,7 +140,7 @@ def parse_anchor(text: str, settings: Settings, artifactory: Callable[[str], Art
     """One place for heads: a folder, `artifactory://HOST/artifactory/REPOSITORY[/PATH]`, a witness as
     `https://HOST[/PATH]=PUBLIC-KEY`, or an authority for time stamps as `tsa+https://HOST/PATH`. Raises `SettingsError`.
     """
-    scheme = urlsplit(text).scheme
+    scheme = _scheme(text)
     if scheme == SCHEME:
         place = parse_uri(text)
         client = artifactory(place.host)
@@ -161,8 +161,22 @@ def parse_anchor(text: str, settings: Settings, artifactory: Callable[[str], Art
 def folder_anchors(settings: Settings) -> Iterator[FolderAnchor]:
     """Those of the places that are folders, and can be read back without asking anybody."""
     for text in settings.audit_anchors:
-        if not urlsplit(text).scheme:
+        if not _scheme(text):
             yield FolderAnchor(folder=Path(text).expanduser())
+
+
+def _scheme(place: str) -> str:
+    """What kind of place it is; empty for a folder. An empty place is none: it would be whatever folder one is in."""
+    try:
+        found = urlsplit(place).scheme
+    except ValueError:
+        found = None
+    if found is None or not place.strip():
+        raise SettingsError(
+            f"`{place[:200]}` is no place for heads of the log",
+            hint="There are folders (`.` is the one you are in), `artifactory://...`, witnesses `https://...=KEY`, and `tsa+https://...`.",
+        )
+    return found
 
 
 def public_key(text: str) -> NoteKey:

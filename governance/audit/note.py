@@ -43,8 +43,14 @@ class NoteKey:
     public: bytes
 
     def __post_init__(self) -> None:
-        if not self.name or "+" in self.name or any(char.isspace() for char in self.name):
-            raise ValueError(f"`{self.name[:80]}` cannot name a note's key: no spaces, no `+`, not empty")
+        if (
+            not self.name
+            or "+" in self.name
+            or any(char.isspace() or not char.isprintable() for char in self.name)
+        ):
+            raise ValueError(
+                f"`{self.name[:80]}` cannot name a note's key: printable, no spaces, no `+`, not empty"
+            )
         if self.kind not in {SIGNATURE, COSIGNATURE} or len(self.public) != 32:
             raise ValueError("a note's key is an Ed25519 key of type 1 or 4")
 

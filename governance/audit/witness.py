@@ -38,6 +38,7 @@ from governance.transport import Transport
 
 _MAX_REQUEST = 64 << 10
 _MAX_PROOF = 63
+_LENGTH = re.compile(r"[0-9]{1,9}")
 _ROUNDS = 3
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
 
@@ -135,7 +136,7 @@ def make_server(witness: Witness, *, host: str, port: int) -> http.server.Thread
             length = self.headers.get("Content-Length", "")
             if self.path.rstrip("/") != "/add-checkpoint":
                 self._answer(Reply(status=404))
-            elif not length.isdigit() or int(length) > _MAX_REQUEST:
+            elif not _LENGTH.fullmatch(length) or int(length) > _MAX_REQUEST:
                 self._answer(Reply(status=413))
             else:
                 self._answer(witness.add_checkpoint(self.rfile.read(int(length))))

@@ -238,7 +238,10 @@ def _witness_signer(path: Path, name: str) -> NoteSigner:
 
     if not path.exists():
         generate_key(path, passphrase=None)
-    return load_signer(path, name=name, clock=lambda: int(time.time()))
+    try:
+        return load_signer(path, name=name, clock=lambda: int(time.time()))
+    except ValueError as error:
+        raise SettingsError(str(error), hint="`--name` is such as a host name.") from error
 
 
 def _read(path: Path) -> bytes:

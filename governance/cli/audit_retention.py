@@ -26,10 +26,6 @@ def hold(
     from governance.cli.audit import open_log
 
     _require_reason(reason)
-    if not _is_text(subject):
-        raise SettingsError(
-            "the subject is not UTF-8", hint="`mlgov audit search` shows what entries are about."
-        )
     with open_log() as log:
         is_held = subject in held_subjects(log)
         if lift and not is_held:
@@ -87,20 +83,11 @@ def erase(
 
 
 def _require_reason(reason: str | None) -> str:
-    """The reason, fit to be recorded: bytes of a command line that are not UTF-8 arrive as lone surrogates, which no entry holds."""
     if reason is None or not reason.strip():
         raise SettingsError("it is not said why", hint="`--reason TEXT`; it stands in the log.")
-    if len(reason) > _MAX_REASON or not _is_text(reason):
+    if len(reason) > _MAX_REASON:
         raise SettingsError(
-            f"the reason cannot be recorded: it is UTF-8 of at most {_MAX_REASON:,} characters",
+            f"the reason has {len(reason):,} characters; at most {_MAX_REASON:,} are recorded",
             hint="Say it in short, and name the document that says the rest.",
         )
     return reason
-
-
-def _is_text(given: str) -> bool:
-    try:
-        given.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

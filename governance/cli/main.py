@@ -53,7 +53,7 @@ from governance.cli.output import (
     styled,
     writing,
 )
-from governance.errors import GovernanceError
+from governance.errors import GovernanceError, SettingsError
 
 _USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
 """The base of all usage errors. Typer took click into itself in 0.25, so it is named through a subclass that both have."""
@@ -147,6 +147,7 @@ def main(arguments: Sequence[str], *, environ: Mapping[str, str] = os.environ) -
 
 def _run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     try:
+        _require_text(arguments)
         code = app(args=list(arguments), standalone_mode=False, prog_name="mlgov")
     except OutputError:
         raise
@@ -170,6 +171,18 @@ def _run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         _explain(error, environ)
         return OUR_MISTAKE
     return code if isinstance(code, int) else 0
+
+
+def _require_text(arguments: Sequence[str]) -> None:
+    """Refuse bytes that are not UTF-8, which Python hands over as lone surrogates: no entry, and no database, holds them."""
+    for each in arguments:
+        try:
+            each.encode()
+        except UnicodeEncodeError as error:
+            raise SettingsError(
+                f"the argument `{each[:200]}` is not UTF-8",
+                hint="Write it in UTF-8 (`locale` shows what the terminal sends), or rename the file.",
+            ) from error
 
 
 def _drop_output() -> None:

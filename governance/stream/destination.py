@@ -121,7 +121,7 @@ def name_of(to: str) -> str:
     except ValueError:  # such as half an IPv6 address, which `Destination` then refuses in words
         said = ""
     words = re.sub(r"[^a-z0-9]+", "-", said.lower()).strip("-")
-    return f"{words[:30].strip('-') or 'stream'}-{hashlib.sha256(to.encode(errors='surrogatepass')).hexdigest()[:8]}"
+    return f"{words[:30].strip('-') or 'stream'}-{hashlib.sha256(to.encode()).hexdigest()[:8]}"
 
 
 def _parts(value: str) -> SplitResult:

@@ -31,7 +31,14 @@ _SEND_PIECE: Final = 256 << 10
 
 def checked_base(url: str) -> str:
     """The address of a service, without a final slash. Raises `SettingsError`, which repeats no user information."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:  # half an IPv6 address, a port beyond 65535
+        raise SettingsError(
+            "the address of a service has a host or a port that cannot be one",
+            hint="Write https://HOST[:PORT]/artifactory.",
+        ) from None
     if "@" in parts.netloc:
         raise SettingsError(
             "the service's address holds a user name or password",

@@ -184,3 +184,20 @@ def test_a_head_is_stamped_with_the_time(keeper: Keeper, tmp_path: Path) -> None
     assert subprocess.run(check, capture_output=True, check=False).returncode == 0
     first.write_bytes(first.read_bytes() + b"x")
     assert subprocess.run(check, capture_output=True, check=False).returncode != 0
+
+
+@pytest.mark.parametrize(
+    "place", ["", " ", "https://[::1", "https://127.0.0.1:99999=KEY", "https://127.0.0.1:x=KEY"]
+)
+def test_what_is_no_place_for_heads_is_refused_in_words(keeper: Keeper, place: str) -> None:
+    keeper.fill(1)
+    key = keeper.key()
+    done = keeper.run("checkpoint", "--to", place.replace("KEY", key))
+    assert (done.code, "what to do: " in done.err, "unexpected" in done.err) == (2, True, False)
+    assert not list(Path.cwd().glob("*.checkpoint")), "an empty place is not the folder one is in"
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a+b", "a\x1b[31m"])
+def test_what_cannot_name_a_witness(keeper: Keeper, tmp_path: Path, name: str) -> None:
+    done = keeper.run("witness", str(tmp_path / "w"), "--log", keeper.key(), "--name", name, "--port", "0")
+    assert (done.code, "cannot name a note's key" in done.err) == (2, True)

@@ -84,6 +84,6 @@ def test_nothing_is_erased_for_a_reason_that_cannot_be_recorded(keeper: Keeper, 
         more = {"note": f"sha256:{hashlib.sha256(facts).hexdigest()}"}
         log.append(EntryKind.OUTCOME, body(**more), subject="models/a", correlation="c", evidence=[facts])
     done = keeper.run("erase", "outcome", "--older-than", "730d", "--reason", reason)
-    assert (done.code, "the reason cannot be recorded" in done.err) == (2, True)
+    assert (done.code, "what to do: " in done.err and "unexpected" not in done.err) == (2, True)
     with closing(keeper.log()) as log:
         assert [info.is_erased for info in log.store.evidence_list()] == [False]

@@ -77,6 +77,17 @@ def test_top_level_help_groups_the_verbs() -> None:
     assert done.code == 0
 
 
+@pytest.mark.parametrize("arguments", [
+    ["audit", "show", "caf\udce9"], ["audit", "who-loaded", "caf\udce9", "--json"], ["audit", "prove", "caf\udce9", "-o", "x"],
+    ["report", "--artifact", "caf\udce9"], ["report", "compliance", "--filter", "actor:caf\udce9"], ["check", "caf\udce9"],
+])  # fmt: skip
+def test_arguments_that_are_not_utf_8_are_refused_in_words(arguments: list[str]) -> None:
+    done = run_cli(*arguments)
+    assert (done.code, done.out) == (2, "")
+    assert "caf\\udce9` is not UTF-8" in done.err
+    assert "what to do: " in done.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
+from urllib.parse import urlsplit
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -252,6 +254,18 @@ def served(witness: Witness) -> Iterator[Transport]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@pytest.mark.parametrize("length", ["", "²", "-1", "1_0", "9" * 5_000, "100000"])
+def test_a_witness_answers_a_length_that_is_none(tmp_path: Path, length: str) -> None:
+    with served(make_witness(tmp_path)) as transport:
+        url = urlsplit(transport.base_url)
+        connection = http.client.HTTPConnection(str(url.hostname), url.port, timeout=5)
+        connection.putrequest("POST", "/add-checkpoint")
+        connection.putheader("Content-Length", length.encode("latin-1"))
+        connection.endheaders()
+        assert connection.getresponse().status == 413
+        connection.close()
 
 
 def test_a_log_is_witnessed_over_http(tmp_path: Path) -> None:
