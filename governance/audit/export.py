@@ -22,6 +22,7 @@ from governance.audit.store import AuditStore
 from governance.errors import AuditBrokenError, SettingsError, TransferError
 
 _TILE = 256
+_MEND = "Mend the place, its rights or the disk, or name another folder."
 _README = """\
 This folder is an exported audit log. To check it, without network and without the software that made it:
 
@@ -75,8 +76,8 @@ def write_verifier(target: Path) -> None:
 
 
 def require_free(folder: Path) -> None:
-    """Raise `SettingsError` for a folder that holds something already, or cannot be looked at. To be asked before the log says
-    that it was handed out."""
+    """Raise `SettingsError` for a folder that holds something already, or cannot be looked at, and `TransferError` for one that
+    cannot be made. To be asked before the log says that it was handed out. A disk that is full is found out only afterwards."""
     try:
         is_here = folder.exists() and folder.samefile(Path.cwd())
         is_taken = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
@@ -90,6 +91,11 @@ def require_free(folder: Path) -> None:
         raise SettingsError(
             f"`{folder}` is the folder you are in, which cannot be replaced by a full one",
             hint="Name a folder that is not there yet.",
+        )
+    place = next((each for each in folder.absolute().parents if each.exists()), folder)
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        raise TransferError(
+            f"cannot export to `{folder}`: `{place}` is no folder that may be written to", hint=_MEND
         )
 
 
@@ -106,7 +112,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
     except OSError as error:
         raise TransferError(
             f"cannot export to `{folder}`: {error.strerror or error}",
-            hint="Mend the place, its rights or the disk, or name another folder.",
+            hint=_MEND,
         ) from error
     finally:
         shutil.rmtree(target, ignore_errors=True)

@@ -7,6 +7,7 @@ error of SQLite and of the file system becomes one of ours, here and nowhere els
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -152,6 +153,11 @@ def free_space(path: Path) -> int:
     return found.f_bavail * found.f_frsize
 
 
+_MAY_NOT = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+_READ_ELSEWHERE = (
+    "Give this user the right to write the file and its folder. To look into a log on read-only media, copy the file, with the "
+    "`-wal` beside it if there is one, to a folder of your own, and name the copy as `audit_path` in the settings file."
+)
 _BROKEN = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_SCHEMA})
 _REASONS = {
     sqlite3.SQLITE_FULL: (
@@ -160,7 +166,7 @@ _REASONS = {
     ),
     sqlite3.SQLITE_READONLY: (
         "it is read-only",
-        "Give this user the right to write the file and its folder.",
+        _READ_ELSEWHERE,
     ),
     sqlite3.SQLITE_CANTOPEN: (
         "it cannot be opened",
@@ -189,5 +195,7 @@ def translated(path: Path) -> Iterator[None]:
     except OSError as error:
         raise AuditUnavailableError(
             f"the audit log `{path}` cannot be used: {error.strerror or error}",
-            hint="Check the path, the disk and this user's rights.",
+            hint=_READ_ELSEWHERE
+            if error.errno in _MAY_NOT
+            else "Check the path, the disk and this user's rights.",
         ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import random
 import resource
@@ -21,6 +22,7 @@ import pytest
 from governance.audit.entry import EntryKind, parse_entry
 from governance.audit.log import AuditLog
 from governance.audit.sqlite import SqliteStore
+from governance.audit.sqlite_file import translated
 from governance.errors import AuditUnavailableError
 from tests.audit_tools import Clock, body, fill, make_log
 
@@ -243,10 +245,19 @@ def test_a_read_only_log_refuses(tmp_path: Path) -> None:
             try:
                 fill(make_log(SqliteStore(path)), 1)
             except AuditUnavailableError as error:
-                code = 0 if "read-only" in error.message else 2
+                is_told = "read-only" in error.message and "copy the file" in str(error.hint)
+                code = 0 if is_told else 2
         finally:
             os._exit(code)
     assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
+def test_whoever_holds_a_log_on_read_only_media_is_told_how_to_read_it(tmp_path: Path, number: int) -> None:
+    with pytest.raises(AuditUnavailableError) as caught, translated(tmp_path / "audit.sqlite"):
+        raise OSError(number, os.strerror(number))
+    assert "copy the file" in str(caught.value.hint)
+    assert "audit_path" in str(caught.value.hint)
 
 
 FAULTS = [(call, error) for call in ("fdatasync", "pwrite64", "openat") for error in ("EIO", "ENOSPC")]

@@ -280,6 +280,16 @@ def exports_in(database: Path) -> int:
         return int(connection.execute("SELECT count(*) FROM entry WHERE kind = 'export'").fetchone()[0])
 
 
+def test_what_cannot_be_written_is_not_on_record_as_handed_out(
+    report: Report, database: Path, tmp_path: Path
+) -> None:
+    before = exports_in(database)
+    (tmp_path / "file").write_text("in the way")
+    done = report("--format", "jsonl", "-o", "file/report")
+    assert (done.code, "is no folder that may be written to" in done.err) == (3, True)
+    assert exports_in(database) == before
+
+
 def test_a_report_can_be_demanded_to_be_cosigned(
     report: Report, database: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
