@@ -123,7 +123,8 @@ class EmailCarrier:
 def mail_of(notice: Notice, channel: EmailChannel) -> EmailMessage:
     """The mail that a notice becomes."""
     message = EmailMessage(policy=SMTP.clone(max_line_length=78))
-    message["Subject"] = f"[mlgov] {plain(notice.title, 150)}"
+    # What is spelt as an encoded word (RFC 2047) would be decoded, line breaks and all, when the header is folded.
+    message["Subject"] = f"[mlgov] {plain(notice.title, 150).replace('=?', '= ?')}"
     message["From"] = channel.sender
     message["To"] = ", ".join(channel.to)
     message["Date"] = format_datetime(notice.at)

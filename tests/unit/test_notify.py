@@ -8,6 +8,8 @@ import socket
 import threading
 import time
 from datetime import timedelta
+from email import message_from_bytes
+from email.policy import SMTP
 from pathlib import Path
 from typing import Any
 
@@ -332,6 +334,17 @@ def test_no_name_can_forge_a_header(subject: str, message: str) -> None:
         }
         assert found == HEADERS
         assert all(len(line) <= 998 for line in raw.split(b"\r\n"))
+
+
+@pytest.mark.parametrize("title", [
+    "=?utf-8?q?=0ABcc:_eve@example.org?=", "a =?utf-8?b?DQpCY2M6IGV2ZUBleGFtcGxlLm9yZw==?= b", "x=?us-ascii?Q?=0D=0ABcc=3A_e?=",
+    "==??utf-8?q?=0ABcc:_e?=", "=?utf-8?q?a?= =?utf-8?q?=0ABcc:_e?=", "=?utf-8*en?q?=0ABcc:_e?=",
+])  # fmt: skip
+def test_no_name_that_is_spelt_as_an_encoded_word_can_forge_a_header(title: str) -> None:
+    notice = Notice(kind="block", key="k", title=title, rows=(), at=START)
+    found = message_from_bytes(mail_of(notice, channel(25)).as_bytes(), policy=SMTP)
+    assert {name.strip() for name in found} == HEADERS
+    assert "?utf-8" in found["Subject"] or "?us-ascii" in found["Subject"], "it is shown as it is spelt"
 
 
 def test_over_the_wire_a_hostile_name_is_text(desk: Desk) -> None:
