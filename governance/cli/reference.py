@@ -7,13 +7,14 @@ bytes as the real one. Does not: speak to MLflow, hence no `models:/` or `runs:/
 
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from governance.artifactory.address import Address, parse_uri
 from governance.artifactory.client import ArtifactoryClient
-from governance.errors import NotFoundError, SettingsError, UnsafePathError
+from governance.errors import NotFoundError, SettingsError, TransferError, UnsafePathError
 from governance.model.artifact import (
     FILE_SIGNATURE_SUFFIX,
     FileEntry,
@@ -27,9 +28,17 @@ _MLFLOW_SCHEMES = ("models:", "runs:", "mlflow-artifacts:")
 
 
 def local_folder(text: str) -> Path | None:
-    """The local file or folder that `text` names, or None where it names a place in Artifactory."""
+    """The local file or folder that `text` names, or None where it names a place in Artifactory. Raises `TransferError` where
+    that may not be seen."""
+    if not text or "://" in text:  # nothing is not the folder that one stands in: a variable was not set
+        return None
     path = Path(text)
-    return path if "://" not in text and path.exists() else None
+    try:
+        return path if path.exists() else None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return None
+        raise TransferError(f"`{text}` cannot be read: {error.strerror}") from error
 
 
 def parse_reference(text: str, settings: Settings) -> Address:

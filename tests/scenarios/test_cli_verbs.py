@@ -245,6 +245,18 @@ def test_sign_and_verify_a_folder(cli: Cli, tmp_path: Path) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("verb", ["sign", "verify"])
+def test_nothing_and_what_is_too_long_are_no_local_folder(cli: Cli, tmp_path: Path, verb: str) -> None:
+    """Nothing is what is left of a variable that was not set, and not the folder that one stands in."""
+    cli("keys", "init", "--name", "team")
+    (tmp_path / "m").write_bytes(b"x")
+    for named in ("", "x" * 5_000):
+        done = cli(verb, named)
+        assert done.code == 2
+        assert "neither a local folder nor `REPOSITORY/PATH`" in done.err
+    assert not list(tmp_path.glob("*.sig"))
+
+
 def test_signature_and_key_elsewhere(cli: Cli, tmp_path: Path) -> None:
     folder = write(tmp_path / "m", MODEL)
     cli("keys", "init")
