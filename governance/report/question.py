@@ -11,6 +11,7 @@ from governance.report.contents import ADVISORY, normal_advisory, purl_forms
 from governance.report.selection_text import SelectionError
 from governance.report.words import hex_part
 
+_DIGEST_KIND = re.compile(r"dirhash1|sha[0-9]+|md5|blake[0-9][a-z0-9]*", re.IGNORECASE)
 _DIGEST_LIKE = re.compile(r"[0-9A-Fa-f]{64}")
 
 
@@ -35,9 +36,14 @@ class Question:
 def parse_question(text: str) -> Question:
     """Tell what is meant. Raises `SelectionError` for what begins like one of these and is none."""
     text = text.strip()
-    if text.startswith(("sha256:", "dirhash1:")):
+    kind, colon, rest = text.partition(":")
+    if colon and _DIGEST_KIND.fullmatch(
+        kind
+    ):  # in any case, and of kinds that are not on record: as a model's name it finds nothing
         try:
-            return Question(what=What.DIGEST, text=text, normal=hex_part(parse_digest(text)))
+            return Question(
+                what=What.DIGEST, text=text, normal=hex_part(parse_digest(f"{kind.lower()}:{rest}"))
+            )
         except ValueError as error:
             raise SelectionError(str(error), hint="`sha256:HEX`, `dirhash1:HEX` or 64 hex digits.") from None
     if _DIGEST_LIKE.fullmatch(text):

@@ -105,6 +105,7 @@ def test_nothing_from_the_log_acts_on_a_terminal(story: Story, cli: Cli) -> None
     (["replay", "--all", "--since", "1d", "--until", "2d"], "the period ends before it begins"),
     (["search", "-n", "9" * 30], "invalid value for `--limit` / `-n`"), (["show", "99"], "there is no entry 99"), (["search", "--rule", "malicious"], "`malicious` is not the full name of a rule"),
     (["tail", "rule:trial/"], "`trial/` is not the full name of a rule"),
+    (["who-loaded", "sha512:" + "a" * 128], "does not start with `sha256:`"), (["who-loaded", "MD5:" + "a" * 32], "does not start with"),
     (["replay", "nothing"], "no entry has the id `nothing`"), (["who-loaded", "pkg:"], "`pkg:` is not a package URL"),
 ])  # fmt: skip
 def test_mistakes_are_told_with_what_to_do(

@@ -158,6 +158,7 @@ def test_an_entry_that_nobody_can_read_is_named_whatever_is_asked(story: Story, 
 
 
 @pytest.mark.parametrize(("text", "what", "normal"), [
+    ("SHA256:" + "AB" * 32, What.DIGEST, "ab" * 32), ("Dirhash1:" + "ab" * 32, What.DIGEST, "ab" * 32),
     ("AB" * 32, What.DIGEST, "ab" * 32), ("dirhash1:" + "ab" * 32, What.DIGEST, "ab" * 32), ("cve-2025-32434", What.ADVISORY, CVE),
     ("GHSA-abcd-ef01-2345", What.ADVISORY, "GHSA-ABCD-EF01-2345"), ("pkg:pypi/A_b@1", What.PACKAGE, "pkg:pypi/a-b@1"),
     ("fraud/1", What.MODEL, "fraud/1"), ("cvedetails", What.MODEL, "cvedetails"),
@@ -167,7 +168,10 @@ def test_a_question_says_what_it_is_about(text: str, what: What, normal: str) ->
     assert (asked.what, asked.normal) == (what, normal)
 
 
-@pytest.mark.parametrize("text", ["sha256:12", "pkg:", "pkg:pypi/", "CVE-1", "GHSA-x", ""])
+@pytest.mark.parametrize(
+    "text",
+    ["sha256:12", "sha512:" + "a" * 128, "MD5:" + "a" * 32, "pkg:", "pkg:pypi/", "CVE-1", "GHSA-x", ""],
+)
 def test_a_question_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(SelectionError):
         parse_question(text)
