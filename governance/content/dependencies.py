@@ -207,21 +207,28 @@ def _environment(document: Mapping[str, Any]) -> Declared:
     if "build_dependencies" in document or "python" in document:
         lines = [*_strings(document.get("build_dependencies")), *_strings(document.get("dependencies"))]
         return read_requirements(lines)
-    parts, own = [], []
+    parts, own, others = [], [], []
+    left = _MAX_ROWS
     for row in _rows(document.get("dependencies")):
         if isinstance(row, str):
             own.append(row)
-        elif isinstance(row, Mapping):
-            parts.append(read_requirements(_strings(row.get("pip"))))
-    return merge([*parts, _conda(own)])
+            continue
+        if not isinstance(row, Mapping) or row.keys() != {"pip"}:
+            others.append(f"{_sort_of(row)} is neither a package nor a list of pip's")
+        lines = _strings(row.get("pip")) if isinstance(row, Mapping) else []
+        left -= len(lines)
+        if left < 0:  # aliases make many lists of one
+            raise ValueError("too many rows")
+        parts.append(read_requirements(lines))
+    return merge([*parts, _conda(own), Declared(problems=tuple(dict.fromkeys(others)))])
 
 
 def _conda(rows: Iterable[str]) -> Declared:
     packages, problems = [], []
     for row in rows:
         match = _CONDA.fullmatch(row.strip())
-        if match is None:
-            problems.append(f"`{row[:80]}` is not a conda package")
+        if match is None or match["rest"].startswith((":/", "/")):  # an address or a file
+            problems.append(f"`{_without_secrets(row)[:80]}` is not a conda package")
             continue
         version = match["version"] if not match["rest"] else None
         packages.append(
@@ -257,5 +264,10 @@ def _rows(value: object) -> list[object]:
 
 def _strings(value: object) -> list[str]:
     """The rows of a list, and each line of a row by itself: they become a requirements file."""
-    rows = (row if isinstance(row, str) else repr(row)[:80] for row in _rows(value))
+    rows = (row if isinstance(row, str) else _sort_of(row) for row in _rows(value))
     return [line for row in rows for line in row.splitlines()]
+
+
+def _sort_of(row: object) -> str:
+    """What a row is that is no text. It is not written out: a few aliases of aliases make billions of values."""
+    return f"({type(row).__name__})"

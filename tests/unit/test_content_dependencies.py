@@ -188,6 +188,39 @@ def test_aliases_do_not_explode(name: str) -> None:
     assert len(found.packages) <= 10
 
 
+@pytest.mark.parametrize("place", ["- pip: *a11", "- *a11", "- {npm: *a11}"])
+@pytest.mark.parametrize("before", ["", "python: 3\n", "build_dependencies: *a11\n"])
+def test_aliases_in_a_row_do_not_explode(place: str, before: str) -> None:
+    lines = ["a0: &a0 [x]"] + [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 12)]
+    text = "\n".join(lines) + f"\n{before}dependencies:\n{place}\n"
+    found = read_declared("conda.yaml", text.encode())
+    assert found.packages == ()
+    assert found.problems
+
+
+def test_one_list_named_a_thousand_times_is_too_long() -> None:
+    rows = "".join(f"- a{number}\n" for number in range(100))
+    text = f"rows: &rows\n{rows}dependencies:\n" + "- {pip: *rows}\n" * 51
+    assert read_declared("conda.yaml", text.encode()).problems == ("conda.yaml cannot be read: ValueError",)
+
+
+@pytest.mark.parametrize(
+    ("row", "count"),
+    [
+        ("https://me:s3cret@evil.example/evil.conda", 0),
+        ("/srv/evil.conda", 0),
+        ("{npm: [evil]}", 0),
+        ("{pip: [a==1], npm: [evil]}", 1),
+        ("[evil]", 0),
+        ("5", 0),
+    ],
+)
+def test_a_row_of_conda_that_names_no_package_is_a_problem(row: str, count: int) -> None:
+    found = read_declared("conda.yaml", f"dependencies:\n- {row}\n".encode())
+    assert (len(found.packages), len(found.problems)) == (count, 1)
+    assert "s3cret" not in found.problems[0]
+
+
 def test_merging_keeps_two_versions_and_drops_the_loose_one() -> None:
     parts = [read_requirements(["a==1", "b"]), read_requirements(["a==2", "A", "b==3"])]
     assert [(each.name, each.version) for each in merge(parts).packages] == [
