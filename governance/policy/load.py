@@ -130,7 +130,7 @@ def policy_paths(paths: Sequence[Path], problems: list[str] | None = None) -> li
     for path in paths:
         if os.path.isfile(path):  # noqa: PTH113 - `Path.is_file` raises where a folder may not be entered
             found[path] = None
-        elif os.path.isdir(path):  # noqa: PTH112
+        elif os.path.isdir(path):  # noqa: PTH112 - as above
             below = [file for file in _below(path, noted) if file.suffix.lower() in SUFFIXES]
             if len(below) > _MAX_FILES:
                 message = f"expected at most {_MAX_FILES} policy files, got {len(below)}"
@@ -154,7 +154,7 @@ def step_paths(paths: Sequence[Path]) -> list[Path]:
     below: set[Path] = set()
     for path in paths:
         # What is around a single file may be a whole home, so only its own folder is looked into.
-        deep = os.path.isdir(path)  # noqa: PTH112
+        deep = os.path.isdir(path)  # noqa: PTH112 - `Path.is_dir` raises where a folder may not be entered
         found = _below(path if deep else path.parent, [], deep=deep)
         below.update(file for file in found if file.name.endswith(STEP_SUFFIX))
     return sorted(below)
@@ -219,7 +219,7 @@ def _below(folder: Path, noted: list[str], *, deep: bool = True) -> list[Path]:
 
 def _is_to_be_read(file: Path) -> bool:
     """Not what is there and no file, such as a pipe, on which a reader would wait."""
-    return os.path.isfile(file) or not os.path.exists(file)  # noqa: PTH110, PTH113
+    return os.path.isfile(file) or not os.path.exists(file)  # noqa: PTH110, PTH113 - as in `policy_paths`
 
 
 def _what_is_there(path: Path) -> str:
