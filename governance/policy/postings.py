@@ -32,11 +32,11 @@ class TableKey(NamedTuple):
 
 
 class Posting(NamedTuple):
-    """One key of one table. `how` the key is met: for texts `exact`, `prefix` or `suffix`; for orders `from` (the value is
-    at least the key) or `below`. `chance` is a guess at how
-    many requests meet it, `floor` what that cannot fall below however many keys there are. `sure` says that the comparison
-    is true of every value that meets the key, `absent` that it is unknown of one that is absent; `spelling` is the operand
-    where it is sure only of a value spelt in the same way.
+    """One key of one table. `how` the key is met: for texts `exact`, `prefix` or `suffix`; for orders `from` (the
+    value is at least the key) or `below`. `chance` is a guess at how many requests meet it, `floor` what that cannot
+    fall below however many keys there are. `sure` says that the comparison is true of every value that meets the key,
+    `absent` that it is unknown of one that is absent; `spelling` is the operand where it is sure only of a value
+    spelt in the same way.
     """
 
     table: TableKey
