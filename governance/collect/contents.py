@@ -21,8 +21,9 @@ from typing import Final
 from governance.artifactory.client import ArtifactoryClient
 from governance.collect.bytesource import ByteSource, byte_source
 from governance.collect.dependencies import NOT_STORED
+from governance.content.effort import Effort
 from governance.content.formats import HEAD, detect
-from governance.content.inspection import Inspection, inspect, may_hide
+from governance.content.inspection import Inspection, inspect, must_look
 from governance.content.judgement import CLEAN, MALICIOUS, SUSPICIOUS, is_allowed, judge
 from governance.model.artifact import FileEntry
 from governance.model.digest import Sha256
@@ -66,11 +67,11 @@ class ContentsCollector:
         source = byte_source(request, self._clients)
         if source is None:
             return dict.fromkeys(self.supplies, Unknown(NOT_STORED))
-        allowance = _allowance(files)
+        allowance, effort = _allowance(files), Effort()
         with ThreadPoolExecutor(max_workers=_WORKERS, thread_name_prefix="contents") as executor:
             found = list(
                 executor.map(
-                    lambda entry: _look(source, entry, may_read=str(entry.path) in allowance),
+                    lambda entry: _look(source, entry, effort, may_read=str(entry.path) in allowance),
                     files,
                 )
             )
@@ -97,17 +98,17 @@ class _Look:
     inspection: Inspection
 
 
-def _look(source: ByteSource, entry: FileEntry, *, may_read: bool) -> _Look:
+def _look(source: ByteSource, entry: FileEntry, effort: Effort, *, may_read: bool) -> _Look:
     if not (may_read and entry.size is not None and entry.size <= _WHOLE):
         head = source.head(entry, HEAD)
         format_ = detect(entry.path, head)
-        if not may_hide(format_, head, entry.size):
+        if not must_look(entry.path, head, entry.size):
             return _Look(entry, Inspection(format=format_))
         if not may_read:
             return _Look(entry, Inspection(format=format_, skipped="larger than what is looked into"))
     data = source.whole(entry, _LARGEST)
     sha256 = Sha256(hashlib.sha256(data).hexdigest())
-    return _Look(replace(entry, sha256=sha256), inspect(entry.path, data))
+    return _Look(replace(entry, sha256=sha256), inspect(entry.path, data, effort=effort))
 
 
 def _facts(looks: Sequence[_Look]) -> dict[str, FactValue]:

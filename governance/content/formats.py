@@ -10,7 +10,9 @@ formats that share a container (zip, pickle, text), and for a few that have no m
 from __future__ import annotations
 
 import re
+import tarfile
 from collections.abc import Callable, Mapping, Sequence
+from itertools import count, takewhile
 from typing import Final
 
 from governance.content.arrays import MARK, is_plain
@@ -28,8 +30,9 @@ _BY_NAME: Final[Mapping[str, str]] = {
     ".pkl": "pickle", ".pickle": "pickle", ".pck": "pickle", ".pcl": "pickle", ".dill": "pickle", ".joblib": "joblib",
     ".pt": "torch-zip", ".pth": "torch-zip", ".ckpt": "torch-zip", ".mar": "torch-zip",
     ".h5": "keras-h5", ".hdf5": "keras-h5", ".keras": "keras-v3", ".skops": "skops",
-    ".npy": "npy", ".safetensors": "safetensors", ".onnx": "onnx", ".gguf": "gguf", ".pb": "tensorflow",
-    ".json": "json", ".jsonl": "json", ".ipynb": "json", ".yaml": "yaml", ".yml": "yaml", ".py": "python",
+    ".npy": "npy", ".safetensors": "safetensors", ".onnx": "onnx", ".gguf": "gguf", ".pb": "tensorflow", ".pbtxt": "tensorflow",
+    ".json": "json", ".jsonl": "json", ".ipynb": "json", ".yaml": "yaml", ".yml": "yaml",
+    ".py": "python", ".pyw": "python", ".pyc": "python", ".so": "native", ".pyd": "native", ".dll": "native", ".dylib": "native",
     ".txt": "text", ".md": "text", ".rst": "text", ".csv": "text", ".tsv": "text", ".cfg": "text", ".ini": "text",
     ".toml": "text", ".html": "text", ".xml": "text", ".log": "text",
     ".zip": "archive", ".tar": "archive", ".gz": "archive", ".tgz": "archive", ".bz2": "archive", ".xz": "archive",
@@ -44,11 +47,21 @@ _WHOLE_NAMES: Final[Mapping[str, str]] = {
 
 _ZIP: Final = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 _COMPRESSED: Final = (
-    b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x5d\x00\x00", b"\x04\x22\x4d\x18", b"\x28\xb5\x2f\xfd", b"7z\xbc\xaf\x27\x1c",
+    b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x04\x22\x4d\x18", b"\x28\xb5\x2f\xfd", b"7z\xbc\xaf\x27\x1c",
     b"Rar!", b"ZF\x00", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda",
 )  # fmt: skip
 _OUTER: Final = frozenset({"gguf", "safetensors"})
-"""Formats that begin with a length or a word, and may be something else as well from there on."""
+"""Formats that begin with a length or a word, and may be something else as well from there on: `GGUF = 1` is Python, too."""
+_NAMED_CODE: Final = LOADS_CODE | {"python", "native"}
+_NATIVE: Final = (
+    b"\x7fELF",
+    b"\xfe\xed\xfa\xce",
+    b"\xfe\xed\xfa\xcf",
+    b"\xce\xfa\xed\xfe",
+    b"\xcf\xfa\xed\xfe",
+    b"\xca\xfe\xba\xbe",
+)
+_LONGEST_LZMA: Final = 1 << 38
 _HDF5: Final = b"\x89HDF\r\n\x1a\n"
 _GLOBAL: Final = re.compile(rb"(?:^|[^\w.])[ci][A-Za-z_][\w.]*\n[A-Za-z_][\w.]*\n")
 _PICKLE_STARTS: Final = b"(]}ciIlLFSVNK)U\x80\x8a\x8cXTBCGJM."
@@ -67,12 +80,13 @@ def detect(name: str, head: bytes) -> str:
     """The format of a file that starts with `head`."""
     named = format_of_name(name)
     found = next((name_it(named, head) for is_it, name_it in _TESTS if is_it(head)), None)
-    if found is None or (found in _OUTER and named in LOADS_CODE):
+    if found is None or (found in _OUTER and named in _NAMED_CODE):
         return _by_name(named, head)
     return found
 
 
-def _zip(named: str, head: bytes) -> str:
+def name_zip(named: str, head: bytes) -> str:
+    """Which zip it is that has this name and these first bytes."""
     if named in {"keras-v3", "skops"}:
         return named
     # A torch file holds `<folder>/data.pkl`, normally as its first member.
@@ -86,9 +100,10 @@ def _is_safetensors(head: bytes) -> bool:
     return len(head) > 9 and 2 <= int.from_bytes(head[:8], "little") <= 100 << 20 and head[8:9] == b"{"
 
 
-def _is_hdf5(head: bytes) -> bool:
+def is_hdf5(data: bytes) -> bool:
     """The mark stands at the start, or behind a user block of 512 bytes or of a larger power of two."""
-    return any(head.startswith(_HDF5, at) for at in (0, 512, 1024, 2048))
+    starts = takewhile(lambda at: at < len(data), (512 << power for power in count()))
+    return any(data.startswith(_HDF5, at) for at in (0, *starts))
 
 
 def _array(_named: str, head: bytes) -> str:
@@ -105,7 +120,31 @@ def _compressed(named: str, _head: bytes) -> str:
 
 
 def _is_compressed(head: bytes) -> bool:
-    return head.startswith(_COMPRESSED) or head[257:262] == b"ustar"
+    return head.startswith(_COMPRESSED) or _is_lzma(head) or _is_tar(head)
+
+
+def _is_lzma(head: bytes) -> bool:
+    """The oldest form, as joblib takes it, with any size of dictionary; the length is not known, or no larger than liblzma takes."""
+    length = head[5:13]
+    known = int.from_bytes(length, "little") < _LONGEST_LZMA
+    return head.startswith(b"\x5d\x00") and len(length) == 8 and (known or length == b"\xff" * 8)
+
+
+def _is_tar(head: bytes) -> bool:
+    """By the mark that POSIX has given it, or, for older ones, by the sum in its first block."""
+    if head[257:262] == b"ustar":
+        return True
+    try:
+        tarfile.TarInfo.frombuf(head[: tarfile.BLOCKSIZE], "utf-8", "surrogateescape")
+    except tarfile.HeaderError:
+        return False
+    return True
+
+
+def _is_native(head: bytes) -> bool:
+    """A program or library of Linux, macOS or Windows."""
+    at = int.from_bytes(head[0x3C:0x40], "little")
+    return head.startswith(_NATIVE) or (head.startswith(b"MZ") and head.startswith(b"PE\x00\x00", at))
 
 
 def _is_pickle(head: bytes) -> bool:
@@ -120,9 +159,10 @@ def _is_pickle(head: bytes) -> bool:
 def _by_name(named: str, head: bytes) -> str:
     # A name that promises code is believed: without a mark a pickle may be of protocol 0, and a zip or an HDF5 file may begin
     # with anything, since its readers look elsewhere.
-    if named in LOADS_CODE | {"onnx", "tensorflow"}:
+    # So is Python's, which may be in any encoding.
+    if named in _NAMED_CODE | {"onnx", "tensorflow"}:
         return "pickle" if named == "torch-zip" else named
-    if named in {"text", "json", "yaml", "python"}:
+    if named in {"text", "json", "yaml"}:
         return named if _is_text(head) else "other"
     return "text" if head and _is_text(head) else "other"
 
@@ -138,8 +178,9 @@ def _is_text(head: bytes) -> bool:
 
 
 _TESTS: Final[Sequence[tuple[Callable[[bytes], bool], Callable[[str, bytes], str]]]] = (
-    (lambda head: head.startswith(_ZIP), _zip),
-    (_is_hdf5, lambda _named, _head: "keras-h5"),
+    (lambda head: head.startswith(_ZIP), name_zip),
+    (is_hdf5, lambda _named, _head: "keras-h5"),
+    (_is_native, lambda _named, _head: "native"),
     (lambda head: head.startswith(MARK), _array),
     (lambda head: head.startswith(b"GGUF"), lambda _named, _head: "gguf"),
     (_is_safetensors, lambda _named, _head: "safetensors"),

@@ -1,37 +1,45 @@
 """A look inside one file, held in memory, without running or unpacking anything to disk.
 
-Promises: bounded in members, depth and bytes; what could not be looked into says so. Does not: look into HDF5, tar,
-7z, Keras and TensorFlow graphs (they are `skipped`), or fetch anything.
+Promises: bounded in members, depth, bytes and operations, for one file and for all of an artifact's; what could not be looked into
+says so. Does not: look into HDF5, tar, 7z, Keras and TensorFlow graphs (they are `skipped`), or fetch anything.
 """
 
 from __future__ import annotations
 
-import bz2
 import io
 import lzma
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Final, Protocol
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Final
 
 from governance.content.arrays import array_start, is_plain
-from governance.content.formats import HEAD, LOADS_CODE, detect
+from governance.content.compressed import TooManyStreamsError, unpacker
+from governance.content.documents import DocumentError
+from governance.content.effort import SPENT, Budget, Effort, SpentError
+from governance.content.formats import HEAD, LOADS_CODE, detect, format_of_name, is_hdf5, name_zip
+from governance.content.keras import CONFIG, keras_imports
 from governance.content.listing import is_listing
 from governance.content.pickles import Walk, may_import, walk
-from governance.content.skops import SCHEMA, SchemaError, schema_imports
+from governance.content.skops import SCHEMA, schema_imports
+from governance.content.zips import MEMBER, entries_seen, has_end, is_straight, salvaged
 
 MAX_UNPACKED: Final = 64 << 20
 
 _MAX_MEMBERS: Final = 5_000
+_MAX_ENTRIES: Final = 4 * _MAX_MEMBERS
+"""Of all the zips in a zip: so many may be stored in it that each is read over again."""
 _MAX_DEPTH: Final = 3
+_MEMBER_WORK: Final = 200
+"""How many operations of a pickle opening a member of a zip is worth."""
 _LOOKED_INTO: Final = LOADS_CODE | {"archive", "tensorflow"}
+_PLANS: Final = frozenset({SCHEMA, CONFIG})
 _WRAPPER: Final = "joblib.numpy_pickle."
 _ENCRYPTED: Final = 0x1
-_NO_ZIP: Final = (
-    zipfile.BadZipFile, NotImplementedError, OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, struct.error,
-)  # fmt: skip
+_NOT_UNPACKED: Final = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError)
+_NO_ZIP: Final = (*_NOT_UNPACKED, zipfile.BadZipFile, NotImplementedError, struct.error)
 """What `zipfile` raises for a zip that is none, whatever its members were compressed with."""
 
 
@@ -51,87 +59,114 @@ def needs_look(format_: str) -> bool:
     return format_ in _LOOKED_INTO
 
 
-def may_hide(format_: str, head: bytes, size: int | None) -> bool:
+def may_hide(format_: str, head: bytes, size: int | None, effort: Effort | None = None) -> bool:
     """True where a file of `size` bytes, which begins with `head`, must be read whole: it may hide code by its format, or be a
-    pickle beside what its first bytes say."""
-    return needs_look(format_) or _may_import(head, size)
+    pickle or a zip beside what its first bytes say."""
+    return needs_look(format_) or MEMBER in head or _may_import(head, size, effort)
 
 
-def _may_import(data: bytes, size: int | None = None) -> bool:
-    return may_import(data, size) and not is_listing(data[:HEAD], is_whole=len(data) < HEAD)
+def must_look(name: str, head: bytes, size: int | None) -> bool:
+    """True where a file must be read whole, by its name or by `may_hide`."""
+    return _is_plan(name) or may_hide(detect(name, head), head, size)
 
 
-def inspect(name: str, data: bytes, *, limit: int = MAX_UNPACKED) -> Inspection:
-    """Look into a file, unpacking at most `limit` bytes of what it contains."""
-    return _inspect(name, data, _Budget(limit), depth=0)
+def _is_plan(name: str) -> bool:
+    return name.rpartition("/")[2] in _PLANS
 
 
-class _Budget:
-    """How many bytes may still be unpacked, over all levels together."""
-
-    def __init__(self, size: int) -> None:
-        self.left = size
-
-    def take(self, size: int) -> None:
-        """Raises `_TooMuchError`."""
-        self.left -= size
-        if self.left < 0:
-            raise _TooMuchError
+def _may_import(data: bytes, size: int | None = None, effort: Effort | None = None) -> bool:
+    return may_import(data, size, effort) and not is_listing(data[:HEAD], is_whole=len(data) < HEAD)
 
 
-class _TooMuchError(Exception):
-    """More bytes than may be unpacked."""
+def inspect(name: str, data: bytes, *, limit: int = MAX_UNPACKED, effort: Effort | None = None) -> Inspection:
+    """Look into a file, unpacking at most `limit` bytes of what it contains, out of what `effort` leaves."""
+    return _inspect(name, data, Budget(limit, effort or Effort()), depth=0)
 
 
-def _inspect(name: str, data: bytes, budget: _Budget, *, depth: int) -> Inspection:
-    format_ = detect(name, data[:HEAD])
-    if data.startswith(b"PK"):
+def _inspect(name: str, data: bytes, budget: Budget, *, depth: int) -> Inspection:
+    format_ = _format(name, data)
+    if data.startswith(b"PK") or _is_zip(data):
         return _zip(format_, data, budget, depth=depth)
     if format_ == "npy-object":
-        return _array(format_, data)
+        return _array(format_, data, budget)
     if format_ in {"pickle", "joblib"}:
         return _pickle(format_, name, data, budget, depth=depth)
+    return _other(format_, name, data, budget)
+
+
+def _format(name: str, data: bytes) -> str:
+    """As `detect` has it, and of what only shows behind the first bytes."""
+    head = data[:HEAD]
+    if data.startswith(b"PK"):
+        return detect(name, head)
+    if _is_zip(data):
+        return name_zip(format_of_name(name), head)
+    return "keras-h5" if is_hdf5(data) else detect(name, head)
+
+
+def _other(format_: str, name: str, data: bytes, budget: Budget) -> Inspection:
     if needs_look(format_):
         return Inspection(format=format_, skipped=f"files of the format {format_} are not looked into")
-    if _may_import(data):
-        return _of_walk("pickle", walk(data))
+    if _may_import(data, effort=budget.effort):
+        return _of_walk("pickle", walk(data, budget.effort))
+    if _is_plan(name):
+        return _plan(format_, name, data)
     return Inspection(format=format_)
 
 
-def _array(format_: str, data: bytes) -> Inspection:
+def _is_zip(data: bytes) -> bool:
+    """Whether Python's readers would take a file for a zip, whatever it begins with."""
+    if not has_end(data):
+        return False
+    if entries_seen(data) > _MAX_ENTRIES:
+        return True
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            return bool(archive.infolist())
+    except _NO_ZIP:
+        return False
+
+
+def _array(format_: str, data: bytes, budget: Budget) -> Inspection:
     if is_plain(data):  # its header is longer than what `detect` saw
         return Inspection(format="npy")
-    return _of_walk(format_, walk(data[array_start(data) :]))
+    return _of_walk(format_, walk(data[array_start(data) :], budget.effort))
 
 
-def _pickle(format_: str, name: str, data: bytes, budget: _Budget, *, depth: int) -> Inspection:
-    unpack = next((unpack for mark, unpack in _UNPACKERS if data.startswith(mark)), None)
+def _pickle(format_: str, name: str, data: bytes, budget: Budget, *, depth: int) -> Inspection:
+    unpack = unpacker(data)
     if unpack is None:
-        return _of_walk(format_, walk(data))
+        return _of_walk(format_, walk(data, budget.effort))
     if depth >= _MAX_DEPTH:
         return Inspection(format=format_, skipped=f"nested deeper than {_MAX_DEPTH}")
     try:
         inner = unpack(data, budget.left + 1)
         budget.take(len(inner))
-    except _TooMuchError:
+    except (SpentError, TooManyStreamsError):
         return Inspection(format=format_, skipped="it unpacks to more than is looked into")
-    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError):
+    except _NOT_UNPACKED:
         return Inspection(format=format_, broken="it cannot be unpacked")
-    found = _inspect(name, inner, budget, depth=depth + 1)
-    return Inspection(format=format_, imports=found.imports, skipped=found.skipped, broken=found.broken)
+    return replace(_inspect(name, inner, budget, depth=depth + 1), format=format_)
 
 
 def _of_walk(format_: str, found: Walk) -> Inspection:
-    if found.problem is not None and any(each.startswith(_WRAPPER) for each in found.imports):
+    broken, skipped = found.problem, found.unread
+    if broken is not None and any(each.startswith(_WRAPPER) for each in found.imports):
         # joblib writes the bytes of arrays between the operations, where the walk cannot follow.
-        return Inspection(format=format_, imports=found.imports, skipped="arrays lie between its operations")
-    return Inspection(format=format_, imports=found.imports, broken=found.problem)
+        broken, skipped = None, "arrays lie between its operations"
+    return Inspection(format=format_, imports=found.imports, skipped=skipped, broken=broken)
 
 
-def _zip(format_: str, data: bytes, budget: _Budget, *, depth: int) -> Inspection:
+def _zip(format_: str, data: bytes, budget: Budget, *, depth: int) -> Inspection:
     if depth >= _MAX_DEPTH:
         return Inspection(format=format_, skipped=f"nested deeper than {_MAX_DEPTH}")
-    parts: list[Inspection] = []
+    if entries_seen(data) > _MAX_ENTRIES:  # before a list of them is made
+        return Inspection(format=format_, skipped=f"more than {_MAX_MEMBERS} members")
+    parts = (
+        []
+        if is_straight(data)
+        else [Inspection(format=format_, broken="a zip of which readers find another directory")]
+    )
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = archive.infolist()
@@ -139,40 +174,67 @@ def _zip(format_: str, data: bytes, budget: _Budget, *, depth: int) -> Inspectio
                 return Inspection(format=format_, skipped=f"more than {_MAX_MEMBERS} members")
             if len({member.filename for member in members}) != len(members):
                 parts.append(Inspection(format=format_, broken="two members of one name"))
-            parts += [_member(archive, member, budget, depth=depth) for member in members]
+            parts += (_member(archive, member, budget, depth=depth) for member in members)
             if format_ == "skops" and not any(member.filename == SCHEMA for member in members):
                 parts.append(Inspection(format=format_, broken="a skops file without its schema"))
-    except _TooMuchError:
-        parts.append(Inspection(format=format_, skipped="it unpacks to more than is looked into"))
     except _NO_ZIP:
         parts.append(Inspection(format=format_, broken="a zip that does not fit together"))
+    if any(part.broken for part in parts):
+        parts += _salvage(data, budget, depth=depth)
+    if format_ == "keras-v3":
+        parts.append(Inspection(format=format_, skipped="graphs of Keras are not looked into"))
     return _joined(format_, parts)
 
 
-def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, budget: _Budget, *, depth: int) -> Inspection:
-    if member.is_dir():
-        return Inspection(format="other")
+def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, budget: Budget, *, depth: int) -> Inspection:
+    """What one member holds. One that cannot be read takes nothing from what was found in the others, as long as there is leave."""
+    if not budget.effort.operations:
+        return Inspection(format="archive", skipped=SPENT)
     if member.flag_bits & _ENCRYPTED:
         return Inspection(format="archive", skipped="a member is encrypted")
+    if member.is_dir() and not member.file_size and not member.compress_size:
+        return Inspection(format="other")
+    try:
+        return _content(archive, member, budget, depth=depth)
+    except SpentError:
+        return Inspection(format="archive", skipped="it unpacks to more than is looked into")
+    except _NO_ZIP:
+        return Inspection(format="archive", broken="a zip that does not fit together")
+
+
+def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo, budget: Budget, *, depth: int) -> Inspection:
+    name, effort = member.filename, budget.effort
+    effort.demand(_MEMBER_WORK)
     with archive.open(member) as file:
         head = file.read(HEAD)
         budget.take(len(head))
-        is_plan = member.filename == SCHEMA
-        if not is_plan and not may_hide(detect(member.filename, head), head, member.file_size):
+        if not _is_plan(name) and not may_hide(detect(name, head), head, member.file_size, effort):
             return Inspection(format="other")
         rest = file.read(budget.left + 1)  # the size that the zip states proves nothing
     budget.take(len(rest))
-    if is_plan:
-        return _schema(head + rest)
-    return _inspect(member.filename, head + rest, budget, depth=depth + 1)
+    if name in _PLANS:
+        return _plan("json", name, head + rest)
+    return _inspect(name, head + rest, budget, depth=depth + 1)
 
 
-def _schema(data: bytes) -> Inspection:
-    """The schema of a skops file, or a file that has its name by chance."""
+def _salvage(data: bytes, budget: Budget, *, depth: int) -> Iterator[Inspection]:
+    """What is found in a broken zip all the same. Readers that ask for less would load it: it outweighs that it is broken."""
     try:
-        return Inspection(format="skops", imports=tuple(sorted(schema_imports(data))))
-    except SchemaError as error:
-        return Inspection(format="skops", broken=str(error))
+        for name, content in salvaged(data, budget.left + 1):
+            budget.take(len(content))
+            budget.effort.demand(_MEMBER_WORK)
+            yield replace(_inspect(name, content, budget, depth=depth + 1), broken=None)
+    except SpentError:
+        yield Inspection(format="archive", skipped=SPENT)
+
+
+def _plan(format_: str, name: str, data: bytes) -> Inspection:
+    """What says which names to import: a schema of skops, a configuration of Keras, or a file that is called so by chance."""
+    imports_of = schema_imports if name.endswith(SCHEMA) else keras_imports
+    try:
+        return Inspection(format=format_, imports=tuple(sorted(imports_of(data))))
+    except DocumentError as error:
+        return Inspection(format=format_, broken=str(error))
 
 
 def _joined(format_: str, parts: Iterable[Inspection]) -> Inspection:
@@ -183,24 +245,3 @@ def _joined(format_: str, parts: Iterable[Inspection]) -> Inspection:
         skipped=next((part.skipped for part in found if part.skipped), None),
         broken=next((part.broken for part in found if part.broken), None),
     )
-
-
-class _Unpacker(Protocol):
-    def decompress(self, data: bytes, max_length: int) -> bytes: ...
-
-
-def _bounded(make: Callable[[], _Unpacker]) -> Callable[[bytes, int], bytes]:
-    def unpack(data: bytes, limit: int) -> bytes:
-        return make().decompress(data, limit)
-
-    return unpack
-
-
-_zlib: Final = _bounded(lambda: zlib.decompressobj(wbits=47))  # zlib or gzip, by the first bytes
-_UNPACKERS: Final = (
-    (b"\x1f\x8b", _zlib),
-    (b"\x78", _zlib),
-    (b"BZh", _bounded(bz2.BZ2Decompressor)),
-    (b"\xfd7zXZ", _bounded(lzma.LZMADecompressor)),
-    (b"\x5d\x00\x00", _bounded(lzma.LZMADecompressor)),
-)

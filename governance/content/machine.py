@@ -110,6 +110,7 @@ class Machine:
         self._table = table
         self.position = position
         self.imports: set[str] = set()
+        self.operations = 0
         self._stack: list[_Value] = []
         self._memo: dict[int, _Value] = {}
         self._special = {
@@ -131,10 +132,11 @@ class Machine:
             "LONG_BINGET": self._get_binary,
         }
 
-    def run(self) -> None:
-        """Walk to `STOP`. Raises `BrokenError`."""
+    def run(self, most: int = _MAX_OPERATIONS) -> None:
+        """Walk to `STOP`, at most `most` operations far. Raises `BrokenError`."""
         data, end, table = self.data, len(self.data), self._table
-        for _ in range(_MAX_OPERATIONS):
+        limit = min(most, _MAX_OPERATIONS)
+        for self.operations in range(1, limit + 1):
             if self.position >= end:
                 raise CutError("the pickle ends without its last operation", end + 1)
             operation = table.get(data[self.position])
@@ -149,7 +151,7 @@ class Machine:
                 return
             else:
                 self.step(operation, argument)
-        raise BrokenError(f"more than {_MAX_OPERATIONS} operations")
+        raise BrokenError(f"more than {limit} operations")
 
     def _argument(self, operation: Operation) -> bytes:
         """The bytes of the argument, without any length before them."""

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from governance.content.effort import SPENT, Effort
 from governance.content.machine import BARE, TABLE, BrokenError, CutError, Machine
 
 _MAX_STREAMS: Final = 64
@@ -20,54 +21,64 @@ _DOTTED: Final = re.compile(r"\w+(?:\.[\w<>]+)+")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Walk:
     """What was found. `imports` are sorted; `end` is where the last whole pickle ended; `problem` is None where
-    everything could be read."""
+    everything could be read, `unread` where there was leave to read all of it."""
 
     imports: tuple[str, ...] = ()
     end: int = 0
     problem: str | None = None
+    unread: str | None = None
 
 
-def walk(data: bytes) -> Walk:
+def walk(data: bytes, effort: Effort | None = None) -> Walk:
     """Walk the pickle at the start of `data`, and those that follow it (old torch files hold five)."""
+    effort = effort or Effort()
     imports: set[str] = set()
     problem: str | None = None
+    unread: str | None = None
     position = 0
     for number in range(_MAX_STREAMS):
         if number and not _may_start(data, position):
             break
         machine = Machine(data, position)
         try:
-            machine.run()
+            machine.run(effort.operations)
         except BrokenError as error:
+            if effort.operations <= machine.operations:
+                unread = SPENT
             # What follows the first pickle may be raw data that happens to start like one. Only if it imports
             # something is it read as a pickle that is broken.
-            if number == 0 or machine.imports:
+            elif number == 0 or machine.imports:
                 problem = str(error)
             imports |= machine.imports
             break
+        finally:
+            effort.spend(machine.operations)
         imports |= machine.imports
         position = machine.position
     else:
         problem = f"more than {_MAX_STREAMS} pickles in a row"
-    return Walk(imports=tuple(sorted(imports)), end=position, problem=problem)
+    return Walk(imports=tuple(sorted(imports)), end=position, problem=problem, unread=unread)
 
 
-def may_import(head: bytes, size: int | None = None) -> bool:
+def may_import(head: bytes, size: int | None = None, effort: Effort | None = None) -> bool:
     """Whether a file of `size` bytes that begins with `head` could import something when it is unpickled.
 
     A pickle needs no mark: nearly any first byte is an operation, and files of other formats can be pickles at the same time.
     So what is asked is whether a bare unpickler would get through. True also where it would get behind the end of `head`; the
     whole file then decides. A persistent id stops it, or each thirty-second file of safetensors could be one: `P` and a line.
     """
+    effort = effort or Effort()
     position = 0
     for _ in range(_MAX_STREAMS):
         machine = Machine(head, position, BARE)
         try:
-            machine.run()
+            machine.run(effort.operations)
         except CutError as error:
             return _names_something(machine) or error.needed <= (size or 0)
         except BrokenError:
-            return _names_something(machine)
+            return _names_something(machine) or effort.operations <= machine.operations
+        finally:
+            effort.spend(machine.operations)
         if _names_something(machine):
             return True
         position = machine.position

@@ -12,47 +12,31 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-import orjson
+from governance.content.documents import objects_in
 
 SCHEMA: Final = "schema.json"
 """The member of the zip that says what to build."""
 
 _NAMES: Final = (("__module__", "__class__"), ("module_path", "function"))
-_MAX_NODES: Final = 1_000_000
-
-
-class SchemaError(ValueError):
-    """Not a schema of skops, or one too large to look through."""
 
 
 def schema_imports(data: bytes) -> frozenset[str]:
-    """The names in a schema; none in a JSON file that has its name by chance. Raises `SchemaError`."""
-    try:
-        document: object = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        raise SchemaError("a schema that is no JSON") from error
-    if not isinstance(document, Mapping) or "__loader__" not in document:
+    """The names in a schema; none in a JSON file that has its name by chance. Raises `DocumentError`."""
+    nodes = list(objects_in(data))
+    if not nodes or "__loader__" not in nodes[0]:
         return frozenset()
-    return frozenset(name for node in _nodes(document) for name in _stated(node))
-
-
-def _nodes(document: object) -> Iterator[Mapping[str, object]]:
-    """Every object in the document, without recursion."""
-    waiting, seen = [document], 0
-    while waiting:
-        value = waiting.pop()
-        seen += 1
-        if seen > _MAX_NODES:
-            raise SchemaError(f"more than {_MAX_NODES} nodes")
-        if isinstance(value, Mapping):
-            yield value
-            waiting.extend(value.values())
-        elif isinstance(value, list):
-            waiting.extend(value)
+    return frozenset(name for node in nodes for name in _stated(node))
 
 
 def _stated(node: Mapping[str, object]) -> Iterator[str]:
     for module_key, name_key in _NAMES:
         module, name = node.get(module_key), node.get(name_key)
         if isinstance(module, str) and isinstance(name, str):
-            yield f"{module}.{name}"[:1_000]
+            yield f"{module}.{name}{_method(node)}"[:1_000]
+
+
+def _method(node: Mapping[str, object]) -> str:
+    """What a node takes of the object that it builds: a method of a harmless class need not be harmless."""
+    content = node.get("content")
+    taken = content.get("func") if isinstance(content, Mapping) else None
+    return f".{taken}" if node.get("__loader__") == "MethodNode" and isinstance(taken, str) else ""

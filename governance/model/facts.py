@@ -227,7 +227,7 @@ ECOSYSTEMS = (
 
 FORMATS = (
     "pickle", "torch-zip", "joblib", "keras-h5", "keras-v3", "npy", "npy-object", "safetensors", "onnx", "gguf", "skops",
-    "tensorflow", "text", "json", "yaml", "python", "archive", "other",
+    "tensorflow", "text", "json", "yaml", "python", "native", "archive", "other",
 )  # fmt: skip
 
 _FACTS = (

@@ -1,0 +1,96 @@
+"""Whether a zip reads the same to everyone, from the end of its central directory (APPNOTE 4.3.14 to 4.3.16).
+
+Python looks for the directory right before the record at the file's end, and takes whatever stands before the zip for something else.
+Others, torch's reader among them, go to where the record says. A file can hold one directory for each: the harmless one would be
+looked at, and the other loaded.
+
+Promises: `is_straight` is true only where both are one. Does not: judge members.
+"""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from typing import Final
+
+MEMBER: Final = b"PK\x03\x04"
+
+_ENTRY: Final = b"PK\x01\x02"
+_LOCAL: Final = struct.Struct("<4s5H3L2H")
+_END: Final = struct.Struct("<4s4H2LH")
+_END_MARK: Final = b"PK\x05\x06"
+_LOCATOR: Final = struct.Struct("<4sLQL")
+_LOCATOR_MARK: Final = b"PK\x06\x07"
+_END64: Final = struct.Struct("<4sQ2H2L4Q")
+_END64_MARK: Final = b"PK\x06\x06"
+_MAX_COMMENT: Final = 0xFFFF
+_ELSEWHERE: Final = 0xFFFF_FFFF
+"""Stands for a number that the larger record holds."""
+
+
+def has_end(data: bytes) -> bool:
+    """Whether Python would find the end of a zip in these bytes, whatever they begin with."""
+    return _end(data) is not None
+
+
+def entries_seen(data: bytes) -> int:
+    """How often something begins like an entry of a directory: at least as often as there are members."""
+    return data.count(_ENTRY)
+
+
+def is_straight(data: bytes) -> bool:
+    """Whether the directory lies where the record says, and right before the record."""
+    at = _end(data)
+    if at is None:
+        return False
+    *_, size, offset, _comment = _END.unpack_from(data, at)
+    if at < _LOCATOR.size or not data.startswith(_LOCATOR_MARK, at - _LOCATOR.size):
+        return bool(offset + size == at)
+    return _is_straight64(data, at, size, offset)
+
+
+def _is_straight64(data: bytes, at: int, size: int, offset: int) -> bool:
+    start = at - _LOCATOR.size - _END64.size
+    _, _, said, _ = _LOCATOR.unpack_from(data, at - _LOCATOR.size)
+    if start < 0 or said != start or not data.startswith(_END64_MARK, start):
+        return False
+    *_, size64, offset64 = _END64.unpack_from(data, start)
+    agree = size in {size64, _ELSEWHERE} and offset in {offset64, _ELSEWHERE}
+    return bool(agree and offset64 + size64 == start)
+
+
+def _end(data: bytes) -> int | None:
+    """Where the record at the end begins: the last thing that looks like one, as `zipfile` has it."""
+    last = len(data) - _END.size
+    if last < 0:
+        return None
+    if data.startswith(_END_MARK, last) and data.endswith(b"\x00\x00"):
+        return last
+    at = data.rfind(_END_MARK, max(0, last - _MAX_COMMENT))
+    return at if 0 <= at <= last else None
+
+
+def salvaged(data: bytes, limit: int) -> Iterator[tuple[str, bytes]]:
+    """Name and content of whatever looks like a member, by its own header and without any directory or check; `limit` bytes of each
+    at most. For zips that Python cannot read: other readers ask for fewer things to agree."""
+    at = data.find(MEMBER)
+    while at >= 0:
+        if at + _LOCAL.size <= len(data):
+            _, _, _, method, _, _, _, size, _, name_size, extra_size = _LOCAL.unpack_from(data, at)
+            start = at + _LOCAL.size + name_size + extra_size
+            name = data[at + _LOCAL.size : at + _LOCAL.size + name_size].decode("utf-8", "replace")
+            yield name, _unpacked(memoryview(data)[start:], method, size, limit)
+        at = data.find(MEMBER, at + 1)
+
+
+def _unpacked(data: memoryview, method: int, size: int, limit: int) -> bytes:
+    if method != zipfile.ZIP_DEFLATED:
+        return bytes(
+            data[: min(size or limit, limit)]
+        )  # with no size said, up to where its content says that it ends
+    try:
+        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, limit)
+    except zlib.error:
+        return b""
