@@ -14,7 +14,7 @@ from typing import TypeAlias
 from governance.model.facts import FactSpec, FactType
 from governance.model.request import parse_utc, utc_text
 from governance.model.verdict import Severity
-from governance.policy.licences import known_licences, parse_licence
+from governance.policy.licences import known_licences, parse_expression, parse_licence
 from governance.policy.names import parse_purl
 
 Literal: TypeAlias = "str | int | float | bool"
@@ -137,7 +137,8 @@ def _from_text(kind: FactType, value: str) -> Literal:
     if kind is FactType.LICENCE:
         licence = parse_licence(value)
         if licence is None:
-            raise LiteralError("an SPDX licence id or `LicenseRef-...`", known_licences())
+            several = "" if isinstance(parse_expression(value), str | None) else "; list each licence alone"
+            raise LiteralError(f"an SPDX licence id or `LicenseRef-...`{several}", known_licences())
         return licence
     if kind is FactType.PURL:
         purl = parse_purl(value)

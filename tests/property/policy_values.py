@@ -31,6 +31,14 @@ RENAMED = {
     "gpl-3.0+": "gpl-3.0-or-later",
     "gpl-2.0": "gpl-2.0-only",
     "agpl-3.0": "agpl-3.0-only",
+    "agpl-3.0+": "agpl-3.0-or-later",
+}
+SPDX = {"mit", "apache-2.0", "gpl-2.0-only", "gpl-2.0-or-later", "gpl-3.0-only", "gpl-3.0-or-later", "agpl-3.0-only",
+        "agpl-3.0-or-later", "none", "noassertion"}  # fmt: skip
+LATER = {
+    "gpl-2.0-or-later": {"gpl-2.0-only", "gpl-3.0-only"},
+    "gpl-3.0-or-later": {"gpl-3.0-only"},
+    "agpl-3.0-or-later": {"agpl-3.0-only"},
 }
 
 
@@ -275,8 +283,12 @@ def _atom(tokens: list[str]) -> Any:
         raise ValueError("an operator where a licence should stand")
     name = RENAMED.get(tokens[0].lower(), tokens[0].lower())
     if len(tokens) > 2 and tokens[1].upper() == "WITH":
-        return f"{name} with {tokens[2].lower()}", tokens[3:]
-    return name, tokens[1:]
+        known = name in SPDX and tokens[2].lower() == "classpath-exception-2.0"
+        return f"{name} with {tokens[2].lower()}" if known else "noassertion", tokens[3:]
+    # What is not of SPDX may be any licence.
+    return name if name in SPDX or re.fullmatch(r"licenseref-[a-z0-9.-]+", name) else "noassertion", tokens[
+        1:
+    ]
 
 
 def satisfied(tree: Any, allowed: set[Any]) -> Truth:
@@ -288,9 +300,10 @@ def requires(tree: Any, denied: set[Any]) -> Truth:
 
 
 def _over(tree: Any, listed: set[Any], any_of: str) -> Truth:
-    """What `NOASSERTION` stands for may be any licence."""
+    """What `NOASSERTION` stands for may be any licence. `or-later` is a choice of versions, each of which may be denied."""
     if not isinstance(tree, tuple):
-        return None if tree == "noassertion" else tree in listed
+        all_denied = any_of == "and" and tree in LATER and LATER[tree] <= listed
+        return None if tree == "noassertion" else tree in listed or all_denied
     parts = [_over(part, listed, any_of) for part in tree[1:]]
     decisive = tree[0] == any_of
     return decisive if decisive in parts else None if None in parts else not decisive
