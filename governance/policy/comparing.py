@@ -9,8 +9,8 @@ from typing import Any, TypeAlias
 from governance.model.facts import FactSpec, FactType
 from governance.policy.licences import is_satisfied, parse_expression
 from governance.policy.literals import SEVERITIES, severity_rank, time_key
-from governance.policy.names import loose_name, normal_name, parse_purl
-from governance.policy.versions import compare_versions
+from governance.policy.names import Purl, loose_name, normal_name, parse_purl
+from governance.policy.versions import compare_versions, schemes_for
 
 ValueTest: TypeAlias = "Callable[[Any], bool | None]"
 
@@ -190,8 +190,10 @@ def _time_member(operand: tuple[Any, ...]) -> ValueTest:
 def _purl_member(operand: tuple[Any, ...]) -> ValueTest:
     """A package URL without a version stands for every version of the package; a package that is not pinned may be
     any of its versions."""
-    wanted = frozenset(operand)
-    packages = frozenset(purl.package for one in operand if (purl := parse_purl(one)))
+    wanted: dict[str, set[str]] = {}
+    for one in operand:
+        if purl := parse_purl(one):
+            wanted.setdefault(purl.package, set()).add(purl.version)
 
     def test(value: Any) -> bool | None:
         if not isinstance(value, str):
@@ -199,11 +201,28 @@ def _purl_member(operand: tuple[Any, ...]) -> ValueTest:
         purl = parse_purl(value)
         if purl is None:
             return None
-        if f"pkg:{purl.package}" in wanted or purl.text in wanted:
+        versions = wanted.get(purl.package)
+        if versions is None:
+            return False
+        if "" in versions or purl.version in versions:
             return True
-        return None if not purl.version and purl.package in packages else False
+        answers = [same_version(purl, version) for version in versions]
+        return True if True in answers else None if None in answers else False
 
     return test
+
+
+def same_version(purl: Purl, version: str) -> bool | None:
+    """Whether a package has this version, in whatever spelling; unknown where it is not pinned, or the version is none of
+    its ecosystem. Where versions have no order, they are texts."""
+    if not purl.version:
+        return None
+    if purl.version == version:
+        return True
+    if not schemes_for(purl.type):
+        return False
+    order = compare_versions(purl.type, purl.version, version)
+    return None if order is None else order == 0
 
 
 _MEMBERSHIP: dict[FactType, Callable[[tuple[Any, ...]], Built]] = {

@@ -18,20 +18,26 @@ _TYPE = re.compile(r"[a-z][a-z0-9.+-]*")
 _CACHE = 8192
 _MAX_PURL = 1024
 
-_LOWER = frozenset({"huggingface", "nuget", "github", "bitbucket", "npm", "oci", "docker", "deb", "conda"})
+_LOWER = frozenset({
+    "huggingface", "nuget", "github", "bitbucket", "npm", "oci", "docker", "deb", "conda", "golang", "composer", "hex",
+})  # fmt: skip
+"""Those of which the package-URL specification, or the registry, says that case makes no difference."""
 
 
 @lru_cache(maxsize=_CACHE)
 def normal_name(ecosystem: str, name: str) -> str:
-    """`name` as `ecosystem` compares it. PyPI: PEP 503; hubs and most registries: lower case; others: as it stands."""
+    """`name` as `ecosystem` compares it. PyPI: PEP 503; crates.io: `_` as `-`; hubs and most registries: lower case;
+    others: as it stands."""
     if ecosystem == "pypi":
         return _PYPI_RUNS.sub("-", name).lower()
+    if ecosystem == "cargo":
+        return name.replace("_", "-").lower()
     return name.lower() if ecosystem in _LOWER else name
 
 
 def folds_names(ecosystem: str) -> bool:
     """Whether `ecosystem` takes names that differ in case for the same."""
-    return ecosystem == "pypi" or ecosystem in _LOWER
+    return ecosystem in {"pypi", "cargo"} or ecosystem in _LOWER
 
 
 @lru_cache(maxsize=_CACHE)

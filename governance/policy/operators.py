@@ -182,7 +182,7 @@ def _purl_test(_spec: FactSpec, operand: Any) -> ValueTest:
     if wanted is None:
         return lambda _value: None
     package = compile_glob(wanted.package)
-    version = compile_glob(wanted.version) if wanted.version else None
+    version = compile_glob(wanted.version) if set("*?") & set(wanted.version) else None
 
     def test(value: Any) -> bool | None:
         if not isinstance(value, str):
@@ -192,9 +192,9 @@ def _purl_test(_spec: FactSpec, operand: Any) -> ValueTest:
             return None
         if not package(purl.package):
             return False
-        if version is None:
-            return True
-        return version(purl.version) if purl.version else None
+        if version is not None:
+            return version(purl.version) if purl.version else None
+        return comparing.same_version(purl, wanted.version) if wanted.version else True
 
     return test
 

@@ -1,14 +1,18 @@
-"""Versions and ranges of versions: PEP 440 for PyPI, Semantic Versioning 2.0 for the ecosystems that follow it.
+"""Versions and ranges of versions: PEP 440 for PyPI, Semantic Versioning 2.0 for the ecosystems that follow it, and
+orders of their own for the others (`orders`).
 
 Ranges are PEP 440 specifiers (`>=1.0,<2`) or VERS (`vers:npm/>=1.0.0|<2.0.0`). Pre-releases are compared like every
 other version, since an advisory does not spare them. Where nobody knows the ecosystem, an answer is given only if
-every scheme that can read the versions gives the same one.
+PEP 440 and Semantic Versioning, as far as they can read the versions, give the same one.
+
+What a policy writes says how closely is looked: a version without a local label (`2.1.0`) stands for `2.1.0+cu118` too (PEP
+440, `Version matching`), and one without an rpm's release for each release of it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -18,21 +22,34 @@ from urllib.parse import unquote
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
+from governance.policy.orders import (
+    RpmKey,
+    conda_key,
+    deb_key,
+    maven_key,
+    nuget_key,
+    pre_release_key,
+    rpm_key,
+)
+
 Key: TypeAlias = Any
 """A value that can be compared with keys of the same scheme."""
 
-_SEMVER = re.compile(r"v?(\d{1,15})\.(\d{1,15})(?:\.(\d{1,15}))?(?:-([0-9A-Za-z.-]+))?(?:\+[0-9A-Za-z.-]+)?")
+_SEMVER = re.compile(
+    r"v?(\d{1,15})\.(\d{1,15})(?:\.(\d{1,15}))?(?:-([0-9A-Za-z.-]+))?(?:\+[0-9A-Za-z.-]+)?", re.ASCII
+)
 _CONSTRAINT = re.compile(r"(>=|<=|!=|<|>|=)?(.+)")
 _MAX_VERSION = 128
 _MAX_CONSTRAINTS = 64
 _CACHE = 8192
 
 _SCHEMES = {
-    "pypi": "pep440", "npm": "semver", "cargo": "semver", "golang": "semver", "nuget": "semver", "semver": "semver",
-    "conda": "pep440", "mlflow": "pep440",
+    "pypi": "pep440", "npm": "semver", "cargo": "semver", "golang": "semver", "semver": "semver", "mlflow": "pep440",
+    "nuget": "nuget", "maven": "maven", "deb": "deb", "rpm": "rpm", "conda": "conda",
 }  # fmt: skip
-_PEP440 = frozenset(name for name, scheme in _SCHEMES.items() if scheme == "pep440")
-RANGE_SCHEMES = tuple(name for name in _SCHEMES if name not in {"conda", "mlflow"})
+_SPECIFIED = frozenset({"pypi", "conda", "mlflow"})
+"""The ecosystems of which a PEP 440 specifier speaks."""
+RANGE_SCHEMES = tuple(name for name in _SCHEMES if name != "mlflow")
 
 
 class RangeError(ValueError):
@@ -41,10 +58,8 @@ class RangeError(ValueError):
 
 @lru_cache(maxsize=_CACHE)
 def version_key(scheme: str, text: str) -> Key | None:
-    """A comparable key of `text` in `pep440` or `semver`, or None where it is not a version there."""
-    if len(text) > _MAX_VERSION:
-        return None
-    return _pep440(text) if scheme == "pep440" else _semver(text)
+    """A comparable key of `text` in a scheme, or None where it is not a version there."""
+    return _KEYS[scheme](text) if len(text) <= _MAX_VERSION else None
 
 
 def schemes_for(ecosystem: str | None) -> tuple[str, ...]:
@@ -62,17 +77,27 @@ def compare_versions(ecosystem: str | None, left: str, right: str) -> int | None
         one, other = version_key(scheme, left), version_key(scheme, right)
         if one is None or other is None:
             continue
-        answers.add((one > other) - (one < other))
+        answers.add(_order(one, other))
     return answers.pop() if len(answers) == 1 else None
+
+
+def _order(one: Key, written: Key) -> int:
+    """-1, 0 or 1: where a version lies of one that a policy writes, as closely as that is written."""
+    if isinstance(written, Version) and written.local is None and one.local is not None:
+        one = Version(one.public)
+    elif isinstance(written, RpmKey) and not (written.release and one.release):
+        one, written = one[:2], written[:2]
+    return int(one > written) - int(one < written)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VersionRange:
-    """A range. `ecosystems` are those it speaks of, None where it speaks of all; `holds` tells for a version, or None
-    where it is not one there."""
+    """A range. `ecosystems` are those it speaks of, None where it speaks of all, and `is_named` whether it says so; `holds`
+    tells for a version, or None where it is not one there."""
 
     ecosystems: frozenset[str] | None
     holds: Callable[[str], bool | None]
+    is_named: bool = True
 
 
 @lru_cache(maxsize=1024)
@@ -91,13 +116,14 @@ def parse_range(text: str) -> VersionRange:
         key = version_key("pep440", version)
         return None if key is None else bool(specifiers.contains(key, prereleases=True))
 
-    return VersionRange(ecosystems=_PEP440, holds=holds)
+    return VersionRange(ecosystems=_SPECIFIED, holds=holds, is_named=False)
 
 
 def in_range(wanted: VersionRange, ecosystem: str | None, version: str) -> bool | None:
-    """Whether `version` of `ecosystem` lies in the range. A range of another ecosystem holds nothing of this one."""
+    """Whether `version` of `ecosystem` lies in the range. A VERS of another ecosystem holds nothing of this one; a
+    specifier, which names none, cannot tell."""
     if ecosystem is not None and wanted.ecosystems is not None and ecosystem not in wanted.ecosystems:
-        return False
+        return False if wanted.is_named else None
     inside = wanted.holds(version)
     return None if inside and ecosystem is None else inside
 
@@ -115,12 +141,13 @@ def _semver(text: str) -> Key | None:
         return None
     major, minor, patch, pre = found.groups()
     # Without a pre-release ranks above every pre-release; numbers rank below words (SemVer 2.0, section 11).
-    ranked = (
-        tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in pre.split("."))
-        if pre
-        else ()
-    )
-    return int(major), int(minor), int(patch or 0), not pre, ranked
+    return int(major), int(minor), int(patch or 0), not pre, pre_release_key(pre) if pre else ()
+
+
+_KEYS: Mapping[str, Callable[[str], Key | None]] = {
+    "pep440": _pep440, "semver": _semver, "nuget": nuget_key, "maven": maven_key, "deb": deb_key, "rpm": rpm_key,
+    "conda": conda_key,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +168,7 @@ def _vers(text: str) -> VersionRange:
     if len(parts) > _MAX_CONSTRAINTS:
         raise RangeError(f"a VERS of at most {_MAX_CONSTRAINTS} constraints")
     constraints = sorted((_constraint(scheme, part) for part in parts), key=lambda one: one.key)
-    if any(one.key == other.key for one, other in pairwise(constraints)):
+    if any(_order(other.key, one.key) == 0 for one, other in pairwise(constraints)):
         raise RangeError("a VERS in which each version stands once")
     _check_alternation(constraints)
 
@@ -174,17 +201,17 @@ def _check_alternation(constraints: list[_Constraint]) -> None:
 def _contains(constraints: list[_Constraint], key: Key) -> bool:
     """VERS, `Checking if a version is contained within a range`."""
     for one in constraints:
-        if one.key == key:
+        if _order(key, one.key) == 0:
             return one.sign in {"=", "<=", ">="}
     bounds = [one for one in constraints if one.sign[0] in "<>"]
     if not bounds:
         # Only equalities and exclusions: `!=1|!=2` holds all else, `1|2` nothing else.
         return all(one.sign == "!=" for one in constraints)
-    if bounds[0].sign[0] == "<" and key < bounds[0].key:
+    if bounds[0].sign[0] == "<" and _order(key, bounds[0].key) < 0:
         return True
-    if bounds[-1].sign[0] == ">" and key > bounds[-1].key:
+    if bounds[-1].sign[0] == ">" and _order(key, bounds[-1].key) > 0:
         return True
     return any(
-        low.sign[0] == ">" and high.sign[0] == "<" and low.key < key < high.key
+        low.sign[0] == ">" and high.sign[0] == "<" and _order(key, low.key) > 0 and _order(key, high.key) < 0
         for low, high in pairwise(bounds)
     )

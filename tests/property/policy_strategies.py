@@ -59,12 +59,13 @@ VALUES: Mapping[FactType, Sequence[Any]] = {
     T.BOOLEAN: (True, False),
     T.DURATION: (0, 3600, 43200, 604800, 604801),
     T.SEVERITY: ("none", "low", "medium", "high", "critical", "unknown"),
-    T.VERSION: ("1.0", "1.0.0", "1.0.0rc1", "1.0.0-rc.1", "1.10.0", "1.9.0", "2.0.0", "1!0.1", "1.0+local", "new"),
+    T.VERSION: ("1.0", "1.0.0", "1.0.0rc1", "1.0.0-rc.1", "1.10.0", "1.9.0", "2.0.0", "1!0.1", "1.0+local", "new", "1.0-1",
+                "1.9.0~rc1"),
     T.LICENCE: ("MIT", "mit", "GPL-3.0", "GPL-3.0-only", "MIT OR GPL-3.0-only", "MIT AND GPL-3.0-only", "Apache-2.0",
                 "(MIT OR Apache-2.0) AND AGPL-3.0-only", "NOASSERTION", "MIT OR", "MIT AND NOASSERTION",
                 "AGPL-3.0-only AND NOASSERTION", "(AGPL-3.0-only OR noassertion)", "GPL-2.0-only WITH Classpath-exception-2.0",
                 "AGPLv3", "AGPL-3.0-or-later", "GPL-2.0-or-later OR AGPL-3.0+", "LicenseRef-acme", "MIT WITH x-exception"),
-    T.PURL: ("pkg:pypi/evil_pkg@1.0", "pkg:pypi/Evil-Pkg@2.0", "pkg:pypi/requests", "pkg:npm/%40acme/tool@1.0.0",
+    T.PURL: ("pkg:pypi/evil_pkg@1.0", "pkg:pypi/Evil-Pkg@2.0", "pkg:pypi/evil-pkg@1.0.0", "pkg:cargo/Evil-Pkg@1.0.0", "pkg:pypi/requests", "pkg:npm/%40acme/tool@1.0.0",
              "pkg:npm/tool@1.0.0", "pypi/evil"),
     T.TIME: ("2026-11-20T00:00:00Z", "2026-11-01T00:00:00.000000Z", "2026-11-21T00:00:00Z", "2026-13-01T00:00:00Z"),
     T.STRINGS: ((), ("alice",), ("alice", "bob"), ("pickle", "a.b*c")),
@@ -83,7 +84,13 @@ LITERALS: Mapping[FactType, Sequence[Any]] = {
         "GPL-2.0-only",
         "GPL-2.0-only WITH Classpath-exception-2.0",
     ),
-    T.PURL: ("pkg:pypi/evil-pkg", "pkg:pypi/evil_pkg@1.0", "pkg:npm/%40acme/tool", "pkg:npm/tool"),
+    T.PURL: (
+        "pkg:pypi/evil-pkg",
+        "pkg:pypi/evil_pkg@1.0",
+        "pkg:cargo/evil_pkg@1.0.0",
+        "pkg:npm/%40acme/tool",
+        "pkg:npm/tool",
+    ),
     T.TIME: ("2026-11-20T00:00:00Z", "2026-11-15T00:00:00Z"),
 }
 GLOBS = ("*", "a*", "*e", "?lice", "a.b*c", "[x]", "Evil_*", "e*pkg*", "1.0*", "pick?e")
@@ -95,9 +102,10 @@ PURLS = (
     "pkg:npm/*",
     "pkg:pypi/*@1.*",
     "pkg:pypi/Evil_Pkg",
+    "pkg:pypi/Evil_Pkg@1.0.0",
 )
 RANGES = (">=1.0,<2", "==1.0", "!=1.0", "~=1.9", "vers:npm/>=1.0.0|<2.0.0", "vers:pypi/<=1.0|>=2.0.0", "vers:npm/1.0.0|1.9.0",
-          "vers:pypi/!=1.0.0", "vers:pypi/*")  # fmt: skip
+          "vers:pypi/!=1.0.0", "vers:pypi/*", "vers:deb/>=1.0-1|<2.0.0", "vers:rpm/<=1.0", "vers:maven/>1.0|<1.10.0", "vers:conda/*")  # fmt: skip
 NASTY: Sequence[Any] = (
     "", " ", "\u0000", "\U0001f600", "ﬁ", "İ", "true", "1.0", "null", "None", 0, -1, 2**53 - 1, True, 0.1, float("nan"),
     float("inf"), (), ("x",), "A" * 3000, "../../etc/passwd", "{artifact.ref}", "%00", "\n", "unknown",

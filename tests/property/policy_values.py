@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import cmp_to_key
 from typing import Any
 from urllib.parse import unquote
 
@@ -19,13 +20,34 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from governance.model.facts import Collection, FactSpec, FactType
+from tests.property import policy_versions as orders
 
 Truth = bool | None
 
 SEVERITIES = ["none", "unknown", "low", "medium", "high", "critical"]
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-PEP440, SEMVER = {"pypi", "conda", "mlflow"}, {"npm", "cargo", "golang", "nuget"}
-LOWER = {"huggingface", "nuget", "github", "bitbucket", "npm", "oci", "docker", "deb", "conda"}
+PEP440, SEMVER = {"pypi", "mlflow"}, {"npm", "cargo", "golang"}
+OTHERS = {
+    "conda": orders.conda,
+    "nuget": orders.nuget,
+    "maven": orders.maven,
+    "deb": orders.deb,
+    "rpm": orders.rpm,
+}
+LOWER = {
+    "huggingface",
+    "nuget",
+    "github",
+    "bitbucket",
+    "npm",
+    "oci",
+    "docker",
+    "deb",
+    "conda",
+    "golang",
+    "composer",
+    "hex",
+}
 RENAMED = {
     "gpl-3.0": "gpl-3.0-only",
     "gpl-3.0+": "gpl-3.0-or-later",
@@ -76,6 +98,8 @@ def agreed(answers: Sequence[Truth]) -> Truth:
 def name_in(ecosystem: str, name: str) -> str:
     if ecosystem == "pypi":
         return re.sub(r"[-_.]+", "-", name).lower()
+    if ecosystem == "cargo":
+        return name.replace("_", "-").lower()
     return name.lower() if ecosystem in LOWER else name
 
 
@@ -103,7 +127,7 @@ def name_regex(ecosystem: str | None, pattern: str, name: str) -> Truth:
         return True
     if ecosystem is None:
         return None if re.fullmatch(pattern, name_in("pypi", name), re.IGNORECASE) else False
-    if ecosystem == "pypi" or ecosystem in LOWER:
+    if ecosystem in {"pypi", "cargo"} or ecosystem in LOWER:
         return re.fullmatch(pattern, name_in(ecosystem, name), re.IGNORECASE) is not None
     return False
 
@@ -130,29 +154,43 @@ def semver(text: str) -> Any:
     return (int(found[1]), int(found[2]), int(found[3] or 0), 1 if found[4] is None else 0, rank)
 
 
-def readers(ecosystem: str | None) -> list[Callable[[str], Any]]:
+def readers(ecosystem: str | None) -> list[Any]:
     if ecosystem is None:
         return [pep440, semver]
     if ecosystem in PEP440:
         return [pep440]
+    if ecosystem in OTHERS:
+        return [ecosystem]
     return [semver] if ecosystem in SEMVER else []
 
 
 def compared(ecosystem: str | None, one: str, other: str, test: Callable[[Any, Any], bool]) -> Truth:
     """The order of two versions. Without an ecosystem, PEP 440 and SemVer must agree on where one lies of the other."""
-    orders = set()
-    for read in readers(ecosystem):
-        left, right = read(one), read(other)
-        if left is not None and right is not None:
-            orders.add((left > right) - (left < right))
-    return test(orders.pop(), 0) if len(orders) == 1 else None
+    found = {order_of(read, one, other) for read in readers(ecosystem)} - {None}
+    said = found.pop() if len(found) == 1 else None
+    return None if said is None else test(said, 0)
+
+
+Reader = Callable[[str], Any]
+
+
+def order_of(read: Reader | str, one: str, other: str) -> int | None:
+    """-1, 0 or 1 by a scheme. A version that is written without a local label stands for all that have one."""
+    if isinstance(read, str):
+        return OTHERS[read](one, other)
+    left, right = read(one), read(other)
+    if left is None or right is None:
+        return None
+    if isinstance(right, Version) and right.local is None:
+        left = Version(left.public)
+    return int(left > right) - int(left < right)
 
 
 def in_versions(ecosystem: str | None, range_: str, version: str) -> Truth:
-    """A PEP 440 specifier, or a VERS. A range of one ecosystem says nothing of another's versions: that is false."""
+    """A PEP 440 specifier, or a VERS. A VERS holds nothing of another ecosystem; a specifier cannot tell of one."""
     if not range_.startswith("vers:"):
-        if ecosystem is not None and ecosystem not in PEP440:
-            return False
+        if ecosystem is not None and ecosystem not in PEP440 | {"conda"}:
+            return None
         known = pep440(version)
         return (
             None
@@ -170,34 +208,37 @@ def within(ecosystem: str | None, truth: Truth) -> Truth:
     return None if truth and ecosystem is None else truth
 
 
-def vers_holds(read: Callable[[str], Any], constraints: str, version: str) -> Truth:
+def vers_holds(read: Any, constraints: str, version: str) -> Truth:
     """Naively: the intervals that the sorted comparators span, minus what `!=` takes out, plus what `=` puts in."""
-    at = read(version)
-    if at is None:
+    if order_of(read, version, version) is None:
         return None
     if constraints == "*":
         return True
-    rows = []
+    rows: list[tuple[str, str]] = []
     for text in constraints.split("|"):
         found = re.fullmatch(r"(>=|<=|!=|<|>|=)?(.+)", text)
         assert found
-        rows.append((found[1] or "=", read(unquote(found[2]))))
-    if any(sign == "!=" and bound == at for sign, bound in rows):
+        rows.append((found[1] or "=", unquote(found[2])))
+    where = {bound: order_of(read, version, bound) or 0 for _, bound in rows}
+    if any(sign == "!=" and where[bound] == 0 for sign, bound in rows):
         return False
-    if any(sign == "=" and bound == at for sign, bound in rows):
+    if any(sign == "=" and where[bound] == 0 for sign, bound in rows):
         return True
-    bounds = sorted([row for row in rows if row[0] not in {"=", "!="}], key=lambda row: row[1])
+    place_of = cmp_to_key(lambda one, other: order_of(read, str(one), str(other)) or 0)
+    bounds = [row for row in rows if row[0] not in {"=", "!="}]
+    bounds.sort(key=lambda row: place_of(row[1]))
     if not bounds:
         return any(sign == "!=" for sign, _ in rows) and not any(sign == "=" for sign, _ in rows)
     for place, (sign, bound) in enumerate(bounds):
         after = bounds[place + 1] if place + 1 < len(bounds) else None
-        if sign in {"<", "<="} and place == 0 and (at < bound or (sign == "<=" and at == bound)):
+        at = where[bound]
+        if sign in {"<", "<="} and place == 0 and (at < 0 or (sign == "<=" and at == 0)):
             return True
-        above = at > bound or (sign == ">=" and at == bound)
+        above = at > 0 or (sign == ">=" and at == 0)
         if (
             sign in {">", ">="}
             and above
-            and (after is None or at < after[1] or (after[0] == "<=" and at == after[1]))
+            and (after is None or where[after[1]] < 0 or (after[0] == "<=" and where[after[1]] == 0))
         ):
             return True
     return False
@@ -227,7 +268,14 @@ def same_purl(value: tuple[str, ...], operand: tuple[str, ...]) -> Truth:
         return False
     if not operand[3]:
         return True
-    return None if not value[3] else value[3] == operand[3]
+    return None if not value[3] else same_version(value[0], value[3], operand[3])
+
+
+def same_version(kind: str, value: str, written: str) -> Truth:
+    """By the order of the ecosystem, where it has one."""
+    if value == written:
+        return True
+    return compared(kind, value, written, lambda a, b: a == b) if readers(kind) else False
 
 
 def purl_glob(value: tuple[str, ...], pattern: tuple[str, ...]) -> Truth:
@@ -237,6 +285,8 @@ def purl_glob(value: tuple[str, ...], pattern: tuple[str, ...]) -> Truth:
         return False
     if not pattern[3]:
         return True
+    if value[3] and not re.search(r"[*?]", pattern[3]):
+        return same_version(value[0], value[3], pattern[3])
     return None if not value[3] else glob(pattern[3], value[3])
 
 
