@@ -23,7 +23,8 @@ from typing import Any
 
 from benchmarks.policy import load, row
 from benchmarks.policy_world import NOW, make_requests, naive, our_request, realistic_rules
-from governance.audit.entry import EntryKind, decision_body
+from governance.audit.bodies import decision_body
+from governance.audit.entry import EntryKind
 from governance.audit.log import AuditLog, Stored
 from governance.audit.sqlite import SqliteStore
 from governance.collect.request import request_facts

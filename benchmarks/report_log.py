@@ -25,15 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.policy_world import NOW, SEED, make_requests, our_request, policy_yaml, realistic_rules
-from governance.audit.entry import (
-    OutcomeStatus,
-    decision_body,
-    evidence_digest,
-    moved_documents,
-    outcome_body,
-    parse_entry,
-    policy_body,
-)
+from governance.audit.bodies import OutcomeStatus, decision_body, moved_documents, outcome_body, policy_body
+from governance.audit.entry import evidence_digest, parse_entry
 from governance.audit.merkle import Frontier
 from governance.audit.sqlite_file import connect, make_file, migrate
 from governance.audit.tiles import WIDTH, pack_tile

@@ -29,9 +29,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from governance.audit.entry import (
-    Entry,
-    EntryKind,
+from governance.audit.bodies import (
     OutcomeStatus,
     decision_body,
     moved_documents,
@@ -39,6 +37,7 @@ from governance.audit.entry import (
     policy_body,
     waiver_body,
 )
+from governance.audit.entry import Entry, EntryKind
 from governance.audit.log import AuditLog
 from governance.collect.collector import UNREACHABLE, Collector, gather
 from governance.collect.request import request_facts

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from governance.audit.entry import signature_body
+from governance.audit.bodies import signature_body
 from governance.errors import (
     BlockedError,
     DigestMismatchError,

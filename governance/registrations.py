@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-from governance.audit.entry import EntryKind, registration_body
+from governance.audit.bodies import registration_body
+from governance.audit.entry import EntryKind
 from governance.audit.log import AuditLog, Receipt
 from governance.model.artifact import Artifact
 from governance.model.request import Actor

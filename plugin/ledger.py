@@ -14,7 +14,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from governance.artifactory.address import Address
-from governance.audit.entry import Entry, EntryKind, moved_files
+from governance.audit.bodies import moved_files
+from governance.audit.entry import Entry, EntryKind
 from governance.audit.log import AuditLog
 from governance.errors import AuditBrokenError
 from governance.model.artifact import FOLDER_SIGNATURE, FileEntry

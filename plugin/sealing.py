@@ -24,7 +24,8 @@ from datetime import datetime
 
 from governance.artifactory.address import Address
 from governance.artifactory.client import ArtifactoryClient
-from governance.audit.entry import EntryKind, signature_body
+from governance.audit.bodies import signature_body
+from governance.audit.entry import EntryKind
 from governance.audit.signing_time import verify_in_time
 from governance.errors import KeyFileError, NotFoundError
 from governance.model.artifact import FILE_SIGNATURE_SUFFIX, FOLDER_SIGNATURE, FileEntry

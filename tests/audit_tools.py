@@ -9,7 +9,8 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from governance.audit.entry import Entry, EntryKind, OutcomeStatus, Writer, outcome_body
+from governance.audit.bodies import OutcomeStatus, outcome_body
+from governance.audit.entry import Entry, EntryKind, Writer
 from governance.audit.log import AuditLog
 from governance.audit.memory import MemoryStore
 from governance.audit.note import NoteSigner, make_signer

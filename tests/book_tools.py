@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from governance.audit.entry import EntryKind, key_body, policy_body, signature_body, waiver_body
+from governance.audit.bodies import key_body, policy_body, signature_body, waiver_body
+from governance.audit.entry import EntryKind
 from governance.audit.log import AuditLog
 from governance.audit.memory import MemoryStore
 from governance.model.canonical import canonical_bytes

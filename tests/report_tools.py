@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from governance.audit.entry import EntryKind, OutcomeStatus, decision_body, outcome_body, policy_body
+from governance.audit.bodies import OutcomeStatus, decision_body, outcome_body, policy_body
+from governance.audit.entry import EntryKind
 from governance.audit.log import AuditLog
 from governance.audit.store import AuditStore
 from governance.model.artifact import Artifact, Kind, parse_repository_key

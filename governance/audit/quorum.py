@@ -16,8 +16,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from governance.audit.bodies import text
 from governance.audit.checkpoint import Checkpoint
-from governance.audit.entry import EntryKind, text
+from governance.audit.entry import EntryKind
 from governance.audit.log import AuditLog
 from governance.audit.store import KeptElsewhere
 from governance.errors import AuditQuorumError

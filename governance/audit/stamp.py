@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 from urllib.parse import quote
 
-from governance.audit.entry import Entry, EntryKind, evidence_digest, text
+from governance.audit.bodies import text
+from governance.audit.entry import Entry, EntryKind, evidence_digest
 from governance.audit.pseudonyms import Pseudonyms, renamed
 from governance.errors import AuditBrokenError
 from governance.model.canonical import Json

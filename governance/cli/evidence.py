@@ -133,7 +133,8 @@ def _sign(
 ) -> bytes:
     """The signed summary, which is on record before it is handed out."""
     from governance import __version__
-    from governance.audit.entry import EntryKind, signature_body
+    from governance.audit.bodies import signature_body
+    from governance.audit.entry import EntryKind
     from governance.model.request import new_id
     from governance.signing.vsa import sign_summary
 

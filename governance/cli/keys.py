@@ -255,7 +255,8 @@ def _has_other_source(settings: Settings) -> bool:
 
 
 def _record(assembly: Assembly, event: str, key: TrustedKey, *, reason: str | None = None) -> None:
-    from governance.audit.entry import EntryKind, key_body
+    from governance.audit.bodies import key_body
+    from governance.audit.entry import EntryKind
     from governance.model.request import new_id
 
     body = key_body(event=event, key_id=key.key_id, name=key.name, reason=reason)

@@ -143,7 +143,8 @@ def _write(folder: Path, imported: Sequence[Imported]) -> None:
 
 def _copy_ignore_rules(assembly: Assembly, rules: Sequence[XrayIgnoreRule]) -> None:
     """Each ignore rule as Xray shows it, once: the log keeps what Xray forgets."""
-    from governance.audit.entry import EntryKind, evidence_digest, waiver_body
+    from governance.audit.bodies import waiver_body
+    from governance.audit.entry import EntryKind, evidence_digest
     from governance.model.request import new_id
     from governance.waivers.memory import COPIED
 

@@ -63,7 +63,8 @@ def add(
     Get the file, or at least the key id that is printed, from its owner by a way that you trust. In a signed trust file a key
     is added where its root keys are: see `mlgov trust sign`.
     """
-    from governance.audit.entry import EntryKind, key_body
+    from governance.audit.bodies import key_body
+    from governance.audit.entry import EntryKind
     from governance.model.request import new_id
     from governance.settings import load_settings
     from governance.signing.keyring import add_key, load_trust, save_trust
@@ -165,7 +166,8 @@ def install(
     Each must follow the one before, signed by a threshold of both versions' root keys. An older one, a skipped one and
     an unsigned one after a signed one are refused. The first signed file is taken as it is: compare its root keys.
     """
-    from governance.audit.entry import EntryKind, key_body
+    from governance.audit.bodies import key_body
+    from governance.audit.entry import EntryKind
     from governance.model.request import new_id
     from governance.settings import load_settings
     from governance.signing.keyring import install_trust, read_signed_trust

@@ -107,7 +107,8 @@ def review(
 
 
 def _review(at: Desk, use: Stored, reason: str) -> None:
-    from governance.audit.entry import EntryKind, waiver_body
+    from governance.audit.bodies import waiver_body
+    from governance.audit.entry import EntryKind
     from governance.cli.waiver_people import WaiverError
     from governance.model.request import new_id, utc_text
     from governance.waivers.memory import EVENTS, review_terms

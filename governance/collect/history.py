@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Final
 
-from governance.audit.entry import MAX_ADVISORY, EntryKind, advisory_body, text
+from governance.audit.bodies import MAX_ADVISORY, advisory_body, text
+from governance.audit.entry import EntryKind
 from governance.audit.log import AuditLog
 from governance.errors import AuditError
 from governance.model.facts import Collection, Facts, ItemValue, Unknown

@@ -17,7 +17,7 @@ from typing import Protocol
 
 import orjson
 
-from governance.audit.entry import decision_body, policy_body, text, verdict_body
+from governance.audit.bodies import decision_body, policy_body, text, verdict_body
 from governance.audit.log import Stored
 from governance.collect.collector import UNREACHABLE
 from governance.errors import AuditBrokenError

@@ -19,7 +19,8 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
-from governance.audit.entry import Entry, EntryKind, OutcomeStatus
+from governance.audit.bodies import OutcomeStatus
+from governance.audit.entry import Entry, EntryKind
 from governance.model.digest import parse_digest, parse_sha256
 from governance.model.request import Action
 from governance.model.verdict import Effect, Mode

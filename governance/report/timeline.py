@@ -16,7 +16,8 @@ from typing import Protocol
 
 import orjson
 
-from governance.audit.entry import Entry, EntryKind, moved_files
+from governance.audit.bodies import moved_files
+from governance.audit.entry import Entry, EntryKind
 from governance.audit.log import Stored
 from governance.errors import AuditBrokenError, SettingsError
 from governance.model.canonical import Json

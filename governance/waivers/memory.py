@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 
-from governance.audit.entry import EntryKind, parse_entry, waiver_body
+from governance.audit.bodies import waiver_body
+from governance.audit.entry import EntryKind, parse_entry
 from governance.audit.log import AuditLog, Stored
 from governance.audit.signing_time import taken_by
 from governance.model.canonical import Json

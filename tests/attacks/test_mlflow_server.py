@@ -20,7 +20,8 @@ import pytest
 import requests
 from mlflow.tracking import MlflowClient
 
-from governance.audit.entry import EntryKind, OutcomeStatus, outcome_body
+from governance.audit.bodies import OutcomeStatus, outcome_body
+from governance.audit.entry import EntryKind
 from governance.audit.log import AuditLog
 from governance.audit.memory import MemoryStore
 from governance.audit.parcel import pack

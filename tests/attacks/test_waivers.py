@@ -8,7 +8,8 @@ from datetime import timedelta
 
 import pytest
 
-from governance.audit.entry import EntryKind, waiver_body
+from governance.audit.bodies import waiver_body
+from governance.audit.entry import EntryKind
 from governance.audit.log import AuditLog
 from governance.audit.memory import MemoryStore
 from governance.audit.stamp import stamp_of

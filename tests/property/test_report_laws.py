@@ -17,7 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from governance.audit.entry import EntryKind, key_body
+from governance.audit.bodies import key_body
+from governance.audit.entry import EntryKind
 from governance.audit.log import AuditLog
 from governance.audit.verify_log import BadLogError, check
 from governance.model.verdict import Effect, Mode

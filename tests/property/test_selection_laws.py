@@ -10,7 +10,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from governance.audit.entry import Entry, EntryKind, OutcomeStatus, Writer
+from governance.audit.bodies import OutcomeStatus
+from governance.audit.entry import Entry, EntryKind, Writer
 from governance.model.request import Action
 from governance.model.verdict import Effect, Mode
 from governance.report.selection import Selection, SelectionError, parse_selection

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from governance.audit.entry import OutcomeStatus
+from governance.audit.bodies import OutcomeStatus
 from governance.audit.log import AuditLog
 from governance.audit.memory import MemoryStore
 from governance.model.verdict import Effect, Mode

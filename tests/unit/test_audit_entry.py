@@ -7,23 +7,17 @@ from datetime import UTC, datetime
 
 import pytest
 
-from governance.audit.entry import (
-    MAX_ENTRY,
-    Entry,
-    EntryKind,
+from governance.audit.bodies import (
     OutcomeStatus,
-    Writer,
     decision_body,
-    evidence_digest,
     key_body,
     moved_documents,
     moved_files,
-    numbered,
     outcome_body,
-    parse_entry,
     signature_body,
     text,
 )
+from governance.audit.entry import MAX_ENTRY, Entry, EntryKind, Writer, evidence_digest, numbered, parse_entry
 from governance.errors import AuditBrokenError
 from governance.model.artifact import Artifact, Kind, parse_repository_key
 from governance.model.canonical import Json, canonical_bytes

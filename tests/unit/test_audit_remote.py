@@ -13,8 +13,9 @@ import pytest
 
 from governance.audit import verify_log
 from governance.audit.anchor import HeadMemory
+from governance.audit.bodies import advisory_body
 from governance.audit.checkpoint import open_checkpoint
-from governance.audit.entry import Entry, EntryKind, Writer, advisory_body, evidence_digest, parse_entry
+from governance.audit.entry import Entry, EntryKind, Writer, evidence_digest, parse_entry
 from governance.audit.intake import Intake
 from governance.audit.log import AuditLog
 from governance.audit.memory import MemoryStore

@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from governance.audit.entry import EntryKind, signature_body
+from governance.audit.bodies import signature_body
+from governance.audit.entry import EntryKind
 from governance.audit.intake import BEHIND
 from governance.audit.log import AuditLog
 from governance.audit.memory import MemoryStore

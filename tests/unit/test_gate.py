@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from governance.audit.entry import EntryKind, moved_files
+from governance.audit.bodies import moved_files
+from governance.audit.entry import EntryKind
 from governance.audit.memory import MemoryStore
 from governance.errors import (
     AuditUnavailableError,

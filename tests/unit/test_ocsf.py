@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
 
-from governance.audit.entry import _REQUIRED, Entry, EntryKind, Writer, key_body, signature_body, waiver_body
+from governance.audit.bodies import key_body, signature_body, waiver_body
+from governance.audit.entry import _REQUIRED, Entry, EntryKind, Writer
 from governance.audit.log import Stored
 from governance.audit.merkle import leaf_hash
 from governance.model.canonical import Json, canonical_bytes

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from governance.artifactory.address import parse_uri
-from governance.audit.entry import EntryKind, OutcomeStatus, moved_documents, outcome_body
+from governance.audit.bodies import OutcomeStatus, moved_documents, outcome_body
+from governance.audit.entry import EntryKind
 from governance.audit.log import AuditLog
 from governance.audit.memory import MemoryStore
 from governance.audit.stamp import stamp_of

@@ -17,15 +17,8 @@ from typing import Any
 
 import pytest
 
-from governance.audit.entry import (
-    EntryKind,
-    OutcomeStatus,
-    decision_body,
-    evidence_digest,
-    key_body,
-    outcome_body,
-    signature_body,
-)
+from governance.audit.bodies import OutcomeStatus, decision_body, key_body, outcome_body, signature_body
+from governance.audit.entry import EntryKind, evidence_digest
 from governance.audit.log import AuditLog
 from governance.audit.memory import MemoryStore
 from governance.audit.merkle import leaf_hash

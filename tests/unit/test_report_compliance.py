@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from governance.audit.entry import EntryKind, OutcomeStatus, key_body, signature_body, waiver_body
+from governance.audit.bodies import OutcomeStatus, key_body, signature_body, waiver_body
+from governance.audit.entry import EntryKind
 from governance.audit.log import AuditLog
 from governance.audit.memory import MemoryStore
 from governance.errors import SettingsError

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from governance.audit.entry import Entry, EntryKind, Writer, registration_body
+from governance.audit.bodies import registration_body
+from governance.audit.entry import Entry, EntryKind, Writer
 from governance.audit.parcel import CLIENT_KINDS
 from governance.audit.sqlite import SqliteStore
 from governance.cli.audit import summary

@@ -12,7 +12,8 @@ from typing import Any
 import orjson
 import pytest
 
-from governance.audit.entry import EntryKind, waiver_body
+from governance.audit.bodies import waiver_body
+from governance.audit.entry import EntryKind
 from governance.audit.log import AuditLog, checked
 from governance.audit.sqlite import SqliteStore
 from governance.audit.store import draft_of
