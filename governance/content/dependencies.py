@@ -18,7 +18,11 @@ from urllib.parse import quote
 
 import yaml
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import Specifier
 from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from governance.content.conda import is_common, read_spec
 
 REQUIREMENTS: Final = "requirements.txt"
 CONDA: Final = "conda.yaml"
@@ -43,9 +47,10 @@ _USERINFO: Final = re.compile(r"//[^/@\s]*@")
 _SOURCES: Final = re.compile(
     r"(?:-i|--index-url|--extra-index-url|-f|--find-links|--trusted-host|--no-index|--pre)\b"
 )
-_CONDA: Final = re.compile(
-    r"(?:[\w./-]+::)?(?P<name>[A-Za-z0-9_.-]+)\s*(?:(?P<op>==?)\s*(?P<version>[\w.!+]+)(?:=\S+)?)?(?P<rest>.*)"
+_FILE: Final = re.compile(
+    r"[\w.+-]+\.(?:zip|whl|tar|tgz|tbz|txz|tlz|tar\.(?:gz|bz2|xz|lz|lzma))(?:\s*\[[^\]]*\])?", re.IGNORECASE
 )
+"""A name that pip takes for a file, where there is one of that name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,12 +92,27 @@ def read_declared(name: str, data: bytes) -> Declared:
         if base == MODEL:
             return _model(read_mapping(text))
         if base.endswith((".yaml", ".yml")):
-            return _environment(read_mapping(text))
+            return _environment(base, read_mapping(text))
         if _coding(data) not in _UTF8:
             return Declared(problems=(f"{name} says that it is not UTF-8",))
         return read_requirements(text.splitlines())
     except (UnicodeDecodeError, yaml.YAMLError, ValueError, RecursionError) as error:
-        return Declared(problems=(f"{name} cannot be read: {type(error).__name__}",))
+        return Declared(problems=(f"{name} cannot be read: {_why(error)}",))
+
+
+def _why(error: Exception) -> str:
+    """What is wrong with a file, without repeating any of it."""
+    match error:
+        case UnicodeDecodeError():
+            return f"byte {error.start} is not UTF-8"
+        case yaml.MarkedYAMLError(problem=str(problem), problem_mark=mark) if mark is not None:
+            # What it says may quote the file, behind the first few words.
+            return f"no YAML from line {mark.line + 1} on ({problem.partition('`')[0].partition(chr(39))[0].strip()})"
+        case yaml.YAMLError():
+            return "it is no YAML"
+        case RecursionError():
+            return "it is nested too deep"
+    return str(error)
 
 
 def _coding(data: bytes) -> bytes:
@@ -154,13 +174,13 @@ def _logical(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
 
 
 def _requirement(text: str) -> Package | None:
+    if _FILE.fullmatch(text.partition(";")[0].strip()):
+        return None
     try:
         found = Requirement(text)
     except InvalidRequirement:
         return None
-    pins = [
-        each.version for each in found.specifier if each.operator in {"==", "==="} and "*" not in each.version
-    ]
+    pins = [pin for each in found.specifier if (pin := _pin(each)) is not None]
     asked = f"{_FROM}{_without_secrets(found.url).partition('?')[0]}" if found.url else str(found.specifier)
     return Package(
         ecosystem="pypi",
@@ -168,6 +188,15 @@ def _requirement(text: str) -> Package | None:
         version=pins[0] if pins and not found.url else None,
         asked=asked,
     )
+
+
+def _pin(specifier: Specifier) -> str | None:
+    """The one version that is meant, as releases are called: `==v01.0-1` is 1.0.post1 to pip."""
+    if specifier.operator == "===":
+        return specifier.version
+    if specifier.operator != "==" or specifier.version.endswith(".*"):
+        return None
+    return str(Version(specifier.version))
 
 
 def _without_secrets(text: str) -> str:
@@ -202,11 +231,30 @@ def _is_merge(event: yaml.ScalarEvent) -> bool:
     return bool(event.tag == _MERGE or (event.value == "<<" and event.implicit[0]))
 
 
-def _environment(document: Mapping[str, Any]) -> Declared:
-    """conda.yaml, or python_env.yaml, whose `dependencies` are pip's and not conda's."""
-    if "build_dependencies" in document or "python" in document:
-        lines = [*_strings(document.get("build_dependencies")), *_strings(document.get("dependencies"))]
-        return read_requirements(lines)
+def _environment(base: str, document: Mapping[str, Any]) -> Declared:
+    """conda.yaml, or python_env.yaml, whose `dependencies` are pip's and not conda's.
+
+    A file that has neither's name may be either, and MLflow asks nothing but the entry of `MLmodel` that names it. So its rows are
+    read as both, unless conda would refuse them.
+    """
+    if base == VIRTUALENV:
+        return _pip_environment(document)
+    is_pip = base != CONDA and ("build_dependencies" in document or "python" in document)
+    options = any(
+        isinstance(row, str) and row.strip().startswith("-") for row in _rows(document.get("dependencies"))
+    )
+    if is_pip and options:
+        return _pip_environment(document)
+    found = _conda_environment(document)
+    return merge([found, _pip_environment(document)]) if is_pip else found
+
+
+def _pip_environment(document: Mapping[str, Any]) -> Declared:
+    lines = [*_strings(document.get("build_dependencies")), *_strings(document.get("dependencies"))]
+    return read_requirements(lines)
+
+
+def _conda_environment(document: Mapping[str, Any]) -> Declared:
     parts, own, others = [], [], []
     left = _MAX_ROWS
     for row in _rows(document.get("dependencies")):
@@ -220,32 +268,46 @@ def _environment(document: Mapping[str, Any]) -> Declared:
         if left < 0:  # aliases make many lists of one
             raise ValueError("too many rows")
         parts.append(read_requirements(lines))
+    others += _strange(_strings(document.get("channels")))
     return merge([*parts, _conda(own), Declared(problems=tuple(dict.fromkeys(others)))])
 
 
 def _conda(rows: Iterable[str]) -> Declared:
-    packages, problems = [], []
+    packages, problems, channels = [], [], []
     for row in rows:
-        match = _CONDA.fullmatch(row.strip())
-        if match is None or match["rest"].startswith((":/", "/")):  # an address or a file
+        found = read_spec(row)
+        if found is None:
             problems.append(f"`{_without_secrets(row)[:80]}` is not a conda package")
             continue
-        version = match["version"] if not match["rest"] else None
-        packages.append(
-            Package(ecosystem="conda", name=match["name"].lower(), version=version, asked=match["rest"] or "")
-        )
-    return _without_tools(packages, problems, [])
+        channels += [found.channel] if found.channel else []
+        packages.append(Package(ecosystem="conda", name=found.name, version=found.version, asked=found.asked))
+    return _without_tools(packages, [*problems, *_strange(channels)], [])
+
+
+def _strange(channels: Iterable[str]) -> list[str]:
+    """A problem for each channel that may hold anything under any name: as another index does for pip."""
+    return [
+        f"packages may come from the channel `{_without_secrets(each)[:80]}`"
+        for each in channels
+        if not is_common(each)
+    ]
 
 
 def _model(document: Mapping[str, Any]) -> Declared:
     """`MLmodel` names the files that hold the environments, which need not have the usual names."""
     files: list[str] = []
+    problems: list[str] = []
     flavors = document.get("flavors")
     for flavor in flavors.values() if isinstance(flavors, Mapping) else ():
         env = flavor.get("env") if isinstance(flavor, Mapping) else None
-        files += [env] if isinstance(env, str) else []
-        files += [each for each in env.values() if isinstance(each, str)] if isinstance(env, Mapping) else []
-    return Declared(files=tuple(dict.fromkeys(files)))
+        named = {"conda": env} if isinstance(env, str) else env if isinstance(env, Mapping) else {}
+        files += [each for each in named.values() if isinstance(each, str)]
+        problems += [
+            f"`{MODEL}` names `{wrong}` as an environment of {kind}"
+            for kind, wrong in (("conda", VIRTUALENV), ("virtualenv", CONDA))
+            if str(named.get(kind)).rpartition("/")[2] == wrong
+        ]
+    return Declared(files=tuple(dict.fromkeys(files)), problems=tuple(dict.fromkeys(problems)))
 
 
 def _without_tools(packages: list[Package], problems: list[str], files: list[str]) -> Declared:
