@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from governance.audit.verify import Problem
     from governance.report.index.lookup import Index
 
-_SPAN = re.compile(r"(\d{1,5})([smhdw])")
+_SPAN = re.compile(r"([0-9]{1,5})([smhdw])")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _MANY = 50_000
 _MOST_NAMED = 20
@@ -75,10 +75,15 @@ def require_period(since: datetime, until: datetime) -> None:
 
 def moment(text: str, now: datetime) -> datetime:
     """A time on the command line: RFC 3339 in full or in part, or a span back from now such as `90d`."""
-    from governance.report.selection_text import parse_moment
+    from governance.report.selection_text import SelectionError, parse_moment
 
     span = _SPAN.fullmatch(text)
-    return parse_moment(text) if span is None else now - timedelta(seconds=int(span[1]) * _UNITS[span[2]])
+    if span is not None:
+        return now - timedelta(seconds=int(span[1]) * _UNITS[span[2]])
+    try:
+        return parse_moment(text)
+    except SelectionError as error:
+        raise SelectionError(error.message, hint=f"{error.hint} How far back is `90d`, `12h` or `30m`.") from None
 
 
 def cells(stored: Stored) -> tuple[str, ...]:

@@ -112,7 +112,7 @@ def combined(
     """The selection of a command line. Raises `SelectionError`."""
     from dataclasses import replace
 
-    from governance.report.selection import parse_selection
+    from governance.report.selection import SelectionError, parse_selection
     from governance.wiring import utc_now
 
     selection = parse_selection(" ".join(words or ()))
@@ -120,6 +120,12 @@ def combined(
         name: (*getattr(selection, name), *values) for name, values in options.items() if values
     }
     now = utc_now()
+    for name, text in (("since", since), ("until", until)):
+        if text is not None and getattr(selection, name) is not None:
+            raise SelectionError(
+                f"`{name}` is given twice, as a word and as an option",
+                hint=f"Leave `--{name}` or `{name}:...` out.",
+            )
     more |= {
         name: moment(text, now) for name, text in (("since", since), ("until", until)) if text is not None
     }

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from governance.policy.compile import CompiledPolicy
     from governance.report.backtest import Backtest, Side
 
-_SPAN = re.compile(r"(\d{1,5})([smhdw])")
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _TOP = 10
 
 
@@ -98,16 +95,15 @@ def _policy(text: str | None) -> CompiledPolicy:
 
 def parse_since(text: str, now: datetime) -> datetime:
     """The beginning of a period: a span before now, or a date. Raises `SettingsError`."""
-    span = _SPAN.fullmatch(text)
-    if span:
-        return now - timedelta(seconds=int(span[1]) * _UNITS[span[2]])
+    from governance.cli.audit_places import moment
+    from governance.report.selection_text import SelectionError
+
     try:
-        at = datetime.fromisoformat(text)
-    except ValueError as error:
+        return moment(text, now)
+    except SelectionError as error:
         raise SettingsError(
-            f"`{text}` is neither a span of time nor a date", hint="Write `90d`, `12h` or `2026-08-01`."
+            f"`{text[:80]}` is neither a span of time nor a date", hint=f"{error.message}. {error.hint}"
         ) from error
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
 def _write(made: Backtest, path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,8 +34,13 @@ def report(
             help="`html`, `jsonl` or `ocsf`; may be given several times. Default: `html` and `jsonl`.",
         ),
     ] = None,
-    since: Annotated[datetime | None, typer.Option(help="From this UTC time on.")] = None,
-    until: Annotated[datetime | None, typer.Option(help="Up to, and without, this UTC time.")] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="From this time on (UTC without a zone), or how far back: `90d`."
+        ),
+    ] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="Up to, and without, this time.")] = None,
     artifact: Annotated[
         str | None, typer.Option(metavar="REPOSITORY/PATH", help="This artifact alone.")
     ] = None,
@@ -48,7 +52,7 @@ def report(
     if context.invoked_subcommand is not None:
         return
     from governance.cli.audit import open_log
-    from governance.cli.audit_places import require_period
+    from governance.cli.audit_places import moment, require_period
     from governance.cli.compliance import made_by, software
     from governance.report.editions import AUDIT
     from governance.report.making import Asked, make_report
@@ -56,7 +60,8 @@ def report(
     from governance.wiring import utc_now
 
     renderers = [_renderer(name) for name in dict.fromkeys(formats or _FORMATS)]
-    first, last = _utc(since), _utc(until)
+    now = utc_now()
+    first, last = (None if text is None else moment(text, now) for text in (since, until))
     if first is not None and last is not None:
         require_period(first, last)
     with open_log() as log:
@@ -73,7 +78,7 @@ def report(
         )
         with (
             err().status("verifying and reading the log"),
-            make_report(log, asked, now=utc_now()) as made,
+            make_report(log, asked, now=now) as made,
         ):
             for path in _write(made, folder, renderers):
                 out().print(sign(Mark.OK), styled(f"wrote `{path}`"))
@@ -100,7 +105,3 @@ def _write(made: Report, folder: Path, renderers: list[ReportFormat]) -> list[Pa
     except OSError as error:
         raise TransferError(f"`{folder}` cannot be written: {error.strerror}") from error
     return paths
-
-
-def _utc(at: datetime | None) -> datetime | None:
-    return None if at is None else at.replace(tzinfo=UTC)

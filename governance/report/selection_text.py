@@ -24,7 +24,10 @@ _BARE = re.compile(r"[^\s\",]+")
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _PLAIN = re.compile(r"[A-Za-z0-9._/@:+=*~-]+")
 _TIME = re.compile(
-    r"(\d{4}-\d\d-\d\d)(?:[Tt ](\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?)?([Zz]|[+-]\d\d:\d\d)?"
+    r"(\d{4}-\d\d-\d\d)(?:[Tt ](\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?)?([Zz]|[+-]\d\d:\d\d)?", re.ASCII
+)
+_SUCH_TIMES = (
+    "Such as `2026-03-01`, `2026-03-01T12:00Z` or `2026-03-01T12:00:30+01:00`; without a zone it is UTC."
 )
 
 
@@ -137,7 +140,7 @@ def parse_moment(text: str) -> datetime:
     if found is None:
         raise SelectionError(
             f"`{text[:80]}` is not a time",
-            hint="Such as `2026-03-01`, `2026-03-01T12:00Z` or `2026-03-01T12:00:30+01:00`; without a zone it is UTC.",
+            hint=_SUCH_TIMES,
         )
     date, hour, minute, second, fraction, zone = found.groups()
     if second == "60":
@@ -156,7 +159,7 @@ def parse_moment(text: str) -> datetime:
         )
         return at.astimezone(UTC)
     except (ValueError, OverflowError) as error:
-        raise SelectionError(f"`{text[:80]}` is not a time: {error}") from None
+        raise SelectionError(f"`{text[:80]}` is not a time: {error}", hint=_SUCH_TIMES) from None
 
 
 def moment_text(at: datetime) -> str:
