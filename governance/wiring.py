@@ -151,6 +151,10 @@ class Assembly:
         consistency and never a walk. Raises `AuditBrokenError`."""
         return head_memory(self.settings).check(self.log)
 
+    def compare_head(self) -> None:
+        """The same demand of those who only read: nothing is remembered, and nothing written. Raises `AuditBrokenError`."""
+        head_memory(self.settings).compare(self.log)
+
     def send_head(self) -> Checkpoint:
         """Send the log's head out to the anchors of the settings, as many of which must keep it as these say; without any,
         only record it. Raises `AuditUnavailableError` and `AuditBrokenError`."""

@@ -41,14 +41,16 @@ class HeadMemory:
     def recall(self) -> Checkpoint | None:
         """The head in the file, or None where there is none yet. Raises `AuditBrokenError` for a file that is not one."""
         try:
-            with self._path.open("rb") as file:
-                return read_checkpoint(file.read(_MAX_HEAD))
+            return _head_in(self._path)
         except FileNotFoundError:
             return None
-        except OSError as error:
-            raise AuditUnavailableError(
-                f"the remembered head `{self._path}` cannot be read: {error}"
-            ) from error
+
+    def compare(self, log: AuditLog) -> None:
+        """Demand that the log continues the remembered head, and remember nothing: for those who only read. Raises as
+        `check` does."""
+        known = self.recall()  # first, or another process could remember a newer one in between
+        if known is not None:
+            require_continuation(known, *log.head_since(known.size), memory=self._path)
 
     def check(self, log: AuditLog) -> Checkpoint:
         """Demand that the log continues the remembered head, and remember the new one. Returns the new one.
@@ -146,7 +148,7 @@ class FolderAnchor:
             self.folder.mkdir(parents=True, exist_ok=True)
             newest = max(self._files(), default=None, key=lambda path: path.name)
             if newest is not None:
-                known = read_checkpoint(newest.read_bytes())
+                known = _head_in(newest)
                 checkpoint = head_beyond(log, checkpoint, known.size)
                 proof = log.consistency(known.size, checkpoint.size)
                 require_continuation(known, checkpoint, proof, memory=newest)
@@ -156,9 +158,9 @@ class FolderAnchor:
         return checkpoint
 
     def heads(self) -> Iterator[Checkpoint]:
-        """What is kept there, the smallest first."""
+        """What is kept there, the smallest first. Raises `AuditBrokenError` that names the file which is no head."""
         for path in sorted(self._files()):
-            yield read_checkpoint(path.read_bytes())
+            yield _head_in(path)
 
     def _files(self) -> Iterator[Path]:
         return self.folder.glob("[0-9]*.checkpoint")
@@ -253,6 +255,24 @@ def write_whole(path: Path, data: bytes) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _head_in(path: Path) -> Checkpoint:
+    try:
+        with path.open("rb") as file:
+            return read_checkpoint(file.read(_MAX_HEAD))
+    except AuditBrokenError as error:
+        raise AuditBrokenError(
+            f"the kept head `{path}` is damaged: {error.message}",
+            hint="Nobody but this program should write there. Keep the file, look at who did, and put it away to go on "
+            "without it.",
+        ) from error
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise AuditUnavailableError(
+            f"the kept head `{path}` cannot be read: {error.strerror}", hint="Mend its rights, or its disk."
+        ) from error
 
 
 def _indented(checkpoint: Checkpoint) -> str:

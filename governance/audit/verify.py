@@ -297,7 +297,8 @@ class Walk:
             )
         for size in self._roots:
             self._fault(
-                size, f"a remembered tree had {size} entries; the log now ends at {self.frontier.size}"
+                self.frontier.size,  # the first one that is missing
+                f"a remembered tree had {size} entries; the log now ends at {self.frontier.size}",
             )
         # Numbers that are missing may lie before the start of a range, so only a whole log can lack one.
         if self._is_whole:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from governance.errors import AuditUnavailableError, SettingsError
+from governance.cli.output import Mark, err, sign, styled
+from governance.errors import AuditBrokenError, AuditUnavailableError, SettingsError
 
 if TYPE_CHECKING:
     from governance.audit.entry import Entry, EntryKind
@@ -25,9 +26,29 @@ _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}
 
 @contextmanager
 def open_log() -> Iterator[AuditLog]:
-    """The configured log, which must exist: reading is no reason to make one."""
-    with open_assembly() as assembly:
+    """The configured log to be read, which must exist: reading is no reason to make one.
+
+    What is read from a log that was rolled back or rewritten since this machine saw it last is shown, since somebody has to look
+    into it, and is an `AuditBrokenError` in the end.
+    """
+    with read_assembly() as assembly:
         yield assembly.log
+
+
+@contextmanager
+def read_assembly() -> Iterator[Assembly]:
+    """`open_assembly` for those who read; see `open_log`."""
+    with open_assembly() as assembly:
+        broken = None
+        try:
+            assembly.compare_head()
+        except AuditBrokenError as error:
+            broken = error
+            first = error.message.partition("\n")[0]
+            err().print(sign(Mark.FAIL), styled(f"what follows cannot be trusted: {first}"))
+        yield assembly
+        if broken is not None:
+            raise broken
 
 
 @contextmanager

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from governance.cli.audit import open_assembly
+from governance.cli.kept_heads import head_files, kept_heads, read_head, roots_of
 from governance.cli.output import Mark, err, out, print_json, print_pairs, sign, styled
 from governance.errors import AuditBrokenError, SettingsError
 
 if TYPE_CHECKING:
-    from governance.audit.checkpoint import Checkpoint
     from governance.audit.log import AuditLog
-    from governance.audit.note import NoteKey
     from governance.audit.verify import Verification
-    from governance.wiring import Assembly
 
 _MOST_SHOWN = 20
-_MAX_HEAD = 64 << 10
 _RANGE = re.compile(r"([0-9]{1,15}):([0-9]{1,15})")
 
 
@@ -73,7 +69,7 @@ def verify(
             if span is not None:
                 result = _verify_span(assembly.log, *span)
             else:
-                result = assembly.log.verify(_roots(_kept_heads(assembly, earlier or [], key)))
+                result = assembly.log.verify(roots_of(kept_heads(assembly, earlier or [], key)))
         if span is None and result.is_good:
             assembly.recall_head()
     _show(result, span, as_json=as_json)
@@ -93,6 +89,7 @@ def export(
 ) -> None:
     """Write the whole log to a folder, with what is needed to verify it elsewhere."""
     with open_assembly() as assembly, err().status("exporting"):
+        assembly.recall_head()  # what was rolled back or rewritten is not handed out as the log
         cosign = assembly.cosigner() if cosigned else None
         exported = assembly.log.export(folder, with_tiles=tiles, cosign=cosign)
     out().print(sign(Mark.OK), styled(f"exported {exported.checkpoint.size} entries to `{folder}`"))
@@ -156,7 +153,7 @@ def _verify_folder(
         witness_key(text)
     if not (folder / "entries.jsonl").is_file():
         raise SettingsError(f"`{folder}` holds no exported log", hint="`mlgov audit export` makes one.")
-    kept = [_read_head(path).to_bytes() for path in _files(earlier)]
+    kept = [read_head(path).to_bytes() for path in head_files(earlier)]
     try:
         said = _check_folder(folder, key, kept, witnesses)
     except AuditBrokenError as error:
@@ -190,69 +187,3 @@ def _check_folder(folder: Path, key: str | None, kept: list[bytes], witnesses: l
             hint="An export is checked with all its files; ask for the whole folder.",
         ) from error
     return said.splitlines()
-
-
-def _roots(heads: Iterator[Checkpoint]) -> dict[int, bytes]:
-    """The roots by size. Two of one size are a fork, whichever the log has."""
-    roots: dict[int, bytes] = {}
-    for head in heads:
-        if roots.setdefault(head.size, head.root) != head.root:
-            raise AuditBrokenError(
-                f"two different heads of {head.size} entries were kept: the log is forked",
-                index=max(0, head.size - 1),
-                hint="Keep both heads, and find out who was handed which.",
-            )
-    return roots
-
-
-def _kept_heads(assembly: Assembly, earlier: list[Path], key: str | None) -> Iterator[Checkpoint]:
-    """Every head that is known from before: named, remembered by this machine, and in folders that anchor the log."""
-    from governance.auditing import folder_anchors, head_memory, public_key
-
-    keys = [] if key is None else [public_key(key)]
-    for path in _files(earlier):
-        yield _read_head(path, keys, origin=assembly.log.origin)
-    remembered = head_memory(assembly.settings).recall()
-    if remembered is not None:
-        yield remembered
-    for anchor in folder_anchors(assembly.settings):
-        yield from anchor.heads()
-
-
-def _read_head(path: Path, keys: Sequence[NoteKey] = (), *, origin: str | None = None) -> Checkpoint:
-    """A head that was kept, which one of `keys` signed where any is given. Raises `SettingsError` for a file that is no
-    checkpoint, and `AuditBrokenError` for one that these keys did not sign."""
-    from governance.audit.checkpoint import open_checkpoint, read_checkpoint
-    from governance.cli.stored import read_small
-
-    data = read_small(path, _MAX_HEAD)
-    try:
-        found = read_checkpoint(data or b"")
-    except AuditBrokenError as error:
-        raise SettingsError(
-            f"`{path}` is not a checkpoint: {error.message}",
-            hint="`mlgov audit checkpoint --print` prints one; every export has one.",
-        ) from error
-    try:
-        return open_checkpoint(found.to_bytes(), keys, origin=origin) if keys else found
-    except AuditBrokenError as error:
-        raise AuditBrokenError(
-            f"`{path}`: {error.message}",
-            hint="A head that was kept before the log had its key is compared without `--key`.",
-        ) from error
-
-
-def _files(paths: list[Path]) -> Iterator[Path]:
-    for path in paths:
-        if path.is_dir():
-            found = sorted(path.glob("*.checkpoint"))
-            if not found:  # or the log would be held against nothing, and nobody told
-                raise SettingsError(
-                    f"there is no checkpoint in `{path}`",
-                    hint="Kept heads are the files `*.checkpoint` there.",
-                )
-            yield from found
-        elif path.is_file():
-            yield path
-        else:
-            raise SettingsError(f"there is no checkpoint `{path}`")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from governance.cli.audit import open_assembly, summary
+from governance.cli.audit import read_assembly, summary
 from governance.cli.exits import exit_code
 from governance.cli.output import Mark, err, harmless_json, sign, styled, writing
 from governance.errors import AuditBrokenError, SettingsError
@@ -33,7 +33,7 @@ def searched_log(*, scan: bool) -> Iterator[tuple[AuditLog, Index | None]]:
     from governance.report.index.file import NoIndexError
     from governance.report.index.lookup import Index
 
-    with open_assembly() as assembly:
+    with read_assembly() as assembly:
         log, file = assembly.log, assembly.settings.audit_file
         if scan:
             yield log, None
@@ -83,7 +83,9 @@ def moment(text: str, now: datetime) -> datetime:
     try:
         return parse_moment(text)
     except SelectionError as error:
-        raise SelectionError(error.message, hint=f"{error.hint} How far back is `90d`, `12h` or `30m`.") from None
+        raise SelectionError(
+            error.message, hint=f"{error.hint} How far back is `90d`, `12h` or `30m`."
+        ) from None
 
 
 def cells(stored: Stored) -> tuple[str, ...]:

@@ -102,6 +102,7 @@ def prove(
     from governance.cli.audit import open_assembly
 
     with open_assembly() as assembly:
+        assembly.recall_head()
         log = assembly.log
         is_number = entry.isascii() and entry.isdigit() and len(entry) < 16
         index = int(entry) if is_number else _index_of(log, entry)

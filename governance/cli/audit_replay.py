@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from governance.cli.audit import entry_id, open_log
+from governance.cli.audit import entry_id, open_assembly, open_log
 from governance.cli.audit_places import searched_log
 from governance.cli.audit_search import combined
 from governance.cli.exits import INTERRUPTED
@@ -84,7 +84,7 @@ def _one(wanted: str, *, as_json: bool) -> None:
                 f"entry {wanted} records `{stored.entry.kind.value}`, not a decision",
                 hint=f"`mlgov audit show {wanted}` tells the sequence with its decisions.",
             )
-    _end(made, as_json=as_json)
+        _end(made, as_json=as_json)
 
 
 def _all(selection: Selection, *, jobs: int, scan: bool, as_json: bool) -> None:
@@ -92,15 +92,16 @@ def _all(selection: Selection, *, jobs: int, scan: bool, as_json: bool) -> None:
 
     made = Summary()
     try:
-        with searched_log(scan=scan) as (log, index), err().status("replaying") as status:
-            numbers, count = _numbers(log, index, selection)
-            for each in _summaries(log, selection, numbers, _jobs(jobs, count)):
-                made.add(each)
-                status.update(f"replayed {made.decisions:,} decisions")
+        with searched_log(scan=scan) as (log, index):
+            with err().status("replaying") as status:
+                numbers, count = _numbers(log, index, selection)
+                for each in _summaries(log, selection, numbers, _jobs(jobs, count)):
+                    made.add(each)
+                    status.update(f"replayed {made.decisions:,} decisions")
+            _end(made, as_json=as_json)
     except KeyboardInterrupt:
         err().print(f"\ninterrupted after {made.decisions:,} decisions; nothing was written")
         raise typer.Exit(INTERRUPTED) from None
-    _end(made, as_json=as_json)
 
 
 def _numbers(log: AuditLog, index: Index | None, selection: Selection) -> tuple[Iterable[int], int]:
@@ -178,7 +179,7 @@ def _begin(selection: str) -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the workers
     stack = ExitStack()
-    _WORKER[:] = [(stack, BulkReplay(stack.enter_context(open_log()), parse_selection(selection)))]
+    _WORKER[:] = [(stack, BulkReplay(stack.enter_context(open_assembly()).log, parse_selection(selection)))]
 
 
 def _run(numbers: Sequence[int]) -> Summary:

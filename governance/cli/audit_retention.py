@@ -23,10 +23,12 @@ def hold(
     """Put everything about a subject under legal hold: none of its evidence is erased until the hold is lifted."""
     from governance.audit.entry import EntryKind
     from governance.audit.retention import held_subjects, set_hold
-    from governance.cli.audit import open_log
+    from governance.cli.audit import open_assembly
 
     _require_reason(reason)
-    with open_log() as log:
+    with open_assembly() as assembly:
+        assembly.recall_head()
+        log = assembly.log
         is_held = subject in held_subjects(log)
         if lift and not is_held:
             raise SettingsError(
@@ -74,6 +76,7 @@ def erase(
         raise SettingsError(f"`{older_than[:40]}` is no duration", hint="Write it as 730d or 12h.") from error
     why = "" if dry_run else _require_reason(reason)
     with open_assembly() as assembly:
+        assembly.recall_head()  # another log's holds and terms are not these
         terms = {entry_kind(kind): term}
         if dry_run:
             over = expired_evidence(assembly.log, terms, now=assembly.now())

@@ -33,9 +33,13 @@ def show(
 
     with open_log() as log:
         made = timeline(log, entry_id(log, wanted))
-    if as_json:
-        print_json(made.to_json())
-        return
+        if as_json:
+            print_json(made.to_json())
+        else:
+            _print_all(made, facts=facts)
+
+
+def _print_all(made: Timeline, *, facts: bool) -> None:
     out().print(styled(f"sequence {made.correlation}", "bold"))
     for step in made.steps:
         _print(step, facts=facts)

@@ -49,12 +49,12 @@ def who_loaded(
     question = parse_question(wanted)
     with searched_log(scan=scan) as (log, index):
         made = ask(log, question, index, ended=None if as_json else limit or _MOST_ROWS)
-    if as_json:
-        print_json(_tree(made))
-    else:
-        _print(made, limit or _MOST_ROWS)
-    for sentence in _unknown(made):
-        note(sentence)
+        if as_json:
+            print_json(_tree(made))
+        else:
+            _print(made, limit or _MOST_ROWS)
+        for sentence in _unknown(made):
+            note(sentence)
     end_broken(made.broken)
 
 

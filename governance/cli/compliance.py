@@ -52,7 +52,8 @@ def compliance(
         str | None, typer.Option("--filter", metavar="SELECTION", help="Only entries of this selection, such as `environment:production`.")
     ] = None,
     earlier: Annotated[
-        Path | None, typer.Option(metavar="CHECKPOINT", help="A checkpoint of this log kept from before, to be compared with.")
+        list[Path] | None,
+        typer.Option(metavar="CHECKPOINT", help="A checkpoint of this log kept from before, to be compared with. Several times, or a folder of them."),
     ] = None,
     cosigned: Annotated[
         bool, typer.Option("--cosigned", help="Have the witnesses of `audit_anchors` sign the checkpoint.")
@@ -75,7 +76,7 @@ def compliance(
         log = assembly.log
         asked = _asked(
             assembly, since=since, until=until, frameworks=tuple(frameworks or ()), formats=asked_formats, sample=sample,
-            seed=secrets.token_hex(8) if seed is None else seed, selection=selection, earlier=earlier,
+            seed=secrets.token_hex(8) if seed is None else seed, selection=selection, earlier=earlier or [],
             cosigned=cosigned,
         )  # fmt: skip
         with (
@@ -98,9 +99,10 @@ def _asked(
     sample: int,
     seed: str,
     selection: str | None,
-    earlier: Path | None,
+    earlier: list[Path],
     cosigned: bool,
 ) -> Asked:
+    from governance.cli.kept_heads import kept_heads, roots_against
     from governance.report.framework_files import load_frameworks
     from governance.report.making import Asked
     from governance.report.matrix import ControlTally
@@ -129,7 +131,7 @@ def _asked(
         software=software(),
         vkey=vkey,
         command=shlex.join(("python", "verify_log.py", ".", *keys)),
-        roots=_roots(earlier),
+        roots=roots_against(assembly.log, kept_heads(assembly, earlier)),
         controls=ControlTally(load_frameworks(frameworks)),
         cosign=assembly.cosigner() if cosigned else None,
         witnesses=witnesses,
@@ -163,19 +165,6 @@ def _selection(text: str | None) -> Selection:
     if found.since is not None or found.until is not None:
         raise SettingsError("a filter without times is expected", hint="`--from` and `--to` say the period.")
     return found
-
-
-def _roots(path: Path | None) -> dict[int, bytes] | None:
-    from governance.audit.checkpoint import read_checkpoint
-
-    if path is None:
-        return None
-    try:
-        with path.open("rb") as file:
-            head = read_checkpoint(file.read(1 << 20))
-    except OSError as error:
-        raise SettingsError(f"`{path}` cannot be read: {error.strerror}") from error
-    return {head.size: head.root}
 
 
 def made_by() -> str:

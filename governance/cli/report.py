@@ -36,9 +36,7 @@ def report(
     ] = None,
     since: Annotated[
         str | None,
-        typer.Option(
-            metavar="TIME", help="From this time on (UTC without a zone), or how far back: `90d`."
-        ),
+        typer.Option(metavar="TIME", help="From this time on (UTC without a zone), or how far back: `90d`."),
     ] = None,
     until: Annotated[str | None, typer.Option(metavar="TIME", help="Up to, and without, this time.")] = None,
     artifact: Annotated[
@@ -51,9 +49,10 @@ def report(
     """
     if context.invoked_subcommand is not None:
         return
-    from governance.cli.audit import open_log
+    from governance.cli.audit import open_assembly
     from governance.cli.audit_places import moment, require_period
     from governance.cli.compliance import made_by, software
+    from governance.cli.kept_heads import kept_heads, roots_against
     from governance.report.editions import AUDIT
     from governance.report.making import Asked, make_report
     from governance.report.selection import Selection
@@ -64,7 +63,8 @@ def report(
     first, last = (None if text is None else moment(text, now) for text in (since, until))
     if first is not None and last is not None:
         require_period(first, last)
-    with open_log() as log:
+    with open_assembly() as assembly:
+        log = assembly.log
         asked = Asked(
             outline=AUDIT,
             since=first,
@@ -75,6 +75,7 @@ def report(
             software=software(),
             vkey=log.key.vkey if log.key is not None else None,
             command=_CHECK,
+            roots=roots_against(log, kept_heads(assembly, ())),
         )
         with (
             err().status("verifying and reading the log"),

@@ -77,9 +77,18 @@ def write_folder(
                 done(file)
         write_verifier(target)
         (target / "README.txt").write_text(
-            _README.format(origin=report.origin, command=report.command, trouble=trouble)
+            _README.format(origin=report.origin, command=report.command, trouble=trouble or _bad(report))
         )
     return tuple(written)
+
+
+def _bad(report: Report) -> str:
+    """What is wrong with the log beyond what the folder can show: its proofs may hold, and the log be another than it was."""
+    if report.is_good:
+        return ""
+    first = next(iter(report.verification.problems), None)
+    what = "entries of the period are broken" if first is None else str(first)
+    return f"\nNOT PROVED: when this report was made, the log did not prove itself: {what}\n"
 
 
 def _render(report: Report, target: Path, name: str) -> Iterator[str]:

@@ -23,10 +23,13 @@ ORIGIN = "team.example/audit"
 
 @dataclass(frozen=True)
 class Keeper:
-    """`mlgov audit ARGUMENTS` of one user, whose log is a file in their home."""
+    """`mlgov ARGUMENTS`, and `mlgov audit ARGUMENTS`, of one user, whose log is a file in their home."""
 
     home: Path
-    run: Callable[..., Done]
+    cli: Callable[..., Done]
+
+    def run(self, *arguments: str, **variables: str) -> Done:
+        return self.cli("audit", *arguments, **variables)
 
     def settings(self, text: str) -> None:
         (self.home / "mlgov.toml").write_text(f'audit_origin = "{ORIGIN}"\n{text}\n')
@@ -50,17 +53,17 @@ def keeper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     home = tmp_path / "home"
     home.mkdir()
 
-    def run(*arguments: str, **variables: str) -> Done:
+    def cli(*arguments: str, **variables: str) -> Done:
         environment = clean(MLGOV_HOME=str(home), **variables)
         for name in set(os.environ) - set(environment):
             monkeypatch.delenv(name)
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
-        code = main(["audit", *arguments])
+        code = main([*arguments])
         printed = capsys.readouterr()
         return Done(code=code, out=printed.out, err=printed.err)
 
-    made = Keeper(home, run)
+    made = Keeper(home, cli)
     made.settings("")
     return made
 

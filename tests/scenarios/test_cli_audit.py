@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 import subprocess
@@ -68,6 +69,103 @@ def test_the_head_seen_last_is_remembered(keeper: Keeper) -> None:
     assert (done.code, "a remembered tree had 12 entries; the log now ends at 6" in done.err) == (4, True)
     done = keeper.run("checkpoint", "--print")
     assert (done.code, "it was rolled back: it had 12 entries and has 6" in done.err) == (4, True)
+
+
+def _roll_back(keeper: Keeper) -> None:
+    """A log of 6 entries in place of one of 12, of which this machine remembers the head."""
+    keeper.fill(5)
+    shutil.copy(keeper.home / "audit.sqlite", keeper.home / "old.sqlite")
+    keeper.fill(5)
+    assert keeper.run("verify").code == 0
+    for name in ("audit.sqlite", "audit.sqlite-wal", "audit.sqlite-shm"):
+        (keeper.home / name).unlink(missing_ok=True)
+    shutil.copy(keeper.home / "old.sqlite", keeper.home / "audit.sqlite")
+
+
+def test_a_log_that_was_rolled_back_is_handed_out_by_nobody(keeper: Keeper, tmp_path: Path) -> None:
+    _roll_back(keeper)
+    before = (keeper.home / "audit.sqlite").read_bytes()
+    for verb in (
+        ("export", "out"), ("export", "tiles", "--tiles"), ("prove", "3", "-o", "proof"),
+        ("hold", "models/a", "--reason", "CASE-1"), ("erase", "outcome", "--older-than", "1d", "--reason", "old"),
+    ):  # fmt: skip
+        done = keeper.run(*verb)
+        assert (done.code, "it was rolled back: it had 12 entries and has 6" in done.err) == (4, True), verb
+    assert not [name for name in ("out", "tiles", "proof") if (tmp_path / name).exists()]
+    assert (keeper.home / "audit.sqlite").read_bytes() == before, "and nothing is added to it"
+
+
+def test_what_is_read_from_a_log_that_was_rolled_back_is_shown_and_is_an_error(keeper: Keeper) -> None:
+    _roll_back(keeper)
+    for verb in (
+        ("search",),
+        ("search", "--scan"),
+        ("tail",),
+        ("show", "3"),
+        ("who-loaded", "models/a"),
+        ("replay", "--all"),
+    ):
+        done = keeper.run(*verb)
+        said = "what follows cannot be trusted: the audit log is not the one seen before: it was rolled back"
+        assert (done.code, said in done.err) == (4, True), (verb, done.err)
+        assert done.out, "somebody has to look into it"
+
+
+def test_a_report_on_a_log_that_was_rolled_back_says_so_first(keeper: Keeper, tmp_path: Path) -> None:
+    _roll_back(keeper)
+    for words, page in (
+        (["report", "-o", "plain"], "plain/report.html"),
+        (["report", "compliance", "-o", "whole"], "whole/report.html"),
+    ):
+        done = keeper.cli(*words)
+        assert (done.code, "a remembered tree had 12 entries; the log now ends at 6" in done.err) == (
+            4,
+            True,
+        ), done.err
+        assert "entry 6: a remembered tree" in done.err, "the first entry that is missing"
+        assert "does not prove itself" in (tmp_path / page).read_text()
+    assert "NOT PROVED" in (tmp_path / "whole/README.txt").read_text()
+    assert b'"kind":"export"' not in (keeper.home / "audit.sqlite").read_bytes(), "nothing is added to it"
+
+
+def test_a_report_is_held_against_heads_as_the_verification_is(keeper: Keeper, tmp_path: Path) -> None:
+    keeper.fill(5)
+    (tmp_path / "kept").mkdir()
+    head = keeper.run("checkpoint", "--print").out
+    (tmp_path / "kept" / "1.checkpoint").write_text(head)
+    keeper.fill(3)
+    assert keeper.cli("report", "compliance", "--earlier", "kept", "-o", "r1").code == 0
+    (tmp_path / "empty").write_text("")
+    name, size, _ = head.splitlines()
+    (tmp_path / "other").write_text(head.replace(name, "another.example/audit"))
+    for wrong in ("empty", "other", "nowhere"):
+        for words in (["report", "compliance", "-o", "r2"], ["audit", "verify"]):
+            done = keeper.cli(*words, "--earlier", wrong)
+            assert (done.code, "what to do:" in done.err, f"`{wrong}`" in done.err) == (2, True, True), (
+                done.err
+            )
+    assert not (tmp_path / "r2").exists()
+    (tmp_path / "kept" / "2.checkpoint").write_text(
+        f"{name}\n{size}\n{base64.b64encode(bytes(32)).decode()}\n"
+    )
+    done = keeper.cli("report", "compliance", "--earlier", "kept", "-o", "r3")
+    assert (done.code, "it was rewritten" in done.err) == (4, True), done.err
+    assert "does not prove itself" in (tmp_path / "r3/report.html").read_text()
+
+
+def test_a_damaged_head_in_an_anchors_folder_is_named(keeper: Keeper, tmp_path: Path) -> None:
+    keeper.settings(f'audit_anchors = ["{tmp_path}/kept"]')
+    keeper.fill(5)
+    assert keeper.run("checkpoint").code == 0
+    (path,) = (tmp_path / "kept").iterdir()
+    path.write_text("acme\n")
+    for verb in ("verify", "checkpoint"):
+        done = keeper.run(verb)
+        assert (done.code, f"`{path}` is damaged" in done.err, "what to do:" in done.err) == (
+            4,
+            True,
+            True,
+        ), done.err
 
 
 def test_kept_checkpoints_are_what_the_log_must_continue(keeper: Keeper, tmp_path: Path) -> None:
