@@ -249,7 +249,7 @@ def test_times_with_zones_are_brought_to_utc(report: Report, tmp_path: Path) -> 
         (("--framework", "soc-3"), "soc-2"),
         (("--seed", ""), "seed"),
         (("--sample", "5000"), "1000"),
-        (("--earlier", "nothing"), "cannot be read"),
+        (("--earlier", "nothing"), "there is no checkpoint `nothing`"),
     ],
 )
 def test_what_is_asked_wrongly_is_refused_before_anything_is_written(
