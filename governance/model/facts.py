@@ -92,7 +92,8 @@ class FactType(enum.StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FactSpec:
     """One row of the catalogue. `fields` are the members of a collection's items. `ecosystem` fixes how a name or a
-    version is compared; where it is None, the fact `artifact.ecosystem` or the item's `ecosystem` or `purl` says."""
+    version is compared; where it is None, the fact `artifact.ecosystem` or the item's `ecosystem` or `purl` says. `form` is
+    what a text looks like that is no name (`sha256`, `digest`, `commit`), `bounds` where a score lies."""
 
     name: str
     type: FactType
@@ -102,6 +103,8 @@ class FactSpec:
     values: tuple[str, ...] = ()
     fields: tuple[FactSpec, ...] = ()
     ecosystem: str | None = None
+    form: str | None = None
+    bounds: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +243,7 @@ _FACTS = (
     _fact("artifact.kind", _S, _REQUEST, "sort of artifact",
           values=("model", "file", "folder", "dataset", "package", "image")),
     _fact("artifact.size", _I, _REQUEST, "all files together", unit="bytes"),
-    _fact("artifact.digest", _S, _REQUEST, "`sha256:` of a file or `dirhash1:` of a folder"),
+    _fact("artifact.digest", _S, _REQUEST, "`sha256:` of a file or `dirhash1:` of a folder", form="digest"),
     _fact("artifact.age", _D, _STORAGE, "time since the newest file was last modified", unit="seconds"),
     _fact("artifact.created_by", _S, _STORAGE, "Artifactory user who created the root"),
     _fact("artifact.origin", _S, _STORAGE, "class of the repository", values=("local", "remote", "virtual", "federated")),
@@ -248,17 +251,17 @@ _FACTS = (
           "organisation part of a hub name such as `google` in `google/bert`, lower case", ecosystem="huggingface"),
     _fact("revision.ref", _S, _STORAGE, "revision asked for"),
     _fact("revision.pinned", _B, _STORAGE, "whether the revision asked for is a full commit"),
-    _fact("revision.resolved", _S, _STORAGE, "full commit that the revision stands for"),
+    _fact("revision.resolved", _S, _STORAGE, "full commit that the revision stands for", form="commit"),
     _fact("property.*", _S, _STORAGE, "an Artifactory property, by its key; anyone with the annotate right may change it"),
     _fact("files", FactType.COLLECTION, _CONTENTS, "the artifact's files", fields=(
         _fact("path", _S, _REQUEST, "name below the root"),
         _fact("format", _S, _CONTENTS, "what the file is", values=FORMATS),
         _fact("size", _I, _REQUEST, "bytes", unit="bytes"),
-        _fact("sha256", _S, _REQUEST, "SHA-256 in hex"),
+        _fact("sha256", _S, _REQUEST, "SHA-256 in hex", form="sha256"),
         _fact("imports", FactType.STRINGS, _CONTENTS, "names a pickle would import when loaded"),
     )),
     _fact("xray.malicious", _B, _SCAN, "whether a scanner reports malicious content"),
-    _fact("xray.max_cvss", FactType.SCORE, _SCAN, "highest CVSS v3 base score of any advisory"),
+    _fact("xray.max_cvss", FactType.SCORE, _SCAN, "highest CVSS v3 base score of any advisory", bounds=(0, 10)),
     _fact("xray.max_severity", FactType.SEVERITY, _SCAN, "highest severity of any issue"),
     _fact("xray.indexed", _B, _SCAN, "whether Xray indexes the repository and knows every file"),
     _fact("xray.watches", FactType.STRINGS, _SCAN, "watches with a violation on the artifact"),
@@ -271,8 +274,8 @@ _FACTS = (
         _fact("id", _S, _SCAN, "scanner's issue id"),
         _fact("cve", _S, _SCAN, "CVE id, where there is one"),
         _fact("severity", FactType.SEVERITY, _SCAN, "severity"),
-        _fact("cvss", FactType.SCORE, _SCAN, "CVSS v3 base score"),
-        _fact("epss", FactType.SCORE, _SCAN, "EPSS probability"),
+        _fact("cvss", FactType.SCORE, _SCAN, "CVSS v3 base score", bounds=(0, 10)),
+        _fact("epss", FactType.SCORE, _SCAN, "EPSS probability", bounds=(0, 1)),
         _fact("component", FactType.NAME, _SCAN, "name of the component"),
         _fact("ecosystem", _S, _SCAN, "whose rules spell the component's name and version", values=ECOSYSTEMS),
         _fact("component_version", FactType.VERSION, _SCAN, "version of the component"),
@@ -308,7 +311,7 @@ _FACTS = (
     _fact("signature.key_id", _S, _SIGNATURE, "key id"),
     _fact("signature.reason", _S, _SIGNATURE, "why the signature is not valid"),
     _fact("signature.subject", _S, _SIGNATURE, "what the signer named as signed: a logged model's id, else the folder or file"),
-    _fact("signature.bundle", _S, _SIGNATURE, "SHA-256 of the signature file that was looked at, in hex"),
+    _fact("signature.bundle", _S, _SIGNATURE, "SHA-256 of the signature file that was looked at, in hex", form="sha256"),
     _fact("signature.age", _D, _SIGNATURE, "time since the signature was made", unit="seconds"),
     _fact("manifest.unsigned_files", FactType.STRINGS, _SIGNATURE, "files present and not in the signature"),
     _fact("manifest.missing_files", FactType.STRINGS, _SIGNATURE, "files in the signature and not present"),

@@ -189,7 +189,27 @@ class Assembler:
             for rule in entity.value.rules:
                 if rule.when is not None and _names_list(rule.when):
                     at = _rule_path(entity.document.data, rule)
-                    ListResolver(lists, _list_note(entity.mistakes, at, lists)).resolve(rule.when, scope)
+                    note = self._list_note(entity, rule, at, lists)
+                    ListResolver(lists, note).resolve(rule.when, scope)
+
+    def _list_note(
+        self, entity: _Entity[Policy], rule: Rule, path: Path, lists: Mapping[str, object]
+    ) -> Callable[[str, LiteralError | None, object], None]:
+        """A list that is not there is the rule's mistake; a value that does not suit stands in the set."""
+
+        def note(name: str, error: LiteralError | None, value: object) -> None:
+            if error is None:
+                entity.mistakes.add(path, "the name of a list of the policy set", got=name, among=lists)
+                return
+            holder = next(one for one in self._sets.values() if name in dict(one.value.lists))
+            at: Path = ("spec", "lists", name)
+            written = holder.document.data["spec"]["lists"][name]
+            at = (*at, written.index(value)) if value in written else at
+            if not any(one.path == at for one in holder.mistakes.found):
+                expected = f"{error.expected}, as rule `{entity.value.name}/{rule.id}` wants of this list"
+                holder.mistakes.add(at, expected, got=value, among=error.among)
+
+        return note
 
     def _check_waivers(self, merged: PolicySet | None, policies: Mapping[str, Policy]) -> None:
         from governance.policy.documents import WaiverRules
@@ -251,18 +271,6 @@ def _names_list(condition: Condition) -> bool:
     if isinstance(condition, AllOf | AnyOf):
         return any(map(_names_list, condition.parts))
     return _names_list(condition.part if isinstance(condition, Not) else condition.where)
-
-
-def _list_note(
-    mistakes: Mistakes, path: Path, lists: Mapping[str, object]
-) -> Callable[[str, LiteralError | None], None]:
-    def note(name: str, error: LiteralError | None) -> None:
-        if error is None:
-            mistakes.add(path, "the name of a list of the policy set", got=name, among=lists)
-        else:
-            mistakes.add(path, f"a list whose values are each {error.expected}", got=name)
-
-    return note
 
 
 def _rule_path(tree: Any, rule: Rule) -> Path:

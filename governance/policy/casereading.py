@@ -123,7 +123,8 @@ class FactReader:
             return self._collection(spec, value, path)
         if spec.type is FactType.STRINGS:
             return self._strings(value, path)
-        return value if spec.type in _FREE and isinstance(value, str) else self._literal(spec, value, path)
+        is_free = spec.type in _FREE or spec.form is not None
+        return value if is_free and isinstance(value, str) else self._literal(spec, value, path)
 
     def _strings(self, value: Any, path: Path) -> tuple[str, ...] | None:
         if isinstance(value, list) and all(isinstance(one, str) for one in value):

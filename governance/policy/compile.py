@@ -265,5 +265,5 @@ def _tempered(rules: Iterable[CompiledRule], bundle: PolicyBundle) -> frozenset[
     return frozenset(rule.name for rule in rules if rule.grace) | {waiver.rule for waiver in bundle.waivers}
 
 
-def _unresolved(name: str, _error: object) -> None:
+def _unresolved(name: str, _error: object, _value: object) -> None:
     raise LookupError(f"list `{name}` passed the loader and is not there")

@@ -274,7 +274,7 @@ def _resolved(bundle: PolicyBundle, when: Condition | None) -> Condition | None:
     if when is None:
         return None
     lists = dict(bundle.set.lists) if bundle.set else {}
-    return ListResolver(lists, lambda _name, _error: None).resolve(when, Scope(bundle.catalogue))
+    return ListResolver(lists, lambda _name, _error, _value: None).resolve(when, Scope(bundle.catalogue))
 
 
 def _changed_lists(a: PolicyBundle, b: PolicyBundle) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import product
 from types import MappingProxyType
 
 from governance.model.facts import FactType
@@ -33,7 +34,9 @@ from governance.policy.equivalence import outcomes
 from governance.policy.layers import policies_in_force
 from governance.policy.lint_rules import LINT_RULES, Level
 from governance.policy.mistakes import Path
+from governance.policy.oddities import oddity
 from governance.policy.parsing import resolve_lists
+from governance.policy.patterns import compile_glob
 
 SOON = timedelta(days=14)
 """A waiver that ends within this time is worth a word."""
@@ -154,6 +157,30 @@ def _condition(
         yield _rule_note("never-matches", policy.name, rule.id, "when")
     if rule.effect >= Effect.WARN and _asks_licence_in(when, scope, denied=False):
         yield _rule_note("licence-in-block", policy.name, rule.id, "when")
+    yield from _texts(policy, rule, when)
+
+
+def _texts(policy: Policy, rule: Rule, when: Condition) -> Iterator[Note]:
+    """One note of a sort for each rule: whoever looks at the first sees the others."""
+    compares = [part for part in walk(when) if isinstance(part, Compare)]
+    odd = (found for part in compares for text in _operands(part) if (found := _odd(text)))
+    if (first := next(odd, None)) is not None:
+        yield _rule_note("odd-text", policy.name, rule.id, "when", more=first)
+    wild = (
+        text for part in compares if part.operator in {"is", "in"} for text in _operands(part) if "*" in text
+    )
+    if (text := next(wild, None)) is not None:
+        yield _rule_note("literal-wildcard", policy.name, rule.id, "when", more=f": `{text[:_SHOWN]}`")
+
+
+def _operands(part: Compare) -> Iterator[str]:
+    values = part.operand if isinstance(part.operand, tuple) else (part.operand,)
+    return (value for value in values if isinstance(value, str))
+
+
+def _odd(text: str) -> str | None:
+    what = oddity(text)
+    return None if what is None else f": {text[:_SHOWN]!r}, {what}"
 
 
 def _weak_evidence(when: Condition, scope: Scope) -> str | None:
@@ -222,6 +249,10 @@ def _policies(bundle: PolicyBundle) -> Iterator[Note]:
         if policy.name not in in_force:
             yield _note("policy-not-in-force", policy.name, "Policy", "metadata", "name")
             continue
+        for key in ("repositories", "environments", "actors"):
+            odd = next(filter(None, map(_odd, getattr(policy.match, key) or ())), None)
+            if odd is not None:
+                yield _note("odd-text", policy.name, "Policy", "spec", "match", key, more=odd)
         if bundle.set is not None and bundle.set.bindings is not None and not _is_bound(policy, bundle):
             yield _note("unbound-policy", policy.name, "Policy", "metadata", "name")
         mode = mode_of(policy.name, PRODUCTION, bundle.set)
@@ -236,8 +267,19 @@ def _is_bound(policy: Policy, bundle: PolicyBundle) -> bool:
         environment
         for binding in (bundle.set.bindings if bundle.set else None) or ()
         for environment in binding.environments
+        if any(compile_glob(glob)(policy.name) for glob in binding.policies)
     }
-    return any(mode_of(policy.name, environment, bundle.set) is not None for environment in environments)
+    wanted = policy.match.environments
+    return (
+        bool(environments)
+        if wanted is None
+        else any(_meet(one, other) for one, other in product(wanted, environments))
+    )
+
+
+def _meet(one: str, other: str) -> bool:
+    """Whether two globs may fit the same text: one of them fits the other, or both are open."""
+    return compile_glob(one)(other) or compile_glob(other)(one) or ("*" in one and "*" in other)
 
 
 def _lists(bundle: PolicyBundle) -> Iterator[Note]:
@@ -249,9 +291,17 @@ def _lists(bundle: PolicyBundle) -> Iterator[Note]:
         for part in walk(rule.when)
         if isinstance(part, Compare) and isinstance(part.operand, ListName)
     }
-    for name, _ in bundle.set.lists if bundle.set else ():
+    for name, values in bundle.set.lists if bundle.set else ():
         if name not in named:
             yield _note("unused-list", name, "PolicySet", "spec", "lists", name)
+        texts = [value for value in values if isinstance(value, str)]
+        odd = next(filter(None, map(_odd, texts)), None)
+        if odd is not None:
+            yield _note("odd-text", name, "PolicySet", "spec", "lists", name, more=odd)
+        wild = next((text for text in texts if "*" in text), None)
+        if wild is not None:
+            more = f": `{wild[:_SHOWN]}`"
+            yield _note("literal-wildcard", name, "PolicySet", "spec", "lists", name, more=more)
 
 
 def _waivers(bundle: PolicyBundle, at: datetime) -> Iterator[Note]:
@@ -262,6 +312,9 @@ def _waivers(bundle: PolicyBundle, at: datetime) -> Iterator[Note]:
             yield _waiver(waiver, "waiver-expired")
         elif waiver.expires - at <= SOON:
             yield _waiver(waiver, "waiver-expires-soon")
+        odd = _odd(waiver.ref) or next(filter(None, map(_odd, waiver.actors or ())), None)
+        if odd is not None and waiver.expires > at:
+            yield _note("odd-text", waiver.name, "Waiver", "spec", more=odd)
         if waiver.findings is None and waiver.expires > at:
             yield _note("waiver-without-findings", waiver.name, "Waiver", "spec")
 
@@ -282,6 +335,9 @@ def _unserved(policy: CompiledPolicy) -> Iterator[Note]:
 _MANY = 200
 _MOST_SEARCHED = 300
 """Rules up to which each condition is searched for never holding or always holding."""
+
+_SHOWN = 60
+"""Characters of a text that a note shows."""
 
 _STATED = "request"
 """The source of facts that the request itself states."""

@@ -48,11 +48,13 @@ def parse_literal(spec: FactSpec, value: object) -> Literal:
             return value
         raise LiteralError("`true` or `false`")
     if kind in {FactType.INTEGER, FactType.SCORE}:
-        return _number(kind, value)
+        return _number(spec, value)
     if not isinstance(value, str) or not value or len(value) > _MAX_TEXT:
         raise LiteralError(_TEXT_FORMS.get(kind, "a text in quotes"))
     if spec.values and value not in spec.values:
         raise LiteralError(f"one of {', '.join(spec.values)}", spec.values)
+    if spec.form is not None:
+        return _formed(spec.form, value)
     return _from_text(kind, value)
 
 
@@ -117,17 +119,46 @@ _TEXT_FORMS = {
 }
 
 
-def _number(kind: FactType, value: object) -> int | float:
+_FORMS = {
+    "sha256": (re.compile("[0-9a-f]{64}"), "a SHA-256: 64 hex digits"),
+    "digest": (
+        re.compile("(sha256|dirhash1):[0-9a-f]{64}"),
+        "a digest: `sha256:` or `dirhash1:` and 64 hex digits",
+    ),
+    "commit": (re.compile("[0-9a-f]{40}|[0-9a-f]{64}"), "a full commit: 40 or 64 hex digits"),
+}
+
+_WRITTEN_OUT = {
+    FactType.NAME: "a name as it is written; a `*` has a meaning in `matches: {glob: ...}` alone",
+    FactType.VERSION: "a version as it is written; a `*` has a meaning in `matches: {glob: ...}` alone",
+    FactType.PURL: "a package URL without wildcards; a `*` has a meaning in `matches: {purl: ...}` alone",
+}
+"""No name, version or package has a `*`: an entry with one would be met by nothing."""
+
+
+def _formed(form: str, value: str) -> str:
+    pattern, expected = _FORMS[form]
+    if not pattern.fullmatch(value.lower()):
+        raise LiteralError(expected)
+    return value.lower()
+
+
+def _number(spec: FactSpec, value: object) -> int | float:
+    kind = spec.type
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise LiteralError("a whole number" if kind is FactType.INTEGER else "a number")
     if kind is FactType.INTEGER:
         if not isinstance(value, int):
             raise LiteralError("a whole number")
         return value
+    if spec.bounds is not None and not spec.bounds[0] <= value <= spec.bounds[1]:
+        raise LiteralError(f"a number from {spec.bounds[0]:g} to {spec.bounds[1]:g}")
     return float(value)
 
 
 def _from_text(kind: FactType, value: str) -> Literal:
+    if kind in _WRITTEN_OUT and "*" in value:
+        raise LiteralError(_WRITTEN_OUT[kind])
     if kind is FactType.DURATION:
         return parse_duration(value)
     if kind is FactType.TIME:

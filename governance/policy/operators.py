@@ -182,7 +182,8 @@ def _purl_test(_spec: FactSpec, operand: Any) -> ValueTest:
     if wanted is None:
         return lambda _value: None
     package = compile_glob(wanted.package)
-    version = compile_glob(wanted.version) if set("*?") & set(wanted.version) else None
+    fits = compile_glob(wanted.version) if wanted.version else None
+    version = fits if set("*?") & set(wanted.version) else None
 
     def test(value: Any) -> bool | None:
         if not isinstance(value, str):

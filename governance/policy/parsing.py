@@ -23,7 +23,7 @@ from governance.policy.condition import (
     Scope,
 )
 from governance.policy.documents import PolicyBundle
-from governance.policy.literals import Literal, LiteralError, duration_text
+from governance.policy.literals import Literal, LiteralError, duration_text, parse_literal
 from governance.policy.mistakes import Mistakes, Path, joined
 from governance.policy.operators import OPERATORS, Operator, operators_for
 
@@ -220,11 +220,11 @@ def condition_tree(condition: Condition, scope: Scope) -> Any:
 @dataclass(frozen=True, slots=True)
 class ListResolver:
     """Replaces each `{list: name}` by its values, read by the type of the fact they meet. `on_error` gets the name of
-    a list that is not there (None), or whose values do not suit the fact.
+    a list that is not there (None), or with each value that does not suit the fact what is expected, and the value.
     """
 
     lists: Mapping[str, tuple[Any, ...]]
-    on_error: Callable[[str, LiteralError | None], None]
+    on_error: Callable[[str, LiteralError | None, object], None]
 
     def resolve(self, condition: Condition, scope: Scope) -> Condition:
         """The condition without list names, but for those that were reported."""
@@ -243,21 +243,30 @@ class ListResolver:
             return condition
         found = scope.find(condition.fact)
         if operand.name not in self.lists or found is None:
-            self.on_error(operand.name, None)
+            self.on_error(operand.name, None, None)
             return condition
+        read, listed = OPERATORS[condition.operator].read, list(self.lists[operand.name])
         try:
-            values = OPERATORS[condition.operator].read(found[0], list(self.lists[operand.name]))
+            return Compare(condition.fact, condition.operator, read(found[0], listed))
         except LiteralError as error:
-            self.on_error(operand.name, error)
+            self._tell(operand.name, found[0], listed, error)
             return condition
-        return Compare(condition.fact, condition.operator, values)
+
+    def _tell(self, name: str, spec: FactSpec, listed: list[Any], error: LiteralError) -> None:
+        if not listed:
+            self.on_error(name, error, listed)
+        for value in listed:
+            try:
+                parse_literal(spec, value)
+            except LiteralError as inner:
+                self.on_error(name, inner, value)
 
 
 def resolve_lists(bundle: PolicyBundle, condition: Condition) -> Condition:
     """The condition of a rule of the bundle with its lists written out. Raises `LookupError` for a list that is not there,
     which the loader would have refused."""
 
-    def unresolved(name: str, _error: object) -> None:
+    def unresolved(name: str, _error: object, _value: object) -> None:
         raise LookupError(f"list `{name}` passed the loader and is not there")
 
     lists = dict(bundle.set.lists) if bundle.set else {}

@@ -166,6 +166,8 @@ def _spec_tree(spec: FactSpec) -> Tree:
             "meaning": spec.meaning,
             "unit": spec.unit,
             "ecosystem": spec.ecosystem,
+            "form": spec.form,
+            "bounds": None if spec.bounds is None else [repr(float(one)) for one in spec.bounds],
             "values": list(spec.values) or None,
             "fields": [_spec_tree(one) for one in spec.fields] or None,
         }
@@ -181,6 +183,8 @@ def spec_from_tree(tree: Mapping[str, Any]) -> FactSpec:
         meaning=tree["meaning"],
         unit=tree.get("unit"),
         ecosystem=tree.get("ecosystem"),
+        form=tree.get("form"),
+        bounds=None if "bounds" not in tree else (float(tree["bounds"][0]), float(tree["bounds"][1])),
         values=tuple(tree.get("values", ())),
         fields=tuple(spec_from_tree(one) for one in tree.get("fields", ())),
     )

@@ -290,6 +290,10 @@ def operation(r: Random, spec: FactSpec) -> tuple[str, Any]:
 
 
 def literal(r: Random, spec: FactSpec) -> Any:
+    if spec.form is not None:
+        return r.choice([f"sha256:{one}" if spec.form == "digest" else one for one in BYTES])
+    if spec.bounds is not None and spec.bounds[1] < 10:
+        return r.choice((0.0, 0.5, 1))
     return r.choice(spec.values or LITERALS[spec.type])
 
 

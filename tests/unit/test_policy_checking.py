@@ -61,6 +61,12 @@ def at(finding: Finding, *texts: str) -> str:
         ("never-matches", rule("{all: [{fact: scan.complete, is: true}, {not: {fact: scan.complete, exists: true}}]}"), "block", "{all"),
         ("always-matches", rule("{any: [{fact: scan.age, gt: 7d}, {fact: scan.age, lte: 7d}, {fact: scan.age, exists: false}]}"), "block", "{any"),
         ("licence-in-block", rule("{some: licences, where: {fact: spdx, in: [MIT]}}"), "block", "{some"),
+        ("literal-wildcard", rule("{fact: artifact.repository, in: [models-local, 'hf-*']}"), "block", "{fact: artifact.rep"),
+        ("odd-text", rule("{fact: publisher, in: [acme, 'google ']}"), "block", "{fact: publisher"),
+        ("odd-text", rule('{fact: publisher, in: ["ac\\u200bme"]}'), "block", "{fact: publisher"),
+        ("odd-text", rule('{fact: artifact.path, matches: {glob: "mode\\u0300le/*"}}'), "block", "{fact: artifact.path"),
+        ("odd-text", rule('{fact: actor.name, is: "\\u0430lice"}'), "block", "{fact: actor.name"),
+        ("odd-text", rule('{fact: actor.name, is: "\\uff41lice"}'), "block", "{fact: actor.name"),
         ("implied-rule", rule(MALICIOUS, name="a") + rule(f"{{all: [{MALICIOUS}, {{fact: environment, is: production}}]}}"), "block", "{all"),
     ],
 )  # fmt: skip
@@ -70,6 +76,43 @@ def test_each_finding_stands_where_it_is(code: str, rules: str, default: str, pl
     assert one.subject == "p/r"
     assert at(one, text).startswith(place)
     assert one.level is LINT_RULES[code].level
+
+
+def test_odd_texts_elsewhere_have_places_and_say_what_is_odd() -> None:
+    texts = [
+        policy(
+            rule("{fact: actor.name, in: {list: team}}"),
+            head="  match: {repositories: ['models-local\u00a0']}\n",
+        ),
+        policy_set("  lists:\n    team: [alice, 'bob ', 'c*']\n"),
+        waiver(artifact='{ref: "models-local/mode\u0300le", digest: "sha256:' + "7d" * 32 + '"}'),
+    ]
+    odd = {(one.code, one.subject): (one.message, at(one, *texts)) for one in found(*texts)}
+    message, place = odd["odd-text", "team"]
+    assert message.endswith(": 'bob ', it begins or ends with white space")
+    assert place.startswith("[alice")
+    assert odd["literal-wildcard", "team"][0].endswith(": `c*`")
+    assert odd["odd-text", "p"][1].startswith("['models-local")
+    assert odd["odd-text", "W-1"][0].endswith("equals no composed one (Unicode NFC)")
+
+
+def test_letters_of_one_script_are_not_odd() -> None:
+    for text in ("modèle/été", "модель", "模型", "größe", "naïve café", "a b"):
+        when = rule(f"{{fact: artifact.path, is: '{text}'}}")
+        assert "odd-text" not in {one.code for one in found(policy(when))}, text
+
+
+def test_a_policy_for_an_environment_that_no_binding_names_binds_nothing() -> None:
+    bound = policy_set("  bindings: [{policies: ['*'], environments: [production, 'eu-*'], mode: enforce}]\n")
+    for environments, is_noted in (
+        ("[prodution]", True),
+        ("[prod]", False),
+        ("['*']", False),
+        ("[eu-west, x]", False),
+    ):
+        text = policy(rule(MALICIOUS), head=f"  match: {{environments: {environments}}}\n")
+        codes = {one.code for one in found(text, bound)}
+        assert ("unbound-policy" in codes) is is_noted, environments
 
 
 def test_what_is_sound_is_not_found() -> None:
