@@ -28,7 +28,7 @@ def who_loaded(
         str,
         typer.Argument(
             metavar="DIGEST|MODEL|PURL|CVE",
-            help="`sha256:HEX` of a file or `dirhash1:HEX` of a model, a model's name with or without `/VERSION`, "
+            help="`sha256:HEX` of a file or `dirhash1:HEX` of a model, a model's name with or without `/VERSION`, `REPOSITORY/PATH`, "
             "`pkg:pypi/NAME` with or without `@VERSION`, or the id of an advisory.",
         ),
     ],
@@ -154,6 +154,11 @@ def _unknown(made: Radius) -> Iterator[str]:
     """What the log cannot tell."""
     from governance.report.who_loaded import LIMITS
 
+    if made.question.may_be_called_otherwise:
+        yield (
+            f"`{made.question.normal}` is known where a scanner named it so: Xray names advisories by `CVE-...` and `XRAY-...`, "
+            "so ask for its CVE too"
+        )
     if made.not_looked_at:
         yield f"{made.not_looked_at:,} older candidates were not looked at: ask for something narrower, or with `--scan`"
     if made.unchecked:

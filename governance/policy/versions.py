@@ -20,6 +20,7 @@ from typing import Any, TypeAlias
 from urllib.parse import unquote
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.utils import canonicalize_version
 from packaging.version import InvalidVersion, Version
 
 from governance.policy.orders import (
@@ -38,6 +39,8 @@ Key: TypeAlias = Any
 _SEMVER = re.compile(
     r"v?(\d{1,15})\.(\d{1,15})(?:\.(\d{1,15}))?(?:-([0-9A-Za-z.-]+))?(?:\+[0-9A-Za-z.-]+)?", re.ASCII
 )
+_NUMBERS = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,15}){0,7}")
+_ZEROS = re.compile(r"(?:\.0+)+\Z")
 _CONSTRAINT = re.compile(r"(>=|<=|!=|<|>|=)?(.+)")
 _MAX_VERSION = 128
 _MAX_CONSTRAINTS = 64
@@ -88,6 +91,36 @@ def _order(one: Key, written: Key) -> int:
     elif isinstance(written, RpmKey) and not (written.release and one.release):
         one, written = one[:2], written[:2]
     return int(one > written) - int(one < written)
+
+
+@lru_cache(maxsize=_CACHE)
+def version_spellings(ecosystem: str, version: str) -> tuple[str, ...]:
+    """`version` in the one spelling that all versions equal to it have, then what else it counts as: PEP 440's `2.1.0+cu118`
+    is also what `2.1` asks for, since a local label is that of a build.
+
+    Versions of Conda, NuGet and Maven are brought to one spelling where they are numbers alone, those of deb and rpm never: what
+    is not brought to one stands as it is, and two that are spelled alike are equal always.
+    """
+    scheme = _SCHEMES.get(ecosystem)
+    if scheme in {"pep440", "semver"}:
+        key = version_key(scheme, version)
+        if key is not None:
+            return _pep440_spellings(key) if scheme == "pep440" else (_semver_spelling(key),)
+    elif scheme in {"conda", "nuget", "maven"} and _NUMBERS.fullmatch(version):
+        return (".".join(str(int(part)) for part in _ZEROS.sub("", version).split(".")),)
+    return (version,)
+
+
+def _pep440_spellings(version: Version) -> tuple[str, ...]:
+    # `canonicalize_version` drops zeros at the end of the release, which do not count in comparisons.
+    whole, public = canonicalize_version(version), canonicalize_version(version.public)
+    return (whole,) if whole == public else (whole, public)
+
+
+def _semver_spelling(key: Key) -> str:
+    major, minor, patch, is_final, ranked = key
+    pre = ".".join(word or str(number) for _, number, word in ranked)
+    return f"{major}.{minor}.{patch}" + ("" if is_final else f"-{pre}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from urllib.parse import quote
 
 from governance.policy.names import parse_purl
+from governance.policy.versions import version_spellings
 from governance.report.fields import Fields
 
 ADVISORY = re.compile(
-    r"(?:CVE-\d{4}-\d{4,9}|XRAY-\d{1,12}|GHSA(?:-[0-9a-z]{4}){3}|PYSEC-\d{4}-\d{1,9})", re.IGNORECASE
+    r"(?:CVE-\d{4}-\d{4,9}|XRAY-\d{1,12}|GHSA(?:-[0-9a-z]{4}){3}|(?:PYSEC|MAL|OSV|JFSA)-\d{4}-\d{1,12})",
+    re.IGNORECASE | re.ASCII,
 )
 """Ids of advisories as they stand in texts."""
 
-_NORMAL_PURL = re.compile(r"(pkg:pypi/[a-z0-9]+(?:-[a-z0-9]+)*)@[A-Za-z0-9._~+!-]+")
-"""What `parse_purl` would give back as it is; nearly all package URLs of models are such."""
+_NORMAL_PURL = re.compile(r"(pkg:pypi/[a-z0-9]+(?:-[a-z0-9]+)*)@(?:(?:0|[1-9][0-9]{0,8})\.)*[1-9][0-9]{0,8}")
+"""What would come out as it is: a version without zeros at its end. Most package URLs of models are such."""
+
+_CACHE = 65_536
 
 
 def normal_advisory(text: str) -> str:
@@ -28,14 +33,21 @@ def normal_advisory(text: str) -> str:
 
 
 def purl_forms(text: str) -> tuple[str, ...]:
-    """A package URL in normal form, with its version where it has one, and without. Nothing for what is none."""
+    """A package URL in normal form, with its version where it has one, and without: equal versions (`1.0`, `1.0.0`) have one
+    form, and a build (`2.1.0+cu118`) has that of its release too. Nothing for what is none."""
     usual = _NORMAL_PURL.fullmatch(text)
-    if usual is not None:
-        return (text, usual[1])
+    return (text, usual[1]) if usual is not None else _other_forms(text)
+
+
+@lru_cache(maxsize=_CACHE)
+def _other_forms(text: str) -> tuple[str, ...]:
     purl = parse_purl(text)
     if purl is None:
         return ()
-    return (purl.text, f"pkg:{purl.package}") if purl.version else (purl.text,)
+    plain = f"pkg:{purl.package}"
+    if not purl.version:
+        return (plain,)
+    return (*(f"{plain}@{each}" for each in version_spellings(purl.type, purl.version)), plain)
 
 
 def packages_in(facts: object) -> frozenset[str]:

@@ -26,7 +26,7 @@ from governance.model.request import Action
 from governance.model.verdict import Effect, Mode
 from governance.policy.environments import normal_environment
 from governance.report.selection_text import SelectionError, join, moment_text, no_such, parse_moment, split
-from governance.report.words import NO, READERS, YES, hex_part
+from governance.report.words import NO, READERS, YES, hex_part, registered_name
 
 __all__ = ["WORDS", "Selection", "SelectionError", "parse_selection"]
 
@@ -196,6 +196,7 @@ def _any_text(value: str) -> str:
 _NORMAL: Mapping[str, Callable[[str], str]] = MappingProxyType({
     "kind": _one_of("kind of entry", EntryKind),
     "digest": _digest,
+    "model": lambda value: _any_text(registered_name(value)),
     "policy": _policy,
     "revision": _revision,
     "decision": _one_of("decision", (effect.word for effect in Effect)),

@@ -263,7 +263,7 @@ class _Asked:
         elif asked.what is What.ADVISORY:
             own, inside = [], [term(ADVISORY, asked.normal)]
         else:
-            return [term("model", asked.normal)]
+            return [term("model", asked.normal), term("subject", asked.normal)]
         return [*own, *(inside if self._index is None else self._index.with_wholes(inside))]
 
     def _entries(self, terms: list[int], kinds: Iterable[EntryKind] = ()) -> Iterator[Seen]:
@@ -307,7 +307,9 @@ class _Asked:
     def _because_it_says(self, entry: Seen) -> str | None:
         asked = self._question
         if asked.what is What.MODEL:
-            return "its name" if asked.normal in READERS["model"](entry) else None
+            if asked.normal in READERS["model"](entry):
+                return "its name"
+            return "its place" if entry.kind in _ABOUT_ONE and entry.subject == asked.normal else None
         if asked.what is What.DIGEST and asked.normal in READERS["digest"](entry):
             return "its digest"
         said = _READS[asked.what][0] if entry.kind is EntryKind.DECISION else None

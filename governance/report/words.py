@@ -26,6 +26,7 @@ cannot disagree on what an entry says. Does not: look at evidence, which an entr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Protocol, TypeAlias
@@ -36,6 +37,7 @@ from governance.policy.environments import normal_environment
 from governance.report.fields import Fields
 
 YES, NO = "yes", "no"
+_MLFLOW_URI = re.compile(r"\A(?:models:/+)+(?=[^/])")
 _EVENTS = frozenset({EntryKind.SIGNATURE, EntryKind.KEY, EntryKind.WAIVER, EntryKind.REGISTRATION})
 _NOTHING: Mapping[str, Json] = MappingProxyType({})
 
@@ -248,6 +250,11 @@ READERS: Mapping[str, Reader] = MappingProxyType({
     "correlation": _correlation,
 })  # fmt: skip
 """Every word with its reader, in the order in which words are printed."""
+
+
+def registered_name(text: str) -> str:
+    """A model's name as it is on record, of one as MLflow writes it in addresses: `models:/wine/3`, `models:/wine@champion`."""
+    return _MLFLOW_URI.sub("", text, count=1)
 
 
 def hex_part(digest: str) -> str:

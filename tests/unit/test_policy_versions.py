@@ -5,8 +5,16 @@ from __future__ import annotations
 from itertools import pairwise, product
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from governance.policy.versions import RANGE_SCHEMES, compare_versions, in_range, parse_range
+from governance.policy.versions import (
+    RANGE_SCHEMES,
+    compare_versions,
+    in_range,
+    parse_range,
+    version_spellings,
+)
 
 CHAINS = {
     "deb": "0.9~~ 0.9~~a 0.9~ 0.9 0.9a 0.9+ 1.0~rc1-1 1.0-0ubuntu2 1.0-0ubuntu10 1.0-1 1.9 1.10 1:0.1",
@@ -93,3 +101,47 @@ def test_others_order_them_alike(ecosystem: str, others: str) -> None:
         compared += 1
     assert compared >= 64
     assert all(read(one) < read(other) for one, other in pairwise(CHAINS[ecosystem].split()))
+
+
+NUMBERS = st.sampled_from(["0", "1", "01", "10", "2"])
+RELEASES = st.lists(NUMBERS, min_size=1, max_size=4).map(".".join)
+WRITTEN = st.builds(
+    "{}{}{}{}".format,
+    st.sampled_from(["", "v", "1!", "0!"]),
+    RELEASES,
+    st.sampled_from(["", "-rc.1", "rc1", ".post1", "-1", "a01", "-alpha", "-alpha.1", ".dev0"]),
+    st.sampled_from(["", "+cu118", "+CU.118", "+cu.0118", "+b"]),
+)
+
+
+def exactly(ecosystem: str, one: str, other: str) -> int | None:
+    """The order of two versions, as closely as both are written."""
+    there, back = compare_versions(ecosystem, one, other), compare_versions(ecosystem, other, one)
+    return there if there is None or back is None or there == -back else there or -back
+
+
+@given(st.sampled_from(["pypi", "mlflow", "npm", "golang", "cargo"]), WRITTEN, WRITTEN)
+def test_equal_versions_and_no_others_have_one_spelling(ecosystem: str, one: str, other: str) -> None:
+    spelled, again = version_spellings(ecosystem, one)[0], version_spellings(ecosystem, other)[0]
+    order = exactly(ecosystem, one, other)
+    if order is not None:
+        assert (spelled == again) is (order == 0), (spelled, again)
+        assert version_spellings(ecosystem, spelled)[0] == spelled, "a spelling spells itself"
+    elif one != other:
+        assert spelled != again
+
+
+@given(st.sampled_from(["conda", "nuget", "maven", "deb", "rpm"]), WRITTEN, WRITTEN)
+def test_versions_of_one_spelling_are_equal_in_other_ecosystems_too(
+    ecosystem: str, one: str, other: str
+) -> None:
+    if version_spellings(ecosystem, one) == version_spellings(ecosystem, other) and one != other:
+        assert compare_versions(ecosystem, one, other) == 0
+    plain = version_spellings(ecosystem, "1.26")
+    assert (version_spellings(ecosystem, "1.26.0") == plain) is (ecosystem in {"conda", "nuget", "maven"})
+
+
+def test_a_version_that_is_none_stands_as_it_is() -> None:
+    assert version_spellings("pypi", "latest") == ("latest",)
+    assert version_spellings("deb", "1.0.0") == ("1.0.0",)
+    assert version_spellings("pypi", "2.1.0+CU118") == ("2.1+cu118", "2.1")

@@ -179,3 +179,10 @@ def test_times_survive_their_text() -> None:
 def test_every_word_says_what_it_means() -> None:
     assert all(meaning for meaning in WORDS.values())
     assert replace(Selection(), kinds=("decision",)).matches(entry(EntryKind.DECISION, {}))
+
+
+def test_a_models_address_is_its_name() -> None:
+    for text in ("models:/wine/3", "models://wine/3", "wine/3"):
+        assert parse_selection(f"model:{text}").models == ("wine/3",)
+    assert Selection(models=("models:/wine@champion",)).models == ("wine@champion",)
+    assert Selection(models=("models:/",)).models == ("models:/",)

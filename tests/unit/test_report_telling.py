@@ -19,13 +19,14 @@ from governance.audit.sqlite import SqliteStore
 from governance.audit.store import draft_of
 from governance.errors import SettingsError
 from governance.model.digest import Sha256
+from governance.model.facts import Collection
 from governance.report.index.lookup import Index
 from governance.report.question import What, parse_question
 from governance.report.replay_bulk import BulkReplay
 from governance.report.selection import Selection, SelectionError, parse_selection
 from governance.report.timeline import timeline
 from governance.report.who_loaded import who_loaded
-from tests.story import CVE, NUMPY, Story, tell
+from tests.story import CVE, NUMPY, Story, ask, tell
 
 
 @pytest.fixture
@@ -53,6 +54,11 @@ ALICE = ("alice", "load", "allow", "the same bytes")
     (NUMPY, [(*ALICE[:3], "the facts"), (*ALICE[:3], "the facts"), EARLY]),
     ("pkg:PyPI/NumPy", [(*ALICE[:3], "the facts"), (*ALICE[:3], "the facts"), EARLY]),
     ("pkg:pypi/numpy@2.0", []),
+    ("pkg:pypi/numpy@1.26.4.0", [(*ALICE[:3], "the facts"), (*ALICE[:3], "the facts"), EARLY]),
+    ("pkg:pypi/numpy@v1.26.04", [(*ALICE[:3], "the facts"), (*ALICE[:3], "the facts"), EARLY]),
+    ("pkg:pypi/numpy@1.26.4+cu1", []),
+    ("pkg:pypi/torch@2.5.0", [(*ALICE[:3], "the facts"), ALICE, EARLY]),
+    ("pkg:pypi/torch@2.5.0rc1", []),
     ("pkg:pypi/evil.pkg", [(*ALICE[:3], "the facts"), (*ALICE[:3], "the facts"), EARLY]),
     ("pkg:pypi/torch@2.5", [(*ALICE[:3], "the facts"), ALICE, EARLY]),
     (CVE.lower(), [(*ALICE[:3], "the facts"), ALICE, EARLY]),
@@ -62,6 +68,9 @@ ALICE = ("alice", "load", "allow", "the same bytes")
     ("sha256:" + "3" * 64, [("mal\x1b[", "load", "refused", "the same bytes"), ("bob", "promote", "warn", "a file that was moved")]),
     ("fraud/2", [("mal\x1b[", "load", "refused", "its name"), ("bob", "promote", "warn", "its name")]),
     ("fraud-net/2", []),
+    ("models:/fraud/2", [("mal\x1b[", "load", "refused", "its name"), ("bob", "promote", "warn", "its name")]),
+    ("models/fraud/2", [("mal\x1b[", "load", "refused", "its place"), ("bob", "promote", "warn", "its place")]),
+    ("models/fraud/2/", [("mal\x1b[", "load", "refused", "its place"), ("bob", "promote", "warn", "its place")]),
 ])  # fmt: skip
 def test_who_loaded_what_contains_it(
     story: Story, tmp_path: Path, text: str, acts: list[tuple[str, str, str, str]], scan: bool
@@ -69,6 +78,40 @@ def test_who_loaded_what_contains_it(
     made = radius(story, text, None if scan else tmp_path)
     assert told(made) == acts
     assert made.broken == []
+
+
+@pytest.mark.parametrize("scan", [False, True])
+def test_a_build_is_a_build_of_its_release(tmp_path: Path, scan: bool) -> None:
+    """`torch==2.1.0` of an advisory means the wheels `2.1.0+cu118` too, which is what people of this field have installed."""
+    made = tell(tmp_path, SqliteStore(tmp_path / "audit.sqlite"))
+    torch = Collection(
+        ({"purl": "pkg:pypi/torch@2.1.0%2Bcu118", "name": "torch"}, {"purl": "pkg:npm/left@v1.2?a=b"})
+    )
+    made.bench.world.facts = {"xray.malicious": False, "scan.complete": True, "dependencies": torch}
+    ask(made, 1, "cuda")
+    for text, found in (
+        ("pkg:pypi/torch@2.1.0+cu118", True), ("pkg:pypi/torch@2.1", True), ("pkg:pypi/torch@2.1.0", True),
+        ("pkg:pypi/torch@2.1.0+cu121", False), ("pkg:pypi/torch@2.1.1", False), ("pkg:pypi/torch", True),
+        ("pkg:npm/left@1.2.0", True), ("pkg:npm/left@1.2.0-rc.1", False),
+    ):  # fmt: skip
+        acts = told(radius(made, text, None if scan else tmp_path))
+        assert (("cuda", "load", "allow", "the facts") in acts) is found, text
+    made.log.close()
+
+
+def test_an_advisory_by_another_id_is_not_answered_as_if_nothing_were_known(story: Story) -> None:
+    for text in ("GHSA-8q59-q68h-6hv4", "pysec-2021-142", "MAL-2024-1", "JFSA-2023-000123456"):
+        asked = parse_question(text)
+        assert (asked.what, asked.may_be_called_otherwise) == (What.ADVISORY, True), text
+    assert not parse_question(CVE).may_be_called_otherwise
+    for wrong in (
+        "artifactory://h/models/fraud",
+        "https://h/x",
+        "CVE-\u0662\u0660\u0662\u0660-1234",
+        "XRAY-x",
+    ):
+        with pytest.raises(SelectionError):
+            parse_question(wrong)
 
 
 def test_a_radius_names_models_promotions_places_and_outcomes(story: Story, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from governance.report.index.numbers import NONE, DamagedIndexError, Numbers, pack, unpack
 
-FORMAT = 1
+FORMAT = 2
 """Raised with every change of terms, readers or packing: an index of another format is built anew."""
 
 _APPLICATION_ID = 0x6D6C6769  # "mlgi"

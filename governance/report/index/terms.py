@@ -37,7 +37,7 @@ _OF_FRAME = (
 _OF_ARTIFACT = ("subject", "digest", "model")
 
 
-_MARKS = (b"cve-", b"pkg:", b"xray-", b"ghsa-", b"pysec-")
+_MARKS = (b"cve-", b"pkg:", b"xray-", b"ghsa-", b"pysec-", b"mal-", b"osv-", b"jfsa-")
 
 
 def term(word: str, value: str) -> int:
