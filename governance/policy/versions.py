@@ -29,7 +29,6 @@ from governance.policy.orders import (
     deb_key,
     maven_key,
     nuget_key,
-    pre_release_key,
     rpm_key,
 )
 
@@ -88,8 +87,8 @@ def _order(one: Key, written: Key) -> int:
     """-1, 0 or 1: where a version lies of one that a policy writes, as closely as that is written."""
     if isinstance(written, Version) and written.local is None and one.local is not None:
         one = Version(one.public)
-    elif isinstance(written, RpmKey) and not (written.release and one.release):
-        one, written = one[:2], written[:2]
+    elif isinstance(written, RpmKey) and not (written.has_release and one.has_release):
+        one, written = one.version, written.version
     return int(one > written) - int(one < written)
 
 
@@ -174,7 +173,11 @@ def _semver(text: str) -> Key | None:
         return None
     major, minor, patch, pre = found.groups()
     # Without a pre-release ranks above every pre-release; numbers rank below words (SemVer 2.0, section 11).
-    return int(major), int(minor), int(patch or 0), not pre, pre_release_key(pre) if pre else ()
+    return int(major), int(minor), int(patch or 0), not pre, _pre_release_key(pre) if pre else ()
+
+
+def _pre_release_key(text: str) -> tuple[tuple[int, int, str], ...]:
+    return tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in text.split("."))
 
 
 _KEYS: Mapping[str, Callable[[str], Key | None]] = {

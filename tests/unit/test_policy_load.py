@@ -88,7 +88,7 @@ def test_all_mistakes_of_all_files_come_at_once_in_order() -> None:
         # Small letters of this one are two characters, so that a name's normal form is longer than what is written.
         (f"{{fact: artifact.name, matches: {{glob: '{'İ' * 300}*'}}}}", "expected a glob of 1 to 500 characters"),
         (f"{{some: dependencies, where: {{fact: purl, matches: {{purl: 'pkg:pypi/{'a' * 501}'}}}}}}", "expected a glob of 1 to 500 characters"),
-        (f"{{some: dependencies, where: {{fact: purl, matches: {{purl: 'pkg:pypi/a@{'1' * 501}'}}}}}}", "expected a glob of 1 to 500 characters"),
+        (f"{{some: dependencies, where: {{fact: purl, matches: {{purl: 'pkg:pypi/a@{'1' * 501}*'}}}}}}", "expected a glob of 1 to 500 characters"),
         ("{some: dependencies, where: {fact: purl, matches: {purl: 'evil-*'}}}", "expected a package URL"),
         ("{some: licences, where: {fact: spdx, in: [Apache-2]}}", "did you mean `Apache-2.0`?"),
         ("{some: licences, where: {fact: spdx, in: ['MIT OR X11']}}", "expected an SPDX licence id"),
