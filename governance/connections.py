@@ -5,12 +5,12 @@ Promises: the token goes to hosts on the allow-list and to no other. Does not: a
 
 from __future__ import annotations
 
-import threading
 from urllib.parse import urlsplit
 
 from governance.artifactory.client import ArtifactoryClient
 from governance.artifactory.evidence import EvidenceClient
 from governance.errors import SettingsError
+from governance.forking import ForkLock
 from governance.settings import Settings
 from governance.transport import Credentials, Transport
 from governance.xray.client import XrayClient
@@ -29,7 +29,7 @@ class Connections:
         self._allowed = settings.allowed_hosts | {host.lower() for host in extra_hosts}
         self._artifactory: dict[str, ArtifactoryClient] = {}
         self._xray: dict[str, XrayClient] = {}
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
 
     def artifactory(self, host: str) -> ArtifactoryClient:
         """The client of one Artifactory. Raises `SettingsError` for a host that is not on the allow-list.

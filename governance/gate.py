@@ -20,7 +20,6 @@ returned.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -42,6 +41,7 @@ from governance.audit.log import AuditLog
 from governance.collect.collector import UNREACHABLE, Collector, gather
 from governance.collect.request import request_facts
 from governance.errors import AuditError
+from governance.forking import ForkLock, call_after_fork
 from governance.model.canonical import canonical_bytes
 from governance.model.digest import Sha256
 from governance.model.facts import Facts, Origin
@@ -125,7 +125,12 @@ class Gate:
         self._noted: set[Sha256] = set()
         self._flights: dict[tuple[object, ...], Future[Decision | None]] = {}
         self._recent: dict[tuple[object, ...], tuple[float, Decision]] = {}
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
+        call_after_fork(self._land)
+
+    def _land(self) -> None:
+        """In a forked child: what another thread was deciding is decided by nobody here."""
+        self._flights = {}
 
     def decide(self, request: Request) -> Decision:
         """What the gate would say, without recording it and without leave to act."""

@@ -7,7 +7,6 @@ difference is the caller's cue to look again. Does not: move or judge.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,6 +18,7 @@ from governance.artifactory.address import Address
 from governance.artifactory.client import ArtifactoryClient
 from governance.artifactory.items import Tree
 from governance.errors import NotFoundError
+from governance.forking import ForkLock
 from governance.model.artifact import FILE_SIGNATURE_SUFFIX, FileEntry, RelativePath
 from governance.model.request import new_id
 from plugin.location import Part, find_root, is_sidecar, lone_file, select, split, whole
@@ -63,8 +63,8 @@ class Listings:
         self._now = now
         self._clock = clock
         self._kept: dict[str, _Listing] = {}
-        self._turns: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
-        self._lock = threading.Lock()
+        self._turns: WeakValueDictionary[str, ForkLock] = WeakValueDictionary()
+        self._lock = ForkLock()
 
     def plan(self, place: Address, *, fresh: bool = False) -> Plan:
         """The plan for a place. Raises `NotFoundError`."""
@@ -92,9 +92,9 @@ class Listings:
                 key: kept for key, kept in self._kept.items() if not f"{place.uri}/".startswith(f"{key}/")
             }
 
-    def _turn(self, root: Address) -> threading.Lock:
+    def _turn(self, root: Address) -> ForkLock:
         with self._lock:
-            return self._turns.setdefault(root.uri, threading.Lock())
+            return self._turns.setdefault(root.uri, ForkLock())
 
     def _recall(self, place: Address) -> _Listing | None:
         """A kept listing of a folder above `place`. A whole is always listed anew."""

@@ -17,7 +17,6 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
-import threading
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 from datetime import datetime
@@ -28,6 +27,7 @@ from governance.audit.bodies import signature_body
 from governance.audit.entry import EntryKind
 from governance.audit.signing_time import verify_in_time
 from governance.errors import KeyFileError, NotFoundError
+from governance.forking import ForkLock
 from governance.model.artifact import FILE_SIGNATURE_SUFFIX, FOLDER_SIGNATURE, FileEntry
 from governance.model.digest import Digest, Sha256, file_digest
 from governance.permit import Permit
@@ -53,7 +53,7 @@ class Sealer:
     def __init__(self, *, assembly: Assembly, client: ArtifactoryClient) -> None:
         self._assembly = assembly
         self._client = client
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
 
     def require_signer(self) -> None:
         """Raise `KeyFileError` before the first byte where uploads must be signed and there is no key."""

@@ -12,9 +12,9 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from governance.audit.fork import call_after_fork
 from governance.audit.store import Draft
 from governance.errors import AuditBrokenError, AuditUnavailableError
+from governance.forking import call_after_fork
 
 Commit = Callable[[Sequence[Draft]], Sequence[int | None]]
 """Makes many drafts durable in one transaction, and returns their leaf indexes."""

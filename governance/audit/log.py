@@ -27,7 +27,6 @@ from pathlib import Path
 from governance.audit.checkpoint import Checkpoint, Proof, read_checkpoint
 from governance.audit.entry import Entry, EntryKind, Writer, evidence_digest, parse_entry
 from governance.audit.export import Export, export_log, require_free
-from governance.audit.fork import call_after_fork
 from governance.audit.merkle import consistency_proof, inclusion_proof, leaf_hash, verify_inclusion
 from governance.audit.note import NoteKey, NoteSigner, sign_note
 from governance.audit.pseudonyms import Pseudonyms
@@ -35,6 +34,7 @@ from governance.audit.stamp import is_stamped
 from governance.audit.store import AuditStore, Draft, KeptElsewhere, Query, Row, draft_of
 from governance.audit.verify import Verification, verify_range, verify_store
 from governance.errors import AuditBrokenError, AuditConflictError, AuditUnavailableError, SettingsError
+from governance.forking import call_after_fork
 from governance.model.canonical import Json, canonical_bytes
 from governance.model.digest import Sha256
 from governance.model.request import new_id, utc_text

@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from governance.audit.entry import EntryKind
-from governance.audit.fork import call_after_fork
 from governance.audit.group import GroupCommit
 from governance.audit.merkle import HASH_SIZE, Frontier
 from governance.audit.postgres_schema import connect, migrate, translated
@@ -27,6 +26,7 @@ from governance.audit.sequencer import CHANNEL, Sequencer
 from governance.audit.store import Draft, EvidenceInfo, Query, Row
 from governance.audit.tiles import HEIGHT, node_of_growing_tile, place_of
 from governance.errors import AuditBrokenError, AuditConflictError, AuditUnavailableError
+from governance.forking import call_after_fork
 from governance.model.digest import Sha256
 
 _PAGE = 256

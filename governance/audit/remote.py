@@ -20,7 +20,6 @@ from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 from governance.audit.entry import parse_entry
-from governance.audit.fork import call_after_fork
 from governance.audit.group import GroupCommit
 from governance.audit.merkle import Frontier, leaf_hash
 from governance.audit.parcel import MEDIA_TYPE, ParcelError, pack, parcels
@@ -42,6 +41,7 @@ from governance.errors import (
     UnavailableError,
     UnreachableError,
 )
+from governance.forking import call_after_fork
 from governance.model.canonical import Json
 from governance.model.digest import Sha256
 from governance.model.request import utc_text

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 from governance.audit.entry import EntryKind
-from governance.audit.fork import call_after_fork
 from governance.audit.group import GroupCommit
 from governance.audit.merkle import HASH_SIZE, Frontier
 from governance.audit.sqlite_file import (
@@ -34,6 +33,7 @@ from governance.audit.sqlite_file import (
 from governance.audit.store import Draft, EvidenceInfo, Query, RawRow, Row
 from governance.audit.tiles import HEIGHT, WIDTH, full_tiles, node_of_growing_tile, pack_tile, place_of
 from governance.errors import AuditBrokenError, AuditConflictError, AuditUnavailableError
+from governance.forking import call_after_fork
 from governance.model.digest import Sha256
 
 _PAGE = 256

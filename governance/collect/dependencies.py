@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -22,6 +21,7 @@ from governance.content.dependencies import (
     read_declared,
 )
 from governance.errors import UnsafePathError
+from governance.forking import ForkLock, call_after_fork
 from governance.model.artifact import Artifact, Kind, parse_relative_path
 from governance.model.facts import Collection, FactValue, Item, Unknown
 from governance.model.request import Action, Request
@@ -43,7 +43,12 @@ class DependencyReader:
     def __init__(self, clients: Callable[[str], ArtifactoryClient]) -> None:
         self._clients = clients
         self._known: OrderedDict[tuple[str, ...], Future[Declared]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
+        call_after_fork(self._forget)
+
+    def _forget(self) -> None:
+        """In a forked child: what another thread was reading is read by nobody here."""
+        self._known = OrderedDict()
 
     def __call__(self, request: Request) -> Declared:
         """What the request's artifact declares. Raises `RemoteError`, or `DigestMismatchError` for changed files."""

@@ -9,7 +9,6 @@ ends every grace. Does not: record anything for a dry run, or date an advisory b
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Final
@@ -18,6 +17,7 @@ from governance.audit.bodies import MAX_ADVISORY, advisory_body, text
 from governance.audit.entry import EntryKind
 from governance.audit.log import AuditLog
 from governance.errors import AuditError
+from governance.forking import ForkLock
 from governance.model.facts import Collection, Facts, ItemValue, Unknown
 from governance.model.request import Request, utc_text
 
@@ -32,7 +32,7 @@ class AdvisoryHistory:
         """`log` is asked for when the first advisory comes, so that reading policies alone opens none."""
         self._log = log
         self._known: dict[str, datetime] = {}
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
 
     def first_seen(self, advisories: frozenset[str], request: Request) -> Mapping[str, ItemValue]:
         """When each advisory first reached the log, as RFC 3339; the time of the request, where it has not yet."""

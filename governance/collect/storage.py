@@ -8,7 +8,6 @@ repository the publisher is whoever the uploader said it is; in a remote one it 
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from governance.artifactory.items import ItemInfo, RepositoryInfo, Tree
 from governance.collect.dependencies import NOT_STORED
 from governance.collect.ecosystems import ecosystem_of
 from governance.errors import GovernanceError
+from governance.forking import ForkLock
 from governance.model.artifact import Artifact
 from governance.model.facts import FactValue, Unknown
 from governance.model.request import Action, Request
@@ -65,7 +65,7 @@ class StorageCollector:
         self._clients = clients
         self._now = now
         self._repositories: dict[tuple[str, str], tuple[datetime, RepositoryInfo]] = {}
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
 
     def collect(self, request: Request) -> Mapping[str, FactValue]:
         """The facts about a stored artifact. Nothing is known of one that is still to be uploaded."""

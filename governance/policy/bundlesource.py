@@ -8,11 +8,11 @@ where bundles come from; `fetch` is an argument (a file, an `artifactory://` loc
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Mapping
 
 from governance.errors import GovernanceError, PolicyInvalidError
+from governance.forking import ForkLock
 from governance.model.facts import CATALOGUE, FactSpec
 from governance.policy.bundle import BundleError, open_bundle
 from governance.policy.compile import CompiledPolicy, compile_bundle
@@ -50,7 +50,7 @@ class BundleSource:
         self._refresh = refresh
         self._max_age = max_age
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
         self._policy: CompiledPolicy | None = None
         self._good = float("-inf")
         self._tried = float("-inf")

@@ -8,13 +8,13 @@ folder must not open a door. Does not: watch remote places; see `bundle`.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
 from governance.errors import PolicyInvalidError
+from governance.forking import ForkLock
 from governance.model.facts import CATALOGUE, FactSpec
 from governance.policy.compile import CompiledPolicy, compile_bundle
 from governance.policy.documents import PolicyBundle
@@ -44,7 +44,7 @@ class PolicySource:
         self._load = load or (lambda: load_policies(self._paths, catalogue=catalogue))
         self._every = every
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
         self._policy: CompiledPolicy | None = None
         self._signature: _Signature | None = None
         self._checked = float("-inf")

@@ -24,6 +24,7 @@ import urllib3
 from requests.utils import select_proxy
 
 from governance.errors import SettingsError
+from governance.forking import call_after_fork
 from governance.transport.failures import clean
 
 _SEND_PIECE: Final = 256 << 10
@@ -111,17 +112,23 @@ class Connections:
         proxies: Mapping[str, str],
     ) -> None:
         logging.getLogger("urllib3.connectionpool").addFilter(_WITHOUT_QUERIES)
+        self._pool_size = pool_size
+        self._timeout = urllib3.Timeout(connect=timeouts[0], read=timeouts[1])
+        self._verify = verify
+        self._proxies = dict(proxies)
+        self._begin()
+        call_after_fork(self._begin)
+
+    def _begin(self) -> None:
+        """Start without a connection. After a fork the sockets are the parent's: over them, each would get the other's answers."""
         self._session = requests.Session()
         self._session.trust_env = False
         # One session serves many threads: a cookie of one answer has no business in the next request.
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        adapter = _Adapter(pool_connections=8, pool_maxsize=pool_size)
+        adapter = _Adapter(pool_connections=8, pool_maxsize=self._pool_size)
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
         self._adapter = adapter
-        self._timeout = urllib3.Timeout(connect=timeouts[0], read=timeouts[1])
-        self._verify = verify
-        self._proxies = dict(proxies)
         self._ways: dict[str, _Way] = {}
 
     def close(self) -> None:

@@ -8,12 +8,12 @@ already, no waiver counts, and the refusal says so. Does not: judge anything els
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
+from governance.forking import ForkLock
 from governance.model.request import utc_text
 from governance.policy.compile import CompiledPolicy, compile_bundle
 from governance.waivers.steps import CLOCK_SKEW
@@ -38,7 +38,7 @@ class WaiverGuard:
         self._latest: datetime | None = None
         self._asked = False
         self._shut: tuple[str, CompiledPolicy] | None = None
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
 
     def current(self) -> CompiledPolicy:
         """The policy in force; with all waivers void while the clock stands back."""

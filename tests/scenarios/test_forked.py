@@ -1,0 +1,128 @@
+"""A process that has loaded a model forks, as data loaders and worker pools do, and parent and children load on with what they have."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from governance.devserver import DevServer
+from governance.forking import ForkLock, call_after_fork
+from tests.mlflow_tools import make_home
+
+SCRIPT = """
+import os, sys, threading, warnings
+from pathlib import Path
+warnings.simplefilter("ignore")
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+uri, place, busy = sys.argv[1], Path(sys.argv[2]), sys.argv[3] == "busy"
+source = place / "source"
+source.mkdir()
+(source / "MLmodel").write_text("flavors: {}")
+for number in range(30):
+    (source / f"{number}.bin").write_bytes(bytes([number]) * 20_000)
+repository = get_artifact_repository(uri)
+repository.log_artifacts(str(source))
+
+
+def load(tag, times):
+    for number in range(times):
+        target = place / f"{tag}-{number}"
+        target.mkdir()
+        repository.download_artifacts("", str(target))
+        for path in source.iterdir():
+            assert (target / path.name).read_bytes() == path.read_bytes(), path
+
+
+load("first", 1)
+thread = threading.Thread(target=load, args=("thread", 4))
+if busy:
+    thread.start()
+children = []
+for number in range(3):
+    child = os.fork()
+    if child == 0:
+        try:
+            load(f"child{number}", 3)
+        except BaseException as error:
+            print(type(error).__name__, error, flush=True)
+            os._exit(1)
+        os._exit(0)
+    children.append(child)
+load("parent", 3)
+if busy:
+    thread.join()
+sys.exit(sum(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children))
+"""
+
+
+@pytest.mark.parametrize("busy", ["busy", "idle"])
+def test_forked_children_and_their_parent_load_what_they_asked_for(
+    devserver: DevServer, repo: str, tmp_path: Path, busy: str
+) -> None:
+    """Over shared connections each got the other's answers: bytes of another file, and verdicts about another artifact."""
+    home = make_home(tmp_path / "home", devserver)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            SCRIPT,
+            f"artifactory://{devserver.host}/artifactory/{repo}/m",
+            str(tmp_path),
+            busy,
+        ],
+        env={**os.environ, **home.env},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
+def test_a_lock_that_another_thread_holds_is_free_in_a_child() -> None:
+    lock = ForkLock()
+    held, over = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with lock:
+            held.set()
+            over.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    child = os.fork()
+    if child == 0:  # pragma: no cover - another process
+        with lock:
+            os._exit(0)
+    try:
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_what_is_gone_is_not_called_in_a_child() -> None:
+    read, write = os.pipe()
+
+    class Teller:
+        def tell(self) -> None:
+            os.write(write, b"x")
+
+    kept, gone = Teller(), Teller()
+    for each in (kept, gone):
+        call_after_fork(each.tell)
+    del each, gone
+    child = os.fork()
+    if child == 0:  # pragma: no cover - another process
+        os._exit(0)
+    os.waitpid(child, 0)
+    os.close(write)
+    with os.fdopen(read, "rb") as told:
+        assert told.read() == b"x"
