@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 
-from governance.audit.fork import call_after_fork
 from governance.errors import AuditBrokenError, GovernanceError
+from governance.forking import call_after_fork
 from governance.wiring import Assembly
 
 _AGAIN = 60.0
