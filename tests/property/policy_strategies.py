@@ -278,7 +278,7 @@ def operation(r: Random, spec: FactSpec) -> tuple[str, Any]:
         return "exists", r.random() < 0.5
     if operator == "in":
         named = {T.NAME: "names", T.LICENCE: "licences", T.STRING: "texts"}.get(kind)
-        if named and not spec.values and r.random() < 0.4:
+        if named and not spec.values and spec.form is None and r.random() < 0.4:
             return "in", {"list": named}
         return "in", [literal(r, spec) for _ in range(r.randint(1, 3))]
     patterns = {"glob": GLOBS, "regex": REGEXES, "purl": PURLS, "versions": RANGES}
