@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from governance.model.facts import Collection, FactSpec, FactType, Unknown, find_spec
+from governance.policy.celconstants import check_constants, fields_looked_for
 from governance.policy.celfields import FieldError, check_fields
 from governance.policy.celtree import read_tree
 from governance.policy.closures import value_of
@@ -65,23 +66,27 @@ def compile_expression(text: str, catalogue: Mapping[str, FactSpec]) -> Test:
         raise CelError(f"a CEL expression ({_reason(str(error))})") from error
     if program.return_type() != cel.Type.BOOL:
         raise CelError("a CEL expression of type bool")
-    _check_fields(program, specs)
-    return _closure(program, specs, cel.Type.BOOL)
+    return _closure(program, specs, cel.Type.BOOL, _checked(program, specs))
 
 
-def _check_fields(program: Any, specs: Mapping[str, FactSpec]) -> None:
+def _checked(program: Any, specs: Mapping[str, FactSpec]) -> frozenset[str]:
+    """The fields that the expression looks for, after it was looked at for what it can never find."""
     try:
         tree = read_tree(program.serialize())
     except ValueError as error:
         raise CelError("a runtime for CEL whose expressions can be read (cel-expr-python 0.1)") from error
     try:
         check_fields(tree, specs)
+        check_constants(tree)
     except FieldError as error:
         raise CelError(str(error)) from error
+    return fields_looked_for(tree)
 
 
-def _closure(program: Any, specs: Mapping[str, FactSpec], wanted: Any) -> Test:
-    readers: list[tuple[str, Callable[[Any], Any]]] = [(name, _reader(spec)) for name, spec in specs.items()]
+def _closure(program: Any, specs: Mapping[str, FactSpec], wanted: Any, sought: frozenset[str]) -> Test:
+    readers: list[tuple[str, Callable[[Any], Any]]] = [
+        (name, _reader(spec, sought)) for name, spec in specs.items()
+    ]
 
     def test(record: Record, _facts: Record) -> bool | None:
         data: dict[str, Any] = {}
@@ -115,10 +120,12 @@ def _type(cel: Any, spec: FactSpec) -> Any:
     return getattr(kinds, _CEL_TYPES.get(spec.type, "STRING"))
 
 
-def _reader(spec: FactSpec) -> Callable[[Any], Any]:
-    """What CEL gets for a value, or `NO_VALUE`. Unknown fields are left out of items: to read one is an error there."""
+def _reader(spec: FactSpec, sought: frozenset[str]) -> Callable[[Any], Any]:
+    """What CEL gets for a value, or `NO_VALUE`. Unknown fields are left out of items: to read one is an error there, and
+    where one of them is looked for, nobody knows whether it is there."""
     if spec.type is FactType.COLLECTION:
-        return _items
+        names = tuple(one.name for one in spec.fields if one.name in sought)
+        return (lambda value: _items(value, names)) if names else _items
     if spec.type is FactType.STRINGS:
         return lambda value: list(value) if isinstance(value, tuple) else NO_VALUE
     if spec.type is FactType.BOOLEAN:
@@ -132,8 +139,10 @@ def _reader(spec: FactSpec) -> Callable[[Any], Any]:
     return lambda value: value if isinstance(value, str) else NO_VALUE
 
 
-def _items(value: Any) -> Any:
+def _items(value: Any, sought: tuple[str, ...] = ()) -> Any:
     if not isinstance(value, Collection) or not value.is_complete:
+        return NO_VALUE
+    if any(isinstance(item.get(name, NO_VALUE), Unknown) for item in value.items for name in sought):
         return NO_VALUE
     return [
         {

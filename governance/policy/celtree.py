@@ -32,10 +32,11 @@ class Name:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Select:
-    """`operand.field`, also within `has()`."""
+    """`operand.field`; within `has()` it only asks whether there is one."""
 
     operand: Node
     field: str
+    asks: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +94,28 @@ def read_tree(data: bytes) -> Node:
         raise ValueError("not a checked CEL expression") from error
 
 
+def walk(node: Node) -> Iterator[Node]:
+    """The tree and all its parts."""
+    yield node
+    match node:
+        case Select():
+            parts: tuple[Node, ...] = (node.operand,)
+        case Call():
+            parts = node.args
+        case Listing():
+            parts = node.elements
+        case Table():
+            parts = tuple(part for entry in node.entries for part in entry)
+        case Comprehension():
+            parts = (node.over, node.start, node.condition, node.step, node.result)
+        case Other():
+            parts = node.parts
+        case _:
+            parts = ()
+    for part in parts:
+        yield from walk(part)
+
+
 def _references(checked: _Message) -> Iterator[tuple[int, str]]:
     for entry in checked.parts(2):
         row = _Message(entry)
@@ -126,7 +149,7 @@ class _Reader:
         return Name(name=body.text(1).removeprefix("."))
 
     def select(self, body: _Message) -> Node:
-        return Select(operand=self.node(body.part(1)), field=body.text(2))
+        return Select(operand=self.node(body.part(1)), field=body.text(2), asks=bool(body.number(3)))
 
     def call(self, body: _Message) -> Node:
         return Call(function=body.text(2), args=self.nodes(body, 1) + self.nodes(body, 3))

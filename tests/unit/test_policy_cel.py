@@ -50,6 +50,10 @@ def test_a_cel_condition_is_judged_with_the_fields_and_unknown_like_them() -> No
         ("xray.max_cvss", "expected a CEL expression of type bool"),
         ("xray.max_cvss >", "Syntax error"),
         ("true", "expected an expression over at least one fact"),
+        ("publisher.matches('(a')", "a regular expression of RE2 (missing )"),
+        ("files.exists(f, matches(f.path, '(?=x)'))", "a regular expression of RE2 (invalid perl operator"),
+        ("vulnerabilities.exists(v, timestamp(v.published) < timestamp('2026-13-01T00:00:00Z'))", "a time such as `2026-11-20T00:00:00Z`"),
+        ("vulnerabilities.exists(v, timestamp(v.published) + duration('7d') < timestamp('2026-01-01T00:00:00Z'))", "a duration such as `12h` or `90s` in `duration`, which `7d` is not"),
         ("files.exists(f, f.sise > 10)", "(f.sise is none; did you mean `size`)"),
         ("files.exists(f, f . sise > 10)", "did you mean `size`"),
         ("files.exists(f, has(f.sise))", "did you mean `size`"),
@@ -125,3 +129,36 @@ def test_a_costly_cel_condition_is_unknown_in_bounded_time() -> None:
     )
     many = Collection(tuple({"path": f"{n}", "size": 1} for n in range(200)))
     assert verdict(text, {"files": many}).rules[0].truth is Truth.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "files.exists(f, has(f.format) && f.format == 'pickle')",
+        "files.exists(f, 'format' in f && f.format == 'pickle')",
+        "files.filter(f, has(f.format)).exists(g, g.format == 'pickle')",
+    ],
+)
+def test_a_field_that_nobody_could_establish_is_not_one_that_is_not_there(expression: str) -> None:
+    pytest.importorskip("cel_expr_python.cel", reason="the extra `cel` is not installed")
+    known: dict[str, FactValue] = {"path": "a.bin", "format": "onnx"}
+    for item, truth in (
+        ({**known, "format": Unknown("not read")}, Truth.UNKNOWN),
+        ({"path": "a.bin"}, Truth.UNKNOWN),
+        ({**known, "format": None}, Truth.FALSE),
+        (known, Truth.FALSE),
+        ({**known, "format": "pickle"}, Truth.TRUE),
+        ({**known, "size": Unknown("not read")}, Truth.FALSE),
+    ):
+        found = verdict(cel(expression), {"files": Collection((item,))})  # type: ignore[arg-type]  # an item as it is built
+        assert found.rules[0].truth is truth, item
+
+
+def test_patterns_times_and_durations_that_are_some_pass() -> None:
+    pytest.importorskip("cel_expr_python.cel", reason="the extra `cel` is not installed")
+    for expression in (
+        "publisher.matches('^(a|b)+$')",
+        "vulnerabilities.exists(v, timestamp(v.published) + duration('168h') < timestamp('2026-01-01T00:00:00+01:00'))",
+        "scan.age > 5 && duration('1h30m') < duration('1.5h')",
+    ):
+        assert problems(cel(expression)) == [], expression
