@@ -62,7 +62,7 @@ starts one process must not be able to lead its decisions to another log."""
 MEANINGS = {
     "environment": "decides which bindings of the policy apply",
     "home": "keys, trust file and audit log, unless said otherwise",
-    "policy_path": "policy file or folder; else `.governance/` or `policies/` upwards from here, else the shipped `baseline`",
+    "policy_path": "policy file or folder, or a signed bundle; else `.governance/` or `policies/` upwards from here, else the shipped `baseline`",
     "policy_bundle": "a signed policy bundle in place of files: a file, an `artifactory://` location or the tracking server's URL",
     "policy_bundle_name": "the set that must be in the bundle",
     "policy_bundle_max_age": "seconds for which the last good bundle stands when no new one can be had",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import tarfile
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
@@ -190,7 +191,8 @@ class Assembly:
 
     def _policy_source(self) -> Policies:
         settings = self.settings
-        if settings.policy_bundle is None:
+        bundle = policy_bundle(settings)
+        if bundle is None:
             paths = policy_files(settings)
             return PolicySource(paths, load=lambda: self._in_force(self.register(paths)))
         if settings.policy_bundle_name is None:
@@ -199,7 +201,7 @@ class Assembly:
                 hint="Set `MLGOV_POLICY_BUNDLE_NAME`, so that another team's bundle is not taken for yours.",
             )
         return BundleSource(
-            bundle_fetcher(self, settings.policy_bundle),
+            bundle_fetcher(self, bundle),
             verify=self._verified_policy,
             load=lambda files: self._in_force(
                 self._settled(load_files(documents_among(files), catalogue=catalogue()), steps_among(files))
@@ -353,11 +355,35 @@ def build_assembly(settings: Settings, *, extra_hosts: frozenset[str] = frozense
 
 
 def policy_files(settings: Settings, *, start: Path | None = None) -> tuple[Path, ...]:
-    """The policy files in force, in the order of preference that `Assembly.policies` names."""
+    """The policy files in force, in the order of preference that `Assembly.policies` names. Raises `SettingsError` where the
+    settings name a signed bundle in their place."""
+    if _is_bundle(settings.policy_path):
+        raise SettingsError(
+            f"`{settings.policy_path}` is a signed bundle, and this reads policy files",
+            hint="Name the folder that the bundle is made of.",
+        )
     if settings.policy_path is not None:
         return (settings.policy_path,)
     found = discover(start or Path.cwd())
     return (found,) if found is not None else (policies.path("baseline"),)
+
+
+def policy_bundle(settings: Settings) -> str | None:
+    """Where the policy comes from as a signed bundle: as the settings name one, or in place of a policy file."""
+    in_place = str(settings.policy_path) if _is_bundle(settings.policy_path) else None
+    return settings.policy_bundle or in_place
+
+
+def _is_bundle(path: Path | None) -> bool:
+    """Whether this is a tar, not a folder or a file to be read as YAML."""
+    if path is None or not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            tarfile.TarInfo.frombuf(file.read(tarfile.BLOCKSIZE), "utf-8", "replace")
+    except (OSError, tarfile.HeaderError):
+        return False
+    return True
 
 
 def bundle_fetcher(assembly: Assembly, location: str) -> Callable[[], bytes]:

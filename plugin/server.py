@@ -39,6 +39,7 @@ from urllib.parse import urlsplit
 from governance.artifactory.address import SCHEME
 from governance.model.request import Actor
 from governance.settings import Settings, load_settings
+from governance.wiring import policy_bundle as bundle_location
 from governance.wiring import read_bundle_file
 from plugin.assembly import assembly_for, server_destination
 from plugin.context import CALLER, CALLER_HOST, web_user
@@ -157,7 +158,7 @@ def policy_bundle() -> Any:
     """The policy bundle as it lies on this server's disk; 404 where the settings name no file."""
     from flask import Response
 
-    location = load_settings().policy_bundle
+    location = bundle_location(load_settings())
     if location is None or urlsplit(location).scheme:
         return Response("this server has no policy bundle\n", status=404, mimetype="text/plain")
     return Response(read_bundle_file(Path(location).expanduser()), mimetype="application/x-tar")

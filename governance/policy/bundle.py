@@ -60,7 +60,12 @@ def pack_bundle(
     files: Mapping[str, bytes], *, name: str, revision: int, made: datetime, sign: Callable[[bytes], bytes]
 ) -> bytes:
     """The bundle of `files`. `sign` makes a DSSE envelope of a payload of `PAYLOAD_TYPE`. Raises `BundleError` for a name
-    that a bundle cannot hold."""
+    that a bundle cannot hold, and for more than `open_bundle` takes."""
+    if not 0 < len(files) <= _MAX_FILES:
+        raise BundleError(f"1 to {_MAX_FILES} files, got {len(files)}")
+    size = sum(map(len, files.values()))
+    if size > _MAX_BUNDLE:
+        raise BundleError(f"files of at most {_MAX_BUNDLE} bytes together, got {size}")
     for file in files:
         parse_relative_path(file)
         if not file.isascii():
@@ -84,7 +89,10 @@ def pack_bundle(
                 ValueError
             ) as error:  # ustar has 100 bytes for the last part, and 155 for what is before it
                 raise BundleError(f"shorter file names; `{file[:80]}...` does not fit into a tar") from error
-    return buffer.getvalue()
+    packed = buffer.getvalue()
+    if len(packed) > _MAX_BUNDLE or len(payload) > _MAX_MANIFEST:
+        raise BundleError(f"a bundle of at most {_MAX_BUNDLE} bytes, got {len(packed)}")
+    return packed
 
 
 def open_bundle(

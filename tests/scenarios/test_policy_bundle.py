@@ -92,6 +92,22 @@ def test_from_a_file(home: Path, tmp_path: Path) -> None:
     assert revision(settings(home, tmp_path, str(home / "bundle-1.tar"))) == 1
 
 
+def test_in_place_of_files(home: Path, tmp_path: Path) -> None:
+    """`MLGOV_POLICY_PATH` names a folder, or a signed bundle."""
+    (tmp_path / "home").mkdir()
+    found = Settings(home=tmp_path / "home", trust=home / "trust.json", policy_path=home / "bundle-1.tar")
+    with pytest.raises(SettingsError, match="without the name of the set"):
+        revision(found)
+    assert revision(found.model_copy(update={"policy_bundle_name": "acme"})) == 1
+    variables = {"MLGOV_HOME": str(tmp_path / "home"), "MLGOV_POLICY_PATH": str(home / "bundle-1.tar")}
+    done = run_cli("policy", "test", variables=variables)
+    assert (done.code, done.out) == (2, "")
+    assert "bundle-1.tar` is a signed bundle, and this reads policy files" in done.err
+    variables |= {"MLGOV_POLICY_BUNDLE_NAME": "acme", "MLGOV_TRUST": str(home / "trust.json")}
+    done = run_cli("doctor", "--offline", variables=variables)
+    assert "from signed bundle" in done.out, done.out + done.err
+
+
 def test_an_older_one_is_a_rollback_also_after_a_restart(home: Path, tmp_path: Path) -> None:
     assert revision(settings(home, tmp_path, str(home / "bundle-2.tar"))) == 2
     with pytest.raises(PolicyInvalidError, match="rollback"):

@@ -190,6 +190,28 @@ def test_a_name_that_no_bundle_can_hold_is_refused_when_it_is_made(name: str, me
 
 
 @pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({}, "expected 1 to 2000 files, got 0"),
+        ({f"{n}.yaml": b"" for n in range(2001)}, "expected 1 to 2000 files, got 2001"),
+        (
+            {"a.yaml": bytes(33 << 20), "b.yaml": bytes(33 << 20)},
+            "expected files of at most 67108864 bytes together",
+        ),
+    ],
+)
+def test_no_bundle_is_made_that_its_reader_refuses(files: dict[str, bytes], message: str) -> None:
+    with pytest.raises(BundleError, match=message):
+        pack_bundle(files, name="acme", revision=1, made=NOON, sign=sign)
+
+
+def test_the_largest_number_of_files_goes_in_and_out() -> None:
+    files = {f"{n}.yaml": b"" for n in range(2000)}
+    data = pack_bundle(files, name="acme", revision=1, made=NOON, sign=sign)
+    assert open_bundle(data, verify=verify, name="acme").files == files
+
+
+@pytest.mark.parametrize(
     ("data", "message"),
     [
         (b"", "expected a tar archive"),

@@ -12,7 +12,7 @@ from governance.cli.checkup.check import Check, fail, ok, skip, warn
 from governance.cli.output import Line
 from governance.model.request import Action
 from governance.settings import Settings, settings_file, strange_variables
-from governance.wiring import Assembly, policy_files
+from governance.wiring import Assembly, policy_bundle, policy_files
 
 _LONG_LOG = 200_000
 """Entries above which a whole walk takes too long for a quick look."""
@@ -72,7 +72,9 @@ def _policy(assembly: Assembly) -> Iterator[Line]:
 
     settings = assembly.settings
     policy = assembly.policies.current()
-    files = ", ".join(f"`{path}`" for path in policy_files(settings))
+    bundle = policy_bundle(settings)
+    places = policy_files(settings) if bundle is None else (bundle,)
+    files = ("" if bundle is None else "signed bundle ") + ", ".join(f"`{path}`" for path in places)
     modes = {action: mode_of(policy, action, settings.environment) for action in (Action.LOAD, Action.UPLOAD)}
     shown = ", ".join(f"{action.value} {mode.value}" for action, mode in modes.items())
     seen = f"{policy.digest[:12]} from {files}; {shown}"
@@ -88,7 +90,11 @@ def _policy(assembly: Assembly) -> Iterator[Line]:
     if void:
         seen = f"{len(void)} of {len(policy.bundle.waivers)} do not count, the first is {void[0].name}: {void[0].void}"
         yield warn("waivers", seen, "`mlgov waiver list` shows what each of them lacks.")
-    if settings.policy_path is None and Path.cwd() not in (path.parent for path in policy_files(settings)):
+    if (
+        bundle is None
+        and settings.policy_path is None
+        and Path.cwd() not in (path.parent for path in policy_files(settings))
+    ):
         yield skip(
             "policy",
             "`MLGOV_POLICY_PATH` is not set; files found upwards from here, else the shipped ones, count",
