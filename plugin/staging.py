@@ -19,7 +19,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST
 from mlflow.utils.file_utils import create_tmp_dir
 
-from governance.errors import StorageFullError, UnsafePathError
+from governance.errors import StorageFullError, TransferError, UnsafePathError
 
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -45,8 +45,14 @@ def destination(dst_path: str | None) -> Path:
 @contextmanager
 def staging(beside: Path) -> Iterator[Path]:
     """A folder that only this user can read, on the file system of `beside`, removed at the end whatever happens."""
-    with space_errors(beside):
-        folder = Path(tempfile.mkdtemp(prefix=".mlgov-", dir=beside))
+    try:
+        with space_errors(beside):
+            folder = Path(tempfile.mkdtemp(prefix=".mlgov-", dir=beside))
+    except OSError as error:
+        raise TransferError(
+            f"`{beside}` cannot be written to: {error.strerror}",
+            hint="Choose another destination for the download.",
+        ) from error
     try:
         yield folder
     finally:
@@ -56,8 +62,8 @@ def staging(beside: Path) -> Iterator[Path]:
 def release(staged: Path, target: Path) -> None:
     """Move everything below `staged` to the same places below `target`; a folder that is new there goes in one piece.
 
-    Raises `UnsafePathError`, before anything is moved, where a folder on the way is a symbolic link: it could lead
-    anywhere, and the name came from a server.
+    Raises, before anything is moved, `UnsafePathError` where a folder on the way is a symbolic link: it could lead anywhere, and the
+    name came from a server; and `TransferError` where a file lies in a folder's place, or a folder in a file's.
     """
     _check_places(staged, target)
     with space_errors(target):
@@ -89,12 +95,26 @@ def check_room(place: Path, wanted: int) -> None:
 
 
 def _check_places(staged: Path, target: Path) -> None:
-    for name in _folders(staged):
-        place = target / name
-        if place.is_symlink():
-            raise UnsafePathError(f"`{place}` is a symbolic link: nothing is written through it")
-        if place.is_dir():
-            _check_places(staged / name, place)
+    folders = _folders(staged)
+    with os.scandir(staged) as entries:
+        for entry in entries:
+            _check_place(target / entry.name, is_folder=entry.name in folders)
+    for name in folders:
+        if (target / name).is_dir():
+            _check_places(staged / name, target / name)
+
+
+def _check_place(place: Path, *, is_folder: bool) -> None:
+    is_link = place.is_symlink()
+    if is_folder and is_link:
+        raise UnsafePathError(f"`{place}` is a symbolic link: nothing is written through it")
+    if is_link or not place.exists() or place.is_dir() == is_folder:
+        return
+    there, wanted = ("a file", "a folder") if is_folder else ("a folder", "a file")
+    raise TransferError(
+        f"`{place}` is {there}, and {wanted} of this name was downloaded",
+        hint="Nothing was released. Take it away, or choose another destination.",
+    )
 
 
 def _merge(staged: Path, target: Path) -> None:

@@ -24,7 +24,7 @@ from pathlib import Path
 from governance.artifactory.address import Address
 from governance.artifactory.client import ArtifactoryClient
 from governance.content.localfile import open_local
-from governance.errors import NotFoundError
+from governance.errors import NotFoundError, TransferError
 from governance.model.artifact import (
     FOLDER_SIGNATURE,
     Artifact,
@@ -75,7 +75,7 @@ class Uploads:
         """Upload one local file into a folder, under its own name."""
         self._sealer.require_signer()
         # The user named this very file, so a link is followed here, once; inside folders links are refused.
-        real = source.resolve()
+        real = _followed(source)
         with open_local(real):
             entry = FileEntry(path=parse_relative_path(source.name), size=real.stat().st_size)
         place = folder / source.name
@@ -218,6 +218,14 @@ class Uploads:
             mlflow=mlflow_context(load.root, flavors=load.flavors),
             staged={name: source for name, source, _ in load.sources} or None,
         )
+
+
+def _followed(source: Path) -> Path:
+    """What a path leads to. Raises `TransferError` for links in a circle, and for a name that can be none."""
+    try:
+        return source.resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise TransferError(f"`{source}` cannot be read: {error}") from error
 
 
 def _artifact(root: Address, files: Sequence[FileEntry], kind: Kind) -> Artifact:

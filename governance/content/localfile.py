@@ -12,13 +12,14 @@ from typing import BinaryIO
 
 from governance.errors import TransferError, UnsafePathError
 
-_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
+# Opening a pipe would wait for whoever writes to it; a regular file is opened the same with and without.
+_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 def open_local(path: Path) -> BinaryIO:
     """Open a regular file for reading. Raises `UnsafePathError` for a symbolic link, also one put there just now."""
     try:
-        file = open(os.open(path, os.O_RDONLY | _NO_FOLLOW), "rb")  # noqa: PTH123, SIM115 - no pathlib form knows O_NOFOLLOW; the caller closes it
+        file = open(os.open(path, _FLAGS), "rb")  # noqa: PTH123, SIM115 - no pathlib form knows O_NOFOLLOW; the caller closes it
     except OSError as error:
         if path.is_symlink():
             raise UnsafePathError(

@@ -313,6 +313,17 @@ def test_links_inside_a_folder_are_refused_before_anything_is_sent(
     assert devserver.paths(repo) == ()
 
 
+@pytest.mark.parametrize("kind", ["a pipe", "links in a circle", "no name at all", "nothing"])
+def test_what_cannot_be_read_is_refused_and_nobody_waits_for_it(uri: str, tmp_path: Path, kind: str) -> None:
+    """To open a pipe is to wait for whoever writes to it: for ever, where nobody does."""
+    os.mkfifo(tmp_path / "a pipe")
+    (tmp_path / "links in a circle").symlink_to("links in a circle")
+    name = "a\0b" if kind == "no name at all" else kind
+    with pytest.raises(GovernedStorageError):
+        get_artifact_repository(uri).log_artifact(str(tmp_path / name), "d")
+    assert get_artifact_repository(uri).list_artifacts("d") == []
+
+
 def test_a_blocked_upload_sends_nothing_and_is_on_record(
     uri: str, repo: str, devserver: DevServer, home: Home, tmp_path: Path
 ) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from mlflow.exceptions import MlflowException
 
-from governance.errors import StorageFullError, UnsafePathError
+from governance.errors import StorageFullError, TransferError, UnsafePathError
 from plugin.staging import check_room, destination, release, space_errors, staging
 
 
@@ -48,6 +48,29 @@ def test_nothing_is_released_through_a_link(tmp_path: Path) -> None:
             release(staged, target)
     assert list(outside.iterdir()) == []
     assert not (target / "a").exists()
+
+
+@pytest.mark.parametrize("kind", ["a file", "a folder"])
+def test_nothing_is_released_where_something_else_is_in_the_way(tmp_path: Path, kind: str) -> None:
+    """Half of a model would lie there, and the error would be one of Python's."""
+    (tmp_path / "m").mkdir()
+    with staging(tmp_path) as staged:
+        (staged / "m/first").mkdir(parents=True)
+        (staged / "m/model.pkl").write_text("x")
+        (staged / "m/zdata").mkdir()
+        if kind == "a file":
+            (tmp_path / "m/zdata").write_text("mine")
+        else:
+            (tmp_path / "m/model.pkl").mkdir()
+        before = sorted(tmp_path.glob("m/*"))
+        with pytest.raises(TransferError, match=f"is {kind}, and .* was downloaded"):
+            release(staged, tmp_path)
+    assert sorted(tmp_path.glob("m/*")) == before
+
+
+def test_a_destination_that_cannot_be_written_to_is_named() -> None:
+    with pytest.raises(TransferError, match="`/proc` cannot be written to"), staging(Path("/proc")):
+        pass
 
 
 def test_a_link_in_place_of_a_file_is_replaced_and_not_followed(tmp_path: Path) -> None:
