@@ -107,12 +107,7 @@ def make_anchors(
 ) -> tuple[Anchor, ...]:
     """The places for heads that the settings name. Raises `SettingsError`."""
     anchors = tuple(parse_anchor(text, settings, artifactory) for text in settings.audit_anchors)
-    twice = sorted({text for text in settings.audit_anchors if settings.audit_anchors.count(text) > 1})
-    if twice:
-        raise SettingsError(
-            f"`{twice[0]}` is named twice among `audit_anchors`, and would count twice",
-            hint="Leave one of them.",
-        )
+    require_distinct(settings.audit_anchors)
     quorum = settings.audit_quorum
     if quorum is not None and quorum > len(anchors):
         raise SettingsError(
@@ -120,6 +115,34 @@ def make_anchors(
             hint="Mend `audit_quorum` or `audit_anchors`.",
         )
     return anchors
+
+
+def require_distinct(places: Sequence[str]) -> None:
+    """Raise `SettingsError` where two of these are one place: a quorum counts memories, and one memory must not count twice,
+    however it is spelled."""
+    known: dict[tuple[str, ...], str] = {}
+    for place in places:
+        before = known.setdefault(_identity(place), place)
+        if before is not place or places.count(place) > 1:
+            other = "" if before == place else f", before as `{before}`"
+            raise SettingsError(
+                f"`{place}` is named twice among the places for heads{other}, and would count twice",
+                hint="Leave one of them.",
+            )
+
+
+def _identity(place: str) -> tuple[str, ...]:
+    """What makes a place another one: of a witness its key alone, since one that is reached by two names is one memory."""
+    scheme = _scheme(place)
+    if scheme == SCHEME:
+        found = parse_uri(place)
+        return scheme, found.host.lower(), found.repository, (found.path or _HEADS).strip("/")
+    if scheme in {"https", "http"}:
+        return "witness", witness_key(place.partition("=")[2]).public.hex()
+    if scheme:
+        url = urlsplit(place.removeprefix(_STAMP))
+        return scheme, url.netloc.lower().removesuffix(":443"), url.path.rstrip("/")
+    return "folder", str(Path(place).expanduser().resolve())
 
 
 def make_quorum(
@@ -147,7 +170,7 @@ def parse_anchor(text: str, settings: Settings, artifactory: Callable[[str], Art
         return ArtifactoryAnchor(client=client, repository=place.repository, path=place.path or _HEADS)
     if scheme in {"https", "http"}:
         url, _, vkey = text.partition("=")
-        return WitnessAnchor(_transport(url, "witness", settings), public_key(vkey))
+        return WitnessAnchor(_transport(url, "witness", settings), witness_key(vkey))
     if text.startswith(_STAMP):
         return _timestamp_anchor(text.removeprefix(_STAMP), settings)
     if scheme:

@@ -21,6 +21,7 @@ import base64
 import fcntl
 import hashlib
 import http.server
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -35,6 +36,8 @@ from governance.audit.merkle import HASH_SIZE, verify_consistency
 from governance.audit.note import COSIGNATURE, NoteKey, NoteSigner, parse_note
 from governance.errors import AuditBrokenError, AuditUnavailableError, RemoteError
 from governance.transport import Transport
+
+logger = logging.getLogger(__name__)
 
 _MAX_REQUEST = 64 << 10
 _MAX_PROOF = 63
@@ -124,6 +127,17 @@ def _parse_request(data: bytes) -> tuple[int, list[bytes], bytes]:
     return int(old), proof, note
 
 
+def _reply(witness: Witness, data: bytes) -> Reply:
+    """The answer, also where the witness's own memory fails: nothing is signed then, and whoever asked is told so."""
+    try:
+        return witness.add_checkpoint(data)
+    except (AuditBrokenError, OSError) as error:
+        logger.error("no head can be cosigned: %s", error)  # noqa: TRY400 - what is wrong is said in one line
+        return Reply(
+            status=500, body="this witness cannot read or keep what it saw last, and signs nothing\n"
+        )
+
+
 def make_server(witness: Witness, *, host: str, port: int) -> http.server.ThreadingHTTPServer:
     """An HTTP server for the witness, which the caller runs (`serve_forever`) and stops. Best behind TLS."""
 
@@ -139,7 +153,7 @@ def make_server(witness: Witness, *, host: str, port: int) -> http.server.Thread
             elif not _LENGTH.fullmatch(length) or int(length) > _MAX_REQUEST:
                 self._answer(Reply(status=413))
             else:
-                self._answer(witness.add_checkpoint(self.rfile.read(int(length))))
+                self._answer(_reply(witness, self.rfile.read(int(length))))
 
         def _answer(self, reply: Reply) -> None:
             body = reply.body.encode()
@@ -198,7 +212,9 @@ class WitnessAnchor:
         if status != 200:
             raise AuditUnavailableError(f"{self.name} refuses (HTTP {status}): {body.strip()[:200]}")
         note = checkpoint.to_bytes() + body.encode()
-        if self._key not in parse_note(note).good_keys([self._key]):
+        signed = parse_note(note)
+        # Signatures alone were asked for: an answer that adds an empty line would move the end of what is signed.
+        if signed.text != checkpoint.text or self._key not in signed.good_keys([self._key]):
             raise AuditBrokenError(f"{self.name} answered without its own signature")
         self._known = checkpoint.size
         return Checkpoint(origin=checkpoint.origin, size=checkpoint.size, root=checkpoint.root, note=note)

@@ -65,7 +65,7 @@ def checkpoint(
     does not come is a finding.
     """
     from governance.audit.anchor import publish_head
-    from governance.auditing import parse_anchor
+    from governance.auditing import parse_anchor, require_distinct
     from governance.cli.audit import open_assembly
 
     with open_assembly() as assembly:
@@ -75,6 +75,7 @@ def checkpoint(
             return
         more = [parse_anchor(text, assembly.settings, assembly.artifactory) for text in to or []]
         anchors = [*assembly.anchors, *more]
+        require_distinct([*assembly.settings.audit_anchors, *(to or [])])
         if not anchors:
             raise SettingsError(
                 "the log's head has nowhere to go",

@@ -26,8 +26,8 @@ from governance.audit.entry import EntryKind
 from governance.audit.log import AuditLog
 from governance.audit.merkle import consistency_proof
 from governance.audit.note import NoteKey, NoteSigner, make_signer, parse_note, sign_note
-from governance.audit.witness import Witness, WitnessAnchor, cosigned, make_server
-from governance.errors import AuditBrokenError, AuditUnavailableError
+from governance.audit.witness import Reply, Witness, WitnessAnchor, cosigned, make_server
+from governance.errors import AuditBrokenError, AuditUnavailableError, RemoteError
 from governance.transport import Transport
 from tests.audit_tools import ORIGIN, fill, make_log, signer
 
@@ -254,6 +254,35 @@ def served(witness: Witness) -> Iterator[Transport]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def test_a_witness_whose_memory_fails_says_so_and_signs_nothing(tmp_path: Path) -> None:
+    log, witness = signed_log(3), make_witness(tmp_path)
+    with served(witness) as transport:
+        anchor = WitnessAnchor(transport, witness_signer().key)
+        anchor.publish(log, log.checkpoint())
+        (memory,) = (path for path in tmp_path.iterdir() if path.suffix != ".lock")
+        kept = memory.read_bytes()
+        memory.write_bytes(kept[:-20])
+        fill(log, 1)
+        with pytest.raises(RemoteError, match="cannot read or keep what it saw last"):
+            anchor.publish(log, log.checkpoint())
+        assert memory.read_bytes() == kept[:-20]
+
+
+def test_a_witness_that_answers_more_than_signatures_is_not_believed(tmp_path: Path) -> None:
+    """A line that is empty ends the text of a note: what the witness put before it would be what it signed."""
+    log = signed_log(3)
+    head = log.checkpoint()
+    more = f"more\n\n{witness_signer().line(head.to_bytes().decode() + 'more' + chr(10))}"
+
+    class Liar(Witness):
+        def add_checkpoint(self, data: bytes) -> Reply:
+            return Reply(status=200, body=more)
+
+    liar = Liar(tmp_path, witness_signer(), {ORIGIN: [signer().key]})
+    with served(liar) as transport, pytest.raises(AuditBrokenError, match="without its own signature"):
+        WitnessAnchor(transport, witness_signer().key).publish(log, head)
 
 
 @pytest.mark.parametrize("length", ["", "²", "-1", "1_0", "9" * 5_000, "100000"])

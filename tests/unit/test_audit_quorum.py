@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,11 +18,13 @@ from governance.audit.anchor import Anchor, FolderAnchor, publish_head
 from governance.audit.entry import EntryKind
 from governance.audit.log import AuditLog
 from governance.audit.memory import MemoryStore
+from governance.audit.note import make_signer
 from governance.audit.quorum import Quorum, attempts, record_attempt, require_keeper, unkept_words
 from governance.audit.sqlite import SqliteStore
 from governance.audit.stamp import stamp_of
 from governance.audit.store import draft_of
 from governance.audit.witness import WitnessAnchor
+from governance.auditing import make_anchors, require_distinct
 from governance.cli.exits import exit_code
 from governance.errors import AuditQuorumError, AuditUnavailableError, SettingsError
 from governance.gate import Gate
@@ -385,6 +388,46 @@ REFUSE = 'audit_quorum_unmet = "refuse"\n'
 def test_settings_that_cannot_be_meant_are_refused(home: Path, text: str, said: str) -> None:
     (home / "mlgov.toml").write_text(text + "\n")
     with pytest.raises(SettingsError, match=said):
+        _ = Assembly(load_settings()).anchors
+
+
+def test_one_place_that_is_spelled_in_two_ways_does_not_count_twice(home: Path, tmp_path: Path) -> None:
+    """One memory is one: a quorum of two that a single witness, or one folder, can meet alone is none."""
+    clock = make_signer(
+        Ed25519PrivateKey.from_private_bytes(bytes([7]) * 32), name="w.example/1", clock=lambda: 1
+    )
+    again = make_signer(
+        Ed25519PrivateKey.from_private_bytes(bytes([7]) * 32), name="w.example/2", clock=lambda: 1
+    )
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "kept")
+    one = clock.key.vkey
+    for first, second in (
+        (f"https://w.example={one}", f"https://W.example:443/={one}"),
+        (f"https://w.example={one}", f"https://elsewhere.example/w={one}"),
+        (f"https://w.example={one}", f"https://w.example={again.key.vkey}"),
+        (f"{tmp_path}/kept", f"{tmp_path}/kept/"), (f"{tmp_path}/kept", f"{tmp_path}/x/../kept"),
+        (f"{tmp_path}/kept", f"{tmp_path}/link"),
+        ("artifactory://h.example/artifactory/heads", "artifactory://H.example/artifactory/heads/"),
+        ("artifactory://h.example/artifactory/heads", "artifactory://h.example/artifactory/heads/audit-heads"),
+    ):  # fmt: skip
+        with pytest.raises(SettingsError, match="named twice among the places for heads, before as"):
+            require_distinct([first, "another", second])
+        (home / "mlgov.toml").write_text(f'audit_anchors = ["{first}", "{second}"]\naudit_quorum = 2\n')
+        with pytest.raises(SettingsError, match="named twice"):
+            make_anchors(load_settings(), artifactory=lambda _host: None)  # type: ignore[arg-type,return-value]  # none is asked
+    require_distinct([f"https://w.example={one}", f"https://w.example={witness_of(9)}", "a", "b", "tsa+https://t.example/1", "tsa+https://t.example/2"])  # fmt: skip
+
+
+def witness_of(seed: int) -> str:
+    private = Ed25519PrivateKey.from_private_bytes(bytes([seed]) * 32)
+    return make_signer(private, name="w.example/1", clock=lambda: 1).key.vkey
+
+
+def test_a_logs_own_key_is_no_witness(home: Path) -> None:
+    """Its signature stands under every head, so that whoever answers at that address would count as having cosigned."""
+    (home / "mlgov.toml").write_text(f'audit_anchors = ["https://w.example={signer().key.vkey}"]\n')
+    with pytest.raises(SettingsError, match="is the key of a log, and not of a witness"):
         _ = Assembly(load_settings()).anchors
 
 
