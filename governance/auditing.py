@@ -33,8 +33,11 @@ _STAMP = "tsa+"
 _HEADS = "audit-heads"
 
 
-def open_store(settings: Settings, *, connect: Callable[[], Transport]) -> AuditStore:
-    """The one store that the settings name. `connect` makes the session to a server that keeps the log."""
+def open_store(
+    settings: Settings, *, connect: Callable[[], Transport], only_reads: bool = False
+) -> AuditStore:
+    """The one store that the settings name. `connect` makes the session to a server that keeps the log; a file that may not be
+    written to is opened where the caller `only_reads`."""
     named = [name for name in ("audit_path", "audit_url", "audit_dsn") if getattr(settings, name) is not None]
     if len(named) > 1:
         raise SettingsError(
@@ -53,7 +56,7 @@ def open_store(settings: Settings, *, connect: Callable[[], Transport]) -> Audit
             f"the audit log's folder `{path.parent}` cannot be made: {error.strerror}",
             hint="Mend `audit_path` in the settings file, or `MLGOV_HOME`; nothing is let through without a log.",
         ) from error
-    return SqliteStore(path)
+    return SqliteStore(path, only_reads=only_reads)
 
 
 def checkpoint_signers(settings: Settings) -> tuple[NoteSigner, ...]:

@@ -84,8 +84,10 @@ class Assembly:
         *,
         extra_hosts: frozenset[str] = frozenset(),
         now: Callable[[], datetime] = utc_now,
+        only_reads: bool = False,
     ) -> None:
         self.settings = settings
+        self._only_reads = only_reads
         self.now = now
         self.connections = Connections(settings, extra_hosts=extra_hosts)
         self._register: Register | None = None
@@ -104,7 +106,7 @@ class Assembly:
         no log, or more than one."""
         settings = self.settings
         return AuditLog(
-            open_store(settings, connect=self._audit_transport),
+            open_store(settings, connect=self._audit_transport, only_reads=self._only_reads),
             now=self.now,
             instance=platform.node() or "unnamed",
             origin=settings.audit_origin,
@@ -349,9 +351,12 @@ class Assembly:
             self.log.close()
 
 
-def build_assembly(settings: Settings, *, extra_hosts: frozenset[str] = frozenset()) -> Assembly:
-    """The parts for these settings; each is made when first asked for."""
-    return Assembly(settings, extra_hosts=extra_hosts)
+def build_assembly(
+    settings: Settings, *, extra_hosts: frozenset[str] = frozenset(), only_reads: bool = False
+) -> Assembly:
+    """The parts for these settings; each is made when first asked for. With `only_reads` the log may lie where this user may
+    not write, and takes no entry."""
+    return Assembly(settings, extra_hosts=extra_hosts, only_reads=only_reads)
 
 
 def policy_files(settings: Settings, *, start: Path | None = None) -> tuple[Path, ...]:

@@ -26,10 +26,12 @@ from governance.audit.sqlite_file import (
     empty_journal,
     free_space,
     make_file,
+    may_not_write,
     migrate,
     transaction,
     translated,
 )
+from governance.audit.sqlite_still import StillFile
 from governance.audit.store import Draft, EvidenceInfo, Query, RawRow, Row
 from governance.audit.tiles import HEIGHT, WIDTH, full_tiles, node_of_growing_tile, pack_tile, place_of
 from governance.errors import AuditBrokenError, AuditConflictError, AuditUnavailableError
@@ -49,10 +51,17 @@ _ROW: Callable[[tuple[Any, ...]], Row] = functools.partial(
 
 
 class SqliteStore:
-    """An `AuditStore` in the file `path`, readable by its owner alone. Made when it is not there, if `may_create`."""
+    """An `AuditStore` in the file `path`, readable by its owner alone. Made when it is not there, if `may_create`. Without
+    `only_reads`, a file that may not be written to is refused."""
 
     def __init__(
-        self, path: Path, *, bound: int = 4_096, timeout: float = 30.0, may_create: bool = True
+        self,
+        path: Path,
+        *,
+        bound: int = 4_096,
+        timeout: float = 30.0,
+        may_create: bool = True,
+        only_reads: bool = False,
     ) -> None:
         self._path = path
         self._lock_path = path.with_name(path.name + ".lock")
@@ -62,12 +71,22 @@ class SqliteStore:
         self._is_closed = False
         self._guard = threading.Lock()
         with translated(path):
-            make_file(path, may_create=may_create)
-            with self._turn():
-                migrate(path)
+            make_file(path, may_create=may_create and not only_reads)
+            self._still = self._open(only_reads=only_reads)
             self._inode = _inode(path)
         self._group = GroupCommit(self._commit, bound=bound, timeout=timeout, name="audit-sqlite")
         call_after_fork(self._forget)
+
+    def _open(self, *, only_reads: bool) -> StillFile | None:
+        """Make or look at the file. Returns how it is read where it may not be written to, and that is all that is wanted."""
+        try:
+            with self._turn():
+                migrate(self._path)
+        except (OSError, sqlite3.OperationalError) as error:
+            if not (only_reads and may_not_write(error)):
+                raise
+            return StillFile(self._path)
+        return None
 
     def _forget(self) -> None:
         """After a fork: SQLite forbids to use the parent's connections, even to close them, so they are set aside."""
@@ -234,11 +253,14 @@ class SqliteStore:
                 if self._is_closed:
                     raise AuditUnavailableError("the audit log is closed")
                 connection = self._readers.pop() if self._readers else None
-            connection = connection or connect(self._path, may_write=False)
+            if connection is None:
+                connection = self._still.connect() if self._still else connect(self._path, may_write=False)
             try:
                 yield connection
             finally:
                 self._give_back(connection)
+            if self._still is not None:
+                self._still.require_unchanged()
 
     def _give_back(self, connection: sqlite3.Connection) -> None:
         with self._guard:

@@ -78,7 +78,22 @@ def make_file(path: Path, *, may_create: bool) -> None:
 def connect(path: Path, *, may_write: bool = True) -> sqlite3.Connection:
     """A connection that may be used from any thread, by one at a time. Commits are flushed to disk."""
     # Mode `rw` and not `rwc`: a log that vanished must not come back empty.
-    uri = f"{path.absolute().as_uri()}?mode=rw"
+    return _opened(path, "mode=rw", may_write=may_write)
+
+
+def connect_to_read(path: Path, *, stands_still: bool) -> sqlite3.Connection:
+    """A connection where nothing may be written. SQLite looks at no journal and takes no lock where the file `stands_still`."""
+    return _opened(path, "mode=ro&immutable=1" if stands_still else "mode=ro", may_write=False)
+
+
+def require_log(path: Path, connection: sqlite3.Connection) -> None:
+    """Refuse a file that is not ours, or of another version. Raises `AuditBrokenError`."""
+    application, version, _ = _identity(connection)
+    _require_ours(path, application, version)
+
+
+def _opened(path: Path, how: str, *, may_write: bool) -> sqlite3.Connection:
+    uri = f"{path.absolute().as_uri()}?{how}"
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=5.0)
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA trusted_schema = OFF")
@@ -90,10 +105,7 @@ def connect(path: Path, *, may_write: bool = True) -> sqlite3.Connection:
 def migrate(path: Path) -> None:
     """Make the schema in an empty file, and refuse a file that is not ours."""
     with contextlib.closing(connect(path)) as connection:
-        application, version, tables = (
-            int(connection.execute(sql).fetchone()[0])
-            for sql in ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_master")
-        )
+        application, version, tables = _identity(connection)
         if application == 0 and tables == 0:
             connection.execute(f"PRAGMA page_size = {_PAGE_SIZE}")
             connection.execute("PRAGMA journal_mode = WAL")
@@ -102,18 +114,32 @@ def migrate(path: Path) -> None:
                     connection.execute(statement)
                 connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
                 connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
-        elif application != _APPLICATION_ID:
-            raise AuditBrokenError(f"`{path}` is a SQLite file, but not an audit log")
-        elif version > _SCHEMA_VERSION:
-            raise AuditBrokenError(
-                f"`{path}` is an audit log of version {version}; this program knows up to {_SCHEMA_VERSION}",
-                hint="Use the newer version of this program that wrote it.",
-            )
-        elif version < _SCHEMA_VERSION:
-            raise AuditBrokenError(
-                f"`{path}` is an audit log of the older version {version}; this program reads version {_SCHEMA_VERSION}",
-                hint="Export it with the version of this program that wrote it, and begin a new log.",
-            )
+        else:
+            _require_ours(path, application, version)
+
+
+def _identity(connection: sqlite3.Connection) -> tuple[int, int, int]:
+    """Whose file it is, of which version, and how many tables are in it."""
+    application, version, tables = (
+        int(connection.execute(sql).fetchone()[0])
+        for sql in ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_master")
+    )
+    return application, version, tables
+
+
+def _require_ours(path: Path, application: int, version: int) -> None:
+    if application != _APPLICATION_ID:
+        raise AuditBrokenError(f"`{path}` is a SQLite file, but not an audit log")
+    if version > _SCHEMA_VERSION:
+        raise AuditBrokenError(
+            f"`{path}` is an audit log of version {version}; this program knows up to {_SCHEMA_VERSION}",
+            hint="Use the newer version of this program that wrote it.",
+        )
+    if version < _SCHEMA_VERSION:
+        raise AuditBrokenError(
+            f"`{path}` is an audit log of the older version {version}; this program reads version {_SCHEMA_VERSION}",
+            hint="Export it with the version of this program that wrote it, and begin a new log.",
+        )
 
 
 def _statements(script: str) -> Iterator[str]:
@@ -154,7 +180,7 @@ def free_space(path: Path) -> int:
 
 
 _MAY_NOT = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
-_READ_ELSEWHERE = (
+READ_ELSEWHERE = (
     "Give this user the right to write the file and its folder. To look into a log on read-only media, copy the file, with the "
     "`-wal` beside it if there is one, to a folder of your own, and name the copy as `audit_path` in the settings file."
 )
@@ -166,7 +192,7 @@ _REASONS = {
     ),
     sqlite3.SQLITE_READONLY: (
         "it is read-only",
-        _READ_ELSEWHERE,
+        READ_ELSEWHERE,
     ),
     sqlite3.SQLITE_CANTOPEN: (
         "it cannot be opened",
@@ -178,6 +204,14 @@ _REASONS = {
         "Close the other program that has the file open.",
     ),
 }
+
+
+def may_not_write(error: OSError | sqlite3.OperationalError) -> bool:
+    """Whether it is the want of a right to write that kept a file from being opened. SQLite says of a journal that it may not
+    make that it cannot open the file."""
+    if isinstance(error, OSError):
+        return error.errno in _MAY_NOT
+    return error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
 
 
 @contextlib.contextmanager
@@ -195,7 +229,7 @@ def translated(path: Path) -> Iterator[None]:
     except OSError as error:
         raise AuditUnavailableError(
             f"the audit log `{path}` cannot be used: {error.strerror or error}",
-            hint=_READ_ELSEWHERE
+            hint=READ_ELSEWHERE
             if error.errno in _MAY_NOT
             else "Check the path, the disk and this user's rights.",
         ) from error

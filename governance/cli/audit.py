@@ -38,7 +38,7 @@ def open_log() -> Iterator[AuditLog]:
 @contextmanager
 def read_assembly() -> Iterator[Assembly]:
     """`open_assembly` for those who read; see `open_log`."""
-    with open_assembly() as assembly:
+    with open_assembly(only_reads=True) as assembly:
         broken = None
         try:
             assembly.compare_head()
@@ -52,8 +52,8 @@ def read_assembly() -> Iterator[Assembly]:
 
 
 @contextmanager
-def open_assembly() -> Iterator[Assembly]:
-    """The parts of this process, whose log must exist and lie here."""
+def open_assembly(*, only_reads: bool = False) -> Iterator[Assembly]:
+    """The parts of this process, whose log must exist and lie here, where this user may write unless the verb `only_reads`."""
     from governance.settings import load_settings
     from governance.wiring import build_assembly
 
@@ -63,7 +63,7 @@ def open_assembly() -> Iterator[Assembly]:
             f"the audit log is kept by the server at `{settings.audit_url}`, and read there",
             hint="Run this where that server runs.",
         )
-    with closing(build_assembly(settings)) as assembly:
+    with closing(build_assembly(settings, only_reads=only_reads)) as assembly:
         if not assembly.has_log:
             raise AuditUnavailableError(
                 f"there is no audit log at `{settings.audit_file}`",

@@ -11,11 +11,12 @@ import typer
 from governance.cli.audit import open_assembly
 from governance.cli.kept_heads import head_files, kept_heads, read_head, roots_of
 from governance.cli.output import Mark, err, out, print_json, print_pairs, sign, styled
-from governance.errors import AuditBrokenError, SettingsError
+from governance.errors import AuditBrokenError, AuditUnavailableError, SettingsError
 
 if TYPE_CHECKING:
     from governance.audit.log import AuditLog
     from governance.audit.verify import Verification
+    from governance.wiring import Assembly
 
 _MOST_SHOWN = 20
 _RANGE = re.compile(r"([0-9]{1,15}):([0-9]{1,15})")
@@ -64,14 +65,14 @@ def verify(
             "`--witness` is for a folder", hint="The log's own heads are held against `audit_anchors`."
         )
     span = None if entries is None else _span(entries)
-    with open_assembly() as assembly:
+    with open_assembly(only_reads=True) as assembly:
         with err().status("walking over the log"):
             if span is not None:
                 result = _verify_span(assembly.log, *span)
             else:
                 result = assembly.log.verify(roots_of(kept_heads(assembly, earlier or [], key)))
         if span is None and result.is_good:
-            assembly.recall_head()
+            _remember(assembly)
     _show(result, span, as_json=as_json)
 
 
@@ -97,6 +98,14 @@ def export(
         "  tree root": f"{exported.checkpoint.root.hex()} (keep it elsewhere)",
         "  check it with": exported.command,
     })  # fmt: skip
+
+
+def _remember(assembly: Assembly) -> None:
+    """Remember the head for the next time. Where that cannot be, the log is no worse for it."""
+    try:
+        assembly.recall_head()
+    except AuditUnavailableError as error:
+        err().print(sign(Mark.WARN), styled(error.message))
 
 
 def _show(result: Verification, span: tuple[int, int] | None, *, as_json: bool) -> None:

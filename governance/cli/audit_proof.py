@@ -68,7 +68,7 @@ def checkpoint(
     from governance.auditing import parse_anchor, require_distinct
     from governance.cli.audit import open_assembly
 
-    with open_assembly() as assembly:
+    with open_assembly(only_reads=show) as assembly:
         assembly.recall_head()
         if show:
             out().print(styled(assembly.log.checkpoint().to_bytes().decode()), end="", soft_wrap=True)
@@ -102,8 +102,8 @@ def prove(
     """Hand out one entry with a receipt that it is in the log (c2sp.org/tlog-proof), to be checked offline."""
     from governance.cli.audit import open_assembly
 
-    with open_assembly() as assembly:
-        assembly.recall_head()
+    with open_assembly(only_reads=True) as assembly:
+        assembly.compare_head()
         log = assembly.log
         is_number = entry.isascii() and entry.isdigit() and len(entry) < 16
         index = int(entry) if is_number else _index_of(log, entry)

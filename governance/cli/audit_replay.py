@@ -179,7 +179,12 @@ def _begin(selection: str) -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the workers
     stack = ExitStack()
-    _WORKER[:] = [(stack, BulkReplay(stack.enter_context(open_assembly()).log, parse_selection(selection)))]
+    _WORKER[:] = [
+        (
+            stack,
+            BulkReplay(stack.enter_context(open_assembly(only_reads=True)).log, parse_selection(selection)),
+        )
+    ]
 
 
 def _run(numbers: Sequence[int]) -> Summary:

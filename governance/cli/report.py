@@ -63,7 +63,7 @@ def report(
     first, last = (None if text is None else moment(text, now) for text in (since, until))
     if first is not None and last is not None:
         require_period(first, last)
-    with open_assembly() as assembly:
+    with open_assembly(only_reads=True) as assembly:
         log = assembly.log
         asked = Asked(
             outline=AUDIT,
