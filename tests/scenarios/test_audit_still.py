@@ -137,7 +137,9 @@ def test_a_journal_that_cannot_be_read_is_an_error_and_no_shorter_log(media: Pat
     log.close()
 
     def act() -> None:
-        with pytest.raises(AuditUnavailableError, match=r"the newest entries .* are in its journal") as caught:
+        with pytest.raises(
+            AuditUnavailableError, match=r"the newest entries .* are in its journal"
+        ) as caught:
             log_at(media / "audit.sqlite", only_reads=True)
         assert "copy the file, with the `-wal` beside it" in str(caught.value.hint)
 
