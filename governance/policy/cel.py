@@ -1,8 +1,8 @@
 """Optional: a rule's `condition` in CEL, for what fields and operators cannot say. Needs the extra `cel`.
 
-Promises: type-checked against the fact catalogue when the policy is loaded, bounded in cost by the runtime, and total:
-where a fact it names is unknown, absent, incomplete or of the wrong type, or where it fails, it is unknown. Does not:
-see any fact that the expression does not name.
+Promises: type-checked against the fact catalogue when the policy is loaded, bounded in cost (the runtime bounds
+the turns, `celsizes` what is built), and total: where a fact it names is unknown, absent, incomplete or of the wrong type, or
+where it fails or costs too much, it is unknown. Does not: see any fact that the expression does not name.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Any
 from governance.model.facts import Collection, FactSpec, FactType, Unknown, find_spec
 from governance.policy.celconstants import check_constants, fields_looked_for
 from governance.policy.celfields import FieldError, check_fields
-from governance.policy.celtree import read_tree
+from governance.policy.celsizes import MOST, builds, built, size_of
+from governance.policy.celtree import Node, read_tree
 from governance.policy.closures import value_of
 from governance.policy.condition import Record, Test
 from governance.policy.logic import NO_VALUE
@@ -69,8 +70,8 @@ def compile_expression(text: str, catalogue: Mapping[str, FactSpec]) -> Test:
     return _closure(program, specs, cel.Type.BOOL, _checked(program, specs))
 
 
-def _checked(program: Any, specs: Mapping[str, FactSpec]) -> frozenset[str]:
-    """The fields that the expression looks for, after it was looked at for what it can never find."""
+def _checked(program: Any, specs: Mapping[str, FactSpec]) -> Node:
+    """The expression, after it was looked at for what it can never find."""
     try:
         tree = read_tree(program.serialize())
     except ValueError as error:
@@ -80,10 +81,11 @@ def _checked(program: Any, specs: Mapping[str, FactSpec]) -> frozenset[str]:
         check_constants(tree)
     except FieldError as error:
         raise CelError(str(error)) from error
-    return fields_looked_for(tree)
+    return tree
 
 
-def _closure(program: Any, specs: Mapping[str, FactSpec], wanted: Any, sought: frozenset[str]) -> Test:
+def _closure(program: Any, specs: Mapping[str, FactSpec], wanted: Any, tree: Node) -> Test:
+    sought, is_measured = fields_looked_for(tree), builds(tree)
     readers: list[tuple[str, Callable[[Any], Any]]] = [
         (name, _reader(spec, sought)) for name, spec in specs.items()
     ]
@@ -95,6 +97,8 @@ def _closure(program: Any, specs: Mapping[str, FactSpec], wanted: Any, sought: f
             if value is NO_VALUE:
                 return None
             data[name] = value
+        if is_measured and built(tree, {name: size_of(value) for name, value in data.items()}) > MOST:
+            return None
         try:
             result = program.eval(data=data)
             return bool(result.value()) if result.type() == wanted else None

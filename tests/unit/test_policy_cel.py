@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import resource
 
 import pytest
 
-from governance.model.facts import Collection, FactValue, Unknown
+from governance.model.facts import Collection, FactValue, Item, Unknown
 from governance.model.verdict import Effect, Truth
 from tests.unit.policy_kit import (
     MALICIOUS,
@@ -162,3 +163,45 @@ def test_patterns_times_and_durations_that_are_some_pass() -> None:
         "scan.age > 5 && duration('1h30m') < duration('1.5h')",
     ):
         assert problems(cel(expression)) == [], expression
+
+
+def _many(count: int) -> dict[str, FactValue]:
+    items = tuple(
+        {"path": "x" * 100 + str(n), "size": n, "imports": ("os.system",) * 3} for n in range(count)
+    )
+    return {"files": Collection(items)}
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "files.map(f, files + files).size() > 2",
+        "files.map(f, f.path).map(a, a+a+a+a+a+a+a+a+a+a).map(a, a+a+a+a+a+a+a+a+a+a).map(a, a+a+a+a+a+a+a+a+a+a).exists(a, a=='x')",
+        "files.map(a, files.map(b, files.map(c, c.path))).size() > 0",
+        "[files]" + ".map(f, f + f)" * 20 + ".exists(f, f.size() > 2)",
+        "files.map(f, {'all': files.map(g, g.path)}).exists(t, t.all.size() > 1)",
+        "files.map(f, f.imports + files.map(g, g.path)).exists(l, l.size() > 1)",
+    ],
+)
+def test_what_would_grow_beyond_bounds_is_unknown_and_not_built(expression: str) -> None:
+    pytest.importorskip("cel_expr_python.cel", reason="the extra `cel` is not installed")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert verdict(cel(expression), _many(5000)).rules[0].truth is Truth.UNKNOWN
+    assert (
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000
+    )  # kilobytes; it took gigabytes
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "files.map(f, f.path).exists(p, p.endsWith('99'))",
+        "files.filter(f, f.size > 5).map(f, f.path + '.sig').exists(p, p.endsWith('99.sig'))",
+        "files.map(f, {'name': f.path}).exists(n, n.name.endsWith('99'))",
+        "files.map(f, f.imports.map(i, i + 'x')).exists(l, l.exists(i, i == 'os.systemx'))",
+        "files.map(f, [f.path, 'a'])[99][0].endsWith('99')",
+    ],
+)
+def test_what_grows_within_bounds_is_judged(expression: str) -> None:
+    pytest.importorskip("cel_expr_python.cel", reason="the extra `cel` is not installed")
+    assert verdict(cel(expression), _many(500)).rules[0].truth is Truth.TRUE
