@@ -68,14 +68,27 @@ def merge_sets(parent: PolicySet, child: PolicySet) -> PolicySet:
 def _bindings(
     parent: tuple[Binding, ...] | None, child: tuple[Binding, ...] | None
 ) -> tuple[Binding, ...] | None:
-    """A parent without bindings enforces in production and observes elsewhere; a child adds to that."""
+    """A parent without bindings enforces in production and observes elsewhere; a child adds to that.
+
+    What a parent binds nowhere in production is refused there, as nobody's policy. So a child that binds it enforces it: in a
+    milder mode the door would be open, whatever its policies say.
+    """
     if parent is None and child is None:
         return None
-    return tuple(
-        sorted(
-            {*(parent or IMPLIED), *(child or ())}, key=lambda one: (one.policies, one.environments, one.mode)
+    above = parent or IMPLIED
+    added = child or ()
+    if not any(_is_in_production(one) and "*" in one.policies for one in above):
+        strict = (
+            Binding(policies=one.policies, environments=(PRODUCTION,), mode=Mode.ENFORCE)
+            for one in added
+            if _is_in_production(one)
         )
-    )
+        added = (*added, *strict)
+    return tuple(sorted({*above, *added}, key=lambda one: (one.policies, one.environments, one.mode)))
+
+
+def _is_in_production(binding: Binding) -> bool:
+    return any(compile_glob(one)(PRODUCTION) for one in binding.environments)
 
 
 IMPLIED = (

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from governance.model.facts import CATALOGUE, Collection, Facts, FactType, Unknown
 from governance.model.request import Request, utc_text
-from governance.model.verdict import Effect, Verdict
+from governance.model.verdict import Effect, Mode, Verdict
 from governance.policy.compile import CompiledPolicy, compile_bundle, from_document
 from governance.policy.evaluate import evaluate
 from governance.policy.explain import verdict_bytes
@@ -292,6 +292,9 @@ def test_a_child_layer_never_loosens(
     if parent.policies:
         assert both.decision >= parent.decision
         assert MODES.index(tightened.mode_for(request)) >= MODES.index(alone.mode_for(request))
+    elif request.environment in {"production", "prod"}:
+        # Refused as nobody's, it may be a policy's of the child, and is then enforced.
+        assert tightened.mode_for(request) is Mode.ENFORCE
     assert set(parent.policies) <= set(both.policies)
     assert set(parent.by_policy) <= set(both.by_policy)
     assert tightened.outage_rule("production").is_block

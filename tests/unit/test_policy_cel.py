@@ -166,7 +166,7 @@ def test_patterns_times_and_durations_that_are_some_pass() -> None:
 
 
 def _many(count: int) -> dict[str, FactValue]:
-    items = tuple(
+    items: tuple[Item, ...] = tuple(
         {"path": "x" * 100 + str(n), "size": n, "imports": ("os.system",) * 3} for n in range(count)
     )
     return {"files": Collection(items)}

@@ -15,6 +15,7 @@ from governance.policy.documents import OutageRule
 from governance.policy.evaluate import evaluate
 from governance.policy.waiver import findings_digest
 from tests.unit.policy_kit import (
+    MALICIOUS,
     NOON,
     bundle,
     compiled,
@@ -256,6 +257,23 @@ def test_a_child_of_a_set_without_bindings_cannot_loosen_production() -> None:
     both = compiled(policy(), parent, TEAM)
     assert both.mode_for(request()) is Mode.ENFORCE
     assert both.mode_for(request(environment="staging")) is Mode.OBSERVE
+
+
+@pytest.mark.parametrize("environments", ["[production]", "['*']", "[Prod]", "['p*', staging]"])
+def test_a_child_enforces_what_its_parent_binds_nowhere_in_production(environments: str) -> None:
+    parent = policy_set(
+        "  bindings: [{policies: ['*'], environments: [development], mode: enforce}]\n", name="org"
+    )
+    child = policy_set(
+        f"  extends: org\n  bindings: [{{policies: ['*'], environments: {environments}, mode: observe}}]\n",
+        name="team",
+    )
+    text = policy(rule(MALICIOUS))
+    alone, both = compiled(text, parent), compiled(text, parent, child)
+    bad = facts({"xray.malicious": True})
+    assert evaluate(alone, request(), bad).decision is Effect.BLOCK, "nobody's policy"
+    found = evaluate(both, request(), bad)
+    assert (found.decision, both.mode_for(request(), found)) == (Effect.BLOCK, Mode.ENFORCE)
 
 
 def test_outage_rules_by_environment() -> None:
