@@ -41,8 +41,12 @@ class StoredBytes:
         self._artifact = artifact
 
     def head(self, entry: FileEntry, size: int) -> bytes:
-        """The first bytes of a file. No checksum speaks for a part."""
-        return self._client.read_head(self._artifact.repository, self._place(entry), size=size)
+        """The first bytes of a file. No checksum speaks for a part. Raises `TransferError` where fewer come than there are: of a
+        file that begins with nothing, nothing bad can be said."""
+        data = self._client.read_head(self._artifact.repository, self._place(entry), size=size)
+        if len(data) < min(size, entry.size or 0):
+            raise TransferError(f"of the {entry.size} bytes of `{entry.path}` only {len(data)} came")
+        return data
 
     def whole(self, entry: FileEntry, limit: int) -> bytes:
         """A whole file. Raises `DigestMismatchError` where the bytes are not those that were listed."""

@@ -19,6 +19,8 @@ from pydantic import BaseModel, ValidationError
 from governance.transport.failures import FAILURES, Exchange, failure_of
 
 _PIECE = 64 << 10
+_MAX_DIGITS = 18
+"""Of a length: no body has more bytes, and Python refuses to read thousands of digits."""
 
 Form = TypeVar("Form", bound=BaseModel)
 
@@ -125,7 +127,7 @@ def content_length(response: urllib3.BaseHTTPResponse, exchange: Exchange) -> in
     if response.headers.get("Content-Encoding", "identity") not in {"identity", ""}:
         raise exchange.broken("a compressed body, which was not asked for", status=response.status)
     text = response.headers.get("Content-Length", "")
-    return int(text) if text.isascii() and text.isdigit() else None
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS else None
 
 
 def _next_piece(response: urllib3.BaseHTTPResponse, exchange: Exchange) -> bytes:

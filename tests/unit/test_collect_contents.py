@@ -80,6 +80,18 @@ def test_bytes_that_are_not_the_listed_ones_are_refused(edge: Edge, name: str) -
         assert "expected" in value.reason
 
 
+@pytest.mark.parametrize("there", [b"", b"\x00" * 100])
+def test_a_file_of_which_less_comes_than_is_listed_is_not_clean(edge: Edge, there: bytes) -> None:
+    """A server that answers that there is nothing to see (416) has shown nothing good."""
+    edge.put({"weights.bin": b"\x00" * (100 << 10)})
+    request = edge.request()
+    edge.server.put_bytes_behind_the_scenes(edge.repo, "m/weights.bin", there)
+    facts = gather([edge.collectors()["contents"]], request, deadline=20, now=lambda: NOW)
+    assert facts.get("content.verdict") == Unknown(
+        f"of the 102400 bytes of `weights.bin` only {len(there)} came"
+    )
+
+
 # dependencies
 
 

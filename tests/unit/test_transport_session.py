@@ -294,6 +294,15 @@ def test_an_answer_over_the_limit_is_refused(large: bytes) -> None:
             response.read_all(1000)
 
 
+def test_a_length_of_thousands_of_digits_is_none() -> None:
+    """Python refuses to read one; the body counts."""
+    digits = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: " + b"9" * 5_000 + b"\r\n\r\n[1]"
+    with talking_to(digits, max_body=1000) as (session, _):
+        assert session.json("GET", "x") == [1]
+        with session.stream("GET", "x") as response:
+            assert response.length is None
+
+
 def test_a_compressed_body_is_refused() -> None:
     with (
         talking_to(answer(body=b"\x1f\x8b", headers={"Content-Encoding": "gzip"})) as (session, _),
