@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from governance.artifactory.address import SCHEME, parse_uri
@@ -26,6 +25,7 @@ from governance.audit.store import AuditStore
 from governance.audit.tsa import TimestampAnchor
 from governance.audit.witness import WitnessAnchor
 from governance.errors import AuditUnavailableError, SettingsError
+from governance.places import expanded
 from governance.settings import Settings
 from governance.transport import Transport
 
@@ -181,14 +181,14 @@ def parse_anchor(text: str, settings: Settings, artifactory: Callable[[str], Art
             f"heads of the log cannot be sent to `{scheme}:`",
             hint="There are folders, `artifactory://...`, witnesses `https://...=KEY`, and `tsa+https://...`.",
         )
-    return FolderAnchor(folder=Path(text).expanduser())
+    return FolderAnchor(folder=expanded(text))
 
 
 def folder_anchors(settings: Settings) -> Iterator[FolderAnchor]:
     """Those of the places that are folders, and can be read back without asking anybody."""
     for text in settings.audit_anchors:
         if not _scheme(text):
-            yield FolderAnchor(folder=Path(text).expanduser())
+            yield FolderAnchor(folder=expanded(text))
 
 
 def _scheme(place: str) -> str:

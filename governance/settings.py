@@ -26,6 +26,8 @@ from pydantic_settings import (
 from pydantic_settings import SettingsError as SourceError
 
 from governance.errors import SettingsError
+from governance.model.artifact import parse_repository_key
+from governance.places import expanded
 from governance.policy.mistakes import nearest
 from governance.policy.promotion import Promotions, parse_promotions
 from governance.stream.channel import Channel
@@ -38,6 +40,8 @@ DEFAULT_PROMOTIONS = (
     ("stage:Production", "production"),
     ("stage:Staging", "staging"),
 )
+_HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+_NOT_IN_URL = re.compile(r"[\x00-\x20\x7f\\]")
 FILE_ONLY = "audit_"
 """Settings that begin so are taken from the settings file alone."""
 
@@ -109,18 +113,28 @@ class Settings(BaseSettings):
     @field_validator(
         "home", "policy_path", "audit_path", "audit_key", "audit_key_passphrase_file", "audit_pseudonym_key",
         "audit_tsa_ca", "key_passphrase_file", "trust", "ca_bundle", "streams_path", "notify_path", "metrics_path",
-        mode="after",
+        mode="before",
     )  # fmt: skip
     @classmethod
-    def _expand(cls, path: Path | None) -> Path | None:
-        return None if path is None else path.expanduser()
+    def _expand(cls, value: object) -> object:
+        """Before pydantic makes a path of it: `""` would be the working directory, which is asked for nothing."""
+        return expanded(value) if isinstance(value, str | Path) else value
 
-    @field_validator("audit_path", mode="after")
+    @field_validator("key", "policy_bundle", mode="after")
     @classmethod
-    def _check_log(cls, path: Path | None) -> Path | None:
-        if path == Path():  # what `audit_path = ""` says
-            raise ValueError("names no audit log, and nothing is let through without one")
-        return path
+    def _check_place(cls, value: str | None) -> str | None:
+        """A path or an address: of the one what can be none, of the other that it is something."""
+        if value is not None and (":" not in value or value.startswith("~")):
+            expanded(value)
+        return value
+
+    @field_validator("audit_anchors", mode="after")
+    @classmethod
+    def _check_anchors(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for place in value:
+            if place.startswith("~"):
+                expanded(place)
+        return value
 
     @field_validator("artifactory_hosts", "server_repositories", mode="before")
     @classmethod
@@ -130,6 +144,21 @@ class Settings(BaseSettings):
             if isinstance(value, str)
             else value
         )
+
+    @field_validator("artifactory_hosts", mode="after")
+    @classmethod
+    def _check_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for host in value:
+            if not _HOST.fullmatch(host):
+                raise ValueError(
+                    f"`{host[:80]}` is no `HOST` or `HOST:PORT`; an address or a pattern never fits one"
+                )
+        return value
+
+    @field_validator("server_repositories", mode="after")
+    @classmethod
+    def _check_repositories(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(parse_repository_key(key) for key in value)
 
     @field_validator("promotions", mode="before")
     @classmethod
@@ -148,7 +177,8 @@ class Settings(BaseSettings):
         if value is None:
             return None
         parts = urlsplit(value)
-        if parts.scheme not in {"https", "http"} or not parts.hostname:
+        _ = parts.port  # raises `ValueError` for one that is none
+        if parts.scheme not in {"https", "http"} or not parts.hostname or _NOT_IN_URL.search(value):
             raise ValueError("expected a URL such as `https://acme.jfrog.io`")
         if parts.username or parts.password or parts.query or parts.fragment:
             raise ValueError(
@@ -312,7 +342,12 @@ class _FileSource(TomlConfigSettingsSource):
                 f"{len(strange)} key(s) of the settings file `{file_path}` are no settings:\n{listed}",
                 hint="`docs/settings.md` lists them: in the file without `MLGOV_`, in lower case.",
             )
-        return {known[key.lower()]: value for key, value in given.items()}
+        found = {known[key.lower()]: value for key, value in given.items()}
+        if len(found) < len(given):
+            names = [known[key.lower()] for key in given]
+            twice = next(name for name in found if names.count(name) > 1)
+            raise SettingsError(f"`{_variable((twice,))}` is given twice in the settings file `{file_path}`")
+        return found
 
 
 def _file_keys() -> dict[str, str]:
@@ -352,10 +387,17 @@ def strange_variables(environ: Mapping[str, str]) -> dict[str, str | None]:
 
 
 def settings_file(environ: Mapping[str, str] = os.environ) -> Path:
-    """The TOML file that is read, whether or not it exists."""
+    """The TOML file that is read, whether or not it exists. Raises `SettingsError`."""
     named = environ.get("MLGOV_CONFIG")
     home = environ.get("MLGOV_HOME") or "~/.mlgov"
-    return Path(named).expanduser() if named else Path(home).expanduser() / "mlgov.toml"
+    variable = "MLGOV_CONFIG" if named else "MLGOV_HOME"
+    try:
+        return expanded(named) if named else expanded(home) / "mlgov.toml"
+    except ValueError as error:
+        raise SettingsError(
+            f"`{variable}` {error}",
+            hint=f"Set `{variable}` to a folder of yours that exists." if not named else None,
+        ) from None
 
 
 def load_settings(**overrides: object) -> Settings:
@@ -371,7 +413,7 @@ def load_settings(**overrides: object) -> Settings:
         return Settings(**overrides)  # type: ignore[arg-type]
     except ValidationError as error:
         found = [
-            f"  {_variable(item['loc'])}: {item['msg'].removeprefix('Value error, ')}"
+            f"  {_variable(item['loc'])}{': ' if item['loc'] else ''}{item['msg'].removeprefix('Value error, ')}"
             for item in error.errors(include_input=False, include_url=False, include_context=False)
         ]
         message = f"{len(found)} setting(s) are wrong:\n" + "\n".join(found)
@@ -382,7 +424,7 @@ def load_settings(**overrides: object) -> Settings:
         raise SettingsError(
             f"{named} in the environment is not JSON", hint="Lists of tables are easier in the settings file."
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise SettingsError(
             f"the settings file `{path}` cannot be read: {error}",
             hint="It is TOML; mend the place named above.",
@@ -411,7 +453,9 @@ def _row(text: str) -> tuple[str, str]:
 def _variable(place: tuple[int | str, ...]) -> str:
     """The environment variable a user would set, and the place inside it, from what pydantic names; for what is taken from
     the settings file alone, the key there."""
-    location, *inside = [str(each) for each in place] or ["?"]
+    if not place:
+        return ""  # of several settings together; the message names them
+    location, *inside = [str(each) for each in place]
     if not location.startswith((FILE_ONLY, "ARTIFACTORY_", "MLFLOW_")):
         location = f"{_PREFIX}{location.removeprefix(_PREFIX).upper()}"
     return ".".join([location, *inside])

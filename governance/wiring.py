@@ -46,6 +46,7 @@ from governance.connections import Connections
 from governance.errors import AuditUnavailableError, KeyFileError, SettingsError
 from governance.gate import Gate, Meter, Policies
 from governance.model.digest import Sha256
+from governance.places import expanded
 from governance.policy.bundle import PAYLOAD_TYPE as POLICY_BUNDLE_TYPE
 from governance.policy.bundlesource import BundleSource
 from governance.policy.documents import PolicyBundle
@@ -412,7 +413,7 @@ def bundle_fetcher(assembly: Assembly, location: str) -> Callable[[], bytes]:
             f"a policy bundle cannot come from `{scheme}:`",
             hint="`MLGOV_POLICY_BUNDLE` is a file, an `artifactory://` location or the URL of a tracking server.",
         )
-    return lambda: read_bundle_file(Path(location).expanduser())
+    return lambda: read_bundle_file(expanded(location))
 
 
 def read_bundle_file(path: Path) -> bytes:

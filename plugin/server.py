@@ -38,6 +38,7 @@ from urllib.parse import urlsplit
 
 from governance.artifactory.address import SCHEME
 from governance.model.request import Actor
+from governance.places import expanded
 from governance.settings import Settings, load_settings
 from governance.wiring import policy_bundle as bundle_location
 from governance.wiring import read_bundle_file
@@ -161,7 +162,7 @@ def policy_bundle() -> Any:
     location = bundle_location(load_settings())
     if location is None or urlsplit(location).scheme:
         return Response("this server has no policy bundle\n", status=404, mimetype="text/plain")
-    return Response(read_bundle_file(Path(location).expanduser()), mimetype="application/x-tar")
+    return Response(read_bundle_file(expanded(location)), mimetype="application/x-tar")
 
 
 def proxied_path(uri: str) -> str | None:

@@ -13,6 +13,7 @@ import typer
 
 from governance.cli.output import Mark, err, out, plain, print_json, print_pairs, print_rows, sign, styled
 from governance.errors import KeyFileError
+from governance.places import expanded
 
 if TYPE_CHECKING:
     from governance.settings import Settings
@@ -203,7 +204,7 @@ def key_path(settings: Settings) -> Path:
     scheme, found, rest = settings.key.partition(":")
     if found and scheme != "file":
         raise KeyFileError(f"`{settings.key}` is not a file; such a key is made and rotated where it lives")
-    return Path(rest.removeprefix("//") if found else settings.key).expanduser()
+    return expanded(rest.removeprefix("//") if found else settings.key)
 
 
 def _own_public(settings: Settings) -> str:

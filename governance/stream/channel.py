@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from governance.places import expanded
 from governance.stream.destination import Destination, Name
 
 _MAILBOX: Final = re.compile(
@@ -40,7 +41,7 @@ class WebhookChannel(_Channel):
     @field_validator("secret_file", "ca", mode="after")
     @classmethod
     def _expand(cls, path: Path | None) -> Path | None:
-        return None if path is None else path.expanduser()
+        return None if path is None else expanded(path)
 
     @field_validator("to")
     @classmethod
@@ -72,7 +73,7 @@ class EmailChannel(_Channel):
     @field_validator("password_file", "ca", mode="after")
     @classmethod
     def _expand(cls, path: Path | None) -> Path | None:
-        return None if path is None else path.expanduser()
+        return None if path is None else expanded(path)
 
     @field_validator("to", "sender")
     @classmethod

@@ -14,6 +14,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
+from governance.places import expanded
+
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,47}$")]
 
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -68,10 +70,12 @@ class Destination(BaseModel):
     @field_validator("ca", "certificate", "certificate_key", "secret_file", mode="after")
     @classmethod
     def _expand(cls, path: Path | None) -> Path | None:
-        return None if path is None else path.expanduser()
+        return None if path is None else expanded(path)
 
     @model_validator(mode="after")
     def _check_whole(self) -> Destination:
+        if self.kind == "file":
+            _ = self.path  # raises `ValueError` for what is none
         if self.is_webhook and self.secret_file is None:
             raise ValueError("a webhook needs `secret_file`, with the secret that its body is signed with")
         if (self.certificate is None) != (self.certificate_key is None):
@@ -91,7 +95,7 @@ class Destination(BaseModel):
     @property
     def path(self) -> Path:
         """Of a file."""
-        return Path(self.to.removeprefix("file:").removeprefix("//")).expanduser()
+        return expanded(self.to.removeprefix("file:").removeprefix("//"))
 
     @property
     def address(self) -> tuple[str, int]:

@@ -67,6 +67,84 @@ def test_all_mistakes_are_named_at_once_without_their_values(tmp_path: Path) -> 
     assert "s3cret" not in out
 
 
+PATHS = [
+    "MLGOV_POLICY_PATH",
+    "MLGOV_TRUST",
+    "MLGOV_KEY",
+    "MLGOV_KEY_PASSPHRASE_FILE",
+    "MLGOV_CA_BUNDLE",
+    "MLGOV_POLICY_BUNDLE",
+]
+
+
+@pytest.mark.parametrize("value", [" ", "~nobody-has-this-name/x", "x" * 5_000, "a\tb", " /x"])
+@pytest.mark.parametrize("name", [*PATHS, "MLGOV_HOME", "MLGOV_CONFIG"])
+def test_what_can_be_no_path_is_refused_by_its_name(
+    name: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLGOV_HOME", str(tmp_path))
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=name):
+        load_settings()
+
+
+def test_a_user_without_a_home_folder_is_told_so(tmp_path: Path) -> None:
+    """As in a container whose user nobody has listed."""
+    code = (
+        "import os; os.environ.pop('HOME'); os.environ.pop('MLGOV_HOME')\n"
+        "import pwd; pwd.getpwuid = lambda uid: (_ for _ in ()).throw(KeyError(uid))\n"
+    )
+    clean = {key: os.environ[key] for key in ("PATH", "PYTHONPATH") if key in os.environ}
+    done = subprocess.run(
+        [sys.executable, "-c", code + READ],
+        env={**clean, "MLGOV_HOME": str(tmp_path), "HOME": str(tmp_path)},
+        capture_output=True, text=True, check=True, cwd=Path(__file__).resolve().parents[2],
+    )  # fmt: skip
+    assert "SettingsError `MLGOV_HOME` begins with `~`, and this user has no such home folder" in done.stdout
+    assert "Set `MLGOV_HOME`" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('policy_path = ""', "MLGOV_POLICY_PATH: is empty"),
+        ('trust = ""', "MLGOV_TRUST: is empty"),
+        ('key = ""', "MLGOV_KEY: is empty"),
+        ('audit_path = " "', "audit_path: is empty"),
+        ('audit_key = "a\\u0000b"', "audit_key: holds a control character"),
+        ('audit_anchors = ["~nobody-has-this-name/x"]', "audit_anchors: begins with `~`"),
+        (
+            'artifactory_hosts = ["https://acme.jfrog.io"]',
+            "MLGOV_ARTIFACTORY_HOSTS: `https://acme.jfrog.io` is no `HOST`",
+        ),
+        ('artifactory_hosts = "*.jfrog.io"', "MLGOV_ARTIFACTORY_HOSTS: `*.jfrog.io` is no `HOST`"),
+        ('server_repositories = ["a/b"]', "MLGOV_SERVER_REPOSITORIES: `a/b` is not a repository key"),
+        ('artifactory_url = "https://acme.jfrog.io:99999"', "MLGOV_ARTIFACTORY_URL: Port out of range"),
+        ('artifactory_url = "https://acme .jfrog.io"', "MLGOV_ARTIFACTORY_URL: expected a URL"),
+        ('trust = "a"\nTRUST = "b"', "`MLGOV_TRUST` is given twice"),
+        ("home = " + "[" * 10_000, "cannot be read"),
+        ('audit_quorum_unmet = "refuse"', "  `audit_quorum_unmet`: without `audit_anchors`"),
+        ('[[streams]]\nname = "a"\nto = "file:/x' + "x" * 300 + '"', "MLGOV_STREAMS.0: is longer than"),
+    ],
+)
+def test_what_nobody_can_have_meant_is_refused_by_its_name(
+    line: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty path would be the working directory, whose trust file and policies are anybody's; a host with its scheme never fits."""
+    monkeypatch.setenv("MLGOV_HOME", str(tmp_path))
+    (tmp_path / "mlgov.toml").write_text(line)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert said in str(caught.value)
+    assert "?" not in str(caught.value)
+
+
+def test_hosts_with_ports_and_addresses_are_hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLGOV_HOME", str(tmp_path))
+    monkeypatch.setenv("MLGOV_ARTIFACTORY_HOSTS", "acme.jfrog.io, H:8081,127.0.0.1:80,[::1]:8081")
+    assert load_settings().allowed_hosts == {"acme.jfrog.io", "h:8081", "127.0.0.1:80", "[::1]:8081"}
+
+
 def test_variables_of_other_programs_are_not_taken_for_ours(tmp_path: Path) -> None:
     out = read(tmp_path, TOKEN="other", DEBUG="1", ENVIRONMENT="staging", KEY="x")
     assert '"token": null' in out
