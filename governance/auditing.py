@@ -145,7 +145,7 @@ def _identity(place: str) -> tuple[str, ...]:
     if scheme:
         url = urlsplit(place.removeprefix(_STAMP))
         return scheme, url.netloc.lower().removesuffix(":443"), url.path.rstrip("/")
-    return "folder", str(Path(place).expanduser().resolve())
+    return "folder", str(expanded(place).resolve())
 
 
 def make_quorum(
