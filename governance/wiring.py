@@ -67,6 +67,9 @@ from governance.xray.client import XrayClient
 
 logger = logging.getLogger(__name__)
 
+_SETTLED = 0.25
+"""Seconds for which policy files must stay as they are before they are taken up."""
+
 MAX_POLICY_BUNDLE = 64 << 20
 """Largest policy bundle in bytes, wherever it comes from."""
 
@@ -197,7 +200,7 @@ class Assembly:
         bundle = policy_bundle(settings)
         if bundle is None:
             paths = policy_files(settings)
-            return PolicySource(paths, load=lambda: self._in_force(self.register(paths)))
+            return PolicySource(paths, load=lambda: self._in_force(self.register(paths)), settle=_SETTLED)
         if settings.policy_bundle_name is None:
             raise SettingsError(
                 "a policy bundle without the name of the set that must be in it",

@@ -101,6 +101,8 @@ def _assembled(
 ) -> tuple[Written, list[str]]:
     assembler = Assembler(catalogue)
     for name in sorted(files):
+        if not files[name].strip() and len(files) > 1:  # else there is no policy at all, which is said
+            found.append(Problem(name, 1, 1, "expected a document, got an empty file"))
         try:
             for document in parse_yaml(files[name], name, limits):
                 assembler.add(document)

@@ -2,7 +2,8 @@
 
 Promises: a caller always gets a policy that loaded and compiled as a whole; a broken new version leaves the old one in
 force and is said loudly, once per version; a policy that was deleted leaves the old one in force too, since an empty
-folder must not open a door. Does not: watch remote places; see `bundle`.
+folder must not open a door; and what is still being written is waited for, since the first half of a policy may be one, with
+fewer rules. Does not: watch remote places; see `bundle`.
 """
 
 from __future__ import annotations
@@ -35,14 +36,17 @@ class PolicySource:
         catalogue: Mapping[str, FactSpec] = CATALOGUE,
         load: Callable[[], PolicyBundle] | None = None,
         every: float = 1.0,
+        settle: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`paths` are looked at for changes at most `every` seconds. `load` replaces the reading of them, for files
-        that must be verified first.
+        """`paths` are looked at for changes at most `every` seconds, and taken up once they stayed for `settle` as they are.
+        `load` replaces the reading of them, for files that must be verified first.
         """
         self._paths = tuple(paths)
         self._load = load or (lambda: load_policies(self._paths, catalogue=catalogue))
         self._every = every
+        self._settle = settle
+        self._pending: tuple[_Signature, float] | None = None
         self._clock = clock
         self._lock = ForkLock()
         self._policy: CompiledPolicy | None = None
@@ -71,6 +75,9 @@ class PolicySource:
         self._checked = self._clock()
         before = _signature(self._paths)
         if before == self._signature:
+            self._pending = None
+            return
+        if self._policy is not None and not self._has_settled(before):
             return
         try:
             policy = compile_bundle(self._load())
@@ -84,6 +91,17 @@ class PolicySource:
             if self._policy is not None:
                 return
         self._accept(policy, before)
+
+    def _has_settled(self, signature: _Signature) -> bool:
+        """Whether the files are as they were `settle` seconds ago; else they are looked at again then."""
+        if self._settle <= 0:
+            return True
+        if self._pending is None or self._pending[0] != signature:
+            self._pending = signature, self._checked
+        left = self._pending[1] + self._settle - self._checked
+        if left > 0:
+            self._checked += min(left - self._every, 0.0)
+        return left <= 0
 
     def _refuse(self, error: PolicyInvalidError, signature: _Signature) -> None:
         self._signature, self._problem = signature, error

@@ -367,3 +367,9 @@ def test_a_policy_folder_is_found_upwards_and_not_beyond_the_repository(tmp_path
     assert discover(inner) == tmp_path / "outer" / "repository" / "policies"
     (tmp_path / "outer" / "repository" / "policies" / "__init__.py").write_text("")
     assert discover(inner) is None, "a Python package of that name"
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "  \n"])
+def test_an_empty_file_is_a_mistake_and_a_comment_is_none(text: str) -> None:
+    assert problems(policy(), text) == ["file1.yaml:1:1: expected a document, got an empty file"]
+    assert problems(policy(), "# to come\n") == []

@@ -61,6 +61,27 @@ def test_a_changed_policy_is_taken_without_a_restart(
     assert "replaces" in caplog.text
 
 
+def test_what_is_still_being_written_is_waited_for(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file, clock = tmp_path / "p.yaml", Clock()
+    whole = policy(rule(MALICIOUS))
+    replace_file(file, whole)
+    source = PolicySource([tmp_path], settle=0.25, clock=clock)
+    first = source.current()
+    halves = (whole[: whole.index("  rules")], whole[: whole.index("  when")], "")
+    for half in halves:
+        file.write_text(half)
+        clock.now += 1
+        assert source.current() is first
+        clock.now += 0.2
+        assert source.current() is first
+    file.write_text(whole.replace("it matched", "it did"))
+    clock.now += 0.1
+    assert source.current() is first
+    clock.now += 0.26
+    assert source.current().digest != first.digest
+    assert "BROKEN" not in caplog.text
+
+
 def test_a_broken_new_policy_leaves_the_old_one_in_force_and_says_so_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
