@@ -77,8 +77,14 @@ def add(
         raise KeyFileError(
             f"there is no public key `{file}`", hint="Its owner's `mlgov keys export` prints it."
         )
-    if not name.strip() or not name.isprintable():
+    if not name.strip():
         raise KeyFileError("a key needs the name of its owner", hint="`--name`, as Artifactory calls them.")
+    unseen = next((sign for sign in name.strip() if sign != " " and not sign.isprintable()), None)
+    if unseen is not None:
+        raise KeyFileError(
+            f"the name of the key's owner holds U+{ord(unseen):04X}, which cannot be seen",
+            hint="`--name` as Artifactory calls them, typed by hand: people are told apart by this name.",
+        )
     roles = frozenset(Role(each.value) for each in role)
     with closing(build_assembly(load_settings())) as assembly:
         path, now = assembly.settings.trust_file, assembly.now()

@@ -115,6 +115,7 @@ def drafts(
     at: Desk, refused: Refused, wanted: Wanted, *, by: str, only: Sequence[str] | None = None
 ) -> list[Waiver]:
     """The waivers to ask for. Raises `ConfigurationError` where something mandatory is missing."""
+    from governance.model.people import is_same_person
     from governance.waivers.drafting import NotWaivableError, draft
 
     for name, value, hint in (
@@ -124,7 +125,7 @@ def drafts(
         if not (value or "").strip():
             raise ConfigurationError(f"a waiver needs a {name}", hint=hint)
     known, author = refused.author, wanted.author
-    if known is not None and author is not None and known.casefold() != author.casefold():
+    if known is not None and author is not None and not is_same_person(known, author):
         raise NotWaivableError(f"the record says that `{known}` made the artifact, not `{author}`")
     if known is None and author is None:
         raise NotWaivableError(

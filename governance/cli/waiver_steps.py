@@ -110,6 +110,7 @@ def _review(at: Desk, use: Stored, reason: str) -> None:
     from governance.audit.bodies import waiver_body
     from governance.audit.entry import EntryKind
     from governance.cli.waiver_people import WaiverError
+    from governance.model.people import is_same_person
     from governance.model.request import new_id, utc_text
     from governance.waivers.memory import EVENTS, review_terms
     from governance.waivers.steps import Step, StepFile, open_step, sign_step
@@ -117,7 +118,7 @@ def _review(at: Desk, use: Stored, reason: str) -> None:
     signer, by = at.signer()
     body = use.entry.body
     decision = str(body["waiver"])
-    if by.casefold() == str(body.get("by")).casefold():
+    if is_same_person(by, str(body.get("by"))):
         raise WaiverError(f"{by} broke the glass for `{decision}`, and somebody else reviews it")
     terms = review_terms(use)
     data = sign_step(terms, Step.REVIEW, signer=signer, by=by, at=at.now, reason=reason)

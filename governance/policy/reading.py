@@ -62,7 +62,7 @@ class Reader:
             title=shape.metadata.title,
             owner=shape.metadata.owner,
             controls=tuple(sorted(set(shape.metadata.controls))),
-            match=_match(spec.match),
+            match=self._match(spec.match),
             default=Effect[spec.default.upper()],
             retry_after=_seconds(spec.retry_after),
             rules=tuple(rules[name] for name in sorted(rules)),
@@ -138,6 +138,11 @@ class Reader:
         revoked = self._time(spec.revoked.at, (*at, "revoked", "at")) if spec.revoked else None
         if starts is None or expires is None or (spec.revoked and revoked is None):
             return None
+        why = _no_ref(spec.artifact.ref)
+        if why is not None and not spec.revoked and not spec.void:
+            expected = f"one artifact as decisions name it, `repository/path`{why}"
+            self.mistakes.add((*at, "artifact", "ref"), expected, got=spec.artifact.ref)
+        self._actors(spec.scope.actors, (*at, "scope", "actors"))
         if expires <= starts:
             self.mistakes.add((*at, "expires"), "a time after `starts`", got=spec.expires)
         return Waiver(
@@ -248,6 +253,23 @@ class Reader:
                 self.mistakes.add((*path, place), "a text or a number", got=value)
         return tuple(sorted({value for value in values if isinstance(value, str | int | float)}, key=str))
 
+    def _match(self, shape: MatchShape) -> Match:
+        self._actors(shape.actors, ("spec", "match", "actors"))
+        return Match(
+            actions=None if shape.actions is None else frozenset(shape.actions),
+            repositories=_globs(shape.repositories),
+            kinds=None if shape.kinds is None else frozenset(shape.kinds),
+            environments=_environments(shape.environments),
+            actors=_globs(shape.actors),
+        )
+
+    def _actors(self, patterns: list[str] | None, path: Path) -> None:
+        """`group:` alone, of which the name was forgotten, would be every group."""
+        for place, pattern in enumerate(patterns or ()):
+            if pattern.strip() in {"group:", "user:"}:
+                expected = f"a name behind `{pattern.strip()}`, or `{pattern.strip()}*` for each"
+                self.mistakes.add((*path, place), expected, got=pattern)
+
     def _time(self, text: str, path: Path) -> datetime | None:
         try:
             return parse_time(text)
@@ -256,14 +278,15 @@ class Reader:
             return None
 
 
-def _match(shape: MatchShape) -> Match:
-    return Match(
-        actions=None if shape.actions is None else frozenset(shape.actions),
-        repositories=_globs(shape.repositories),
-        kinds=None if shape.kinds is None else frozenset(shape.kinds),
-        environments=_environments(shape.environments),
-        actors=_globs(shape.actors),
-    )
+def _no_ref(text: str) -> str | None:
+    """Why a waiver for `text` would cover nothing, as the end of what is expected; None where it may cover something."""
+    if "://" in text:
+        return ", without a scheme and a host"
+    if "*" in text:
+        return "; a waiver is for one artifact, and no pattern"
+    if text != text.strip() or text.strip("/") != text or "/" not in text:
+        return ", without white space or `/` at its ends"
+    return None
 
 
 def _globs(values: list[str] | None) -> tuple[str, ...] | None:

@@ -357,6 +357,14 @@ _SIMPLE = {
 }
 
 
+_LENGTHS = {
+    "string_too_short": "a text of at least {} character(s)",
+    "string_too_long": "a text of at most {} characters",
+    "too_short": "a list with at least {} item(s)",
+    "too_long": "a list with at most {} items",
+}
+
+
 def _note(shape: type[BaseModel], detail: ErrorDetails, mistakes: Mistakes) -> None:
     kind, path, got = (
         detail["type"],
@@ -377,6 +385,9 @@ def _note(shape: type[BaseModel], detail: ErrorDetails, mistakes: Mistakes) -> N
         mistakes.add(path, expected, got=got, key=detail["loc"][-1:] == ("[key]",))
     elif kind in _SIMPLE:
         mistakes.add(path, _SIMPLE[kind], got=got)
+    elif kind in _LENGTHS:
+        limit = context.get("min_length", context.get("max_length"))
+        mistakes.add(path, _LENGTHS[kind].format(limit), got=got)
     else:
         mistakes.add(path, _sentence(detail["msg"]), got=got)
 

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from governance.model.canonical import canonical_digest
 from governance.model.digest import Digest, Sha256, file_digest
 from governance.model.facts import CATALOGUE, Facts, FactSpec, FactType, find_spec
+from governance.model.people import is_same_person, person
 from governance.model.request import Actor, Request, utc_text
 from governance.model.verdict import RuleResult, Truth
 from governance.policy.compiled import MAX_MATCHED, CompiledRule
@@ -67,7 +68,7 @@ def _unapproved(waiver: Waiver, author: object, approvals: int) -> str | None:
     if not waiver.approved_by:
         return "nobody has approved it"
     if isinstance(author, str):
-        others = [name for name in waiver.approved_by if name.casefold() != author.casefold()]
+        others = [name for name in waiver.approved_by if not is_same_person(name, author)]
         if len(others) < min(approvals, len(waiver.approved_by)):
             return f"one of its approvers, {author}, made the artifact"
     return None
@@ -136,16 +137,16 @@ def check_waiver(
         mistakes.add((*at, "expires"), expected, got=utc_text(waiver.expires))
     if not waiver.approved_by:
         return  # asked for, and not granted yet
-    approvers = {name.casefold() for name in waiver.approved_by}
+    approvers, named = {person(name) for name in waiver.approved_by} - {""}, ", ".join(waiver.approved_by)
     if not rules.self_approval:
-        approvers.discard(waiver.requested_by.casefold())
+        approvers.discard(person(waiver.requested_by))
     if len(approvers) < rules.approvals:
         own = "" if rules.self_approval else " other than the one who asked"
-        expected = f"at least {rules.approvals} approver(s){own}"
-        mistakes.add((*at, "approvedBy"), expected, got=list(waiver.approved_by))
-    if rule is not None and rule.waivable is Waivable.OWNERS and (owner or "").casefold() not in approvers:
+        expected = f"at least {rules.approvals} approver(s){own}, each person counted once"
+        mistakes.add((*at, "approvedBy"), expected, got=named)
+    if rule is not None and rule.waivable is Waivable.OWNERS and person(owner or "") not in approvers:
         expected = f"the policy's owner ({owner or 'it names none'}) among the approvers"
-        mistakes.add((*at, "approvedBy"), expected, got=list(waiver.approved_by))
+        mistakes.add((*at, "approvedBy"), expected, got=named)
 
 
 def _dated(waiver: Waiver, at: datetime) -> str | None:

@@ -16,6 +16,7 @@ from governance.audit.log import AuditLog, Stored
 from governance.audit.signing_time import taken_by
 from governance.model.canonical import Json
 from governance.model.digest import Sha256
+from governance.model.people import is_same_person
 from governance.model.request import new_id, parse_utc, utc_text
 from governance.signing.trust import TrustStore
 from governance.waivers.settling import Memory, Register, Revoked, Settled, terms_digest
@@ -153,7 +154,7 @@ def _is_review(log: AuditLog, use: Stored, review: Stored, trust: TrustStore, no
         )
     except StepError:
         return False
-    return step.by.casefold() != body_text(use.entry.body, "by").casefold()
+    return not is_same_person(step.by, body_text(use.entry.body, "by"))
 
 
 def body_text(body: Mapping[str, Json], name: str) -> str:

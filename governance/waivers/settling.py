@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from governance.model.canonical import canonical_digest
+from governance.model.people import is_same_person, person
 from governance.model.request import utc_text
 from governance.policy.documents import PolicyBundle, Waivable, Waiver, WaiverRules
 from governance.signing.trust import Role, TrustStore
@@ -156,7 +157,7 @@ class _Court:
         for each in steps:
             if each.step is not Step.REQUEST:
                 continue
-            if _same(each.by, waiver.requested_by):
+            if is_same_person(each.by, waiver.requested_by):
                 return each
             problems.append(
                 f"`{each.file.name}`: it is by {each.by}, and {waiver.requested_by} is to have asked"
@@ -172,7 +173,7 @@ class _Court:
                 continue
             why = self._objection(waiver, request, each, counted)
             if why is None:
-                counted[each.by.casefold()] = each
+                counted[person(each.by)] = each
             else:
                 problems.append(f"`{each.file.name}`: {why}")
         return list(counted.values())
@@ -182,12 +183,12 @@ class _Court:
     ) -> str | None:
         by = approval.by
         if not self._rules.self_approval and (
-            _same(by, waiver.requested_by) or approval.key_id == request.key_id
+            is_same_person(by, waiver.requested_by) or approval.key_id == request.key_id
         ):
             return f"{by} asked for it, and may not approve it as well"
-        if waiver.author is not None and _same(by, waiver.author):
+        if waiver.author is not None and is_same_person(by, waiver.author):
             return f"{by} made the artifact, and may not approve it"
-        if by.casefold() in counted or any(approval.key_id == each.key_id for each in counted.values()):
+        if person(by) in counted or any(approval.key_id == each.key_id for each in counted.values()):
             return f"{by} has approved it already, and counts once"
         if approval.at < request.at - CLOCK_SKEW:
             return f"it is dated {_day(approval.at)}, before the request of {_day(request.at)}"
@@ -236,7 +237,7 @@ class _Court:
         if have < self._needed:
             return _because(f"{have} of {self._needed} approvals", problems)
         owner = self._owners.get(waiver.rule, "")
-        if owner != "" and not any(_same(name, owner or "") for name in waiver.approved_by):
+        if owner != "" and not any(is_same_person(name, owner or "") for name in waiver.approved_by):
             return f"the policy's owner ({owner or 'it names none'}) has not approved it"
         return None
 
@@ -244,10 +245,6 @@ class _Court:
 def _because(what: str, problems: Sequence[str]) -> str:
     more = f" (and {len(problems) - _MAX_REASONS} more)" if len(problems) > _MAX_REASONS else ""
     return f"{what}: {'; '.join(problems[:_MAX_REASONS])}{more}" if problems else what
-
-
-def _same(one: str, other: str) -> bool:
-    return one.casefold() == other.casefold()
 
 
 def _day(at: datetime) -> str:

@@ -68,6 +68,14 @@ def test_somebody_elses_key_is_trusted_for_what_is_said_and_no_more(
         ),
         (("trust", "add", "bob.pem", "--name", "x", "--role", "waiver"), "public key"),  # the private half
         (("trust", "add", "ann.pub", "--name", " ", "--role", "waiver"), "needs the name of its owner"),
+        (
+            ("trust", "add", "ann.pub", "--name", "ann\u200b", "--role", "waiver"),
+            "the name of the key's owner holds U+200B, which cannot be seen",
+        ),
+        (
+            ("trust", "add", "ann.pub", "--name", "an\x07n", "--role", "waiver"),
+            "holds U+0007, which cannot be seen",
+        ),
         (("trust", "add", "ann.pub", "--name", "x", "--role", "timestamp"), "--role"),
     ):
         done = cli(*arguments)

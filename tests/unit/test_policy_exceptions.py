@@ -15,13 +15,16 @@ from governance.policy.documents import OutageRule
 from governance.policy.evaluate import evaluate
 from governance.policy.waiver import findings_digest
 from tests.unit.policy_kit import (
+    DIGEST,
     MALICIOUS,
     NOON,
+    REF,
     bundle,
     compiled,
     facts,
     policy,
     policy_set,
+    problems,
     request,
     rule,
     verdict,
@@ -257,6 +260,41 @@ def test_a_child_of_a_set_without_bindings_cannot_loosen_production() -> None:
     both = compiled(policy(), parent, TEAM)
     assert both.mode_for(request()) is Mode.ENFORCE
     assert both.mode_for(request(environment="staging")) is Mode.OBSERVE
+
+
+@pytest.mark.parametrize(
+    "approved",
+    ["[bob, Bob]", "[bob, 'bob ']", "[bob, ' bob']", '["bob", "bob\\u200b"]', '["bob", "bob\\u00a0"]', "[bob, 'user:bob']",
+     '["jos\\u00e9", "jose\\u0301"]', '["bob", "\\uff42ob"]', "[bob, Alice]", "[bob, 'alice ']", "[bob, 'user:ALICE']", "[bob, ' ']"],
+)  # fmt: skip
+def test_one_person_in_two_spellings_counts_once(approved: str) -> None:
+    two = policy_set("  waivers: {approvals: 2}\n")
+    [said] = problems(policy(rule(MALICIOUS)), two, waiver(approvedBy=approved))
+    assert (
+        "spec.approvedBy: expected at least 2 approver(s) other than the one who asked, each person counted once, got "
+        in said
+    )
+    assert problems(policy(rule(MALICIOUS)), two, waiver(approvedBy="[bob, carol]")) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"artifact": f'{{ref: "models-local/*", digest: "{DIGEST}"}}'}, "`repository/path`; a waiver is for one artifact, and no pattern, got"),
+        ({"artifact": f'{{ref: "artifactory://h/artifactory/{REF}", digest: "{DIGEST}"}}'}, "without a scheme and a host"),
+        ({"artifact": f'{{ref: "{REF}/", digest: "{DIGEST}"}}'}, "without white space or `/` at its ends"),
+        ({"artifact": f'{{ref: "{REF} ", digest: "{DIGEST}"}}'}, "without white space or `/` at its ends"),
+        ({"artifact": f'{{ref: model.bin, digest: "{DIGEST}"}}'}, "without white space or `/` at its ends"),
+        ({"scope": "{actors: [alice, 'group:']}"}, "spec.scope.actors[1]: expected a name behind `group:`, or `group:*` for each"),
+        ({"approvedBy": "['', bob]"}, "spec.approvedBy[0]: expected a text of at least 1 character(s), got ''"),
+        ({"scope": "{actors: []}"}, "spec.scope.actors: expected a list with at least 1 item(s), got a list"),
+    ],
+)  # fmt: skip
+def test_a_waiver_that_would_cover_nothing_or_anybody_is_a_mistake(
+    changes: dict[str, str], message: str
+) -> None:
+    [said] = problems(policy(rule(MALICIOUS)), waiver(**changes))
+    assert message in said
 
 
 @pytest.mark.parametrize("environments", ["[production]", "['*']", "[Prod]", "['p*', staging]"])
