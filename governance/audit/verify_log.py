@@ -31,7 +31,7 @@ There, step 2 puts together the subtrees before, the entries (or, where they are
 after: the roots on the way have to be the ones in `checkpoint.first` and `checkpoint.last`, and the last one that in the
 signed `checkpoint`. So nothing was left out between the two. Step 4 needs the whole log, and is not done. Then:
 
-7. Each receipt leads from its record to the root of the signed checkpoint.
+7. Each record has a receipt, which leads from it to the root of the signed checkpoint.
 
 What this cannot show: that the log you hold is the newest one, or the only one. For that, compare its checkpoint with
 one that somebody else kept (`--earlier`). Ends with 0 if all is well, 1 if not, 2 if it could not be checked.
@@ -210,6 +210,8 @@ def check_receipt(folder: Path, receipt: Path) -> None:
     """Step 7, by RFC 9162 section 2.1.3.2."""
     head, _, checkpoint = receipt.read_bytes().partition(b"\n\n")
     lines = head.decode().split("\n")
+    if len(lines) < 2:
+        raise BadLogError(f"{receipt.name}: not a receipt")
     index, proof = int(lines[1].removeprefix("index ")), [unbase64(line) for line in lines[2:]]
     _, _, size, root = read_checkpoint((folder / "checkpoint").read_bytes())
     value = leaf_hash((folder / "records" / f"{index}.json").read_bytes())
@@ -257,7 +259,7 @@ class Checker:
         beside = Tree()
         for value, count in part.before + part.within:
             beside.add(value, count)
-        if (self.folder / "entries.jsonl").exists():
+        if part.is_whole or (self.folder / "entries.jsonl").exists():
             self.some(part)
         else:
             self.tree = beside
@@ -299,6 +301,10 @@ class Checker:
         found = sorted((self.folder / "receipts").glob("*"))
         for receipt in found:
             check_receipt(self.folder, receipt)
+        proven = {receipt.name.replace(".tlog-proof", ".json") for receipt in found}
+        for record in sorted((self.folder / "records").glob("*")):
+            if record.name not in proven:
+                raise BadLogError(f"records/{record.name}: no receipt shows that it is an entry of the log")
         return len(found)
 
     def entries(self) -> None:
@@ -417,10 +423,9 @@ def check(
     part = checker.part
     if part is None:
         checker.writers()
-    documents = checker.documents()
+    receipts, documents = checker.receipts(), checker.documents()
     if part is None:
         return f"Good: {size} entries and {documents} documents of the log `{origin}`, root {root.hex()}.\n{signed}"
-    receipts = checker.receipts()
     told = "all" if part.is_whole and checker.here == part.stop - part.start else f"{checker.here}"
     return (
         f"Good: {told} of the {part.stop - part.start} entries from {part.start} to {part.stop} (exclusive), {receipts} receipts and "
@@ -458,7 +463,7 @@ def main() -> int:
         return 2
     try:
         print(check(options.folder, options.key, earlier, options.witness))  # noqa: T201 - a program's output
-    except (BadLogError, ValueError, KeyError, TypeError) as error:
+    except (BadLogError, ValueError, LookupError, TypeError, AttributeError) as error:
         print(f"BAD: {error}")  # noqa: T201 - a program's output
         return 1
     except ImportError as error:

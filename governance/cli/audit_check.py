@@ -188,7 +188,7 @@ def _check_folder(folder: Path, key: str | None, kept: list[bytes], witnesses: l
     try:
         for head in heads:
             said = check(folder, key, head, witnesses)
-    except (BadLogError, ValueError, KeyError, TypeError) as error:
+    except (BadLogError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise AuditBrokenError(f"the exported log does not prove itself: {error}") from error
     except OSError as error:
         raise SettingsError(

@@ -121,7 +121,7 @@ def _prove(report: Report, log: AuditLog, target: Path, *, with_entries: bool) -
         part: dict[str, Json] = {
             "start": start,
             "stop": stop,
-            "whole": report.extent.is_whole or start == stop,
+            "whole": with_entries and (report.extent.is_whole or start == stop),
             "before": _subtrees(log, 0, start),
             "within": _subtrees(log, start, stop),
             "after": _subtrees(log, stop, points.head.size),

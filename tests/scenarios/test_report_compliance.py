@@ -341,6 +341,44 @@ def test_a_report_can_be_demanded_to_be_cosigned(
     assert (bad.returncode, "not signed by witness.example/w1" in bad.stdout) == (1, True)
 
 
+def test_a_record_of_the_sample_is_believed_with_its_receipt_alone(tmp_path: Path) -> None:
+    log = signed_log(Wall())
+    for _ in range(3):
+        decide(log, decision=Effect.BLOCK)
+    folder = folder_of(log, tmp_path / "report", "html", "jsonl", seed="1", sample=3)
+    assert "6 receipts" in check(folder)
+    receipt = min((folder / "receipts").iterdir())
+    record = folder / "records" / f"{receipt.stem}.json"
+    kept = receipt.read_bytes(), record.read_bytes()
+    record.write_bytes(kept[1].replace(b"zoe", b"bob"))
+    for spoil in (
+        receipt.unlink,
+        (folder / "range.json").unlink,
+    ):  # a folder without it is checked as a whole log
+        spoil()
+        with pytest.raises(BadLogError, match="no receipt shows that it is an entry"):
+            check(folder)
+    record.write_bytes(kept[1])
+    for wrong in (b"", b"x", kept[0][:30]):
+        receipt.write_bytes(wrong)
+        with pytest.raises((BadLogError, ValueError)):
+            check(folder)
+        done = run_cli("audit", "verify", str(folder), cwd=tmp_path)
+        assert (done.code, "does not prove itself" in done.err) == (4, True), done.err
+
+
+def test_all_entries_are_missed_where_all_should_be_there(tmp_path: Path) -> None:
+    log = signed_log(Wall())
+    decide(log)
+    folder = folder_of(log, tmp_path / "report", "html", "jsonl")
+    (folder / "entries.jsonl").unlink()
+    with pytest.raises(OSError, match=r"entries\.jsonl"):
+        check(folder)
+    assert "0 of the" in check(folder_of(log, tmp_path / "page", "html")), (
+        "of a report without them it is said"
+    )
+
+
 def test_hostile_strings_stay_strings(tmp_path: Path) -> None:
     log = signed_log(Wall())
     evil = '=HYPERLINK("http://x")\x1b[31m</script><script>alert(1)</script>\u202e\r\n\t+1'
