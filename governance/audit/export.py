@@ -19,9 +19,13 @@ from governance.audit.checkpoint import Checkpoint
 from governance.audit.merkle import Frontier, leaf_hashes
 from governance.audit.note import NoteKey
 from governance.audit.store import AuditStore
+from governance.audit.verify_evidence import verify_evidence
 from governance.errors import AuditBrokenError, SettingsError, TransferError
 
 _TILE = 256
+_SHOWN = (
+    "`mlgov audit verify` shows all that is wrong; `mlgov report compliance` hands out a broken log as one."
+)
 _MEND = "Mend the place, its rights or the disk, or name another folder."
 _README = """\
 This folder is an exported audit log. To check it, without network and without the software that made it:
@@ -128,7 +132,7 @@ def _write_entries(store: AuditStore, target: Path, checkpoint: Checkpoint) -> N
                     raise AuditBrokenError(
                         f"entry {row.seq}: its bytes are not those of its hash, so the log is not handed out as if it were whole",
                         index=row.seq,
-                        hint="`mlgov audit verify` shows all that is wrong; `mlgov report compliance` hands out a broken log as one.",
+                        hint=_SHOWN,
                     )
                 entries.write(row.data + b"\n")
                 leaves.write(row.leaf.hex().encode() + b"\n")
@@ -140,6 +144,13 @@ def _write_entries(store: AuditStore, target: Path, checkpoint: Checkpoint) -> N
 
 
 def _write_evidence(store: AuditStore, target: Path) -> int:
+    broken = verify_evidence(store)
+    if broken:  # such as a name that is no digest, and would be that of a file elsewhere
+        raise AuditBrokenError(
+            f"{broken[0]}, so the log is not handed out as if it were whole",
+            index=broken[0].index,
+            hint=_SHOWN,
+        )
     (target / "evidence").mkdir()
     count = 0
     with (target / "evidence.jsonl").open("w") as listing:

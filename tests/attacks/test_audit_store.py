@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from governance.audit.bodies import signature_body
+from governance.audit.entry import Entry, EntryKind, evidence_digest, parse_entry
 from governance.audit.log import AuditLog
 from governance.audit.merkle import leaf_hash
 from governance.audit.sqlite import SqliteStore
+from governance.audit.store import draft_of
+from governance.audit.verify_log import check
 from governance.errors import AuditBrokenError, AuditError, AuditUnavailableError
-from tests.audit_tools import fill, make_log
+from governance.model.digest import Sha256
+from governance.model.request import new_id
+from tests.audit_tools import START, fill, make_log
 
 TRIGGERS = (
     "entry_update", "entry_delete", "tile_update", "tile_delete", "head_update", "head_delete", "evidence_update",
@@ -213,3 +220,74 @@ def test_a_missing_log_is_not_made_when_only_reading(tmp_path: Path) -> None:
 def test_a_new_log_is_private(path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.with_name("audit.sqlite.lock").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.fixture(name="kept")
+def with_documents(tmp_path: Path) -> tuple[Path, list[str]]:
+    """A log that keeps three documents: two of its decisions, and one that retention has erased."""
+    log = open_log(tmp_path / "audit.sqlite")
+    fill(log, 300)
+    names = [b"one", b"two", b"three"]
+    for name in names:
+        digest = evidence_digest(name)
+        log.append(
+            EntryKind.SIGNATURE,
+            signature_body(event="made", digest="d", key_id="k", bundle=digest),
+            subject="models/a", correlation="c", evidence=(name,),
+        )  # fmt: skip
+    erased = str(evidence_digest(b"three"))
+    log.append(EntryKind.ERASURE, {"digests": [erased], "reason": "old"}, subject="a", correlation="a")
+    log.store.erase([Sha256(erased)])
+    log.close()
+    return tmp_path / "audit.sqlite", [str(evidence_digest(name)) for name in names]
+
+
+def test_documents_beside_a_log_that_are_as_they_should_be(
+    kept: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    log = open_log(kept[0])
+    assert log.verify().problems == ()
+    assert "2 documents" in check(log.export(tmp_path / "out").folder)
+    log.close()
+
+
+@pytest.mark.parametrize(
+    ("statement", "what"),
+    [
+        ("UPDATE evidence SET body = x'00' WHERE sha256 = ?", "that it names was changed"),
+        ("UPDATE evidence SET body = NULL WHERE sha256 = ?", "that it names was removed, and no entry says"),
+        ("UPDATE evidence SET sha256 = '../../out.txt' WHERE sha256 = ?", "../../out.txt was changed"),
+    ],
+)  # fmt: skip
+def test_a_document_that_was_changed_or_removed_is_named(
+    kept: tuple[Path, list[str]], tmp_path: Path, statement: str, what: str
+) -> None:
+    path, names = kept
+    tamper(path, statement, values=(names[1],))
+    log = open_log(path)
+    (problem,) = log.verify().problems
+    assert what in str(problem)
+    if ".." not in what:
+        assert (problem.index, names[1] in str(problem)) == (302, True), "the first entry that rests on it"
+    with pytest.raises(AuditBrokenError, match="is not handed out as if it were whole"):
+        log.export(tmp_path / "deep" / "out")
+    assert not (tmp_path / "out.txt").exists()
+    assert not (tmp_path / "deep" / "out").exists()
+    log.close()
+
+
+def test_a_clients_word_erases_no_document(kept: tuple[Path, list[str]]) -> None:
+    path, names = kept
+    log = open_log(path)
+    sender = replace(parse_entry(next(log.store.rows(1, 2)).data).writer, instance="mallory/laptop")
+    entry = Entry(
+        id=new_id(START), at=START, kind=EntryKind.ERASURE, writer=replace(sender, n=1, boot="b"), correlation="c", subject="a",
+        body={"digests": [names[0]], "reason": "x"},
+    )  # fmt: skip
+    log.store.append([draft_of(entry)])
+    log.close()
+    tamper(path, "UPDATE evidence SET body = NULL WHERE sha256 = ?", values=(names[0],))
+    log = open_log(path)
+    (problem,) = log.verify().problems
+    assert (problem.index, "no entry says that it was erased" in problem.what) == (301, True)
+    log.close()

@@ -1,0 +1,100 @@
+"""Verification of what is kept beside the entries: facts, policies, lists of files, signatures.
+
+Promises: a document is what its digest says, and one whose body is gone was erased by an entry of this log, or it is named, with the
+first entry that rests on it; in constant memory, however many there are. Does not: notice that a document was never kept, or that
+its row was removed with all traces: then those who need it say that it is gone (`mlgov audit replay`, `who-loaded`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from governance.audit.entry import EntryKind, parse_entry
+from governance.audit.stamp import is_stamped
+from governance.audit.store import AuditStore, EvidenceInfo, ManyAtOnce, Query
+from governance.audit.verify import Problem
+from governance.errors import AuditBrokenError
+from governance.model.digest import Sha256
+
+_MOST = 100
+_AT_ONCE = 64
+_BYTES_AT_ONCE = 4 << 20
+_HEX = re.compile(rb"[0-9a-f]{64}")
+
+
+def verify_evidence(store: AuditStore) -> tuple[Problem, ...]:
+    """What is wrong with the documents, at most 100 of them, each at the first entry that names it."""
+    changed: set[str] = set()
+    gone: set[str] = set()
+    erased: frozenset[str] | None = None
+    for part in _parts(store.evidence_list()):
+        found = dict(_bodies(store, [info.sha256 for info in part if not info.is_erased]))
+        changed |= {name for name, body in found.items() if hashlib.sha256(body).hexdigest() != name}
+        missing = {info.sha256 for info in part} - found.keys()
+        if missing and (erased is None or not missing <= erased):
+            erased = _erased(store)  # read after the documents: what is erased meanwhile has its entry by now
+        gone |= missing - (erased or frozenset())
+        if len(changed) + len(gone) >= _MOST:
+            break
+    return tuple(_problems(store, changed, gone))[:_MOST]
+
+
+def _parts(every: Iterable[EvidenceInfo]) -> Iterator[list[EvidenceInfo]]:
+    """As many at a time as are read at once."""
+    part: list[EvidenceInfo] = []
+    size = 0
+    for info in every:
+        if part and (len(part) >= _AT_ONCE or size + info.size > _BYTES_AT_ONCE):
+            yield part
+            part, size = [], 0
+        part.append(info)
+        size += info.size
+    if part:
+        yield part
+
+
+def _bodies(store: AuditStore, digests: Sequence[Sha256]) -> Iterator[tuple[Sha256, bytes]]:
+    if isinstance(store, ManyAtOnce) and digests:
+        yield from store.documents(digests)
+        return
+    for digest in digests:
+        body = store.evidence(digest)
+        if body is not None:
+            yield digest, body
+
+
+def _erased(store: AuditStore) -> frozenset[str]:
+    """What this log's own entries say was erased. A client's entry says so of nothing here."""
+    found: set[str] = set()
+    for row in store.find(Query(kind=EntryKind.ERASURE)):
+        try:
+            entry = parse_entry(row.data)
+        except AuditBrokenError:  # named by the walk over the entries
+            continue
+        digests = entry.body.get("digests")
+        if not is_stamped(entry) and isinstance(digests, list):
+            found.update(digest for digest in digests if isinstance(digest, str))
+    return frozenset(found)
+
+
+def _problems(store: AuditStore, changed: set[str], gone: set[str]) -> Iterator[Problem]:
+    if not changed and not gone:
+        return
+    named = _first_named(store, changed | gone)
+    rows = [(named.get(name), name, "was changed after it was recorded") for name in changed]
+    rows += [(named.get(name), name, "was removed, and no entry says that it was erased") for name in gone]
+    for index, name, what in sorted(rows, key=lambda row: (row[0] is None, row[0] or 0, row[1])):
+        yield Problem(index, f"the document {name} that it names {what}" if index is not None else f"the document {name} {what}")  # fmt: skip
+
+
+def _first_named(store: AuditStore, digests: set[str]) -> dict[str, int]:
+    """The first entry that names each of them. Reads the whole log, so only where something is wrong."""
+    found: dict[str, int] = {}
+    for number, row in enumerate(store.rows(0, store.frontier().size)):
+        for match in _HEX.findall(row.data):
+            name = match.decode()
+            if name in digests:
+                found.setdefault(name, number)
+    return found
