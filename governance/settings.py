@@ -132,7 +132,7 @@ class Settings(BaseSettings):
     @classmethod
     def _check_anchors(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for place in value:
-            if place.startswith("~"):
+            if place.strip() and ":" not in place:
                 expanded(place)
         return value
 

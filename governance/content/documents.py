@@ -20,6 +20,10 @@ class DocumentError(ValueError):
     """No JSON, or too much of it."""
 
 
+class NoDocumentError(DocumentError):
+    """No JSON to anybody: what was to read it stops with an error."""
+
+
 def objects_in(data: bytes) -> Iterator[Mapping[str, object]]:
     """Every object in a document, the outermost first, without recursion. Raises `DocumentError`."""
     waiting = [read_document(data)]
@@ -45,5 +49,7 @@ def read_document(data: bytes) -> object:
 def _as_python_reads(data: bytes) -> object:
     try:
         return json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise DocumentError("a document that is no JSON") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise NoDocumentError("a document that is no JSON") from error
+    except (ValueError, RecursionError) as error:  # limits that a process may have set higher
+        raise DocumentError("a document that is nested too deep, or has a number that is too long") from error

@@ -11,13 +11,13 @@ import lzma
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
 from governance.content.arrays import array_start, is_plain
 from governance.content.compressed import TooManyStreamsError, unpacker
-from governance.content.documents import DocumentError
+from governance.content.documents import DocumentError, NoDocumentError
 from governance.content.effort import SPENT, Budget, Effort, SpentError
 from governance.content.formats import HEAD, LOADS_CODE, detect, format_of_name, is_hdf5, name_zip
 from governance.content.keras import CONFIG, keras_imports
@@ -35,7 +35,7 @@ _MAX_DEPTH: Final = 3
 _MEMBER_WORK: Final = 200
 """How many operations of a pickle opening a member of a zip is worth."""
 _LOOKED_INTO: Final = LOADS_CODE | {"archive", "tensorflow"}
-_PLANS: Final = frozenset({SCHEMA, CONFIG})
+_PLANS: Final = {SCHEMA: schema_imports, CONFIG: keras_imports}
 _WRAPPER: Final = "joblib.numpy_pickle."
 _ENCRYPTED: Final = 0x1
 _NOT_UNPACKED: Final = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError)
@@ -67,11 +67,11 @@ def may_hide(format_: str, head: bytes, size: int | None, effort: Effort | None 
 
 def must_look(name: str, head: bytes, size: int | None) -> bool:
     """True where a file must be read whole, by its name or by `may_hide`."""
-    return _is_plan(name) or may_hide(detect(name, head), head, size)
+    return _is_config(name) or may_hide(detect(name, head), head, size)
 
 
-def _is_plan(name: str) -> bool:
-    return name.rpartition("/")[2] in _PLANS
+def _is_config(name: str) -> bool:
+    return name.rpartition("/")[2] == CONFIG
 
 
 def _may_import(data: bytes, size: int | None = None, effort: Effort | None = None) -> bool:
@@ -109,8 +109,8 @@ def _other(format_: str, name: str, data: bytes, budget: Budget) -> Inspection:
         return Inspection(format=format_, skipped=f"files of the format {format_} are not looked into")
     if _may_import(data, effort=budget.effort):
         return _of_walk("pickle", walk(data, budget.effort))
-    if _is_plan(name):
-        return _plan(format_, name, data)
+    if _is_config(name):
+        return _plan(format_, data, keras_imports)
     return Inspection(format=format_)
 
 
@@ -208,12 +208,16 @@ def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo, budget: Budget, 
     with archive.open(member) as file:
         head = file.read(HEAD)
         budget.take(len(head))
-        if not _is_plan(name) and not may_hide(detect(name, head), head, member.file_size, effort):
+        if (
+            name != SCHEMA
+            and not _is_config(name)
+            and not may_hide(detect(name, head), head, member.file_size, effort)
+        ):
             return Inspection(format="other")
         rest = file.read(budget.left + 1)  # the size that the zip states proves nothing
     budget.take(len(rest))
     if name in _PLANS:
-        return _plan("json", name, head + rest)
+        return _plan("json", head + rest, _PLANS[name])
     return _inspect(name, head + rest, budget, depth=depth + 1)
 
 
@@ -228,12 +232,15 @@ def _salvage(data: bytes, budget: Budget, *, depth: int) -> Iterator[Inspection]
         yield Inspection(format="archive", skipped=SPENT)
 
 
-def _plan(format_: str, name: str, data: bytes) -> Inspection:
+def _plan(format_: str, data: bytes, imports_of: Callable[[bytes], frozenset[str]]) -> Inspection:
     """What says which names to import: a schema of skops, a configuration of Keras, or a file that is called so by chance."""
-    imports_of = schema_imports if name.endswith(SCHEMA) else keras_imports
     try:
         return Inspection(format=format_, imports=tuple(sorted(imports_of(data))))
     except DocumentError as error:
+        if isinstance(error, NoDocumentError) and imports_of is keras_imports:
+            return Inspection(
+                format=format_
+            )  # many a program has a `config.json`, and Keras reads nothing but JSON
         return Inspection(format=format_, broken=str(error))
 
 

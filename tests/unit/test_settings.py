@@ -113,6 +113,7 @@ def test_a_user_without_a_home_folder_is_told_so(tmp_path: Path) -> None:
         ('audit_path = " "', "audit_path: is empty"),
         ('audit_key = "a\\u0000b"', "audit_key: holds a control character"),
         ('audit_anchors = ["~nobody-has-this-name/x"]', "audit_anchors: begins with `~`"),
+        ('audit_anchors = ["/srv/heads "]', "audit_anchors: is empty, or begins or ends with a space"),
         (
             'artifactory_hosts = ["https://acme.jfrog.io"]',
             "MLGOV_ARTIFACTORY_HOSTS: `https://acme.jfrog.io` is no `HOST`",
