@@ -36,6 +36,8 @@ _MEMBER_WORK: Final = 200
 """How many operations of a pickle opening a member of a zip is worth."""
 _LOOKED_INTO: Final = LOADS_CODE | {"archive", "tensorflow"}
 _PLANS: Final = {SCHEMA: schema_imports, CONFIG: keras_imports}
+_TOO_MUCH: Final = "it unpacks to more than is looked into"
+"""Or to more than there is memory for: LZMA says at its start how much it wants, up to 4 GiB."""
 _WRAPPER: Final = "joblib.numpy_pickle."
 _ENCRYPTED: Final = 0x1
 _NOT_UNPACKED: Final = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError)
@@ -142,8 +144,8 @@ def _pickle(format_: str, name: str, data: bytes, budget: Budget, *, depth: int)
     try:
         inner = unpack(data, budget.left + 1)
         budget.take(len(inner))
-    except (SpentError, TooManyStreamsError):
-        return Inspection(format=format_, skipped="it unpacks to more than is looked into")
+    except (SpentError, TooManyStreamsError, MemoryError):
+        return Inspection(format=format_, skipped=_TOO_MUCH)
     except _NOT_UNPACKED:
         return Inspection(format=format_, broken="it cannot be unpacked")
     return replace(_inspect(name, inner, budget, depth=depth + 1), format=format_)
@@ -196,8 +198,8 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, budget: Budget, *
         return Inspection(format="other")
     try:
         return _content(archive, member, budget, depth=depth)
-    except SpentError:
-        return Inspection(format="archive", skipped="it unpacks to more than is looked into")
+    except (SpentError, MemoryError):
+        return Inspection(format="archive", skipped=_TOO_MUCH)
     except _NO_ZIP:
         return Inspection(format="archive", broken="a zip that does not fit together")
 

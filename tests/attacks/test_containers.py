@@ -12,6 +12,8 @@ import json
 import lzma
 import pickle
 import struct
+import subprocess
+import sys
 import tarfile
 import zipfile
 from collections.abc import Callable, Mapping
@@ -321,3 +323,20 @@ def test_a_document_of_millions_of_lists_is_not_loaded() -> None:
     found = inspect("m.skops", a_zip({"schema.json": bomb}, zipfile.ZIP_DEFLATED))
     assert found.broken == "a document of more than 1000000 values"
     assert inspect("config.json", bomb).broken
+
+
+def test_lzma_that_wants_more_memory_than_there_is_hides_nothing_beside_it(tmp_path: Path) -> None:
+    greedy = bytearray(lzma.compress(CODE, format=lzma.FORMAT_ALONE))
+    greedy[1:5] = (1 << 31).to_bytes(4, "little")
+    (tmp_path / "m.zip").write_bytes(a_zip({"a.pkl": bytes(greedy), "b.pkl": CODE}))
+    script = (
+        "import resource, sys\n"
+        "from pathlib import Path\n"
+        "from governance.content.inspection import inspect\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))\n"
+        "print(inspect('m.zip', Path(sys.argv[1]).read_bytes()))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "m.zip")], capture_output=True, text=True, check=True
+    )
+    assert "imports=('builtins.eval',), skipped='it unpacks to more than is looked into'" in done.stdout
