@@ -1,6 +1,7 @@
 """The criteria of Xray's rules as conditions of ours.
 
-Promises: a criterion is translated whole, or `NoEqualError` says which has no equal here. Does not: look at what a rule does.
+Promises: a criterion is translated whole, or `NoEqualError` says which has no equal here; one that only narrows a rule, and an
+entry of a list that has no equal, are left out with a note. Does not: look at what a rule does.
 """
 
 from __future__ import annotations
@@ -8,6 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from governance.policy.licences import parse_licence
 
 Tree = dict[str, Any]
 
@@ -28,15 +32,33 @@ class NoEqualError(Exception):
 
 
 class Question(NamedTuple):
-    """The condition of a rule, what it says, and what unknown means."""
+    """The condition of a rule, what it says, what unknown means, and what was left out."""
 
     when: Tree
     message: str
     unknown: str = "match"
+    notes: tuple[str, ...] = ()
 
 
 def condition(kind: str, criteria: Mapping[str, Any]) -> Question:
     """What a rule asks. Raises `NoEqualError`."""
+    question = _question(kind, criteria)
+    strange = sorted(name for name, value in criteria.items() if value and name not in _KNOWN[kind])
+    notes = (f"criterion {name!r} has no equal here: the rule holds without it" for name in strange)
+    return question._replace(notes=(*question.notes, *notes))
+
+
+_KNOWN = {
+    "license": frozenset({"banned_licenses", "allowed_licenses", "allow_unknown"}),
+    "operational_risk": frozenset({"op_risk_min_risk"}),
+    "security": frozenset({
+        "min_severity", "cvss_range", "vulnerability_ids", "fix_version_dependant", "applicable_cves_only",
+        "malicious_package", "package_name", "package_type", "package_versions",
+    }),
+}  # fmt: skip
+
+
+def _question(kind: str, criteria: Mapping[str, Any]) -> Question:
     if kind == "license":
         return _licences(criteria)
     if kind == "operational_risk":
@@ -88,9 +110,12 @@ def _package(criteria: Mapping[str, Any]) -> Tree:
     ecosystem = _ECOSYSTEMS.get(str(criteria.get("package_type") or "").lower())
     if ecosystem is None:
         raise NoEqualError(f"packages of type {criteria.get('package_type')!r}")
-    fits: Tree = {"fact": "purl", "matches": {"purl": f"pkg:{ecosystem}/{criteria['package_name']}"}}
-    ranges = [_range(str(each)) for each in criteria.get("package_versions") or []]
-    if not ranges:
+    name = str(criteria["package_name"])
+    if ecosystem == "maven":
+        name = name.replace(":", "/")  # Xray writes `group:artifact`
+    fits: Tree = {"fact": "purl", "matches": {"purl": f"pkg:{ecosystem}/{name}"}}
+    ranges = [_range(ecosystem, str(each)) for each in criteria.get("package_versions") or []]
+    if not ranges or None in ranges:
         return {"some": "dependencies", "where": fits}
     versions: list[Tree] = [{"fact": "version", "matches": {"versions": each}} for each in ranges]
     return {
@@ -102,31 +127,49 @@ def _package(criteria: Mapping[str, Any]) -> Tree:
 _RANGE = re.compile(r"([\[(])([^,\])]*)(?:,([^,\])]*))?([\])])")
 
 
-def _range(text: str) -> str:
-    """Maven's interval notation, which Xray uses for all, as a PEP 440 specifier."""
+def _range(ecosystem: str, text: str) -> str | None:
+    """Maven's interval notation, which Xray uses for all, as a VERS; None for all versions."""
     match = _RANGE.fullmatch(text.strip())
     if match is None:
-        return f"=={text.strip()}"
+        return f"vers:{ecosystem}/{_version(text)}"
     low, high = match[2].strip(), match[3]
     if high is None:
-        return f"=={low}"
-    parts = [f"{'>=' if match[1] == '[' else '>'}{low}"] if low else []
-    parts += [f"{'<=' if match[4] == ']' else '<'}{high.strip()}"] if high.strip() else []
-    if not parts:
-        raise NoEqualError(f"version range {text!r}")
-    return ",".join(parts)
+        return f"vers:{ecosystem}/{_version(low)}"
+    parts = [f"{'>=' if match[1] == '[' else '>'}{_version(low)}"] if low else []
+    parts += [f"{'<=' if match[4] == ']' else '<'}{_version(high)}"] if high.strip() else []
+    return f"vers:{ecosystem}/{'|'.join(parts)}" if parts else None
+
+
+def _version(text: str) -> str:
+    return quote(text.strip(), safe="")
 
 
 def _licences(criteria: Mapping[str, Any]) -> Question:
     message = "{matched.component} is licensed under {matched.spdx}"
     unknown = "skip" if criteria.get("allow_unknown") else "match"
+    notes = (
+        ["a licence that SPDX does not name is an unknown one, which the rule lets pass"]
+        if unknown == "skip"
+        else []
+    )
     if criteria.get("banned_licenses"):
-        banned = {"fact": "spdx", "matches": {"requires": list(criteria["banned_licenses"])}}
-        return Question({"some": "licences", "where": banned}, message, unknown)
+        named = _named(criteria["banned_licenses"], notes)
+        banned = {"fact": "spdx", "matches": {"requires": named}}
+        return Question({"some": "licences", "where": banned}, message, unknown, tuple(notes))
     if criteria.get("allowed_licenses"):
-        allowed = {"fact": "spdx", "in": list(criteria["allowed_licenses"])}
-        return Question({"some": "licences", "where": {"not": allowed}}, message, unknown)
+        allowed = {"fact": "spdx", "in": _named(criteria["allowed_licenses"], notes)}
+        return Question({"some": "licences", "where": {"not": allowed}}, message, unknown, tuple(notes))
     raise NoEqualError(f"criteria {', '.join(sorted(criteria)) or '(none)'}")
+
+
+def _named(licences: Any, notes: list[str]) -> list[str]:
+    """Those that SPDX names. The others are noted; a component that carries one has an unknown licence here."""
+    named = [str(each) for each in licences if parse_licence(str(each)) is not None]
+    strange = [str(each) for each in licences if str(each) not in named]
+    if not named:
+        raise NoEqualError(f"licences that SPDX does not name: {', '.join(map(repr, strange))[:200]}")
+    notes += [f"licence {each[:80]!r} is none of SPDX, and is left out of the list" for each in strange]
+    return named
 
 
 def _risk(criteria: Mapping[str, Any]) -> Question:

@@ -172,6 +172,7 @@ def _rule(policy: XrayPolicy, rule: XrayRule, ids: set[str], notes: list[str]) -
     except NoEqualError as error:
         notes.append(f"rule {rule.name!r} has no equal here: {error}")
     else:
+        notes += [f"rule {rule.name!r}: {note}" for note in question.notes]
         yield _tree(rule, ids, question, notes)
     if _blocking(rule).get("unscanned"):
         yield {
@@ -202,10 +203,14 @@ def _tree(rule: XrayRule, ids: set[str], question: Question, notes: list[str]) -
     }
     days = _blocking(rule).get("grace_period_days") or 0
     if blocks and isinstance(days, int) and days > 0:
-        tree["grace"] = {"production": f"{days}d", "staging": f"{days}d", "development": f"{days}d"}
+        has_day = question.when.get("some") == "vulnerabilities"
+        if has_day:
+            tree["grace"] = {"production": f"{days}d", "staging": f"{days}d", "development": f"{days}d"}
         notes.append(
             f"rule {rule.name!r}: the grace of {days} days counts from the day an advisory reached us, in production, "
             "staging and development"
+            if has_day
+            else f"rule {rule.name!r}: a grace period has no equal here but for advisories, so it has none"
         )
     if not blocks:
         notes.append(f"rule {rule.name!r} blocks no download in Xray, so it warns here")

@@ -11,7 +11,7 @@ import yaml
 from governance.errors import ConfigurationError
 from governance.importing.ignorelists import Ignored, Spoken, read_osv, read_pip_audit, speak
 from governance.importing.xray import Imported, document_text, set_tree, translate
-from governance.model.facts import Collection, FactValue
+from governance.model.facts import Collection, FactValue, Item
 from governance.model.request import Action
 from governance.model.verdict import Effect, Mode, Verdict
 from governance.policy.compile import compile_bundle
@@ -104,6 +104,48 @@ def test_packages(versions: list[str], hit: str, miss: str | None) -> None:
     assert verdict(imported, dependency("good", hit)).decision is Effect.ALLOW
     if miss is not None:
         assert verdict(imported, dependency("evil-pkg", miss)).decision is Effect.ALLOW
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "purl", "ecosystem", "hit", "miss"),
+    [
+        ("npm", "@acme/tool", "pkg:npm/%40acme/tool", "npm", "1.5.0", "2.0.0"),
+        ("Maven", "org.acme:tool", "pkg:maven/org.acme/tool", "maven", "1.5.Final", "2.0.GA"),
+        ("Go", "github.com/Acme/tool", "pkg:golang/github.com/acme/tool", "golang", "v1.5.0", "v2.0.0"),
+        ("Cargo", "tool_kit", "pkg:cargo/tool-kit", "cargo", "1.5.0", "2.0.0"),
+        ("NuGet", "Acme.Tool", "pkg:nuget/acme.tool", "nuget", "1.5.0.1", "2.0.0.0"),
+    ],
+)
+def test_packages_of_other_ecosystems(
+    kind: str, name: str, purl: str, ecosystem: str, hit: str, miss: str
+) -> None:
+    criteria = {"package_name": name, "package_type": kind, "package_versions": ["[1.0,2.0)"]}
+    imported = brought(criteria)
+    for version, effect in ((hit, Effect.BLOCK), (miss, Effect.ALLOW)):
+        row: Item = {"purl": f"{purl}@{version}", "ecosystem": ecosystem, "version": version}
+        assert verdict(imported, {"dependencies": Collection((row,))}).decision is effect
+    whole = brought({**criteria, "package_versions": ["(,)"]})
+    row = {"purl": f"{purl}@{miss}", "ecosystem": ecosystem, "version": miss}
+    assert verdict(whole, {"dependencies": Collection((row,))}).decision is Effect.BLOCK
+
+
+def test_what_is_left_out_of_a_rule_is_said_and_the_rest_kept() -> None:
+    banned = brought(
+        {"banned_licenses": ["Public Domain", "AGPL-3.0"], "multi_license_permissive": True}, kind="license"
+    )
+    assert verdict(banned, licence("AGPL-3.0-only")).decision is Effect.BLOCK
+    assert verdict(banned, licence("Public Domain")).decision is Effect.BLOCK, "it may be any"
+    assert verdict(banned, licence("MIT")).decision is Effect.ALLOW
+    notes = [note for note in banned.notes if note.startswith("rule")]
+    assert notes == [
+        "rule 'R 1': licence 'Public Domain' is none of SPDX, and is left out of the list",
+        "rule 'R 1': criterion 'multi_license_permissive' has no equal here: the rule holds without it",
+    ]
+    graced = brought(
+        {"malicious_package": True}, actions={"block_download": {"active": True, "grace_period_days": 7}}
+    )
+    assert verdict(graced, {"xray.malicious": True}).decision is Effect.BLOCK
+    assert any("a grace period has no equal here but for advisories" in note for note in graced.notes)
 
 
 def licence(spdx: str) -> dict[str, FactValue]:
