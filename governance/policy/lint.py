@@ -6,6 +6,7 @@ count.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -171,11 +172,33 @@ def _texts(policy: Policy, rule: Rule, when: Condition) -> Iterator[Note]:
     )
     if (text := next(wild, None)) is not None:
         yield _rule_note("literal-wildcard", policy.name, rule.id, "when", more=f": `{text[:_SHOWN]}`")
+    patterns = (
+        text
+        for part in compares
+        for text in _operands(part)
+        if (part.operator == "regex" and _is_half_anchored(text))
+        or (part.operator == "glob" and _CHOICE.search(text))
+    )
+    if (text := next(patterns, None)) is not None:
+        yield _rule_note("pattern-of-elsewhere", policy.name, rule.id, "when", more=f": `{text[:_SHOWN]}`")
+
+
+def _is_half_anchored(pattern: str) -> bool:
+    """`^a` or `a$`: who writes one end believes that the other is open, which it is with `.*` there."""
+    starts, ends = pattern.startswith("^"), pattern.endswith("$") and not pattern.endswith(r"\$")
+    is_open = pattern.startswith((".*", "^.*")) or pattern.endswith((".*", ".*$"))
+    return starts is not ends and not is_open
+
+
+_CHOICE = re.compile(r"\[[^\]]*\]|\{[^}]*,[^}]*\}")
 
 
 def _operands(part: Compare) -> Iterator[str]:
+    """The texts that a comparison writes: operands, and the name of a property."""
+    if part.fact.startswith("property."):
+        yield part.fact
     values = part.operand if isinstance(part.operand, tuple) else (part.operand,)
-    return (value for value in values if isinstance(value, str))
+    yield from (value for value in values if isinstance(value, str))
 
 
 def _odd(text: str) -> str | None:
@@ -253,6 +276,10 @@ def _policies(bundle: PolicyBundle) -> Iterator[Note]:
             odd = next(filter(None, map(_odd, getattr(policy.match, key) or ())), None)
             if odd is not None:
                 yield _note("odd-text", policy.name, "Policy", "spec", "match", key, more=odd)
+            choice = next(filter(_CHOICE.search, getattr(policy.match, key) or ()), None)
+            if choice is not None:
+                more = f": `{choice[:_SHOWN]}`"
+                yield _note("pattern-of-elsewhere", policy.name, "Policy", "spec", "match", key, more=more)
         if bundle.set is not None and bundle.set.bindings is not None and not _is_bound(policy, bundle):
             yield _note("unbound-policy", policy.name, "Policy", "metadata", "name")
         mode = mode_of(policy.name, PRODUCTION, bundle.set)

@@ -87,6 +87,11 @@ _ROWS = (
          "`is` and `in` take a `*` for the sign that it is",
          "`in: [hf-*]` equals no repository; the rule looks as if it spoke of all of them.",
          "Write `matches: {glob: ...}`."),
+    _row("pattern-of-elsewhere", _W,
+         "a pattern that means something else here",
+         "A regular expression must fit the whole text, so `^models/` fits `models/` alone; in a glob, `[ab]` and `{a,b}` are the "
+         "signs that they are.",
+         "Write `models/.*`, or a glob for each choice."),
     _row("implied-rule", _W,
          "a rule matches only where another one of the same effect does",
          "It changes no verdict.",

@@ -52,6 +52,11 @@ class Reader:
             if one.id in rules:
                 self.mistakes.add((*path, "id"), "an id that no other rule of the policy has", got=one.id)
             rules[one.id] = self.rule(one, path)
+        for key in ("allow", "warn", "quarantine", "block"):
+            short_form = getattr(spec, key)
+            if short_form is not None and not short_form.model_fields_set:
+                expected = f"at least one key, without which `{key}` says nothing"
+                self.mistakes.add(("spec", key), expected, got={})
         for short in expand(spec):
             if short.rule.id in rules:
                 expected = f"no rule `{short.rule.id}` beside the shorthand that stands for it"

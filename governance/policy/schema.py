@@ -379,6 +379,7 @@ def _note(shape: type[BaseModel], detail: ErrorDetails, mistakes: Mistakes) -> N
         mistakes.add(path, f"one of the keys {joined(known)}", got=str(path[-1]), among=known, key=True)
     elif kind == "literal_error":
         words = [word.strip("'") for word in str(context["expected"]).replace(" or ", ", ").split(", ")]
+        words = [word.lower() if word in {"True", "False"} else word for word in words]
         mistakes.add(path, f"one of {', '.join(words)}", got=got, among=words)
     elif kind == "string_pattern_mismatch":
         expected = _FORMS.get(str(context["pattern"]), "another form")

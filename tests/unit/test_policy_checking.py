@@ -63,6 +63,11 @@ def at(finding: Finding, *texts: str) -> str:
         ("licence-in-block", rule("{some: licences, where: {fact: spdx, in: [MIT]}}"), "block", "{some"),
         ("literal-wildcard", rule("{fact: artifact.repository, in: [models-local, 'hf-*']}"), "block", "{fact: artifact.rep"),
         ("odd-text", rule("{fact: publisher, in: [acme, 'google ']}"), "block", "{fact: publisher"),
+        ("odd-text", rule("{fact: 'property.team ', is: a}"), "block", "{fact: 'property"),
+        ("pattern-of-elsewhere", rule("{fact: artifact.path, matches: {regex: '^models/'}}"), "block", "{fact: artifact.path"),
+        ("pattern-of-elsewhere", rule("{fact: artifact.path, matches: {regex: 'pkl$'}}"), "block", "{fact: artifact.path"),
+        ("pattern-of-elsewhere", rule("{fact: artifact.path, matches: {glob: 'models/[ab]*'}}"), "block", "{fact: artifact.path"),
+        ("pattern-of-elsewhere", rule("{fact: artifact.path, matches: {glob: 'models/{a,b}'}}"), "block", "{fact: artifact.path"),
         ("odd-text", rule('{fact: publisher, in: ["ac\\u200bme"]}'), "block", "{fact: publisher"),
         ("odd-text", rule('{fact: artifact.path, matches: {glob: "mode\\u0300le/*"}}'), "block", "{fact: artifact.path"),
         ("odd-text", rule('{fact: actor.name, is: "\\u0430lice"}'), "block", "{fact: actor.name"),
@@ -94,6 +99,13 @@ def test_odd_texts_elsewhere_have_places_and_say_what_is_odd() -> None:
     assert odd["literal-wildcard", "team"][0].endswith(": `c*`")
     assert odd["odd-text", "p"][1].startswith("['models-local")
     assert odd["odd-text", "W-1"][0].endswith("equals no composed one (Unicode NFC)")
+
+
+def test_patterns_that_fit_the_whole_are_meant() -> None:
+    for pattern in ("regex: 'models/.*'", "regex: '^models/.*$'", "regex: '^models/.*'", "regex: '.*pkl$'", "regex: 'a'",
+                    "regex: '[ab]+'", "glob: 'models/*'", "regex: 'cost\\$'"):  # fmt: skip
+        text = policy(rule(f"{{fact: artifact.path, matches: {{{pattern}}}}}"))
+        assert "pattern-of-elsewhere" not in {one.code for one in found(text)}, pattern
 
 
 def test_letters_of_one_script_are_not_odd() -> None:

@@ -373,3 +373,14 @@ def test_a_policy_folder_is_found_upwards_and_not_beyond_the_repository(tmp_path
 def test_an_empty_file_is_a_mistake_and_a_comment_is_none(text: str) -> None:
     assert problems(policy(), text) == ["file1.yaml:1:1: expected a document, got an empty file"]
     assert problems(policy(), "# to come\n") == []
+
+
+@pytest.mark.parametrize("key", ["allow", "warn", "quarantine", "block"])
+def test_a_short_form_without_keys_is_a_mistake(key: str) -> None:
+    [said] = problems(policy(head=f"  {key}: {{}}\n"))
+    assert f"spec.{key}: expected at least one key, without which `{key}` says nothing" in said
+
+
+def test_the_only_word_there_may_be_is_written_as_it_stands() -> None:
+    [said] = problems(policy(head="  block: {malicious: false}\n"))
+    assert "expected one of true, got the boolean false" in said
