@@ -25,7 +25,7 @@ from governance.audit.store import AuditStore
 from governance.audit.tsa import TimestampAnchor
 from governance.audit.witness import WitnessAnchor
 from governance.errors import AuditUnavailableError, SettingsError
-from governance.places import expanded
+from governance.places import expanded, read_bounded
 from governance.settings import Settings
 from governance.transport import Transport
 
@@ -75,7 +75,7 @@ def checkpoint_passphrase(settings: Settings) -> str | None:
     if path is None:
         return None
     try:
-        return path.read_text(encoding="utf-8").removesuffix("\n")
+        return read_bounded(path).decode().removesuffix("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(
             f"the passphrase file `{path}` cannot be read", hint="Mend `audit_key_passphrase_file`."
@@ -88,7 +88,7 @@ def pseudonyms(settings: Settings) -> Pseudonyms | None:
     if path is None:
         return None
     try:
-        return Pseudonyms(path.read_bytes())
+        return Pseudonyms(read_bounded(path))
     except (OSError, ValueError) as error:
         raise SettingsError(
             f"the pseudonym key `{path}` cannot be used: {getattr(error, 'strerror', None) or error}",
@@ -235,7 +235,7 @@ def _timestamp_anchor(url: str, settings: Settings) -> TimestampAnchor:
             hint="Set `audit_tsa_ca` in the settings file to the certificate (PEM) of the stamp's authority.",
         )
     try:
-        authority = path.read_bytes()
+        authority = read_bounded(path)
     except OSError as error:
         raise SettingsError(
             f"`{path}` cannot be read: {error.strerror}", hint="Mend `audit_tsa_ca`."

@@ -27,7 +27,7 @@ from pydantic_settings import SettingsError as SourceError
 
 from governance.errors import SettingsError
 from governance.model.artifact import parse_repository_key
-from governance.places import expanded
+from governance.places import expanded, read_bounded
 from governance.policy.mistakes import nearest
 from governance.policy.promotion import Promotions, parse_promotions
 from governance.stream.channel import Channel
@@ -310,7 +310,7 @@ class Settings(BaseSettings):
         if self.key_passphrase_file is None:
             return self._passphrase_in_keyring()
         try:
-            return self.key_passphrase_file.read_bytes().removesuffix(b"\n")
+            return read_bounded(self.key_passphrase_file).removesuffix(b"\n")
         except OSError as error:
             raise SettingsError(
                 f"the passphrase file `{self.key_passphrase_file}` cannot be read: {error.strerror}",

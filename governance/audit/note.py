@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from governance.errors import AuditBrokenError, KeyFileError
+from governance.places import read_bounded
 
 SIGNATURE = 0x01
 """Key type of a plain Ed25519 signature over the text."""
@@ -146,7 +147,7 @@ def load_signer(
     """Read a key made by `generate_key`. Raises `KeyFileError`."""
     try:
         private = serialization.load_pem_private_key(
-            path.read_bytes(), None if passphrase is None else passphrase.encode()
+            read_bounded(path), None if passphrase is None else passphrase.encode()
         )
     except (OSError, ValueError, TypeError) as error:
         raise KeyFileError(

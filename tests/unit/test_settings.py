@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from governance.auditing import checkpoint_passphrase, pseudonyms
 from governance.errors import SettingsError
 from governance.settings import Settings, load_settings, strange_variables
+from governance.wiring import build_assembly
 
 READ = """
 import json
@@ -222,3 +224,24 @@ def test_the_passphrase_comes_from_its_file_without_the_newline(tmp_path: Path) 
     assert load_settings(key_passphrase_file=file).passphrase() == b"open sesame"
     with pytest.raises(SettingsError, match="cannot be read"):
         load_settings(key_passphrase_file=tmp_path / "none").passphrase()
+
+
+@pytest.mark.parametrize(
+    "name", ["key_passphrase_file", "audit_key_passphrase_file", "audit_pseudonym_key", "audit_tsa_ca"]
+)
+def test_a_file_without_end_is_not_read_to_it(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLGOV_HOME", str(tmp_path))
+    (tmp_path / "mlgov.toml").write_text(
+        f"{name} = '/dev/zero'\naudit_anchors = ['tsa+https://tsa.example']\n"
+    )
+    settings = load_settings()
+    read = {
+        "key_passphrase_file": settings.passphrase,
+        "audit_key_passphrase_file": lambda: checkpoint_passphrase(settings),
+        "audit_pseudonym_key": lambda: pseudonyms(settings),
+        "audit_tsa_ca": lambda: build_assembly(settings).anchors,
+    }[name]
+    with pytest.raises(SettingsError, match="/dev/zero"):
+        read()
