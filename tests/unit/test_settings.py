@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -237,11 +238,11 @@ def test_a_file_without_end_is_not_read_to_it(
         f"{name} = '/dev/zero'\naudit_anchors = ['tsa+https://tsa.example']\n"
     )
     settings = load_settings()
-    read = {
+    readers: dict[str, Callable[[], object]] = {
         "key_passphrase_file": settings.passphrase,
         "audit_key_passphrase_file": lambda: checkpoint_passphrase(settings),
         "audit_pseudonym_key": lambda: pseudonyms(settings),
         "audit_tsa_ca": lambda: build_assembly(settings).anchors,
-    }[name]
+    }
     with pytest.raises(SettingsError, match="/dev/zero"):
-        read()
+        readers[name]()
