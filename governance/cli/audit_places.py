@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from governance.audit.log import AuditLog, Stored
     from governance.audit.verify import Problem
     from governance.report.index.lookup import Index
+    from governance.report.selection import Selection
 
 _SPAN = re.compile(r"([0-9]{1,5})([smhdw])")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -57,6 +59,16 @@ def searched_log(*, scan: bool) -> Iterator[tuple[AuditLog, Index | None]]:
                 for each in index.notes:
                     note(each)
                 index.close()
+
+
+def with_pseudonyms(log: AuditLog, selection: Selection) -> Selection:
+    """The selection, in which whoever is named is also meant under the pseudonym that this log's key gives them: some of what they
+    did stands under the one, from before there was a key, and all else under the other."""
+    names = log.pseudonyms
+    if names is None or not selection.actors:
+        return selection
+    more = (names.of(name) for name in selection.actors if not name.startswith("p:"))
+    return replace(selection, actors=(*selection.actors, *more))
 
 
 def note(text: str) -> None:

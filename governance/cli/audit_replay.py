@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from governance.cli.audit import entry_id, open_assembly, open_log
-from governance.cli.audit_places import searched_log
+from governance.cli.audit_places import searched_log, with_pseudonyms
 from governance.cli.audit_search import combined
 from governance.cli.exits import INTERRUPTED
 from governance.cli.output import Mark, err, out, print_json, print_pairs, sign, styled
@@ -93,6 +93,7 @@ def _all(selection: Selection, *, jobs: int, scan: bool, as_json: bool) -> None:
     made = Summary()
     try:
         with searched_log(scan=scan) as (log, index):
+            selection = with_pseudonyms(log, selection)
             with err().status("replaying") as status:
                 numbers, count = _numbers(log, index, selection)
                 for each in _summaries(log, selection, numbers, _jobs(jobs, count)):

@@ -15,6 +15,7 @@ from governance.cli.audit_places import (
     moment,
     require_period,
     searched_log,
+    with_pseudonyms,
     write_lines,
 )
 from governance.cli.output import err, print_rows, styled
@@ -89,7 +90,7 @@ def search(
     }  # fmt: skip
     selection = combined(words, options, since=since, until=until)
     with searched_log(scan=scan) as (log, index):
-        found = Search(log, selection, index, newest_first=not oldest_first)
+        found = Search(log, with_pseudonyms(log, selection), index, newest_first=not oldest_first)
         shown = _show(found, limit or None, as_json=as_json)
         _tell_rest(found, shown)
     end_broken(found.broken)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from governance.cli.audit_places import cells, end_broken, searched_log, write_lines
+from governance.cli.audit_places import cells, end_broken, searched_log, with_pseudonyms, write_lines
 from governance.cli.audit_search import combined
 from governance.cli.exits import INTERRUPTED
 from governance.cli.output import Mark, err, out, print_rows, sign, styled, writing
@@ -52,6 +52,7 @@ def tail(
     broken: list[Problem] = []
     try:
         with searched_log(scan=selection == Selection()) as (log, index):
+            selection = with_pseudonyms(log, selection)
             size = log.store.frontier().size
             found = Search(log, selection, index)
             known = (each for each in found if (each.index or 0) < size)

@@ -7,6 +7,7 @@ import platform
 import secrets
 import shlex
 import socket
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -102,6 +103,7 @@ def _asked(
     earlier: list[Path],
     cosigned: bool,
 ) -> Asked:
+    from governance.cli.audit_places import with_pseudonyms
     from governance.cli.kept_heads import kept_heads, roots_against
     from governance.report.framework_files import load_frameworks
     from governance.report.making import Asked
@@ -115,6 +117,11 @@ def _asked(
     if not seed.isprintable() or not 0 < len(seed) <= 64:
         raise SettingsError("a seed has 1 to 64 printable characters")
     by = made_by()
+    asked_for, names = _selection(selection), assembly.log.pseudonyms
+    recorded = selection
+    if names is not None:  # the log keeps no names, and no joint of a name and its pseudonym either
+        known = tuple(each if each.startswith("p:") else names.of(each) for each in asked_for.actors)
+        recorded = str(replace(asked_for, actors=known)) or None
     vkey = assembly.log.key.vkey if assembly.log.key is not None else None
     witnesses = tuple(each.key for each in assembly.witnesses) if cosigned else ()
     keys = [
@@ -124,7 +131,7 @@ def _asked(
     return Asked(
         since=start,
         until=end,
-        selection=_selection(selection),
+        selection=with_pseudonyms(assembly.log, asked_for),
         sample=sample,
         seed=seed,
         made_by=by,
@@ -137,10 +144,10 @@ def _asked(
         witnesses=witnesses,
         record={
             "what": "compliance report",
-            "by": by,
+            "by": by if names is None else names.of(by),
             "since": since,
             "until": until,
-            "filter": selection,
+            "filter": recorded,
             "seed": seed,
             "formats": list(formats),
         },

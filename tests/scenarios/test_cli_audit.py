@@ -11,6 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from governance.audit.pseudonyms import Pseudonyms
+from governance.audit.sqlite import SqliteStore
+from tests.audit_tools import Clock, make_log
+from tests.report_tools import decide
 from tests.scenarios.audit_keeper import ORIGIN, Keeper, tamper
 
 
@@ -318,3 +322,34 @@ def test_settings_without_sense_are_refused(keeper: Keeper, text: str, said: str
     keeper.settings(text)
     done = keeper.run("checkpoint")
     assert (done.code, said in done.err) == (2, True), done.err
+
+
+def test_somebody_is_found_under_name_and_pseudonym_and_no_record_joins_the_two(
+    keeper: Keeper, tmp_path: Path
+) -> None:
+    """The key came in later, so that what one person did stands under two names."""
+    key = bytes(range(32))
+    (tmp_path / "key").write_bytes(key)
+    names = Pseudonyms(key)
+    database = keeper.home / "audit.sqlite"
+    for more in ({}, {"pseudonyms": names}):
+        log = make_log(SqliteStore(database), origin=ORIGIN, now=Clock(), **more)
+        for actor in ("zoe", "eve"):
+            decide(log, actor=actor)
+        log.close()
+    assert len(keeper.run("search", "kind:decision", "--actor", "zoe", "--json").out.splitlines()) == 1
+    keeper.settings(f'audit_pseudonym_key = "{tmp_path}/key"')
+    for words in ((), ("--scan",)):
+        done = keeper.run("search", "kind:decision", "--actor", "zoe", "--json", *words)
+        found = [json.loads(line)["entry"]["body"]["actor"]["name"] for line in done.out.splitlines()]
+        assert found == [names.of("zoe"), "zoe"]
+    assert len(keeper.run("tail", "kind:decision", "actor:zoe", "--json").out.splitlines()) == 2
+    assert (
+        len(keeper.run("search", "kind:decision", f"actor:{names.of('eve')}", "--json").out.splitlines()) == 1
+    )
+    done = keeper.cli("report", "compliance", "--filter", "actor:zoe", "-o", "r", "--format", "jsonl")
+    assert (done.code, "2 decisions" in done.out) == (0, True), done.err
+    (line,) = keeper.run("search", "kind:export", "--json").out.splitlines()
+    body = json.loads(line)["entry"]["body"]
+    assert (body["filter"], body["by"][:2]) == (f"actor:{names.of('zoe')}", "p:")
+    assert "zoe" not in line
