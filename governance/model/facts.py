@@ -233,6 +233,9 @@ FORMATS = (
     "tensorflow", "text", "json", "yaml", "python", "native", "archive", "other",
 )  # fmt: skip
 
+FORMS = ("sha256", "digest", "commit")
+"""What a text of a fact may look like that is no name; see `governance.policy.literals`."""
+
 _FACTS = (
     _fact("artifact.ref", _S, _REQUEST, "repository and path"),
     _fact("artifact.repository", _S, _REQUEST, "repository key"),
@@ -344,7 +347,7 @@ def extended(specs: Iterable[FactSpec], base: Mapping[str, FactSpec] = CATALOGUE
     """The catalogue with the facts of collectors from outside (entry point `governance.facts`) added.
 
     Raises `ValueError` for a name that is taken, or that has no dot: names without a namespace are ours, and the
-    fields of items are looked up before them.
+    fields of items are looked up before them; and for a form that nobody can read.
     """
     rows = dict(base)
     for spec in specs:
@@ -353,5 +356,10 @@ def extended(specs: Iterable[FactSpec], base: Mapping[str, FactSpec] = CATALOGUE
             raise ValueError(f"fact `{spec.name}` needs a namespace of its own, such as `acme.{spec.name}`")
         if spec.name in rows:
             raise ValueError(f"fact `{spec.name}` is in the catalogue already")
+        for one in (spec, *spec.fields):
+            if one.form is not None and one.form not in FORMS:
+                raise ValueError(
+                    f"fact `{spec.name}` has the form `{one.form}`; there are {', '.join(FORMS)}"
+                )
         rows[spec.name] = spec
     return MappingProxyType(rows)

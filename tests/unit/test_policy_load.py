@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from governance.errors import PolicyInvalidError
-from governance.policy.load import STEP_SUFFIX, discover, load_policies, step_paths
+from governance.model.facts import FactSpec, FactType, extended
+from governance.policy.compile import compile_bundle, from_document
+from governance.policy.load import STEP_SUFFIX, discover, load_files, load_policies, step_paths
 from tests.unit.policy_kit import bundle, policy, policy_set, problems, rule, waiver
 
 CVE = "{some: vulnerabilities, where: {fact: cvss, gte: 7.0}}"
@@ -373,6 +375,21 @@ def test_a_policy_folder_is_found_upwards_and_not_beyond_the_repository(tmp_path
 def test_an_empty_file_is_a_mistake_and_a_comment_is_none(text: str) -> None:
     assert problems(policy(), text) == ["file1.yaml:1:1: expected a document, got an empty file"]
     assert problems(policy(), "# to come\n") == []
+
+
+def test_facts_of_other_packages_have_forms_and_bounds_too_and_keep_them_on_record() -> None:
+    specs = [
+        FactSpec(name="acme.weights", type=FactType.STRING, source="acme", meaning="hash", form="sha256"),
+        FactSpec(name="acme.risk", type=FactType.SCORE, source="acme", meaning="risk", bounds=(0, 1)),
+    ]
+    catalogue = extended(specs)
+    text = policy(rule(f"{{all: [{{fact: acme.weights, is: {'AB' * 32}}}, {{fact: acme.risk, gte: 0.5}}]}}"))
+    compiled = compile_bundle(load_files({"p.yaml": text.encode()}, catalogue=catalogue))
+    assert from_document(compiled.document).document == compiled.document
+    with pytest.raises(PolicyInvalidError, match="expected a number from 0 to 1"):
+        load_files({"p.yaml": text.replace("0.5", "50").encode()}, catalogue=catalogue)
+    with pytest.raises(ValueError, match="has the form `md5`; there are sha256, digest, commit"):
+        extended([FactSpec(name="acme.x", type=FactType.STRING, source="acme", meaning="x", form="md5")])
 
 
 @pytest.mark.parametrize("key", ["allow", "warn", "quarantine", "block"])
