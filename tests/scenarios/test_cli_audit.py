@@ -306,7 +306,7 @@ def test_no_variable_leads_the_log_elsewhere(keeper: Keeper, name: str) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('audit_path = ""', "names no audit log"),
+        ('audit_path = ""', "audit_path: is empty"),
         ('audit_dsn = ""', "audit_dsn"),
         ('audit_path = "a"\naudit_dsn = "postgresql://x"', "more than one audit log"),
         ('audit_anchors = ["heads"]\naudit_quorum = 2', "a quorum of 2 among 1"),
