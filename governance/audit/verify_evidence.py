@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from governance.audit.entry import EntryKind, parse_entry
 from governance.audit.stamp import is_stamped
-from governance.audit.store import AuditStore, EvidenceInfo, ManyAtOnce, Query
+from governance.audit.store import AuditStore, EvidenceInfo, Query, documents_of
 from governance.audit.verify import Problem
 from governance.errors import AuditBrokenError
-from governance.model.digest import Sha256
 
 _MOST = 100
 _AT_ONCE = 64
@@ -30,7 +29,7 @@ def verify_evidence(store: AuditStore) -> tuple[Problem, ...]:
     gone: set[str] = set()
     erased: frozenset[str] | None = None
     for part in _parts(store.evidence_list()):
-        found = dict(_bodies(store, [info.sha256 for info in part if not info.is_erased]))
+        found = dict(documents_of(store, [info.sha256 for info in part if not info.is_erased]))
         changed |= {name for name, body in found.items() if hashlib.sha256(body).hexdigest() != name}
         missing = {info.sha256 for info in part} - found.keys()
         if missing and (erased is None or not missing <= erased):
@@ -53,16 +52,6 @@ def _parts(every: Iterable[EvidenceInfo]) -> Iterator[list[EvidenceInfo]]:
         size += info.size
     if part:
         yield part
-
-
-def _bodies(store: AuditStore, digests: Sequence[Sha256]) -> Iterator[tuple[Sha256, bytes]]:
-    if isinstance(store, ManyAtOnce) and digests:
-        yield from store.documents(digests)
-        return
-    for digest in digests:
-        body = store.evidence(digest)
-        if body is not None:
-            yield digest, body
 
 
 def _erased(store: AuditStore) -> frozenset[str]:

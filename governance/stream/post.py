@@ -77,6 +77,8 @@ class Post:
         what = "it did not take what was sent"
         if status is not None and 300 <= status < 400:
             what = "it redirects, which is not followed with a signature"
+        elif status in _OK:
+            what = "it may have taken what was sent, but its answer is too long or does not end, so that it is sent again"
         elif isinstance(error, TlsError):
             what = "its certificate is not accepted, or no TLS could be agreed on"
         elif isinstance(error, UnreachableError):

@@ -235,6 +235,14 @@ def test_what_is_not_taken_is_an_error_that_tells_no_path(lines: list[Message], 
         assert len(server.seen) == 1
 
 
+def test_a_receiver_that_takes_it_and_goes_on_answering_is_not_told_to_have_refused(
+    lines: list[Message],
+) -> None:
+    with raw_server(answer(200, b"x" * 200_000)) as server, pytest.raises(RemoteError) as caught:
+        webhook(server.url).send(lines)
+    assert "its answer is too long or does not end" in caught.value.message
+
+
 NOON = "Fri, 06 Nov 2026 12:00:00 GMT"
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import orjson
 
 from governance.audit.merkle import Frontier, leaf_hashes, root_of
-from governance.audit.store import AuditStore, ManyAtOnce, RawPages
+from governance.audit.store import AuditStore, RawPages, documents_of
 from governance.errors import AuditBrokenError
 from governance.model.digest import Sha256
 from governance.report.index.file import IndexFile, NoIndexError, remove, translated, turn
@@ -182,7 +182,7 @@ class _Batch:
         known = self._documents
         wanted = {name for _, name in waiting if name not in known}
         known.update({name: self.reader.gone() for name in wanted})
-        for sha256, body in _read_documents(store, sorted(wanted)):
+        for sha256, body in documents_of(store, [Sha256(name) for name in sorted(wanted)]):
             known[sha256] = self._groups_of(body)
         for place, name in waiting:
             for group in known[name]:
@@ -205,17 +205,6 @@ def _names(kind: str, body: Any) -> str | None:
         moved = body.get("moved")
         name = moved.get("manifest") if isinstance(moved, dict) else None
     return name if isinstance(name, str) else None
-
-
-def _read_documents(store: AuditStore, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-    digests = [Sha256(name) for name in names]
-    if isinstance(store, ManyAtOnce):
-        yield from store.documents(digests)
-        return
-    for digest in digests:
-        body = store.evidence(digest)
-        if body is not None:
-            yield digest, body
 
 
 def _pages(store: AuditStore, start: int, stop: int) -> Iterator[Sequence[tuple[int, bytes, bytes]]]:
