@@ -120,6 +120,13 @@ class Settings(BaseSettings):
         """Before pydantic makes a path of it: `""` would be the working directory, which is asked for nothing."""
         return expanded(value) if isinstance(value, str | Path) else value
 
+    @field_validator("audit_path", mode="after")
+    @classmethod
+    def _check_log(cls, path: Path | None) -> Path | None:
+        if path is not None and not path.name:  # the root, or the working directory
+            raise ValueError("names no file, and nothing is let through without an audit log")
+        return path
+
     @field_validator("key", "policy_bundle", mode="after")
     @classmethod
     def _check_place(cls, value: str | None) -> str | None:

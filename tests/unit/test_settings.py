@@ -114,6 +114,8 @@ def test_a_user_without_a_home_folder_is_told_so(tmp_path: Path) -> None:
         ('trust = ""', "MLGOV_TRUST: is empty"),
         ('key = ""', "MLGOV_KEY: is empty"),
         ('audit_path = " "', "audit_path: is empty"),
+        ('audit_path = "/"', "audit_path: names no file"),
+        ('audit_path = "."', "audit_path: names no file"),
         ('audit_key = "a\\u0000b"', "audit_key: holds a control character"),
         ('audit_anchors = ["~nobody-has-this-name/x"]', "audit_anchors: begins with `~`"),
         ('audit_anchors = ["/srv/heads "]', "audit_anchors: is empty, or begins or ends with a space"),
