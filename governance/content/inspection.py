@@ -86,24 +86,23 @@ def inspect(name: str, data: bytes, *, limit: int = MAX_UNPACKED, effort: Effort
 
 
 def _inspect(name: str, data: bytes, budget: Budget, *, depth: int) -> Inspection:
-    format_ = _format(name, data)
-    if data.startswith(b"PK") or _is_zip(data):
-        return _zip(format_, data, budget, depth=depth)
+    if data.startswith(b"PK"):
+        return _zip(detect(name, data[:HEAD]), data, budget, depth=depth)
+    found = _no_zip(name, data, budget, depth=depth)
+    if not _is_zip(data):
+        return found
+    # What stands before a zip is read by whoever reads from the start.
+    format_ = name_zip(format_of_name(name), data[:HEAD])
+    return _joined(format_, [found, _zip(format_, data, budget, depth=depth)])
+
+
+def _no_zip(name: str, data: bytes, budget: Budget, *, depth: int) -> Inspection:
+    format_ = "keras-h5" if is_hdf5(data) else detect(name, data[:HEAD])
     if format_ == "npy-object":
         return _array(format_, data, budget)
     if format_ in {"pickle", "joblib"}:
         return _pickle(format_, name, data, budget, depth=depth)
     return _other(format_, name, data, budget)
-
-
-def _format(name: str, data: bytes) -> str:
-    """As `detect` has it, and of what only shows behind the first bytes."""
-    head = data[:HEAD]
-    if data.startswith(b"PK"):
-        return detect(name, head)
-    if _is_zip(data):
-        return name_zip(format_of_name(name), head)
-    return "keras-h5" if is_hdf5(data) else detect(name, head)
 
 
 def _other(format_: str, name: str, data: bytes, budget: Budget) -> Inspection:

@@ -26,6 +26,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from governance.content.effort import Effort
 from governance.content.inspection import inspect
+from governance.content.zips import is_straight
 from tests.attacks.test_hidden_code import EVIL, look
 
 CODE = b"\x80\x04" + EVIL
@@ -94,6 +95,18 @@ def test_a_zip_behind_something_else(tmp_path: Path, front: bytes, name: str) ->
     data = front + a_zip({"data.pkl": CODE})
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         assert pickle.loads(archive.read("data.pkl")) == 42
+    assert look(tmp_path, name, data)["content.verdict"] == "malicious"
+
+
+@pytest.mark.parametrize("name", ["model.pkl", "weights.bin", "notes.txt"])
+def test_a_pickle_before_a_zip(tmp_path: Path, name: str) -> None:
+    """A file for two readers, of which each finds all in order: the places in the zip count from the file's start."""
+    buffer = io.BytesIO(CODE)
+    with zipfile.ZipFile(buffer, "a") as archive:
+        archive.writestr("data.pkl", BENIGN)
+    data = buffer.getvalue()
+    assert pickle.loads(data) == 42
+    assert is_straight(data)
     assert look(tmp_path, name, data)["content.verdict"] == "malicious"
 
 
