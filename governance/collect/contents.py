@@ -102,6 +102,8 @@ def _look(source: ByteSource, entry: FileEntry, effort: Effort, *, may_read: boo
     if not (may_read and entry.size is not None and entry.size <= _WHOLE):
         head = source.head(entry, HEAD)
         format_ = detect(entry.path, head)
+        if entry.size is None:  # what is behind the first bytes may be anything
+            return _Look(entry, Inspection(format=format_, skipped="its size is not known"))
         if not must_look(entry.path, head, entry.size):
             return _Look(entry, Inspection(format=format_))
         if not may_read:

@@ -1,7 +1,8 @@
 """How much work a look into files may be, so that a few kilobytes from outside cannot keep a server busy for hours.
 
-Promises: counted in bytes and operations, not in seconds, so that the same files come to the same answer on any machine; shared by
-the threads that look into one artifact. Does not: stop an operation in its midst, so that each thread may go beyond by one pickle.
+Promises: counted in bytes and operations, not in seconds, so that a slow machine looks into no less than a fast one; shared by the
+threads that look into one artifact. Does not: say which files are left out where there is too much, which depends on whose turn it is
+(the verdict is never clean then); or stop an operation in its midst, so that each thread may go beyond by one pickle.
 """
 
 from __future__ import annotations

@@ -92,6 +92,18 @@ def test_a_file_of_which_less_comes_than_is_listed_is_not_clean(edge: Edge, ther
     )
 
 
+def test_a_file_of_unknown_size_is_not_clean_by_its_first_bytes(edge: Edge) -> None:
+    edge.put({"weights.bin": b"\x00" * 100})
+    request = edge.request()
+    unsized = replace(
+        request.artifact, files=tuple(replace(each, size=None) for each in request.artifact.files)
+    )
+    facts = gather(
+        [edge.collectors()["contents"]], asking(unsized, Action.LOAD), deadline=20, now=lambda: NOW
+    )
+    assert facts.get("content.verdict") == Unknown("1 files could not be looked into: its size is not known")
+
+
 # dependencies
 
 
