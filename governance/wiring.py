@@ -56,6 +56,7 @@ from governance.policy.source import PolicySource
 from governance.settings import Settings
 from governance.signing.keys import Signer, load_signer
 from governance.signing.trust import Role, TrustStore
+from governance.signing.trustsource import TrustSource
 from governance.signing.verify import open_envelope
 from governance.transport import Credentials, Transport
 from governance.waivers.files import read_steps, steps_among
@@ -200,7 +201,12 @@ class Assembly:
         bundle = policy_bundle(settings)
         if bundle is None:
             paths = policy_files(settings)
-            return PolicySource(paths, load=lambda: self._in_force(self.register(paths)), settle=_SETTLED)
+            return PolicySource(
+                paths,
+                load=lambda: self._in_force(self.register(paths)),
+                settle=_SETTLED,
+                also=(settings.trust_file,),  # it says whose approvals of waivers count
+            )
         if settings.policy_bundle_name is None:
             raise SettingsError(
                 "a policy bundle without the name of the set that must be in it",
@@ -292,10 +298,13 @@ class Assembly:
         return load_signer(location, self.settings.passphrase(), environment=os.environ)
 
     @cached_property
+    def _trust_source(self) -> TrustSource:
+        return TrustSource(self.settings.trust_file)
+
+    @property
     def trust(self) -> TrustStore:
-        """The trusted keys; none where there is no trust file. Raises `KeyFileError` for a file that is not good."""
-        path = self.settings.trust_file
-        return TrustStore.load(path) if path.exists() else TrustStore.empty()
+        """The keys trusted now; none where there is no trust file. Raises `KeyFileError` for a file that is not good."""
+        return self._trust_source.current()
 
     @cached_property
     def collectors(self) -> tuple[Collector, ...]:

@@ -3,7 +3,8 @@
 Promises: a caller always gets a policy that loaded and compiled as a whole; a broken new version leaves the old one in
 force and is said loudly, once per version; a policy that was deleted leaves the old one in force too, since an empty
 folder must not open a door; and what is still being written is waited for, since the first half of a policy may be one, with
-fewer rules. Does not: watch remote places; see `bundle`.
+fewer rules. The first decision after a change waits for
+that short while, so that it is not made by what was replaced long ago. Does not: watch remote places; see `bundle`.
 """
 
 from __future__ import annotations
@@ -37,12 +38,16 @@ class PolicySource:
         load: Callable[[], PolicyBundle] | None = None,
         every: float = 1.0,
         settle: float = 0.0,
+        also: Sequence[Path] = (),
         clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """`paths` are looked at for changes at most `every` seconds, and taken up once they stayed for `settle` as they are.
-        `load` replaces the reading of them, for files that must be verified first.
+        `load` replaces the reading of them, for files that must be verified first; `also` are files that it rests on besides.
         """
         self._paths = tuple(paths)
+        self._also = tuple(also)
+        self._sleep = sleep
         self._load = load or (lambda: load_policies(self._paths, catalogue=catalogue))
         self._every = every
         self._settle = settle
@@ -73,24 +78,33 @@ class PolicySource:
 
     def _renew(self) -> None:
         self._checked = self._clock()
-        before = _signature(self._paths)
+        before = self._signed()
         if before == self._signature:
             self._pending = None
             return
-        if self._policy is not None and not self._has_settled(before):
-            return
+        if self._policy is not None:
+            lately = self._pending is not None and self._checked - self._pending[1] <= self._every
+            if not self._has_settled(before) and not lately:
+                # Nobody looked since the change, which may be hours old: who asks now is not judged by what was replaced.
+                self._sleep(self._settle)
+                self._checked, before = self._clock(), self._signed()
+            if not self._has_settled(before):
+                return
         try:
             policy = compile_bundle(self._load())
         except PolicyInvalidError as error:
             self._refuse(error, before)
             return
-        if _signature(self._paths) != before:
+        if self._signed() != before:
             # Files changed while they were read: what was read may be half of each version. The next look decides,
             # unless there is nothing to fall back on.
             self._checked = float("-inf")
             if self._policy is not None:
                 return
         self._accept(policy, before)
+
+    def _signed(self) -> _Signature:
+        return _signature(self._paths, self._also)
 
     def _has_settled(self, signature: _Signature) -> bool:
         """Whether the files are as they were `settle` seconds ago; else they are looked at again then."""
@@ -104,7 +118,7 @@ class PolicySource:
         return left <= 0
 
     def _refuse(self, error: PolicyInvalidError, signature: _Signature) -> None:
-        self._signature, self._problem = signature, error
+        self._signature, self._problem, self._pending = signature, error, None
         if self._policy is not None:
             logger.error(
                 "THE NEW POLICY IS BROKEN and was not taken; policy %s stays in force. %s",
@@ -115,13 +129,13 @@ class PolicySource:
     def _accept(self, policy: CompiledPolicy, signature: _Signature) -> None:
         if self._policy is not None and self._policy.digest != policy.digest:
             logger.warning("policy %s replaces %s", policy.digest[:12], self._policy.digest[:12])
-        self._signature, self._problem, self._policy = signature, None, policy
+        self._signature, self._problem, self._policy, self._pending = signature, None, policy, None
 
 
-def _signature(paths: Sequence[Path]) -> _Signature:
+def _signature(paths: Sequence[Path], also: Sequence[Path]) -> _Signature:
     """What changes when a file does: times, size and inode, since times alone may stand still between two writes."""
     rows = []
-    for path in (*policy_paths(paths), *step_paths(paths)):
+    for path in (*policy_paths(paths), *step_paths(paths), *also):
         try:
             found = path.stat()
         except OSError:

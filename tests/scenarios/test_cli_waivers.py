@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -64,6 +66,33 @@ def test_other_bytes_reopen_the_question(team: Team) -> None:
     repository = team.ref.partition("/")[0]
     team.server.put(repository, "m/MLmodel", b"flavors: {a: {}}\n")
     assert "it is for other bytes" in team.load()
+
+
+def test_a_running_process_follows_the_trust_file(team: Team, tmp_path: Path) -> None:
+    """Who approves with a key that was added later counts without a restart, and a revocation is known as soon."""
+    name = team.ask()
+    team.run("server", "--version")
+    with closing(build_assembly(load_settings())) as assembly:
+
+        def objection() -> str | None:
+            time.sleep(1.05)  # files are looked at once a second
+            (found,) = assembly.policies.current().bundle.waivers
+            return found.void
+
+        team.run("dave", "keys", "init", "--name", "dave", MLGOV_TRUST=str(tmp_path / "dave.json"))
+        team.run("dave", "keys", "export", "--output", str(tmp_path / "dave.pem"))
+        assert team.run("dave", "waiver", "approve", "--yes", name).code == 2  # nobody trusts the key yet
+        assert "0 of 1 approvals" in (objection() or "")
+        added = team.run("ann", "trust", "add", str(tmp_path / "dave.pem"), "--name", "dave", "--role", "waiver")
+        assert added.code == 0, added.err
+        assert team.run("dave", "waiver", "approve", "--yes", name).code == 0
+        assert objection() is None
+
+        key_id = next(key.key_id for key in assembly.trust.keys if key.name == "dave")
+        assert team.run("ann", "keys", "revoke", key_id[:16], "--compromised").code == 0
+        found = assembly.trust.find(key_id)
+        assert found is not None
+        assert found.grant.revocation is not None
 
 
 REVIEWED = """

@@ -65,7 +65,7 @@ def test_what_is_still_being_written_is_waited_for(tmp_path: Path, caplog: pytes
     file, clock = tmp_path / "p.yaml", Clock()
     whole = policy(rule(MALICIOUS))
     replace_file(file, whole)
-    source = PolicySource([tmp_path], settle=0.25, clock=clock)
+    source = PolicySource([tmp_path], settle=0.25, clock=clock, sleep=lambda _: None)
     first = source.current()
     halves = (whole[: whole.index("  rules")], whole[: whole.index("  when")], "")
     for half in halves:
@@ -80,6 +80,56 @@ def test_what_is_still_being_written_is_waited_for(tmp_path: Path, caplog: pytes
     clock.now += 0.26
     assert source.current().digest != first.digest
     assert "BROKEN" not in caplog.text
+
+
+def test_the_first_decision_after_a_change_is_the_new_policys(tmp_path: Path) -> None:
+    """On a server that nobody asked since, a change may be hours old. Whoever asks while more is written does not wait again."""
+    file, clock = tmp_path / "p.yaml", Clock()
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        clock.now += seconds
+        if writing:
+            (tmp_path / "more.yaml").write_text(policy(name=writing.pop()))
+
+    writing: list[str] = []
+    replace_file(file, policy())
+    source = PolicySource([tmp_path], settle=0.25, clock=clock, sleep=sleep)
+    first = source.current()
+    replace_file(file, policy(rule(MALICIOUS)))
+    clock.now += 3600
+    second = source.current()
+    assert (second.digest != first.digest, slept) == (True, [0.25])
+
+    file.write_text(policy())
+    writing.append("q")
+    clock.now += 3600
+    assert [source.current() for _ in range(3)] == [second] * 3
+    assert slept == [0.25, 0.25]
+    clock.now += 0.25
+    assert {one.name for one in source.current().bundle.policies} == {"p", "q"}
+
+
+def test_what_a_reading_rests_on_besides_is_watched_too(tmp_path: Path) -> None:
+    file, besides, clock = tmp_path / "p.yaml", tmp_path / "home" / "trust.json", Clock()
+    besides.parent.mkdir()
+    replace_file(file, policy())
+    read: list[bool] = []
+
+    def load() -> Any:
+        read.append(besides.exists())
+        return bundle(file.read_text())
+
+    source = PolicySource([file], load=load, also=[besides], clock=clock)
+    source.current()
+    besides.write_text("{}")
+    clock.now += 2
+    source.current()
+    besides.unlink()
+    clock.now += 2
+    source.current()
+    assert read == [False, True, False]
 
 
 def test_a_broken_new_policy_leaves_the_old_one_in_force_and_says_so_once(
