@@ -83,7 +83,9 @@ def test_a_running_process_follows_the_trust_file(team: Team, tmp_path: Path) ->
         team.run("dave", "keys", "export", "--output", str(tmp_path / "dave.pem"))
         assert team.run("dave", "waiver", "approve", "--yes", name).code == 2  # nobody trusts the key yet
         assert "0 of 1 approvals" in (objection() or "")
-        added = team.run("ann", "trust", "add", str(tmp_path / "dave.pem"), "--name", "dave", "--role", "waiver")
+        added = team.run(
+            "ann", "trust", "add", str(tmp_path / "dave.pem"), "--name", "dave", "--role", "waiver"
+        )
         assert added.code == 0, added.err
         assert team.run("dave", "waiver", "approve", "--yes", name).code == 0
         assert objection() is None
