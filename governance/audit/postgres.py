@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from governance.audit.entry import EntryKind
 from governance.audit.group import GroupCommit
 from governance.audit.merkle import HASH_SIZE, Frontier
-from governance.audit.postgres_schema import connect, migrate, translated
+from governance.audit.postgres_schema import INDEXED, connect, migrate, translated
 from governance.audit.sequencer import CHANNEL, Sequencer
 from governance.audit.store import Draft, EvidenceInfo, Query, Row
 from governance.audit.tiles import HEIGHT, node_of_growing_tile, place_of
@@ -84,8 +84,8 @@ class PostgresStore:
     def find(self, query: Query) -> Iterator[Row]:
         """See `AuditStore.find`. In the order of tickets, which an entry has from the start and keeps."""
         wanted = {
-            "kind = %s": query.kind, "subject = %s": query.subject,
-            "correlation = %s": query.correlation, "at >= %s": query.since,
+            "kind = %s": query.kind, **_by_index("subject", query.subject),
+            **_by_index("correlation", query.correlation), "at >= %s": query.since,
         }  # fmt: skip
         tests = [test for test, value in wanted.items() if value is not None]
         values = [str(value) for value in wanted.values() if value is not None]
@@ -133,9 +133,12 @@ class PostgresStore:
     def numbers_of(self, kind: EntryKind, correlations: Sequence[str]) -> list[int]:
         """See `ManyAtOnce.numbers_of`."""
         sql = (
-            "SELECT seq FROM entry WHERE correlation = ANY(%s) AND kind = %s AND seq IS NOT NULL ORDER BY seq"
+            f"SELECT seq FROM entry WHERE left(correlation, {INDEXED}) = ANY("  # noqa: S608 - a constant
+            f"SELECT left(wanted, {INDEXED}) FROM unnest(%s::text[]) AS wanted)"
+            " AND correlation = ANY(%s::text[]) AND kind = %s AND seq IS NOT NULL ORDER BY seq"
         )
-        return [row[0] for row in self._read(sql, (list(correlations), kind.value))]
+        wanted = list(correlations)
+        return [row[0] for row in self._read(sql, (wanted, wanted, kind.value))]
 
     def documents(self, digests: Sequence[Sha256]) -> Iterator[tuple[Sha256, bytes]]:
         """See `ManyAtOnce.documents`."""
@@ -251,6 +254,11 @@ class PostgresStore:
                 self._readers.append(connection)
                 return
         connection.close()
+
+
+def _by_index(column: str, value: str | None) -> dict[str, str | None]:
+    """The tests for a text: on the part of it that is indexed, and on all of it."""
+    return {f"left({column}, {INDEXED}) = left(%s, {INDEXED})": value, f"{column} = %s": value}
 
 
 def _insert(connection: Any, drafts: Sequence[Draft]) -> None:

@@ -15,6 +15,8 @@ import psycopg
 from governance.errors import AuditBrokenError, AuditUnavailableError
 
 SCHEMA = "mlgov_audit"
+INDEXED = 500
+"""Characters of a text that are indexed, of up to four bytes each."""
 LEADER_LOCK = 0x6D6C_676F_7601
 _MIGRATION_LOCK = 0x6D6C_676F_7602
 
@@ -61,6 +63,14 @@ MIGRATIONS = (
         WHEN (NEW.sha256 <> OLD.sha256 OR (OLD.body IS NOT NULL AND NEW.body IS NOT NULL)) EXECUTE FUNCTION refuse();
     CREATE TRIGGER evidence_delete BEFORE DELETE OR TRUNCATE ON evidence EXECUTE FUNCTION refuse();
     """,
+    # An index takes at most a third of a page, and an entry's subject may be longer: it was refused again and again, with
+    # everything that its writer had to write after it.
+    f"""
+    DROP INDEX entry_subject;
+    DROP INDEX entry_correlation;
+    CREATE INDEX entry_subject ON entry (left(subject, {INDEXED}), ticket);
+    CREATE INDEX entry_correlation ON entry (left(correlation, {INDEXED}), ticket);
+    """,
 )
 
 
@@ -76,10 +86,12 @@ def connect(dsn: str, *, timeout: float) -> Any:
         keepalives_interval=5,
         keepalives_count=3,
         application_name="mlgov-audit",
+        client_encoding="utf8",
         options=f"-c search_path={SCHEMA} -c statement_timeout={int(timeout * 1000)}",
     )
     try:
         _demand_durability(connection)
+        _demand_unicode(connection)
     except BaseException:
         connection.close()
         raise
@@ -96,15 +108,29 @@ def _demand_durability(connection: Any) -> None:
         )
 
 
+def _demand_unicode(connection: Any) -> None:
+    """A name that the database cannot hold would be refused for ever, with all that its writer has to write after it."""
+    encoding = _setting(connection, "server_encoding")
+    if encoding != "UTF8":
+        raise AuditUnavailableError(
+            f"the audit database's encoding is {encoding}, which cannot hold every name",
+            hint="Make one with `CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0`.",
+        )
+
+
 def migrate(connection: Any, migrations: Sequence[str] = MIGRATIONS) -> None:
-    """Bring the schema up to the last of `migrations`, all of it or nothing. Safe to call from many processes at once."""
+    """Bring the schema up to the last of `migrations`, all of it or nothing. Safe to call from many processes at once.
+    Where nothing is to be done no right is needed but to read: neither who writes nor who only reads owns the database."""
+    if _version(connection) == len(migrations):
+        return
     with connection.transaction():
+        connection.execute("SET LOCAL statement_timeout = 0")  # an index over a long log takes its time
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_MIGRATION_LOCK,))
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
         connection.execute(
             "CREATE TABLE IF NOT EXISTS migration (version integer PRIMARY KEY, at timestamptz DEFAULT now())"
         )
-        version = connection.execute("SELECT coalesce(max(version), 0) FROM migration").fetchone()[0]
+        version = _version(connection)
         if version > len(migrations):
             raise AuditBrokenError(
                 f"the audit database is of version {version}; this program knows up to {len(migrations)}",
@@ -113,6 +139,13 @@ def migrate(connection: Any, migrations: Sequence[str] = MIGRATIONS) -> None:
         for number, script in enumerate(migrations[version:], version + 1):
             connection.execute(script)
             connection.execute("INSERT INTO migration (version) VALUES (%s)", (number,))
+
+
+def _version(connection: Any) -> int:
+    """What the schema is of; 0 where there is none."""
+    if connection.execute("SELECT to_regclass(%s)", (f"{SCHEMA}.migration",)).fetchone()[0] is None:
+        return 0
+    return int(connection.execute("SELECT coalesce(max(version), 0) FROM migration").fetchone()[0])
 
 
 def _setting(connection: Any, name: str) -> str:

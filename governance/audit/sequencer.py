@@ -3,6 +3,8 @@
 One thread in each writing process tries to lead; an advisory lock, held by a session of the database, lets one. A leader
 whose session ends has lost the lock and can commit nothing more on it; were two ever to believe that they lead (behind
 a pooler that shares sessions), the head row, locked in each batch, makes them take turns. So at worst a batch is late.
+A leader that lives and does nothing, as a process that was stopped or a machine that was put to sleep, loses its session
+after some seconds (PostgreSQL 14 or later), and another one leads.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ CHANNEL = "mlgov_audit"
 _BATCH = 1_024
 _IDLE = 0.25
 _RETRY = 1.0
+_PATIENCE = 15.0  # a leader asks four times a second
+_SESSION_TIMEOUTS_FROM = 140_000
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +72,7 @@ class Sequencer:
 
     def _serve(self, connection: Any) -> None:
         """Wait for leadership, then lead until the connection breaks or the end is asked for."""
-        while not connection.execute("SELECT pg_try_advisory_lock(%s)", (LEADER_LOCK,)).fetchone()[0]:
+        while not try_to_lead(connection):
             if self._stop.wait(_RETRY):
                 return
         connection.execute(f"LISTEN {CHANNEL}")
@@ -76,6 +80,19 @@ class Sequencer:
             if place_batch(connection) == 0:
                 for _ in connection.notifies(timeout=_IDLE, stop_after=1):
                     pass
+
+
+def try_to_lead(connection: Any, *, patience: float = _PATIENCE) -> bool:
+    """Whether this session leads now. From then on the database ends it once nothing was heard of it for `patience`
+    seconds: the lock of a process that was stopped would keep every entry of every host without a place."""
+    if not connection.execute("SELECT pg_try_advisory_lock(%s)", (LEADER_LOCK,)).fetchone()[0]:
+        return False
+    names = ["idle_in_transaction_session_timeout"]
+    if connection.info.server_version >= _SESSION_TIMEOUTS_FROM:
+        names.append("idle_session_timeout")
+    for name in names:
+        connection.execute("SELECT set_config(%s, %s, false)", (name, str(int(patience * 1000))))
+    return True
 
 
 def place_batch(connection: Any) -> int:

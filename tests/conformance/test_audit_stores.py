@@ -7,6 +7,7 @@ entries carry the caller's name, so all entries here do, as the server would wri
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -274,6 +275,18 @@ def test_text_that_is_not_ascii_survives(store: AuditStore) -> None:
     assert tuple(row[1:]) == tuple(odd[:7])
     assert verify_store(store).problems == ()
     assert [found.id for found in store.find(Query(subject=odd.subject))] == [odd.id]
+
+
+def test_the_longest_subject_is_kept_and_found(store: AuditStore) -> None:
+    """Of bytes that do not compress, which an index of PostgreSQL does not take whole."""
+    words = "".join(hashlib.sha256(b"%d" % n).hexdigest() for n in range(80))
+    longest, other = words[:4_400], words[:4_399] + "!"
+    first, third = draft(1, subject=longest), draft(3, subject="m", correlation=longest)
+    append(store, [first, draft(2, subject=other), third])
+    append(store, [draft(4)])
+    assert [found.id for found in store.find(Query(subject=longest))] == [first.id]
+    assert [found.id for found in store.find(Query(correlation=longest))] == [third.id]
+    assert store.frontier().size == 4
 
 
 def test_many_threads_lose_nothing(store: AuditStore) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -149,6 +150,21 @@ def test_another_process_leads_on_when_the_leader_is_killed(postgres: PostgresSe
     assert second.verify().size == 22
     first.close()
     second.close()
+
+
+def test_another_process_leads_on_when_the_leader_is_stopped(postgres: PostgresServer) -> None:
+    """One that lives, holds the lock and does nothing, as by SIGSTOP or on a machine that sleeps."""
+    from governance.audit.postgres_schema import connect
+    from governance.audit.sequencer import try_to_lead
+
+    dsn = postgres.new_database()
+    log = open_log(dsn)
+    with contextlib.closing(connect(dsn, timeout=30)) as stopped:
+        assert try_to_lead(stopped, patience=1.0)
+        fill(log, 3)
+        settled(log)
+        assert log.verify().size == 4
+    log.close()
 
 
 def test_two_leaders_at_once_give_each_place_once(postgres: PostgresServer) -> None:
@@ -323,6 +339,40 @@ def test_a_database_that_would_lose_what_it_confirmed_is_refused() -> None:
             assert time.monotonic() < deadline, "the server was told, and does not do it"
         with pytest.raises(AuditUnavailableError, match="fsync"):
             open_log(server.new_database())
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_database_that_cannot_hold_every_name_is_refused(postgres: PostgresServer, encoding: str) -> None:
+    """Later the first such name would be, for ever, and everything after it."""
+    name = f"of_{encoding.lower()}"
+    postgres.run(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}'")
+    with pytest.raises(AuditUnavailableError, match=f"encoding is {encoding}"):
+        open_log(postgres.dsn(name))
+
+
+def test_the_rights_that_the_docs_list_are_enough(postgres: PostgresServer) -> None:
+    """Another role than the one that made the schema: one writes and leads, one reads alone, one may do nothing."""
+    dsn = postgres.new_database()
+    database = dsn.rsplit("/", 1)[1]
+    fill(made := open_log(dsn), 2)
+    settled(made).close()
+    grants = re.findall(r"^GRANT .*;$", (ROOT / "docs" / "audit.md").read_text(), re.MULTILINE)
+    for role in ("log_writer", "log_reader", "stranger"):
+        postgres.run(f"CREATE ROLE {role} LOGIN")
+    for statement in grants:
+        postgres.run(statement, database)
+
+    writer = open_log(dsn.replace("postgres@", "log_writer@"))
+    fill(writer, 300)  # a tile among them
+    assert settled(writer).verify().problems == ()
+    reader = open_log(dsn.replace("postgres@", "log_reader@"))
+    assert reader.verify().size == 2 + 1 + 301
+    with pytest.raises(AuditUnavailableError, match="permission denied for table entry"):
+        fill(reader, 1)
+    with pytest.raises(AuditUnavailableError, match="permission denied for schema"):
+        open_log(dsn.replace("postgres@", "stranger@"))
+    writer.close()
+    reader.close()
 
 
 def test_a_newer_schema_is_refused(postgres: PostgresServer) -> None:
