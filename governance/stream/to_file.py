@@ -1,7 +1,8 @@
 """Lines appended to a file, for an agent that picks them up from there.
 
-Promises: lines are on disk when `send` returns; a line that a crash cut short is taken away before the next is written,
-since its entry was not counted as delivered; a file that was rotated away is made anew. Does not: rotate.
+Promises: lines are on disk when `send` returns, in the file that has this name then; a line that a crash cut short is taken
+away before the next is written, since its entry was not counted as delivered; a file that was rotated away is made anew; a
+file that holds anything but lines of ours, such as the log itself, is left as it is. Does not: rotate.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Final
 from governance.errors import SettingsError, StorageFullError, TransferError
 from governance.stream.sink import Message
 
-_PIECE: Final = 64 << 10
+_LONGEST_LINE: Final = 1 << 20
 
 
 class FileSink:
@@ -41,8 +42,11 @@ class FileSink:
                 os.fsync(descriptor)
             except OSError:
                 with contextlib.suppress(OSError):
-                    os.ftruncate(descriptor, end)  # a full disk leaves half a line otherwise
+                    # A full disk leaves half a line otherwise. Never longer than it is: a rotation may have cut it.
+                    os.ftruncate(descriptor, min(end, os.fstat(descriptor).st_size))
                 raise
+            if not self._is_current(descriptor) or os.fstat(descriptor).st_size < end + len(data):
+                raise TransferError(f"`{self._path}` was moved or cut while it was written to")
 
     def close(self, *, gracefully: bool) -> None:  # noqa: ARG002 - the contract's argument; each batch is on disk
         """See `Sink.close`."""
@@ -70,7 +74,7 @@ class FileSink:
         descriptor = os.open(self._path, flags, 0o640)
         try:
             self._lock(descriptor)
-            _drop_torn_line(descriptor)
+            self._drop_torn_line(descriptor)
         except BaseException:
             os.close(descriptor)
             raise
@@ -88,6 +92,23 @@ class FileSink:
                 f"another process writes to `{self._path}`", hint="Give each stream a file of its own."
             ) from error
 
+    def _drop_torn_line(self, descriptor: int) -> None:
+        """Cut off what follows the last end of line, where it is the beginning of a line of ours, or the nothing that a
+        crash may leave in its place."""
+        size = os.fstat(descriptor).st_size
+        start = max(0, size - _LONGEST_LINE)
+        last = os.pread(descriptor, _LONGEST_LINE, start)
+        kept = last.rfind(b"\n") + 1
+        torn, end = last[kept:], start + kept
+        is_ours = (kept or not start) and (torn.startswith(b"{") or not torn.strip(b"\0"))
+        if not is_ours or (end > 0 and os.pread(descriptor, 1, 0) != b"{"):
+            raise SettingsError(
+                f"`{self._path}` holds something else than lines of entries, and is left as it is",
+                hint="Name another file; this one is not written to.",
+            )
+        if end != size:
+            os.ftruncate(descriptor, end)
+
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
         try:
@@ -98,18 +119,3 @@ class FileSink:
                 f"`{self._path}` cannot be written: {error.strerror}",
                 hint="Mend the folder, its rights or the disk; the entries wait in the log.",
             ) from error
-
-
-def _drop_torn_line(descriptor: int) -> None:
-    """Cut off what follows the last end of line."""
-    size = os.fstat(descriptor).st_size
-    end = size
-    while end > 0:
-        start = max(0, end - _PIECE)
-        at = os.pread(descriptor, end - start, start).rfind(b"\n")
-        if at >= 0:
-            end = start + at + 1
-            break
-        end = start
-    if end != size:
-        os.ftruncate(descriptor, end)
