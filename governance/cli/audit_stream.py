@@ -104,17 +104,18 @@ def stream(
 
 
 def run_pumps(pumps: Sequence[tuple[Target, Pump]], *, follow: bool, verb: str = "streaming") -> None:
-    """Run all of them, each in a thread. When all have ended, raises the first error that one ended with."""
-    failures: list[GovernanceError] = []
+    """Run all of them, each in a thread. When all have ended, raises the first error that one ended with, whatever it is."""
+    failures: list[Exception] = []
 
     def run(destination: Target, pump: Pump) -> None:
         if follow:
             err().print(styled(f"{verb}: `{destination.name}` ({destination.shown})"))
         try:
             done = pump.run(follow=follow)
-        except GovernanceError as error:
+        except Exception as error:  # noqa: BLE001 - none may end a thread unseen; the first is raised below
             if len(pumps) > 1:
-                logger.error("`%s` ENDED: %s", destination.name, error)  # noqa: TRY400 - raised below, with all it says
+                what = error if isinstance(error, GovernanceError) else f"unexpected {type(error).__name__}"
+                logger.error("`%s` ENDED: %s", destination.name, what)  # noqa: TRY400 - raised below, with all it says
             failures.append(error)
             return
         word = "read" if verb == "notifying" else "delivered"
@@ -124,14 +125,17 @@ def run_pumps(pumps: Sequence[tuple[Target, Pump]], *, follow: bool, verb: str =
     if len(pumps) == 1:
         run(*pumps[0])
     else:
-        threads = [threading.Thread(target=run, args=pair, daemon=True) for pair in pumps]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            while thread.is_alive():  # short waits, so that a signal is seen to
-                thread.join(0.5)
+        _run_threads([threading.Thread(target=run, args=pair, daemon=True) for pair in pumps])
     if failures:
         raise failures[0]
+
+
+def _run_threads(threads: Sequence[threading.Thread]) -> None:
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        while thread.is_alive():  # short waits, so that a signal is seen to
+            thread.join(0.5)
 
 
 def _start(text: str | None) -> str | int | None:

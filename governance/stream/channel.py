@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from governance.places import expanded
-from governance.stream.destination import Destination, Name
+from governance.stream.destination import Destination, Name, check_host
 
 _MAILBOX: Final = re.compile(
     r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252}[A-Za-z0-9])?"
@@ -98,6 +98,7 @@ class EmailChannel(_Channel):
             or parts.path.strip("/")
         ):
             raise ValueError("a mail server is `smtps://HOST[:PORT]` or `smtp://HOST[:PORT]`")
+        check_host(parts.hostname)
         return value
 
     @model_validator(mode="after")

@@ -21,6 +21,7 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,47}$")]
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 _PORTS: Final = {"syslog+tls": 6514, "syslog+tcp": 601, "syslog+udp": 514}
 _SYSLOG: Final = frozenset(_PORTS)
+_MAX_DATAGRAM: Final = 65_000
 _WEB: Final = frozenset({"https", "http"})
 _FORMS: Final = (
     "`file:PATH`, `syslog+tls://HOST[:PORT]`, `syslog+tcp://...`, `syslog+udp://...` or `https://...`"
@@ -65,6 +66,8 @@ class Destination(BaseModel):
             raise ValueError(f"a destination is {_FORMS}, without user name and password")
         elif parts.scheme == "http" and parts.hostname not in _LOOPBACK:
             raise ValueError("a webhook is spoken to over https; http is for this machine alone")
+        if parts.hostname:
+            check_host(parts.hostname)
         return value
 
     @field_validator("ca", "certificate", "certificate_key", "secret_file", mode="after")
@@ -78,6 +81,8 @@ class Destination(BaseModel):
             _ = self.path  # raises `ValueError` for what is none
         if self.is_webhook and self.secret_file is None:
             raise ValueError("a webhook needs `secret_file`, with the secret that its body is signed with")
+        if self.kind == "syslog+udp" and self.max_message > _MAX_DATAGRAM:
+            raise ValueError(f"`max_message` is at most {_MAX_DATAGRAM} over UDP")
         if (self.certificate is None) != (self.certificate_key is None):
             raise ValueError("`certificate` and `certificate_key` are given together")
         return self
@@ -115,6 +120,14 @@ class Destination(BaseModel):
     def digest(self) -> str:
         """Tells destinations apart without saying where they are."""
         return hashlib.sha256(self.to.encode()).hexdigest()
+
+
+def check_host(host: str) -> None:
+    """Raise `ValueError` for a name that no host can have, which the libraries below fail at in ways of their own."""
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        raise ValueError("a host's name has parts of 1 to 63 characters, with single dots between") from None
 
 
 def name_of(to: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import unquote_plus, urlsplit
 
 from governance.errors import RemoteError, TlsError, UnreachableError
 from governance.stream.signature import Secrets
@@ -38,7 +38,7 @@ class Post:
     ) -> None:
         parts = urlsplit(url)
         self._path = parts.path or "/"
-        self._params = dict(parse_qsl(parts.query, keep_blank_values=True)) or None
+        self._params = _pairs(parts.query) or None
         self._secrets = secrets
         self._shown = shown
         self._now = now
@@ -92,3 +92,9 @@ class Post:
 def is_too_large(error: RemoteError) -> bool:
     """Whether a smaller body may do."""
     return error.status == _TOO_LARGE
+
+
+def _pairs(query: str) -> tuple[tuple[str, str | None], ...]:
+    """The members of a query: a name may come twice, and without a value."""
+    split = (member.partition("=") for member in query.split("&") if member)
+    return tuple((unquote_plus(name), unquote_plus(value) if sign else None) for name, sign, value in split)

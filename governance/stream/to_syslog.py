@@ -31,6 +31,7 @@ _CONNECT: Final = 10.0
 _SEND: Final = 30.0
 _OUTQ: Final = 0x5411  # SIOCOUTQ: bytes that the other side's machine has not acknowledged
 _LOOK: Final = 0.005
+_MOST_SAID: Final = 64 << 10  # a receiver has nothing to say, and one that talks for ever is none
 
 
 class SyslogSink:
@@ -68,11 +69,12 @@ class SyslogSink:
         channel, self._socket = self._socket, None
         if channel is None:
             return
+        deadline = self._clock() + self._timeout
         try:
             if gracefully and self._destination.kind != "syslog+udp":
                 with self._translated():
                     channel.settimeout(self._timeout)
-                    _finish(channel)
+                    _finish(channel, lambda: self._clock() > deadline)
         finally:
             channel.close()
 
@@ -169,17 +171,21 @@ def _unacknowledged(channel: socket.socket) -> int:
 def _is_closed(channel: socket.socket) -> bool:
     """Whether the receiver has hung up. Receivers say nothing else, but for what TLS says of itself."""
     channel.settimeout(0)
+    said = 0
     try:
-        while True:
-            if channel.recv(4_096) == b"":
+        while said <= _MOST_SAID:
+            piece = channel.recv(4_096)
+            if piece == b"":
                 return True
+            said += len(piece)
     except (BlockingIOError, ssl.SSLWantReadError):
         return False
     except OSError:
         return True
+    return True
 
 
-def _finish(channel: socket.socket) -> None:
+def _finish(channel: socket.socket, is_late: Callable[[], bool]) -> None:
     """Say that nothing more comes, and read until the receiver says the same. Under TLS the end of the plain connection
     would do too, but only the TLS end is the receiver's word."""
     if isinstance(channel, ssl.SSLSocket):
@@ -188,5 +194,8 @@ def _finish(channel: socket.socket) -> None:
             channel.unwrap()
         return
     channel.shutdown(socket.SHUT_WR)
-    while channel.recv(4_096):
-        pass
+    said = 0
+    while piece := channel.recv(4_096):
+        said += len(piece)
+        if said > _MOST_SAID or is_late():
+            raise TimeoutError("it does not close")

@@ -1,6 +1,6 @@
 """How connections are made: the checked address, the pools, and what the libraries below must not do.
 
-Promises: no cookie, no `~/.netrc`, no environment and no query string in a log line.
+Promises: no cookie, no `~/.netrc`, no environment; no query string in a log line, and no address in a warning.
 
 The `requests` session sets up TLS, proxies and pools, once per origin. Each request then goes straight to the pool of
 its origin: preparing and sending it through the session would cost as much again as the request itself, which a folder
@@ -26,6 +26,7 @@ from requests.utils import select_proxy
 from governance.errors import SettingsError
 from governance.forking import call_after_fork
 from governance.transport.failures import clean
+from governance.transport.head import with_bounded_heads
 
 _SEND_PIECE: Final = 256 << 10
 
@@ -89,7 +90,19 @@ class _WithoutQueries(logging.Filter):
         return True
 
 
+class _WithoutAddress(logging.Filter):
+    """Takes the whole address, and what the server sent, from urllib3's warning about headers that it cannot read: the path of
+    a webhook lets one post there."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if str(record.msg).startswith("Failed to parse headers"):
+            record.msg, record.args = "a server sent headers that could not be read in full", ()
+            record.exc_info = record.exc_text = None
+        return True
+
+
 _WITHOUT_QUERIES = _WithoutQueries()
+_WITHOUT_ADDRESS = _WithoutAddress()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +125,7 @@ class Connections:
         proxies: Mapping[str, str],
     ) -> None:
         logging.getLogger("urllib3.connectionpool").addFilter(_WITHOUT_QUERIES)
+        logging.getLogger("urllib3.connection").addFilter(_WITHOUT_ADDRESS)
         self._pool_size = pool_size
         self._timeout = urllib3.Timeout(connect=timeouts[0], read=timeouts[1])
         self._verify = verify
@@ -164,6 +178,7 @@ class Connections:
             prepared, self._verify, proxies=self._proxies, cert=None
         )
         self._adapter.cert_verify(pool, origin, self._verify, None)  # type: ignore[no-untyped-call]  # as `requests` has it
+        pool.ConnectionCls = with_bounded_heads(pool.ConnectionCls)
         proxy = select_proxy(origin, self._proxies)
         return _Way(
             cast(urllib3.HTTPConnectionPool, pool),

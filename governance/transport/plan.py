@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, TypeAlias
 from urllib.parse import quote, urlsplit
 
 import orjson
@@ -21,6 +21,9 @@ _ALWAYS: Final = {
     "Accept": "*/*",
     "Accept-Encoding": "identity",
 }
+
+Params: TypeAlias = Mapping[str, str | None] | Sequence[tuple[str, str | None]]
+"""A query: names and values, where None makes a bare name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +48,7 @@ def make_plan(
     base_url: str,
     service: str,
     secrets: tuple[str, ...],
-    params: Mapping[str, str | None] | None = None,
+    params: Params | None = None,
     headers: Mapping[str, str] | None = None,
     body: Json | bytes | SizedBody = None,
     idempotent: bool | None = None,
@@ -73,11 +76,11 @@ def _path_of(base_url: str) -> str:
     return urlsplit(base_url).path
 
 
-def _query(params: Mapping[str, str | None] | None) -> str:
+def _query(params: Params | None) -> str:
     if not params:
         return ""
     pairs = [
         quote(key, safe="") if value is None else f"{quote(key, safe='')}={quote(value, safe='')}"
-        for key, value in params.items()
+        for key, value in (params.items() if isinstance(params, Mapping) else params)
     ]
     return "?" + "&".join(pairs)

@@ -23,7 +23,7 @@ from governance.transport.body import Readable, SizedBody
 from governance.transport.connection import Connections, checked_base, checked_certificates, is_loopback
 from governance.transport.credentials import Credentials
 from governance.transport.failures import FAILURES, Exchange, failure_of, status_error
-from governance.transport.plan import Plan, make_plan
+from governance.transport.plan import Params, Plan, make_plan
 from governance.transport.redirects import LONGEST, STATUSES, is_home, next_url, origin_of
 from governance.transport.retries import Retries, asked_pause
 
@@ -122,7 +122,7 @@ class Transport:
         method: str,
         path: str,
         *,
-        params: Mapping[str, str | None] | None = None,
+        params: Params | None = None,
         body: Json | bytes = None,
         headers: Mapping[str, str] | None = None,
         ok: Collection[int] = (200,),
@@ -133,7 +133,7 @@ class Transport:
 
         | parameter | meaning |
         | --- | --- |
-        | `params` | query; a value of None makes a bare key (`?list`) |
+        | `params` | query, also as pairs where a key may come twice; a value of None makes a bare key (`?list`) |
         | `body` | JSON to send, or bytes as they are |
         | `idempotent` | whether a second time does no harm; by default so for GET, HEAD, PUT and DELETE |
         | `limit` | most bytes of the answer; `max_body` by default |

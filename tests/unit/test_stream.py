@@ -138,6 +138,25 @@ def test_a_follower_never_gives_up_and_ends_when_told(tmp_path: Path) -> None:
     assert kept.tries == 30
 
 
+def test_a_stream_that_ends_by_a_mistake_of_ours_is_not_a_success(tmp_path: Path) -> None:
+    """Of several, each runs in a thread, and a thread that dies of something unexpected says so nowhere else."""
+    from governance.cli.audit_stream import run_pumps
+
+    class Mistaken(Receiver):
+        def send(self, messages: Sequence[Message]) -> None:
+            raise UnicodeError("label empty or too long")
+
+    log, good = make_log(), Receiver()
+    fill(log, 3)
+    pumps = [pump(log, tmp_path / "a", Mistaken()), pump(log, tmp_path / "b", good)]
+    with pytest.raises(UnicodeError):
+        run_pumps(
+            [(Destination(name=name, to="file:/x"), each) for name, each in zip("ab", pumps, strict=True)],
+            follow=False,
+        )
+    assert good.got == [0, 1, 2, 3]
+
+
 def test_batches_shrink_for_a_receiver_that_wants_them_small(tmp_path: Path) -> None:
     log, sink = make_log(), Receiver(most=10)
     fill(log, 99)
@@ -466,6 +485,7 @@ def test_the_three_characters_are_escaped() -> None:
 @pytest.mark.parametrize("to", [
     "file:relative", "ftp://x", "https://", "https://u:p@h/x", "http://example.org/x", "syslog+tls://", "syslog+tls://h/x",
     "syslog+tls://h:99999", "https://h/x#y", "file:/a b", "", "syslog://h", "https://h/\r\nX: y",
+    "syslog+tcp://" + "a" * 64 + ".example", "https://a..b/x", "syslog+udp://ä..b",
 ])  # fmt: skip
 def test_what_is_no_destination(to: str) -> None:
     from pydantic import ValidationError
@@ -473,6 +493,12 @@ def test_what_is_no_destination(to: str) -> None:
     with pytest.raises(ValidationError) as caught:
         Destination(name="x", to=to, secret_file=Path("/s"))
     assert "u:p" not in str(caught.value)
+
+
+def test_a_message_that_no_datagram_can_hold_is_no_setting() -> None:
+    """It would be tried for ever."""
+    with pytest.raises(ValueError, match="over UDP"):
+        Destination(name="x", to="syslog+udp://h", max_message=65_001)
 
 
 def test_a_webhooks_path_is_never_shown() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import socket
@@ -31,6 +32,7 @@ from governance.stream.to_syslog import SyslogSink
 from governance.stream.to_webhook import WebhookSink
 from governance.wiring import utc_now
 from tests.audit_tools import ORIGIN, fill, make_log
+from tests.listener import listening
 from tests.rawserver import RawServer, answer, closed_port, make_certificate, raw_server
 from tests.receivers import parse_message, syslog_receiver
 
@@ -132,6 +134,24 @@ def test_a_receiver_that_dies_with_bytes_unread_has_not_read_everything(
         sink = syslog(receiver.port, scheme="syslog+tls" if with_tls else "syslog+tcp", **more)
         sink.send(lines)  # its machine took them
         receiver.die.set()
+        with pytest.raises(UnreachableError):
+            sink.close(gracefully=True)
+
+
+@pytest.mark.parametrize("piece", [b"x" * 65_536, b"x"])
+def test_a_receiver_that_talks_and_never_closes_does_not_hold_us_up(
+    lines: list[Message], piece: bytes
+) -> None:
+    def talk(connection: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection.sendall(piece)
+                time.sleep(0.01)
+
+    with listening(talk) as port:
+        sink = syslog(port, scheme="syslog+tcp", timeout=0.5)
+        sink.send(lines[:5])
+        sink.send(lines[5:])
         with pytest.raises(UnreachableError):
             sink.close(gracefully=True)
 
@@ -267,6 +287,21 @@ def test_a_webhook_that_never_answers(lines: list[Message]) -> None:
 
     with raw_server(silent) as server, pytest.raises(UnreachableError):
         webhook(server.url, timeout=0.5).send(lines)
+
+
+def test_the_address_is_asked_as_it_was_written(lines: list[Message]) -> None:
+    with raw_server(answer(204)) as server:
+        webhook(f"{server.url}/a%2Fb?to=1&to=2&bare&sig=a%2Bb+c").send(lines)
+    assert server.seen[0].target == "/a%2Fb?to=1&to=2&bare&sig=a%2Bb%20c"
+
+
+def test_headers_that_cannot_be_read_do_not_put_the_address_into_the_log(
+    lines: list[Message], caplog: pytest.LogCaptureFixture
+) -> None:
+    with raw_server(b"HTTP/1.1 204 No Content\r\nT0SECRET, and no colon\r\n\r\n") as server:
+        webhook(f"{server.url}/services/T0SECRET?k=T0SECRET").send(lines)
+    assert "could not be read in full" in caplog.text
+    assert "T0SECRET" not in caplog.text
 
 
 def test_a_batch_that_is_too_large_is_cut(lines: list[Message]) -> None:

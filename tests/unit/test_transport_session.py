@@ -311,6 +311,42 @@ def test_a_compressed_body_is_refused() -> None:
         session.call("GET", "x")
 
 
+@pytest.mark.parametrize(
+    ("first", "drop"), [(b"", b"x"), (b"HTTP/1.1 200 OK\r\n", b"X"), (b"", b"HTTP/1.1 100 Continue\r\n\r\n")]
+)
+def test_a_head_that_drips_is_given_up(first: bytes, drop: bytes) -> None:
+    """No wait for its next bytes is long, and it would never be whole."""
+
+    def drip(channel: socket.socket) -> None:
+        channel.sendall(first)
+        while True:
+            channel.sendall(drop)
+            time.sleep(0.02)
+
+    with (
+        talking_to(drip, read_timeout=0.3, retries=0) as (session, _),
+        pytest.raises(UnreachableError) as caught,
+    ):
+        session.call("GET", "api/x")
+    assert "in time" in str(caught.value)
+
+
+def test_the_body_has_its_own_time(tmp_path: Path) -> None:
+    """A head that came late leaves the body as long a wait as any."""
+    context, pem = make_certificate(tmp_path)
+
+    def late(channel: socket.socket) -> None:
+        time.sleep(0.5)
+        channel.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")
+        time.sleep(0.7)
+        channel.sendall(b"{}")
+
+    with raw_server(late, tls=context) as server:
+        session = transport(server, read_timeout=1.0, verify=str(pem))
+        assert session.json("GET", "api/x") == {}
+        session.close()
+
+
 def test_an_answer_that_drips_is_given_up() -> None:
     def drip(channel: socket.socket) -> None:
         channel.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
