@@ -51,7 +51,7 @@ class NoticeSink:
     def tick(self) -> None:
         """Look at the clock: waivers that end, and what was held back."""
         now = self._now()
-        if self._looked is not None and (now - self._looked).total_seconds() < _LOOK_EVERY:
+        if self._looked is not None and abs((now - self._looked).total_seconds()) < _LOOK_EVERY:
             return
         self._tell(self._watcher.news_at(now))
         self._tell_held(now)
@@ -80,9 +80,7 @@ class NoticeSink:
         memory = self._memory
         if not memory.held or not memory.has_room(now):
             return
-        rows = [
-            ("first of them" if not place else "then", title) for place, title in enumerate(memory.titles)
-        ]
+        rows = [(f"held back {number}", title) for number, title in enumerate(memory.titles, 1)]
         self._carrier.send(
             Notice(
                 kind="held-back",

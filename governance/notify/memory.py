@@ -43,8 +43,8 @@ class Memory:
         return until is None or (until != "" and until <= utc_text(now))
 
     def has_room(self, now: datetime) -> bool:
-        """Whether one more notice may go out in this hour."""
-        self.sent = [at for at in self.sent if now - at < _HOUR]
+        """Whether one more notice may go out in this hour. What a clock that went wrong sent in a year to come does not count."""
+        self.sent = [at for at in self.sent if abs(now - at) < _HOUR]
         return len(self.sent) < self.per_hour
 
     def remember(self, notice: Notice, now: datetime) -> None:

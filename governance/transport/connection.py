@@ -25,8 +25,8 @@ from requests.utils import select_proxy
 
 from governance.errors import SettingsError
 from governance.forking import call_after_fork
+from governance.transport.clocked import with_bounded_heads
 from governance.transport.failures import clean
-from governance.transport.head import with_bounded_heads
 
 _SEND_PIECE: Final = 256 << 10
 
@@ -178,10 +178,11 @@ class Connections:
             prepared, self._verify, proxies=self._proxies, cert=None
         )
         self._adapter.cert_verify(pool, origin, self._verify, None)  # type: ignore[no-untyped-call]  # as `requests` has it
-        pool.ConnectionCls = with_bounded_heads(pool.ConnectionCls)
+        kept = cast(urllib3.HTTPConnectionPool, pool)
+        kept.ConnectionCls = with_bounded_heads(kept.ConnectionCls)
         proxy = select_proxy(origin, self._proxies)
         return _Way(
-            cast(urllib3.HTTPConnectionPool, pool),
+            kept,
             is_proxied=bool(proxy) and origin.startswith("http:") and not str(proxy).startswith("socks"),
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import socket
 import threading
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from standardwebhooks import Webhook
 
+from governance.audit.entry import EntryKind
 from governance.audit.log import AuditLog
 from governance.errors import (
     GovernanceError,
@@ -44,6 +46,7 @@ from governance.stream.signature import Secrets
 from governance.stream.source import LogSource
 from governance.wiring import utc_now
 from tests.audit_tools import START, make_log
+from tests.listener import listening
 from tests.mailserver import mail_server
 from tests.rawserver import answer, closed_port, make_certificate, raw_server
 from tests.unit.test_report import HOSTILE, decide
@@ -187,7 +190,43 @@ def test_a_flood_is_told_of_in_one_notice(desk: Desk, tmp_path: Path) -> None:
     (held,) = desk.look()
     assert held.title.startswith("6 more notices were held back")
     assert "models/m-8" in held.text()
+    assert "models/m-5" in json.dumps(held.to_json())
     assert desk.look() == []
+
+
+def test_a_clock_that_was_wrong_for_a_while_does_not_silence_a_channel(desk: Desk) -> None:
+    desk.per_hour = 2
+    now = desk.now
+    desk.now += timedelta(days=3_000)
+    for number in range(2):
+        decide(desk.log, decision=Effect.BLOCK, name=f"m-{number}")
+    assert len(desk.look()) == 2
+    desk.now = now
+    decide(desk.log, decision=Effect.BLOCK, name="m-2")
+    assert len(desk.look()) == 1
+
+
+def test_no_rule_can_say_who_it_was(desk: Desk) -> None:
+    """Whoever may send entries may name rules in them as he likes."""
+    decide(desk.log, decision=Effect.BLOCK)
+    (told,) = (dict(each.entry.body) for each in desk.log.find(kind=EntryKind.DECISION))
+    verdict, actor = told["verdict"], told["actor"]
+    assert isinstance(verdict, dict)
+    assert isinstance(actor, dict)
+    findings = [
+        {"rule": name, "message": f"forged {n}"}
+        for n, name in enumerate(("actor", "title", "decision", "actor"))
+    ]
+    body = {**told, "verdict": {**verdict, "findings": findings}}
+    desk.log.append(EntryKind.DECISION, body, subject="models/other", correlation="c")
+    notice = desk.look()[1]
+    data: Any = notice.to_json()["data"]
+    assert (data["title"], data["actor"]) == (notice.title, actor["name"])
+    assert "forged" not in data["decision"]
+    assert data["findings"] == findings
+    assert not [
+        line for line in notice.text().splitlines() if "forged" in line and not line.startswith("rule ")
+    ]
 
 
 def test_a_channel_that_fails_gets_each_notice_once_it_works(desk: Desk) -> None:
@@ -290,7 +329,7 @@ def test_on_this_machine_alone_a_server_may_do_without_tls() -> None:
     with mail_server() as server:
         EmailCarrier(channel(server.port), ca=None).send(NOTICE)
         assert server.was_secure == [False]
-        server.refuses = ["550 no"]
+        server.refuses = ["550 no", "550 nor this"]
         with pytest.raises(RemoteError, match=r"refused the mail \(550\)"):
             EmailCarrier(channel(server.port), ca=None).send(NOTICE)
     assert not channel(1, server="smtp://mail.example.org").is_local
@@ -304,6 +343,58 @@ def test_a_mail_server_that_never_answers() -> None:
         EmailCarrier(channel(server.port), ca=None, timeout=0.5).send(NOTICE)
     with pytest.raises(UnreachableError):
         EmailCarrier(channel(closed_port()), ca=None).send(NOTICE)
+
+
+@pytest.mark.parametrize("piece", [b"220-hello\r\n" * 2_000, b"2"])
+def test_a_mail_server_that_does_not_stop_greeting_is_given_up(piece: bytes) -> None:
+    """Neither the lines of a reply nor the waits for one of them have a number."""
+    sent = 0
+
+    def greet(connection: socket.socket) -> None:
+        nonlocal sent
+        with contextlib.suppress(OSError):
+            while True:
+                connection.sendall(piece)
+                sent += len(piece)
+                time.sleep(0.01)
+
+    with listening(greet) as port, pytest.raises(UnreachableError):
+        EmailCarrier(channel(port), ca=None, timeout=0.2).send(NOTICE)
+    assert sent < 16 << 20
+
+
+@pytest.mark.parametrize(("user", "password"), [("mlgov", "pässword"), ("ünser", "good password")])
+def test_a_login_may_have_letters_of_any_kind(user: str, password: str) -> None:
+    with mail_server(wants_login=True) as server:
+        found = channel(server.port, user=user, password=password)
+        if password == "good password":
+            EmailCarrier(found, ca=None).send(NOTICE)
+        else:
+            with pytest.raises(UnauthenticatedError, match="535"):
+                EmailCarrier(found, ca=None).send(NOTICE)
+        assert set(server.logins) == {(user, password)}
+
+
+def test_a_password_file_of_another_system_is_read_alike(tmp_path: Path) -> None:
+    (tmp_path / "password").write_bytes(b"good password\r\n")
+    with mail_server(wants_login=True) as server:
+        EmailCarrier(channel(server.port, user="u", password_file=tmp_path / "password"), ca=None).send(
+            NOTICE
+        )
+        assert len(server.mails) == 1
+
+
+def test_a_name_that_a_filter_refuses_does_not_keep_the_news_back(desk: Desk) -> None:
+    """Else the first of them would be tried for ever, and nothing after it told."""
+    decide(desk.log, decision=Effect.BLOCK, name="X5O!P%@AP-STANDARD-ANTIVIRUS-TEST-FILE")
+    (notice,) = desk.look()
+    with mail_server() as server:
+        server.refuses = ["554 5.7.1 message contains a virus"]
+        EmailCarrier(channel(server.port), ca=None).send(notice)
+        (mail,) = server.mails
+    assert mail["Subject"].startswith("[mlgov] news of kind new-block, whose mail was refused (554)")
+    assert "ANTIVIRUS" not in mail.as_string()
+    assert dict(notice.rows)["decision"] in mail.get_content()
 
 
 HEADERS = {"Subject", "From", "To", "Date", "Message-ID", "Auto-Submitted", "X-Mlgov-Kind", "Content-Type",
