@@ -18,7 +18,6 @@ import contextlib
 import json
 import os
 import resource
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -29,6 +28,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import apsw
 
 from governance.audit import merkle
 from governance.audit.entry import EntryKind
@@ -97,7 +98,7 @@ def sample() -> bytes:
 
 def bare_sqlite(path: Path, data: bytes, seconds: float) -> float:
     """Commits a second of the loop anybody would write."""
-    connection = sqlite3.connect(path, isolation_level=None)
+    connection = apsw.Connection(str(path))
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("CREATE TABLE ev (seq INTEGER PRIMARY KEY, id TEXT UNIQUE, body BLOB) STRICT")

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import random
-import sqlite3
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing
@@ -23,6 +22,8 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+
+import apsw
 
 from benchmarks.policy_world import NOW, SEED, make_requests, our_request, policy_yaml, realistic_rules
 from governance.audit.bodies import OutcomeStatus, decision_body, moved_documents, outcome_body, policy_body
@@ -83,7 +84,7 @@ def grow_log(path: Path, entries: int, *, models: int | None = None) -> World:
     make_file(path, may_create=True)
     migrate(path)
     with closing(connect(path)) as connection:
-        shapes = [connection.execute("SELECT sql FROM sqlite_master WHERE name = ?", (name,)).fetchone()[0] for name in _INDEXES]  # fmt: skip
+        shapes = [str(next(connection.execute("SELECT sql FROM sqlite_master WHERE name = ?", (name,)))[0]) for name in _INDEXES]  # fmt: skip
         for name in _INDEXES:
             connection.execute(f"DROP INDEX {name}")
         for pragma in (
@@ -185,7 +186,7 @@ def _halves(data: bytes, mark: str) -> tuple[bytes, bytes]:
     return front, back
 
 
-def _fill(connection: sqlite3.Connection, world: World, entries: int) -> None:
+def _fill(connection: apsw.Connection, world: World, entries: int) -> None:
     """Write the entries in batches of whole tiles, each in one transaction."""
     policy = world.policy
     names = [part.policy.name for part in policy.parts]

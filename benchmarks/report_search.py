@@ -69,10 +69,10 @@ def _build(log: AuditLog, where: Path) -> dict[str, Any]:
     rate = size / (time.process_time() - started)
     some = min(size, _SCANNED)
     started = time.process_time()
-    for page in SqliteStore.raw_pages(log.store, 0, some):  # type: ignore[arg-type]  # it is one
-        leaf_hashes([each[7] for each in page])
+    for page in SqliteStore.framed_pages(log.store, 0, some):  # type: ignore[arg-type]  # it is one
+        leaf_hashes([each[4] for each in page])
         for each in page:
-            orjson.loads(each[7])
+            orjson.loads(each[4])
     bare = some / (time.process_time() - started)
     return row(
         f"index built, {size:,} entries", rate, "entries/CPU s", peer="reading, hashing and parsing them",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import apsw
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from governance.audit.bodies import OutcomeStatus, outcome_body
@@ -24,6 +26,18 @@ from governance.model.request import new_id
 VECTORS = Path(__file__).resolve().parents[1].parent / "shared/vectors"
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 ORIGIN = "acme.example/audit"
+
+
+@contextlib.contextmanager
+def database_of(path: Path) -> Iterator[apsw.Connection]:
+    """The file of a log or an index, as whoever owns it may edit it; each statement is committed. With the copy of SQLite that
+    the store uses, since two of them in one process take each other's locks away."""
+    connection = apsw.Connection(str(path))
+    connection.set_busy_timeout(5_000)
+    try:
+        yield connection
+    finally:
+        connection.close()
 
 
 class Clock:

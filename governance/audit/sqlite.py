@@ -12,11 +12,12 @@ import contextlib
 import fcntl
 import functools
 import os
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+import apsw
 
 from governance.audit.entry import EntryKind
 from governance.audit.group import GroupCommit
@@ -32,7 +33,7 @@ from governance.audit.sqlite_file import (
     translated,
 )
 from governance.audit.sqlite_still import StillFile
-from governance.audit.store import Draft, EvidenceInfo, Query, RawRow, Row
+from governance.audit.store import Draft, EvidenceInfo, FramedRow, Query, Row
 from governance.audit.tiles import HEIGHT, WIDTH, full_tiles, node_of_growing_tile, pack_tile, place_of
 from governance.errors import AuditBrokenError, AuditConflictError, AuditUnavailableError
 from governance.forking import call_after_fork
@@ -43,7 +44,13 @@ _POOL = 8
 _SHORT_OF_SPACE = 32 << 20
 _MOST_ROWS = 64  # a power of two, so that a batch is at most a few statements, all of them in the cache
 _SELECT = "SELECT seq, id, at, kind, subject, correlation, leaf, data FROM entry"
-_SELECT_PAGE = f"{_SELECT} WHERE seq >= ? AND seq < ? ORDER BY seq"
+_OF_PAGE = "FROM entry WHERE seq >= ? AND seq < ? ORDER BY seq"
+_SELECT_PAGE = f"SELECT seq, id, at, kind, subject, correlation, leaf, data {_OF_PAGE}"
+_SELECT_BYTES = f"""SELECT seq, CAST(id AS BLOB), CAST(at AS BLOB), CAST(kind AS BLOB), CAST(subject AS BLOB),
+    CAST(correlation AS BLOB), leaf, data {_OF_PAGE}"""
+_SELECT_FRAMED = f"""SELECT seq, CAST('{{"at":"' || at || '","body":{{' AS BLOB),
+    CAST(',"correlation":"' || correlation || '","id":"' || id || '","kind":"' || kind || '","subject":"' || subject
+        || '","v":1,"writer":' AS BLOB), leaf, data {_OF_PAGE}"""
 
 _ROW: Callable[[tuple[Any, ...]], Row] = functools.partial(
     tuple.__new__, Row
@@ -65,9 +72,9 @@ class SqliteStore:
     ) -> None:
         self._path = path
         self._lock_path = path.with_name(path.name + ".lock")
-        self._abandoned: list[sqlite3.Connection] = []
-        self._readers: list[sqlite3.Connection] = []
-        self._writer: sqlite3.Connection | None = None
+        self._abandoned: list[apsw.Connection] = []
+        self._readers: list[apsw.Connection] = []
+        self._writer: apsw.Connection | None = None
         self._is_closed = False
         self._guard = threading.Lock()
         with translated(path):
@@ -82,7 +89,7 @@ class SqliteStore:
         try:
             with self._turn():
                 migrate(self._path)
-        except (OSError, sqlite3.OperationalError) as error:
+        except (OSError, apsw.Error) as error:
             if not (only_reads and may_not_write(error)):
                 raise
             return StillFile(self._path)
@@ -102,21 +109,22 @@ class SqliteStore:
         """See `AuditStore.rows`. Reads page by page, so nothing is held between two of them."""
         while start < stop:
             upto = min(start + _PAGE, stop)
-            page = self._read(_SELECT_PAGE, (start, upto))
-            yield from map(_ROW, page)
+            yield from self._page(start, upto)
             start = upto
 
-    def raw_pages(self, start: int, stop: int) -> Iterator[Sequence[RawRow]]:
-        """See `RawPages.raw_pages`."""
+    def _page(self, start: int, stop: int) -> Iterator[Row]:
+        try:
+            return map(_ROW, self._read(_SELECT_PAGE, (start, stop)))
+        except AuditBrokenError as error:
+            if not isinstance(error.__cause__, UnicodeDecodeError):
+                raise
+        return map(_mended, self._read(_SELECT_BYTES, (start, stop)))
+
+    def framed_pages(self, start: int, stop: int) -> Iterator[Sequence[FramedRow]]:
+        """See `FramedPages.framed_pages`."""
         while start < stop:
             upto = min(start - start % _PAGE + _PAGE, stop)
-            with self._reader() as connection:
-                connection.text_factory = bytes
-                try:
-                    page = connection.execute(_SELECT_PAGE, (start, upto)).fetchall()
-                finally:
-                    connection.text_factory = str
-            yield page
+            yield self._read(_SELECT_FRAMED, (start, upto))
             start = upto
 
     def find(self, query: Query) -> Iterator[Row]:
@@ -224,7 +232,7 @@ class SqliteStore:
             try:
                 indexes = _insert(connection, drafts)
             except BaseException:
-                with contextlib.suppress(sqlite3.Error):
+                with contextlib.suppress(apsw.Error):
                     connection.close()
                 raise
             self._writer = connection
@@ -246,7 +254,7 @@ class SqliteStore:
             return connection.execute(sql, tuple(values)).fetchall()
 
     @contextlib.contextmanager
-    def _reader(self) -> Iterator[sqlite3.Connection]:
+    def _reader(self) -> Iterator[apsw.Connection]:
         """A connection for one read, from a small pool."""
         with translated(self._path):
             with self._guard:
@@ -262,7 +270,7 @@ class SqliteStore:
             if self._still is not None:
                 self._still.require_unchanged()
 
-    def _give_back(self, connection: sqlite3.Connection) -> None:
+    def _give_back(self, connection: apsw.Connection) -> None:
         with self._guard:
             if not self._is_closed and len(self._readers) < _POOL:
                 self._readers.append(connection)
@@ -270,17 +278,23 @@ class SqliteStore:
         connection.close()
 
 
-def _insert(connection: sqlite3.Connection, drafts: Sequence[Draft]) -> Sequence[int]:
+def _mended(row: tuple[Any, ...]) -> Row:
+    """A row, of which some text is not UTF-8: that becomes a replacement mark, which no entry's own bytes match."""
+    seq, *texts, leaf, data = row
+    return _ROW((seq, *(text.decode("utf-8", "replace") for text in texts), leaf, data))
+
+
+def _insert(connection: apsw.Connection, drafts: Sequence[Draft]) -> Sequence[int]:
     try:
         with transaction(connection):
             return _insert_new(connection, drafts)
-    except sqlite3.IntegrityError:
+    except apsw.ConstraintError:
         # An id is there already: somebody repeats an append that was not confirmed.
         with transaction(connection):
             return _insert_missing(connection, drafts)
 
 
-def _insert_missing(connection: sqlite3.Connection, drafts: Sequence[Draft]) -> Sequence[int]:
+def _insert_missing(connection: apsw.Connection, drafts: Sequence[Draft]) -> Sequence[int]:
     known: dict[str, tuple[int, bytes]] = {}
     fresh: list[Draft] = []
     size = _head(connection).size
@@ -299,7 +313,7 @@ def _insert_missing(connection: sqlite3.Connection, drafts: Sequence[Draft]) -> 
     return [known[draft.id][0] for draft in drafts]
 
 
-def _insert_new(connection: sqlite3.Connection, drafts: Sequence[Draft]) -> Sequence[int]:
+def _insert_new(connection: apsw.Connection, drafts: Sequence[Draft]) -> Sequence[int]:
     head = _head(connection)
     _insert_rows(connection, [(seq, *draft[:7]) for seq, draft in enumerate(drafts, head.size)])
     for draft in drafts:
@@ -317,7 +331,7 @@ def _insert_new(connection: sqlite3.Connection, drafts: Sequence[Draft]) -> Sequ
     return range(head.size, grown.size)
 
 
-def _insert_rows(connection: sqlite3.Connection, rows: list[tuple[object, ...]]) -> None:
+def _insert_rows(connection: apsw.Connection, rows: list[tuple[object, ...]]) -> None:
     """Many rows in few statements. Each step of a statement gives the interpreter's lock away, and would have to win it
     back from all the threads that wait to append."""
     start, count = 0, _MOST_ROWS
@@ -329,11 +343,9 @@ def _insert_rows(connection: sqlite3.Connection, rows: list[tuple[object, ...]])
         start += count
 
 
-def _head(connection: sqlite3.Connection) -> Frontier:
+def _head(connection: apsw.Connection) -> Frontier:
     """The frontier, read inside the turn since another process may have grown the tree. Rows and head must agree."""
-    row: tuple[int, bytes, int | None] = connection.execute(
-        "SELECT size, frontier, (SELECT max(seq) FROM entry) FROM head"
-    ).fetchone()
+    row: Any = connection.execute("SELECT size, frontier, (SELECT max(seq) FROM entry) FROM head").fetchone()
     size, packed, last = row
     if size != (0 if last is None else last + 1):
         raise AuditBrokenError(
@@ -344,7 +356,7 @@ def _head(connection: sqlite3.Connection) -> Frontier:
     return Frontier.from_bytes(size, packed)
 
 
-def _node(connection: sqlite3.Connection, level: int, index: int) -> bytes:
+def _node(connection: apsw.Connection, level: int, index: int) -> bytes:
     if level % HEIGHT:
         height, number, offset = place_of(level, index)
         found = connection.execute(
@@ -360,7 +372,7 @@ def _node(connection: sqlite3.Connection, level: int, index: int) -> bytes:
     return node_of_growing_tile(children, level, index)
 
 
-def _children(connection: sqlite3.Connection, height: int, start: int, count: int) -> list[bytes]:
+def _children(connection: apsw.Connection, height: int, start: int, count: int) -> list[bytes]:
     """Neighbouring complete nodes of tree level `8 * height`."""
     if height == 0:
         rows = connection.execute(

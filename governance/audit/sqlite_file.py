@@ -2,6 +2,10 @@
 
 Promises: the file is made readable by its owner alone; one that is not ours, or of a newer version, is refused; every
 error of SQLite and of the file system becomes one of ours, here and nowhere else.
+
+SQLite comes with the package `apsw`, not with Python: it is the same on every machine, and not one of the releases up to 3.51.2
+whose journal may corrupt a database that several processes write to (docs/adr/0023). No process may have a file open with two
+copies of SQLite (sqlite.org/howtocorrupt.html, section 2.2.1), so nothing here goes through `sqlite3`.
 """
 
 from __future__ import annotations
@@ -9,14 +13,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+
+import apsw
 
 from governance.errors import AuditBrokenError, AuditUnavailableError
 
 _APPLICATION_ID = 0x6D6C676C  # "mlgl" in the file's header, so that `file` and we know it
 _SCHEMA_VERSION = 1
+_BUSY_MS = 5_000
 _PAGE_SIZE = (
     8_192  # twice the usual: a walk over the log reads a tenth faster, and a commit costs the same flush
 )
@@ -75,26 +81,28 @@ def make_file(path: Path, *, may_create: bool) -> None:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
-def connect(path: Path, *, may_write: bool = True) -> sqlite3.Connection:
+def connect(path: Path, *, may_write: bool = True) -> apsw.Connection:
     """A connection that may be used from any thread, by one at a time. Commits are flushed to disk."""
-    # Mode `rw` and not `rwc`: a log that vanished must not come back empty.
-    return _opened(path, "mode=rw", may_write=may_write)
+    # Without `SQLITE_OPEN_CREATE`: a log that vanished must not come back empty.
+    return _opened(path, apsw.SQLITE_OPEN_READWRITE, may_write=may_write)
 
 
-def connect_to_read(path: Path, *, stands_still: bool) -> sqlite3.Connection:
+def connect_to_read(path: Path, *, stands_still: bool) -> apsw.Connection:
     """A connection where nothing may be written. SQLite looks at no journal and takes no lock where the file `stands_still`."""
-    return _opened(path, "mode=ro&immutable=1" if stands_still else "mode=ro", may_write=False)
+    return _opened(
+        path, apsw.SQLITE_OPEN_READONLY, may_write=False, how="immutable=1" if stands_still else ""
+    )
 
 
-def require_log(path: Path, connection: sqlite3.Connection) -> None:
+def require_log(path: Path, connection: apsw.Connection) -> None:
     """Refuse a file that is not ours, or of another version. Raises `AuditBrokenError`."""
     application, version, _ = _identity(connection)
     _require_ours(path, application, version)
 
 
-def _opened(path: Path, how: str, *, may_write: bool) -> sqlite3.Connection:
-    uri = f"{path.absolute().as_uri()}?{how}"
-    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=5.0)
+def _opened(path: Path, flags: int, *, may_write: bool, how: str = "") -> apsw.Connection:
+    connection = apsw.Connection(f"{path.absolute().as_uri()}?{how}", flags | apsw.SQLITE_OPEN_URI)
+    connection.set_busy_timeout(_BUSY_MS)
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA trusted_schema = OFF")
     if not may_write:
@@ -110,18 +118,17 @@ def migrate(path: Path) -> None:
             connection.execute(f"PRAGMA page_size = {_PAGE_SIZE}")
             connection.execute("PRAGMA journal_mode = WAL")
             with transaction(connection):
-                for statement in _statements(_SCHEMA):
-                    connection.execute(statement)
+                connection.execute(_SCHEMA)
                 connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
                 connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
         else:
             _require_ours(path, application, version)
 
 
-def _identity(connection: sqlite3.Connection) -> tuple[int, int, int]:
+def _identity(connection: apsw.Connection) -> tuple[int, int, int]:
     """Whose file it is, of which version, and how many tables are in it."""
     application, version, tables = (
-        int(connection.execute(sql).fetchone()[0])
+        int(connection.execute(sql).fetchall()[0][0])  # type: ignore[arg-type]  # these three are integers
         for sql in ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_master")
     )
     return application, version, tables
@@ -142,18 +149,8 @@ def _require_ours(path: Path, application: int, version: int) -> None:
         )
 
 
-def _statements(script: str) -> Iterator[str]:
-    """The statements of a script one by one, since `executescript` would commit before it begins."""
-    statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""
-
-
 @contextlib.contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+def transaction(connection: apsw.Connection) -> Iterator[None]:
     """All of it or nothing, with the write lock from the start."""
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -168,8 +165,8 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 def empty_journal(path: Path) -> None:
     """Move what the write-ahead journal holds into the database and cut the journal to nothing: as far as the disk has
     room, and where nobody reads at this moment. What cannot be moved stays in it, as good as before."""
-    with contextlib.closing(connect(path)) as connection, contextlib.suppress(sqlite3.OperationalError):
-        connection.execute("PRAGMA busy_timeout = 0")
+    with contextlib.closing(connect(path)) as connection, contextlib.suppress(apsw.Error):
+        connection.set_busy_timeout(0)
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
@@ -184,34 +181,39 @@ READ_ELSEWHERE = (
     "Give this user the right to write the file and its folder. To look into a log on read-only media, copy the file, with the "
     "`-wal` beside it if there is one, to a folder of your own, and name the copy as `audit_path` in the settings file."
 )
-_BROKEN = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_SCHEMA})
+_BROKEN = frozenset({apsw.SQLITE_CORRUPT, apsw.SQLITE_NOTADB, apsw.SQLITE_SCHEMA})
 _REASONS = {
-    sqlite3.SQLITE_FULL: (
+    apsw.SQLITE_FULL: (
         "no space is left on its disk",
         "Free space on that disk; nothing was let through meanwhile.",
     ),
-    sqlite3.SQLITE_READONLY: (
+    apsw.SQLITE_READONLY: (
         "it is read-only",
         READ_ELSEWHERE,
     ),
-    sqlite3.SQLITE_CANTOPEN: (
+    apsw.SQLITE_CANTOPEN: (
         "it cannot be opened",
         "Check the path and this user's rights on file and folder.",
     ),
-    sqlite3.SQLITE_IOERR: ("its disk reports an error", "Look at the disk, or free space on it."),
-    sqlite3.SQLITE_BUSY: (
+    apsw.SQLITE_IOERR: ("its disk reports an error", "Look at the disk, or free space on it."),
+    apsw.SQLITE_BUSY: (
         "another program holds it locked",
         "Close the other program that has the file open.",
     ),
 }
 
 
-def may_not_write(error: OSError | sqlite3.OperationalError) -> bool:
+def may_not_write(error: OSError | apsw.Error) -> bool:
     """Whether it is the want of a right to write that kept a file from being opened. SQLite says of a journal that it may not
     make that it cannot open the file."""
     if isinstance(error, OSError):
         return error.errno in _MAY_NOT
-    return error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
+    return _code(error) in {apsw.SQLITE_READONLY, apsw.SQLITE_CANTOPEN}
+
+
+def _code(error: apsw.Error) -> int:
+    """SQLite's primary result code, or 0 for what the binding itself objects to."""
+    return getattr(error, "result", 0)
 
 
 @contextlib.contextmanager
@@ -219,9 +221,12 @@ def translated(path: Path) -> Iterator[None]:
     """Where errors of SQLite and of the file system become errors of ours."""
     try:
         yield
-    except sqlite3.DatabaseError as error:
-        # Extended codes carry the primary one in their low byte.
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    except UnicodeDecodeError as error:
+        raise AuditBrokenError(
+            f"the audit log `{path}` is damaged: it holds a text that is not UTF-8"
+        ) from error
+    except apsw.Error as error:
+        code = _code(error)
         if code in _BROKEN:
             raise AuditBrokenError(f"the audit log `{path}` is damaged: {error}") from error
         reason, hint = _REASONS.get(code, (str(error), None))

@@ -13,8 +13,9 @@ did so, or it is an error: file and journal are looked at again after each read.
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 from pathlib import Path
+
+import apsw
 
 from governance.audit.sqlite_file import READ_ELSEWHERE, connect_to_read, require_log
 from governance.errors import AuditUnavailableError
@@ -31,11 +32,11 @@ class StillFile:
         self._seen: tuple[int, ...] | None = None
         try:
             self._require_log()
-        except sqlite3.OperationalError as error:
+        except (apsw.CantOpenError, apsw.ReadOnlyError, apsw.IOError) as error:
             self._stand_still(error)
             self._require_log()
 
-    def connect(self) -> sqlite3.Connection:
+    def connect(self) -> apsw.Connection:
         """A connection to read with."""
         return connect_to_read(self._path, stands_still=self._seen is not None)
 
@@ -51,7 +52,7 @@ class StillFile:
         with contextlib.closing(self.connect()) as connection:
             require_log(self._path, connection)
 
-    def _stand_still(self, error: sqlite3.OperationalError) -> None:
+    def _stand_still(self, error: apsw.Error) -> None:
         seen = self._look()
         if seen[-1] > 0:
             raise AuditUnavailableError(

@@ -49,20 +49,16 @@ class Row(NamedTuple):
     data: bytes
 
 
-RawRow: TypeAlias = tuple[int | None, bytes, bytes, bytes, bytes, bytes, bytes, bytes]
-"""A `Row` whose texts are the bytes that are stored."""
+FramedRow: TypeAlias = tuple[int | None, bytes, bytes, bytes, bytes]
+"""`seq`, front, back, `leaf` and `data` of a `Row`: with what its columns say that the entry's bytes begin, and with what they go
+on from the body's end up to the writer. These are the bytes themselves, unless they hold a backslash: texts are not escaped."""
 
 
-def raw_row(row: Row) -> RawRow:
-    """The bytes of a row's texts."""
-    texts = [text.encode("utf-8", "replace") for text in row[1:6]]
-    return (row.seq, texts[0], texts[1], texts[2], texts[3], texts[4], row.leaf, row.data)
-
-
-def row_of(raw: RawRow) -> Row:
-    """The row; what is not UTF-8 becomes a replacement mark, which no entry's own bytes match."""
-    texts = [text.decode("utf-8", "replace") for text in raw[1:6]]
-    return Row(raw[0], texts[0], texts[1], texts[2], texts[3], texts[4], raw[6], raw[7])
+def framed_row(row: Row) -> FramedRow:
+    """What `FramedPages.framed_pages` has of a row. The bytes are canonical JSON, with keys in order."""
+    front = f'{{"at":"{row.at}","body":{{'
+    back = f',"correlation":"{row.correlation}","id":"{row.id}","kind":"{row.kind}","subject":"{row.subject}","v":1,"writer":'
+    return row.seq, front.encode("utf-8", "replace"), back.encode("utf-8", "replace"), row.leaf, row.data
 
 
 def draft_of(
@@ -159,12 +155,12 @@ class AuditStore(Protocol):
 
 
 @runtime_checkable
-class RawPages(Protocol):
-    """A store that can hand out many rows as they lie, for a walk over the whole log: decoding texts is what a walk spends
-    most of its time with, and it compares bytes."""
+class FramedPages(Protocol):
+    """A store that can hand out many rows framed, for a walk over the whole log: making texts of columns, and bytes of texts, is
+    what a walk would spend most of its time with."""
 
-    def raw_pages(self, start: int, stop: int) -> Iterator[Sequence[RawRow]]:
-        """As `AuditStore.rows`, in pieces that end at multiples of 256."""
+    def framed_pages(self, start: int, stop: int) -> Iterator[Sequence[FramedRow]]:
+        """`framed_row` of `AuditStore.rows`, in pieces that end at multiples of 256."""
         ...
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -21,13 +21,14 @@ import orjson
 
 from governance.audit.entry import Entry, parse_entry
 from governance.audit.merkle import Frontier, leaf_hash, leaf_hashes, perfect_root, root_of
-from governance.audit.store import AuditStore, RawPages, RawRow, Row, raw_row, row_of
+from governance.audit.store import AuditStore, FramedPages, FramedRow, Row, framed_row
 from governance.errors import AuditBrokenError
 from governance.model.request import parse_utc, utc_text
 
 _HEIGHT = 8
 _STEP = 1 << _HEIGHT
 _MOST_PROBLEMS = 100
+_FRONT = b'{"at":"%b","body":{'
 _LONGEST_TURN = timedelta(seconds=30)
 """Entries bear the time at which they were made, and then wait for their turn beside those of other writers, at most as long
 as a store waits before it refuses."""
@@ -127,10 +128,10 @@ class _Ahead:
     number: int
     passed: dict[str, int] = field(default_factory=dict)
 
-    def front(self, kind: bytes, subject: bytes) -> bytes:
-        """What stands between an entry's id and its number."""
-        writer = self.writer.encode("utf-8", "replace")
-        return b'","kind":"%b","subject":%b,"v":1,"writer":%b"n":' % (kind, _quoted_bytes(subject), writer)
+    @property
+    def before_number(self) -> bytes:
+        """What stands between the columns and the number, in an entry of this writer."""
+        return b'%b"n":' % self.writer.encode("utf-8", "replace")
 
     def turn_to(self, data: bytes) -> bool:
         """Turn to the writer of this entry. False where its numbers do not come in order, or it cannot be read."""
@@ -148,11 +149,6 @@ class _Ahead:
 @functools.lru_cache(maxsize=4_096)
 def _quoted(text: str) -> str:
     return orjson.dumps(text).decode()
-
-
-@functools.lru_cache(maxsize=4_096)
-def _quoted_bytes(text: bytes) -> bytes:
-    return orjson.dumps(text.decode("utf-8", "replace"))
 
 
 class Walk:
@@ -173,23 +169,20 @@ class Walk:
         """Entries walked over, with those before the start."""
         return self.frontier.size + len(self._leaves)
 
-    def add_page(self, rows: Sequence[RawRow]) -> None:
-        """Check the next rows, at most 256 and together within one tile: fast while all is well, else one by one."""
-        seqs, ids, ats, kinds, subjects, correlations, filed, datas = (
-            zip(*rows, strict=True) if rows else ((),) * 8
-        )
+    def add_page(self, page: Sequence[FramedRow], rows: Callable[[], Iterable[Row]]) -> None:
+        """Check the next entries, at most 256 and together within one tile: fast while all is well, else one by one. `rows` are
+        the same again, with their columns."""
+        seqs, fronts, backs, filed, datas = zip(*page, strict=True) if page else ((),) * 5
         leaves = leaf_hashes(datas)
         plain = (
             not self._leaves
             and self._follow_on(seqs)
             and leaves == list(filed)
-            and self._are_as_filed(
-                seqs, ids, ats, list(zip(kinds, subjects, correlations, strict=True)), datas
-            )
+            and self._are_as_filed(seqs, fronts, backs, datas)
         )
         if not plain:
-            for row in rows:
-                self.add(row_of(row))
+            for row in rows():
+                self.add(row)
             return
         self._leaves = leaves
         self._grow()
@@ -237,55 +230,53 @@ class Walk:
         return list(seqs) == list(range(start, stop)) and not any(start < size < stop for size in self._roots)
 
     def _are_as_filed(
-        self,
-        seqs: Sequence[int],
-        ids: Sequence[bytes],
-        ats: Sequence[bytes],
-        abouts: Sequence[tuple[bytes, bytes, bytes]],
-        datas: Sequence[bytes],
+        self, seqs: Sequence[int], fronts: Sequence[bytes], backs: Sequence[bytes], datas: Sequence[bytes]
     ) -> bool:
-        """Whether bytes, columns and numbers agree, so that every row is just what `add` would accept. `abouts` are kind,
-        subject and correlation.
+        """Whether bytes, columns and numbers agree, so that every row is just what `add` would accept.
 
         The bytes are canonical JSON with sorted keys, so `at` stands first, and all that follows the body is known but
-        for the writer, who is mostly the one before. Comparing both ends takes a fraction of the time of parsing.
+        for the writer, who is mostly the one before. Comparing both ends takes a fraction of the time of parsing. Texts
+        with a backslash are left to `add`: they may be what others are escaped to. Without one, no column holds a quote, since
+        the ends have as many of them as the bytes, and each stands for itself.
         """
+        if b"\\" in b"".join(backs) or not all(map(bytes.startswith, datas, fronts)):
+            return False
         seen = self._writers.peek()
-        about: tuple[bytes, bytes, bytes] | None = None
-        start = front = b""
-        number = seen.number
-        for entry_id, at, filed, data in zip(ids, ats, abouts, datas, strict=True):
-            if filed != about:
-                about = filed
-                kind, subject, correlation = filed
-                start = b',"correlation":%b,"id":"' % _quoted_bytes(correlation)
-                front = seen.front(kind, subject)
-            if not data.startswith(b'{"at":"%b","body":{' % at):
-                return False
-            if not data.endswith(b"%b%b%b%d}}" % (start, entry_id, front, number)):
-                seen.number = number
-                if not seen.turn_to(data):
-                    return False
-                number, front = seen.number, seen.front(*filed[:2])
-                if not data.endswith(b"%b%b%b%d}}" % (start, entry_id, front, number)):
-                    return False
-            number += 1
-        seen.number = number
-        self._note_clock(seqs, ats)
+        before = seen.before_number
+        ends = [b"%b%b%d}}" % (back, before, number) for number, back in enumerate(backs, seen.number)]
+        if all(map(bytes.endswith, datas, ends)):
+            seen.number += len(ends)
+        elif not self._in_turns(seen, backs, datas):
+            return False
+        self._note_clock(seqs, fronts)
         self._writers.accept(seen)
         return True
 
-    def _note_clock(self, seqs: Sequence[int], ats: Sequence[bytes]) -> None:
-        latest = self._latest.encode("utf-8", "replace")
-        in_order = [latest, *ats]
+    def _in_turns(self, seen: _Ahead, backs: Sequence[bytes], datas: Sequence[bytes]) -> bool:
+        """`_are_as_filed`, where several writers take turns."""
+        number, before = seen.number, seen.before_number
+        for back, data in zip(backs, datas, strict=True):
+            if not data.endswith(b"%b%b%d}}" % (back, before, number)):
+                seen.number = number
+                if not seen.turn_to(data):
+                    return False
+                number, before = seen.number, seen.before_number
+                if not data.endswith(b"%b%b%d}}" % (back, before, number)):
+                    return False
+            number += 1
+        seen.number = number
+        return True
+
+    def _note_clock(self, seqs: Sequence[int], fronts: Sequence[bytes]) -> None:
+        """A word on each time that is behind an earlier one. Fronts are in the order of the times in them."""
+        latest = _FRONT % self._latest.encode("utf-8", "replace")
+        in_order = [latest, *fronts]
         if in_order != sorted(in_order):
-            for seq, at in zip(seqs, ats, strict=True):
-                if at < latest:
-                    self.notes += _clock_notes(
-                        seq, at.decode("utf-8", "replace"), latest.decode("utf-8", "replace")
-                    )
-                latest = max(latest, at)
-        self._latest = max(in_order).decode("utf-8", "replace")
+            for seq, front in zip(seqs, fronts, strict=True):
+                if front < latest:
+                    self.notes += _clock_notes(seq, _time_in(front), _time_in(latest))
+                latest = max(latest, front)
+        self._latest = _time_in(max(in_order))
 
     def finish(self, stored: Frontier | None) -> None:
         """Compare the whole with the stored frontier, once all rows are in."""
@@ -353,19 +344,16 @@ def verify_range(store: AuditStore, start: int, stop: int) -> Verification:
 
 
 def _walk(walk: Walk, store: AuditStore, start: int, stop: int) -> None:
-    pages = (
-        store.raw_pages(start, stop)
-        if isinstance(store, RawPages)
-        else _pages(store.rows(start, stop), start)
-    )
-    for page in pages:
-        walk.add_page(page)
-
-
-def _pages(rows: Iterator[Row], start: int) -> Iterator[Sequence[RawRow]]:
-    while page := [raw_row(row) for row in itertools.islice(rows, _STEP - start % _STEP)]:
-        yield page
-        start += len(page)
+    if isinstance(store, FramedPages):
+        for page in store.framed_pages(start, stop):
+            end = min(start - start % _STEP + _STEP, stop)
+            walk.add_page(page, functools.partial(store.rows, start, end))
+            start = end
+        return
+    rows = store.rows(start, stop)
+    while some := list(itertools.islice(rows, _STEP - start % _STEP)):
+        walk.add_page([framed_row(row) for row in some], functools.partial(iter, some))
+        start += len(some)
 
 
 def _result(walk: Walk, *, compared: int) -> Verification:
@@ -376,6 +364,10 @@ def _result(walk: Walk, *, compared: int) -> Verification:
         notes=tuple(walk.notes[:_MOST_PROBLEMS]),
         compared=compared,
     )
+
+
+def _time_in(front: bytes) -> str:
+    return front.removeprefix(_FRONT[:7]).removesuffix(_FRONT[9:]).decode("utf-8", "replace")
 
 
 def _clock_notes(index: int | None, at: str, latest: str) -> list[Problem]:

@@ -7,10 +7,11 @@ section shows.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self
+
+import apsw
 
 _BATCH = 2_000
 _SCHEMA = """
@@ -65,14 +66,12 @@ class Ledger:
     """One report's working tables. A context manager; used by one thread."""
 
     def __init__(self) -> None:
-        self._connection = sqlite3.connect(
-            "", isolation_level=None
-        )  # "": a file without a name, removed by SQLite
+        self._connection = apsw.Connection("")  # a file without a name, removed by SQLite
         self._connection.execute("PRAGMA journal_mode = OFF")
         self._connection.execute("PRAGMA synchronous = OFF")
         self._connection.execute("PRAGMA cache_size = -16384")  # 16 MiB
         self._connection.execute("PRAGMA temp_store = FILE")  # sorting spills to disk too
-        self._connection.executescript(_SCHEMA)
+        self._connection.execute(_SCHEMA)
         self._waiting: dict[str, list[tuple[Any, ...]]] = {}
         self._connection.execute("BEGIN")
 
@@ -99,7 +98,7 @@ class Ledger:
     def index(self) -> None:
         """Call once all decisions, outcomes and events are in, and before anything is asked."""
         self.flush()
-        self._connection.executescript(_INDEXES)
+        self._connection.execute(_INDEXES)
         self._connection.execute("ANALYZE")
 
     def tally(self, what: str, counts: dict[tuple[str, str], tuple[int, str, str]]) -> None:
@@ -116,7 +115,7 @@ class Ledger:
 
     def row(self, sql: str, values: Sequence[object] = ()) -> tuple[Any, ...]:
         """The first row of a query that always gives one."""
-        found: tuple[Any, ...] = self._connection.execute(sql, tuple(values)).fetchone()
+        found: tuple[Any, ...] = next(self._connection.execute(sql, tuple(values)))
         return found
 
     def count(self, sql: str, values: Sequence[object] = ()) -> int:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import apsw
 import pytest
 
 from governance.audit.bodies import signature_body
@@ -19,7 +20,7 @@ from governance.audit.verify_log import check
 from governance.errors import AuditBrokenError, AuditError, AuditUnavailableError
 from governance.model.digest import Sha256
 from governance.model.request import new_id
-from tests.audit_tools import START, fill, make_log
+from tests.audit_tools import START, database_of, fill, make_log
 
 TRIGGERS = (
     "entry_update", "entry_delete", "tile_update", "tile_delete", "head_update", "head_delete", "evidence_update",
@@ -40,13 +41,11 @@ def filled(tmp_path: Path) -> Path:
 
 def tamper(path: Path, *statements: str, values: tuple[object, ...] = ()) -> None:
     """Edit the file as somebody would who knows about the triggers."""
-    connection = sqlite3.connect(path)
-    for trigger in TRIGGERS:
-        connection.execute(f"DROP TRIGGER {trigger}")
-    for statement in statements:
-        connection.execute(statement, values)
-    connection.commit()
-    connection.close()
+    with database_of(path) as connection:
+        for trigger in TRIGGERS:
+            connection.execute(f"DROP TRIGGER {trigger}")
+        for statement in statements:
+            connection.execute(statement, values)
 
 
 @pytest.mark.parametrize(
@@ -58,12 +57,11 @@ def tamper(path: Path, *statements: str, values: tuple[object, ...] = ()) -> Non
     ],
 )  # fmt: skip
 def test_triggers_stop_mistakes(path: Path, statement: str) -> None:
-    connection = sqlite3.connect(path)
-    connection.execute("INSERT INTO evidence VALUES ('a', 'b', 'c', 1, x'00')")
-    connection.execute("PRAGMA recursive_triggers = ON")
-    with pytest.raises(sqlite3.IntegrityError):
-        connection.execute(statement)
-    connection.close()
+    with database_of(path) as connection:
+        connection.execute("INSERT INTO evidence VALUES ('a', 'b', 'c', 1, x'00')")
+        connection.execute("PRAGMA recursive_triggers = ON")
+        with pytest.raises(apsw.ConstraintError):
+            connection.execute(statement)
 
 
 def changed(data: bytes) -> bytes:
@@ -75,6 +73,8 @@ def changed(data: bytes) -> bytes:
     [
         (("UPDATE entry SET data = CAST(replace(data, 'done', 'nope') AS BLOB) WHERE seq = 4",), 4, "the leaf hash differs"),
         (("UPDATE entry SET subject = 'models/b' WHERE seq = 4",), 4, "filed under another subject"),
+        (("UPDATE entry SET subject = CAST(x'6d6fff' AS TEXT) WHERE seq = 4",), 4, "filed under another subject"),
+        (("UPDATE entry SET id = CAST(x'ff' AS TEXT) WHERE seq = 4",), 4, "filed under another id"),
         (("UPDATE entry SET kind = 'start' WHERE seq = 4",), 4, "filed under another kind"),
         (("UPDATE entry SET at = '2020' WHERE seq = 4",), 4, "filed under another time"),
         (("UPDATE entry SET correlation = 'x' WHERE seq = 4",), 4, "filed under another correlation"),
@@ -94,6 +94,29 @@ def test_the_first_bad_entry_is_named(
     with pytest.raises(AuditBrokenError) as caught:
         verification.require_good()
     assert caught.value.index == index
+    log.close()
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("subject", 'models/\\"a\\"'),  # what the bytes hold for it
+        ("subject", 'models/"a'),
+        ("correlation", 'c","id":"x'),
+        ("kind", 'outcome","subject":"models/'),
+    ],
+)
+def test_columns_that_read_like_the_bytes_are_other_columns(tmp_path: Path, column: str, value: str) -> None:
+    path = tmp_path / "audit.sqlite"
+    log = open_log(path)
+    fill(log, 3, subject='models/"a"')
+    assert log.verify().problems == ()
+    log.close()
+    tamper(path, f"UPDATE entry SET {column} = ? WHERE seq = 2", values=(value,))
+    log = open_log(path)
+    assert [(each.index, each.what) for each in log.verify().problems] == [
+        (2, f"it is filed under another {column} than its bytes say")
+    ]
     log.close()
 
 
@@ -121,9 +144,9 @@ def test_a_range_is_checked_against_the_tree_alone(tmp_path: Path, start: int, s
 
 
 def test_an_entry_and_its_hash_changed_together_show_in_the_root(path: Path) -> None:
-    connection = sqlite3.connect(path)
-    data = changed(connection.execute("SELECT data FROM entry WHERE seq = 4").fetchone()[0])
-    connection.close()
+    with database_of(path) as connection:
+        row: Any = next(connection.execute("SELECT data FROM entry WHERE seq = 4"))
+    data = changed(row[0])
     tamper(path, "UPDATE entry SET data = ?, leaf = ? WHERE seq = 4", values=(data, leaf_hash(data)))
     log = open_log(path)
     assert "another root" in str(log.verify().problems[0])
@@ -183,18 +206,15 @@ def test_a_wrecked_file_is_refused(path: Path, wreck: Callable[[Path], object], 
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
-    connection = sqlite3.connect(tmp_path / "other.sqlite")
-    connection.execute("CREATE TABLE mine (a)")
-    connection.commit()
-    connection.close()
+    with database_of(tmp_path / "other.sqlite") as connection:
+        connection.execute("CREATE TABLE mine (a)")
     with pytest.raises(AuditBrokenError, match="not an audit log"):
         SqliteStore(tmp_path / "other.sqlite")
 
 
 def test_a_newer_version_is_refused(path: Path) -> None:
-    connection = sqlite3.connect(path)
-    connection.execute("PRAGMA user_version = 99")
-    connection.close()
+    with database_of(path) as connection:
+        connection.execute("PRAGMA user_version = 99")
     with pytest.raises(AuditBrokenError, match="version 99"):
         SqliteStore(path)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import pytest
 from governance.audit.log import AuditLog
 from governance.audit.sqlite import SqliteStore
 from governance.cli.main import main
-from tests.audit_tools import Clock, fill, make_log
+from tests.audit_tools import Clock, database_of, fill, make_log
 from tests.scenarios.cli import Done, clean
 
 ORIGIN = "team.example/audit"
@@ -69,7 +68,7 @@ def keeper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
 
 
 def tamper(keeper: Keeper, statement: str) -> None:
-    with closing(sqlite3.connect(keeper.home / "audit.sqlite")) as database, database:
+    with database_of(keeper.home / "audit.sqlite") as database:
         for (trigger,) in database.execute(
             "SELECT name FROM sqlite_master WHERE type = 'trigger'"
         ).fetchall():

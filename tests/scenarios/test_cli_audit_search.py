@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from governance.audit.log import AuditLog
 from governance.audit.sqlite import SqliteStore
 from governance.cli.main import main
 from governance.model.request import utc_text
+from tests.audit_tools import database_of
 from tests.scenarios.cli import Done, clean
 from tests.story import CVE, Story, ask, tell
 
@@ -124,12 +124,11 @@ def test_mistakes_are_told_with_what_to_do(
 
 def test_a_broken_entry_is_named_and_ends_with_4(story: Story, cli: Cli, tmp_path: Path) -> None:
     assert cli("search").code == 0  # the index knows the entry as it was
-    with sqlite3.connect(tmp_path / "log" / "audit.sqlite") as connection:
+    with database_of(tmp_path / "log" / "audit.sqlite") as connection:
         connection.execute("DROP TRIGGER entry_update")
         connection.execute(
             "UPDATE entry SET data = CAST(replace(data, 'alice', 'carol') AS BLOB) WHERE seq = 4"
         )
-    connection.close()
     for arguments in (
         ["search", "actor:alice"],
         ["search", "actor:alice", "--scan"],

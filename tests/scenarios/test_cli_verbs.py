@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import sqlite3
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 import requests
 
 from governance.devserver import DevServer
+from tests.audit_tools import database_of
 from tests.scenarios.cli import Cli, Done, run_cli
 
 MODEL = {
@@ -395,12 +395,11 @@ def test_audit(cli: Cli, tmp_path: Path) -> None:
 
 def test_a_changed_log_is_found(cli: Cli, tmp_path: Path) -> None:
     cli("keys", "init")
-    with sqlite3.connect(tmp_path / "home/audit.sqlite") as database:
+    with database_of(tmp_path / "home/audit.sqlite") as database:
         for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
             database.execute(f"DROP TRIGGER {name}")
         changed = "CAST(replace(CAST(data AS TEXT), 'made', 'lost') AS BLOB)"
         database.execute(f"UPDATE entry SET data = {changed} WHERE seq = 1")
-    database.close()
     done = cli("audit", "verify")
     assert done.code == 4
     assert "entry 1" in done.err

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import sqlite3
 import subprocess
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -20,6 +19,7 @@ from governance.gate import Gate
 from governance.model.facts import FactValue, Unknown
 from governance.policy.compile import compile_bundle
 from governance.policy.load import load_policies
+from tests.audit_tools import database_of
 from tests.scenarios.cli import run_cli
 from tests.unit import gate_kit as gate
 
@@ -216,17 +216,16 @@ def test_backtest_tells_writes_a_page_and_exits_by_what_it_found(home: Path) -> 
 
 
 def test_backtest_over_a_broken_entry_and_a_log_of_an_older_version(home: Path) -> None:
-    with closing(sqlite3.connect(home / "audit.sqlite")) as database:
+    with database_of(home / "audit.sqlite") as database:
         database.execute("DROP TRIGGER entry_update")
         database.execute(
             "UPDATE entry SET data = CAST(replace(data, 'alice', 'mallo') AS BLOB) WHERE seq = (SELECT min(seq) FROM entry WHERE kind = 'decision')"
         )
-        database.commit()
     code, text, problem = run(home, "policy", "backtest")
     assert code == 4
     assert "as recorded: 2" in text
     assert "1 of 3 decisions are broken" in problem
-    with closing(sqlite3.connect(home / "audit.sqlite")) as database:
+    with database_of(home / "audit.sqlite") as database:
         database.execute("PRAGMA user_version = 0")
     code, _, problem = run(home, "policy", "backtest")
     assert code == 4

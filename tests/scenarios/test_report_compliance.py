@@ -9,7 +9,6 @@ import re
 import shlex
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -31,7 +30,7 @@ from governance.model.canonical import Json
 from governance.model.verdict import Effect
 from governance.report.folder import write_folder
 from governance.report.sections.closing import receipt_name
-from tests.audit_tools import START, signer
+from tests.audit_tools import START, database_of, signer
 from tests.compliance_log import Demo
 from tests.report_tools import DAY, Wall, decide, folder_of, report_on, signed_log
 from tests.scenarios.cli import Done, clean, run_cli
@@ -44,8 +43,12 @@ Report = Callable[..., Done]
 def copy_log(demo_log: Demo, tmp_path: Path) -> Path:
     """A copy of the demo log, to be written to."""
     target = tmp_path / "audit.sqlite"
-    with closing(sqlite3.connect(demo_log.log)) as one, closing(sqlite3.connect(target)) as other:
-        one.backup(other)
+    with (
+        database_of(demo_log.log) as one,
+        database_of(target) as other,
+        other.backup("main", one, "main") as copy,
+    ):
+        copy.step()
     return target
 
 
@@ -112,7 +115,7 @@ def test_a_report_of_the_demo_log(variables: dict[str, str], database: Path, tmp
     assert done.code == 0, done.err
     folder = tmp_path / "mlgov-compliance"
     assert "wrote `mlgov-compliance/report.html`" in done.out
-    with closing(sqlite3.connect(database)) as connection:
+    with database_of(database) as connection:
         kept = [row[0] for row in connection.execute("SELECT data FROM entry ORDER BY seq")]
     assert (folder / "entries.jsonl").read_bytes() == b"".join(row + b"\n" for row in kept), (
         "the log's own bytes, all of them"
@@ -197,13 +200,13 @@ def test_every_change_to_the_folder_shows(file: str, tmp_path: Path) -> None:
 def test_a_broken_entry_in_the_period_is_on_the_first_page_and_exits_4(
     report: Report, database: Path, tmp_path: Path
 ) -> None:
-    with closing(sqlite3.connect(database)) as connection, connection:
+    with database_of(database) as connection:
         connection.execute("DROP TRIGGER entry_update")
         connection.execute(
             "UPDATE entry SET data = CAST(replace(data, '\"block\"', '\"allow\"') AS BLOB) "
             "WHERE seq = (SELECT min(seq) FROM entry WHERE kind = 'decision' AND CAST(data AS TEXT) LIKE '%\"block\"%')"
         )
-        before = connection.execute("SELECT count(*) FROM entry").fetchone()[0]
+        before = next(connection.execute("SELECT count(*) FROM entry"))[0]
     done = report("--framework", "soc-2")
     assert done.code == 4, done.err
     assert "does not prove itself" in done.err
@@ -213,8 +216,8 @@ def test_a_broken_entry_in_the_period_is_on_the_first_page_and_exits_4(
     assert "The log does not prove itself" in first
     assert "1 broken entry in the period" in first
     assert len(cells(folder, "02-broken.csv")) == 1
-    with closing(sqlite3.connect(database)) as connection:
-        assert connection.execute("SELECT count(*) FROM entry").fetchone()[0] == before, (
+    with database_of(database) as connection:
+        assert next(connection.execute("SELECT count(*) FROM entry"))[0] == before, (
             "a broken log is not written to"
         )
     checked = run_bare(folder, tmp_path, "verify_log.py", ".")
@@ -276,8 +279,8 @@ def test_an_earlier_checkpoint_is_compared(report: Report, database: Path, tmp_p
 
 
 def exports_in(database: Path) -> int:
-    with closing(sqlite3.connect(database)) as connection:
-        return int(connection.execute("SELECT count(*) FROM entry WHERE kind = 'export'").fetchone()[0])
+    with database_of(database) as connection:
+        return len(connection.execute("SELECT seq FROM entry WHERE kind = 'export'").fetchall())
 
 
 def test_what_cannot_be_written_is_not_on_record_as_handed_out(

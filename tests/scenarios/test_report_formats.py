@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-import sqlite3
 import subprocess
 import sys
-from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cyclonedx.schema import SchemaVersion
@@ -16,6 +15,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 from oscal_bindings.v1.models import AssessmentResultsDocument
 from pypdf import PdfReader
 
+from tests.audit_tools import database_of
 from tests.compliance_log import MODELS, Demo
 from tests.scenarios.cli import Done, clean, run_cli
 
@@ -160,11 +160,12 @@ def test_a_missing_extra_is_named_before_anything_is_read(
 
 def tampered(path: Path) -> None:
     """Change a byte of an entry, as somebody who owns the file can."""
-    with closing(sqlite3.connect(path)) as connection, connection:
+    with database_of(path) as connection:
         connection.execute("DROP TRIGGER entry_update")
-        seq, data = connection.execute(
-            "SELECT seq, data FROM entry WHERE kind = 'decision' ORDER BY seq"
-        ).fetchone()
+        row: Any = next(
+            connection.execute("SELECT seq, data FROM entry WHERE kind = 'decision' ORDER BY seq")
+        )
+        seq, data = row
         changed = data.replace(b'"environment":"production"', b'"environment":"production "')[: len(data)]
         assert changed != data
         connection.execute("UPDATE entry SET data = ? WHERE seq = ?", (changed, seq))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import sqlite3
 from pathlib import Path
 
 import pytest
 
 from governance.audit.sqlite import SqliteStore
+from tests.audit_tools import database_of
 
 
 @pytest.mark.parametrize(
@@ -26,7 +25,7 @@ from governance.audit.sqlite import SqliteStore
 )
 def test_searches_use_their_index(tmp_path: Path, where: str, index: str) -> None:
     SqliteStore(tmp_path / "audit.sqlite").close()
-    with contextlib.closing(sqlite3.connect(tmp_path / "audit.sqlite")) as connection:
+    with database_of(tmp_path / "audit.sqlite") as connection:
         plan = connection.execute(
             f"EXPLAIN QUERY PLAN SELECT data FROM entry WHERE {where} AND seq > 7 ORDER BY seq LIMIT 9"
         )

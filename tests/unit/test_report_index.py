@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -27,7 +26,7 @@ from governance.report.index.terms import UNINDEXED, TermReader, term
 from governance.report.search import Search
 from governance.report.selection import Selection, parse_selection
 from governance.report.words import READERS
-from tests.audit_tools import body, fill, make_log
+from tests.audit_tools import body, database_of, fill, make_log
 from tests.property.test_selection_laws import entries
 from tests.story import HOSTILE, ask, tell
 from tests.unit.test_report_replay import story as long_story
@@ -164,13 +163,12 @@ def test_a_file_that_is_no_good_is_built_anew(tmp_path: Path, store: SqliteStore
     story = tell(tmp_path, store)
     path = tmp_path / "i"
     Index(store, path).close()
-    with sqlite3.connect(path) as connection:
+    with database_of(path) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         if harm == "format":
             connection.execute("PRAGMA user_version = 99")
         if harm == "meta":
             connection.execute("UPDATE meta SET value = 'x'")
-    connection.close()
     data = path.read_bytes()
     if harm == "lost":
         path.unlink()
@@ -193,9 +191,8 @@ def test_a_set_that_was_changed_is_noticed_when_it_is_read(tmp_path: Path, store
     story = tell(tmp_path, store)
     path = tmp_path / "i"
     index = Index(store, path)
-    with sqlite3.connect(path) as connection:
+    with database_of(path) as connection:
         connection.execute("UPDATE posting SET places = CAST(substr(places, 1, 4) || x'07000000' AS BLOB)")
-    connection.close()
     assert found(story.log, "actor:alice", index) == found(story.log, "actor:alice", None)
     assert index.notes == [
         "the index was damaged and is built anew: a set of entries is not what was written"
@@ -233,10 +230,9 @@ def test_an_index_that_is_newer_than_the_log_is_built_anew(tmp_path: Path) -> No
 def test_another_programs_file_is_left_alone(tmp_path: Path, store: SqliteStore) -> None:
     fill(make_log(store), 3)
     path = tmp_path / "i"
-    with sqlite3.connect(path) as connection:
+    with database_of(path) as connection:
         connection.execute("PRAGMA application_id = 77")
         connection.execute("CREATE TABLE mine (x)")
-    connection.close()
     data = path.read_bytes()
     with pytest.raises(NoIndexError, match="another program's file"):
         Index(store, path)
@@ -290,12 +286,11 @@ def test_entries_of_odd_shapes_are_indexed_and_broken_ones_named(tmp_path: Path,
         EntryKind.OUTCOME, body() | {"moved": [1, 2], "status": ["x"]}, subject="models/odd", correlation="c"
     )
     fill(log, 3)
-    with sqlite3.connect(tmp_path / "audit.sqlite") as connection:
+    with database_of(tmp_path / "audit.sqlite") as connection:
         connection.execute("DROP TRIGGER entry_update")
         connection.execute(
             "UPDATE entry SET data = CAST(replace(data, 'upload', 'delete') AS BLOB) WHERE seq = 2"
         )
-    connection.close()
     index = Index(store, tmp_path / "i")
     assert index.broken() == (2,)
     for text in ("subject:models/odd", "outcome:done", "actor:nobody"):
@@ -309,10 +304,9 @@ def test_entries_of_odd_shapes_are_indexed_and_broken_ones_named(tmp_path: Path,
 def test_a_log_with_a_hole_is_scanned(tmp_path: Path, store: SqliteStore) -> None:
     log = make_log(store)
     fill(log, 4)
-    with sqlite3.connect(tmp_path / "audit.sqlite") as connection:
+    with database_of(tmp_path / "audit.sqlite") as connection:
         connection.execute("DROP TRIGGER entry_delete")
         connection.execute("DELETE FROM entry WHERE seq = 3")
-    connection.close()
     with pytest.raises(NoIndexError, match="the log is broken: the audit log lacks hashes"):
         Index(store, tmp_path / "i")
     scan = Search(log, Selection())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from governance.report.replay_bulk import BulkReplay
 from governance.report.selection import Selection, SelectionError, parse_selection
 from governance.report.timeline import timeline
 from governance.report.who_loaded import who_loaded
+from tests.audit_tools import database_of
 from tests.story import CVE, NUMPY, Story, ask, tell
 
 
@@ -162,12 +162,11 @@ def test_a_changed_outcome_is_named(story: Story, tmp_path: Path) -> None:
     number = next(
         each.index for each in story.entries(EntryKind.OUTCOME) if each.entry.body["decision"] == fetched.id
     )
-    with sqlite3.connect(tmp_path / "audit.sqlite") as connection:
+    with database_of(tmp_path / "audit.sqlite") as connection:
         connection.execute("DROP TRIGGER entry_update")
         connection.execute(
             "UPDATE entry SET data = CAST(replace(data, 'done', 'down') AS BLOB) WHERE seq = ?", (number,)
         )
-    connection.close()
     made = who_loaded(story.log, parse_question("1" * 64), index)
     assert number in [problem.index for problem in made.broken]
     assert made.fetched[-1].ended == ()
@@ -181,10 +180,9 @@ def test_at_most_so_many_candidates_are_looked_at(story: Story, tmp_path: Path) 
 
 def test_changed_evidence_is_named(story: Story, tmp_path: Path) -> None:
     index = Index(story.log.store, tmp_path / "i")
-    with sqlite3.connect(tmp_path / "audit.sqlite") as connection:
+    with database_of(tmp_path / "audit.sqlite") as connection:
         connection.execute("DROP TRIGGER evidence_update")
         connection.execute("UPDATE evidence SET body = CAST('{}' AS BLOB) WHERE category = 'decision'")
-    connection.close()
     made = who_loaded(story.log, parse_question(NUMPY), index)
     assert made.acts == []
     assert "was changed" in made.broken[0].what
@@ -192,10 +190,9 @@ def test_changed_evidence_is_named(story: Story, tmp_path: Path) -> None:
 
 def test_an_entry_that_nobody_can_read_is_named_whatever_is_asked(story: Story, tmp_path: Path) -> None:
     number = story.entries(EntryKind.DECISION)[2].index
-    with sqlite3.connect(tmp_path / "audit.sqlite") as connection:
+    with database_of(tmp_path / "audit.sqlite") as connection:
         connection.execute("DROP TRIGGER entry_update")
         connection.execute("UPDATE entry SET data = CAST('{}' AS BLOB) WHERE seq = ?", (number,))
-    connection.close()
     for text in ("CVE-1999-0001", "nobody", CVE):
         made = radius(story, text, tmp_path)
         assert [problem.index for problem in made.broken] == [number]
@@ -320,14 +317,13 @@ def test_each_decision_is_in_one_count(story: Story, tmp_path: Path) -> None:
     row = next(story.log.store.rows(decisions[1].index or 0, (decisions[1].index or 0) + 1))
     entry = checked(row).entry
     made_up = draft_of(replace(entry, body=forged["body"]))
-    with sqlite3.connect(tmp_path / "audit.sqlite") as connection:
+    with database_of(tmp_path / "audit.sqlite") as connection:
         connection.execute("DROP TRIGGER entry_update")
         connection.execute(
             "UPDATE entry SET data = ?, leaf = ? WHERE seq = ?",
             (made_up.data, made_up.leaf, decisions[1].index),
         )
         connection.execute("UPDATE entry SET data = CAST('{}' AS BLOB) WHERE seq = ?", (decisions[2].index,))
-    connection.close()
     made = BulkReplay(story.log, Selection()).run(everything(story.log))
     assert (made.same, made.different, made.gone, made.broken) == (2, 1, 1, 1)
     assert made.differences[0].what == '`verdict.decision` was "block" and is now "allow"'

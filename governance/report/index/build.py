@@ -19,7 +19,7 @@ from typing import Any
 import orjson
 
 from governance.audit.merkle import Frontier, leaf_hashes, root_of
-from governance.audit.store import AuditStore, RawPages, documents_of
+from governance.audit.store import AuditStore, FramedPages, documents_of
 from governance.errors import AuditBrokenError
 from governance.model.digest import Sha256
 from governance.report.index.file import IndexFile, NoIndexError, remove, translated, turn
@@ -208,13 +208,13 @@ def _names(kind: str, body: Any) -> str | None:
 
 
 def _pages(store: AuditStore, start: int, stop: int) -> Iterator[Sequence[tuple[int, bytes, bytes]]]:
-    if isinstance(store, RawPages):
-        for raw in store.raw_pages(start, stop):
-            yield [(row[0] or 0, row[6], row[7]) for row in raw]
+    if isinstance(store, FramedPages):
+        for page in store.framed_pages(start, stop):
+            yield [(row[0] or 0, row[3], row[4]) for row in page]
         return
     rows = store.rows(start, stop)
-    while page := [(row.seq or 0, row.leaf, row.data) for row in itertools.islice(rows, _PAGE)]:
-        yield page
+    while some := [(row.seq or 0, row.leaf, row.data) for row in itertools.islice(rows, _PAGE)]:
+        yield some
 
 
 @contextmanager

@@ -15,9 +15,11 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import apsw
 
 from governance.report.index.numbers import NONE, DamagedIndexError, Numbers, pack, unpack
 
@@ -37,8 +39,8 @@ _SCHEMA = (
 )  # fmt: skip
 _AT_ONCE = 500
 _UNUSABLE = frozenset({
-    sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PERM,
-    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_AUTH,
+    apsw.SQLITE_CANTOPEN, apsw.SQLITE_READONLY, apsw.SQLITE_FULL, apsw.SQLITE_IOERR, apsw.SQLITE_PERM,
+    apsw.SQLITE_BUSY, apsw.SQLITE_LOCKED, apsw.SQLITE_AUTH,
 })  # fmt: skip
 
 
@@ -56,9 +58,8 @@ class IndexFile:
             if not path.exists():
                 # With the right mode before SQLite would make it with the wrong one.
                 os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            self._connection = sqlite3.connect(
-                f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=30.0
-            )
+            self._connection = apsw.Connection(str(path), apsw.SQLITE_OPEN_READWRITE)
+            self._connection.set_busy_timeout(30_000)
             try:
                 self._prepare()
             except BaseException:
@@ -68,7 +69,7 @@ class IndexFile:
     def _prepare(self) -> None:
         connection = self._connection
         application, version, tables = (
-            int(connection.execute(sql).fetchone()[0])
+            int(connection.execute(sql).fetchall()[0][0])  # type: ignore[arg-type]  # these three are integers
             for sql in ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_master")
         )
         connection.execute("PRAGMA trusted_schema = OFF")
@@ -98,7 +99,7 @@ class IndexFile:
             yield
             self._connection.execute("COMMIT")
         except BaseException:
-            with contextlib.suppress(sqlite3.Error):
+            with contextlib.suppress(apsw.Error):
                 self._connection.execute("ROLLBACK")
             raise
 
@@ -152,7 +153,7 @@ class IndexFile:
             some = terms[start : start + _AT_ONCE]
             marks = ", ".join("?" * len(some))
             with translated():
-                rows = self._connection.execute(
+                rows: list[Any] = self._connection.execute(
                     f"SELECT term, first, places FROM posting WHERE segment = ? AND term IN ({marks})",  # noqa: S608 - no values
                     (segment, *some),
                 ).fetchall()
@@ -210,8 +211,8 @@ def translated() -> Iterator[None]:
     """Where errors of SQLite and of the file system become one of two of ours."""
     try:
         yield
-    except sqlite3.Error as error:
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _UNUSABLE:
+    except apsw.Error as error:
+        if getattr(error, "result", 0) in _UNUSABLE:
             raise NoIndexError(str(error)) from error
         raise DamagedIndexError(str(error)) from error
     except OSError as error:
