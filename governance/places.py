@@ -1,6 +1,7 @@
 """Paths of this machine that somebody wrote into settings, and the small files that lie there.
 
-Promises: a file without end is read to a limit and no further. What cannot be the name of a file is a `ValueError` that says so, before anything is opened: a `~` of nobody, more characters
+Promises: a file without end is read to a limit and no further, and nothing is waited for: a named pipe, into which perhaps nobody
+ever writes, is refused, as are folders and devices. What cannot be the name of a file is a `ValueError` that says so, before anything is opened: a `~` of nobody, more characters
 than a name can have, control characters, nothing at all. Does not: look whether something is there.
 """
 
@@ -8,8 +9,9 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 _LONGEST: Final = 4_095
 _LONGEST_PART: Final = 255
@@ -36,10 +38,38 @@ def expanded(place: str | Path) -> Path:
     return path
 
 
+def open_file(path: Path, *, may_be_piped: bool = False) -> BinaryIO:
+    """Open a regular file for reading; with `may_be_piped` also what a shell pipes in (`<(...)`, `/dev/stdin`). Raises `OSError`,
+    whose `strerror` says what is there instead.
+    """
+    # A named pipe would be waited for here already, until somebody writes to it.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode) and not (may_be_piped and stat.S_ISFIFO(mode) and _is_nameless(path)):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, f"it is {_kind(mode)}, not a file", str(path))
+    os.set_blocking(descriptor, True)
+    return os.fdopen(descriptor, "rb")
+
+
 def read_bounded(path: Path) -> bytes:
     """A key, a passphrase, a certificate: nothing of a mebibyte or more. Raises `OSError`, also for what is larger."""
-    with path.open("rb") as file:
+    with open_file(path, may_be_piped=True) as file:
         data = file.read(_LARGEST + 1)
     if len(data) > _LARGEST:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
     return data
+
+
+def _is_nameless(pipe: Path) -> bool:
+    """Whether it is this process's own descriptor that the path stands for: that leads to no place on a disk."""
+    return pipe.is_relative_to("/dev/fd") or not Path(os.path.realpath(pipe)).exists()
+
+
+def _kind(mode: int) -> str:
+    kinds = (
+        (stat.S_ISDIR, "a folder"),
+        (stat.S_ISFIFO, "a named pipe"),
+        (stat.S_ISSOCK, "a socket"),
+    )
+    return next((name for is_it, name in kinds if is_it(mode)), "a device")

@@ -46,7 +46,7 @@ from governance.connections import Connections
 from governance.errors import AuditUnavailableError, KeyFileError, SettingsError
 from governance.gate import Gate, Meter, Policies
 from governance.model.digest import Sha256
-from governance.places import expanded
+from governance.places import expanded, open_file
 from governance.policy.bundle import PAYLOAD_TYPE as POLICY_BUNDLE_TYPE
 from governance.policy.bundlesource import BundleSource
 from governance.policy.documents import PolicyBundle
@@ -431,7 +431,7 @@ def bundle_fetcher(assembly: Assembly, location: str) -> Callable[[], bytes]:
 def read_bundle_file(path: Path) -> bytes:
     """A policy bundle from disk. Raises `SettingsError` where it cannot be read or is too large."""
     try:
-        with path.open("rb") as file:
+        with open_file(path, may_be_piped=True) as file:
             data = file.read(MAX_POLICY_BUNDLE + 1)
     except OSError as error:
         raise SettingsError(

@@ -29,7 +29,7 @@ from plugin.context import caller, mlflow_context
 from plugin.listing import Listings, Plan
 from plugin.location import Part
 from plugin.progress import progress
-from plugin.staging import check_room, release, staging
+from plugin.staging import check_room, release, space_errors, staging
 from plugin.transfer import Incoming, OpenNew, fetch, open_new
 
 
@@ -92,8 +92,9 @@ class Downloads:
             items = [(permit, _incoming(permit, entry, str(staged), named)) for permit, entry in moving]
             self._fetch(items)  # 3, and 4 as each file ends
             _check_complete(permits)  # 4
-            for folder in plan.folders:
-                (staged / named(folder)).mkdir(parents=True, exist_ok=True)
+            with space_errors(staged):
+                for folder in plan.folders if plan.is_file else (plan.place.path, *plan.folders):
+                    (staged / named(folder)).mkdir(parents=True, exist_ok=True)
             release(staged, target)  # 5
 
     def _fetch(self, items: list[tuple[Permit, Incoming]]) -> None:

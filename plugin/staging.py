@@ -21,6 +21,7 @@ from mlflow.utils.file_utils import create_tmp_dir
 
 from governance.errors import StorageFullError, TransferError, UnsafePathError
 
+_SHOWN = 300
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -45,14 +46,8 @@ def destination(dst_path: str | None) -> Path:
 @contextmanager
 def staging(beside: Path) -> Iterator[Path]:
     """A folder that only this user can read, on the file system of `beside`, removed at the end whatever happens."""
-    try:
-        with space_errors(beside):
-            folder = Path(tempfile.mkdtemp(prefix=".mlgov-", dir=beside))
-    except OSError as error:
-        raise TransferError(
-            f"`{beside}` cannot be written to: {error.strerror}",
-            hint="Choose another destination for the download.",
-        ) from error
+    with space_errors(beside):
+        folder = Path(tempfile.mkdtemp(prefix=".mlgov-", dir=beside))
     try:
         yield folder
     finally:
@@ -71,13 +66,18 @@ def release(staged: Path, target: Path) -> None:
 
 
 @contextmanager
-def space_errors(place: str | Path) -> Iterator[None]:
-    """Say `StorageFullError` for every way in which an operating system says that there is no room."""
+def space_errors(place: str | Path, name: str | None = None) -> Iterator[None]:
+    """Say `StorageFullError` for every way in which an operating system says that there is no room, and `TransferError` for
+    whatever else it does not do: a name that is too long for it, one that it takes for another's, a missing right. `name` is what
+    was to be written there."""
     try:
         yield
     except OSError as error:
         if error.errno not in _NO_SPACE:
-            raise
+            raise TransferError(
+                f"`{str(name or place)[:_SHOWN]}` cannot be written to: {error.strerror}",
+                hint="Choose another destination for the download.",
+            ) from error
         raise StorageFullError(
             f"no space left at `{place}`",
             hint="Nothing was released. Free some space, or set `TMPDIR` to a larger file system.",

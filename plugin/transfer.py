@@ -70,7 +70,8 @@ def fetch(
 ) -> None:
     """Download all items, several at a time. Raises the first error; what was staged until then is of no use."""
     for folder in {item.folder for _, item in items}:
-        Path(folder).mkdir(parents=True, exist_ok=True)
+        with space_errors(folder):
+            Path(folder).mkdir(parents=True, exist_ok=True)
     run_all([lambda pair=pair: fetch_file(client, *pair, opener=opener) for pair in items], workers, done)  # type: ignore[misc]
 
 
@@ -80,7 +81,7 @@ def fetch_file(
     """Download one file into its place, hash what is written, and hold it against what was judged."""
     left = item.size
     with (
-        space_errors(item.folder),
+        space_errors(item.folder, item.name),
         hashing(item.size) as hasher,
         client.download(item.repository, item.path) as body,
         opener(item.place) as file,
@@ -92,6 +93,8 @@ def fetch_file(
                 raise DigestMismatchError(item.name, expected=f"{item.size} bytes", actual="more")
             hasher.update(chunk)
             file.write(chunk)
+        if left:
+            raise DigestMismatchError(item.name, expected=f"{item.size} bytes", actual=f"{left} fewer")
         actual = hasher.hexdigest()
     permit.moved(item.name, Sha256(actual))
 

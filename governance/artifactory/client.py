@@ -28,6 +28,7 @@ from governance.transport import Answer, StreamedResponse
 PropertyValue = str | Sequence[str] | None
 
 _LISTING_LIMIT: Final = 128 << 20
+_TOTAL: Final = 1 << 53
 _CHECKSUM_FILES: Final = (".sha1", ".sha256", ".sha512", ".md5")
 _KEY: Final = re.compile(r"[A-Za-z][^\s)(}{\]\[*+^$\\/~`!@#%&<>;=,±§]{0,254}")
 _RANGE: Final = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})")
@@ -217,6 +218,7 @@ class ArtifactoryClient(ServerClient):
         rows = answer.read(wire.FileList).files
         files = [_stored(row, answer) for row in rows if not row.folder]
         folders = [_checked(row) for row in rows if row.folder]
+        _check_apart(files, folders, answer)
         return Tree(files=tuple(sorted(files, key=_by_path)), folders=tuple(sorted(folders)))
 
     def _single(self, repository: str, path: str, refused: Answer) -> Tree:
@@ -268,6 +270,24 @@ def _stored(row: wire.ListedItem, answer: Answer) -> StoredFile:
         sha256=_digest(row.sha2, answer),
         modified=row.last_modified.astimezone(UTC),
     )
+
+
+def _check_apart(files: Sequence[StoredFile], folders: Sequence[RelativePath], answer: Answer) -> None:
+    """No place may be named twice, or be a file and a folder: what was judged would be one and what is fetched another."""
+    named = {file.path for file in files}
+    above: set[str] = {file.path.rpartition("/")[0] for file in files}.union(folders)
+    above.update(parent for path in tuple(above) for parent in _parents(path))
+    if len(named) < len(files) or not named.isdisjoint(above):
+        raise answer.exchange.broken("a listing that names one place twice", status=answer.status)
+    if sum(file.size for file in files) >= _TOTAL:
+        raise answer.exchange.broken("a listing of more bytes than can be counted", status=answer.status)
+
+
+def _parents(path: str) -> list[str]:
+    found = []
+    while path := path.rpartition("/")[0]:
+        found.append(path)
+    return found
 
 
 def _digest(text: str | None, source: Answer | StreamedResponse) -> Sha256 | None:

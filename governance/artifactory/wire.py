@@ -1,6 +1,7 @@
 """The JSON that Artifactory sends, checked at the door.
 
-Promises: what passes has the documented types and is within limits; unknown fields are ignored, since each release of
+Promises: what passes has the documented types and is within limits, and of what does not pass the first mistake is looked at and no
+other: millions of wrong rows would take minutes, and gigabytes, to be told of. Unknown fields are ignored, since each release of
 the server adds some. Does not: give values to the rest of the house (`items` does), or check names (`client` does).
 
 Known contradictions that are taken both ways: sizes as numbers and as strings; folders with size -1 or without one.
@@ -8,12 +9,13 @@ Known contradictions that are taken both ways: sizes as numbers and as strings; 
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 _NAME = 4096
 _ROWS = 500_000
+_KEYS = 10_000
 
 
 def _whole_number(value: object) -> object:
@@ -22,9 +24,19 @@ def _whole_number(value: object) -> object:
     return value
 
 
-Size = Annotated[int, BeforeValidator(_whole_number), Field(ge=-1, lt=1 << 63)]
+def _few(value: object) -> object:
+    if isinstance(value, dict) and len(value) > _KEYS:
+        raise ValueError(f"more than {_KEYS} members")
+    return value
+
+
+Size = Annotated[int, BeforeValidator(_whole_number), Field(ge=-1, lt=1 << 53)]
 Text = Annotated[str, Field(max_length=_NAME)]
 Hex = Annotated[str, Field(max_length=128)]
+Kept = TypeVar("Kept")
+Few = Annotated[Kept, BeforeValidator(_few)]
+Values = Annotated[tuple[Text, ...], Field(strict=False, fail_fast=True)]
+"""Not strict, since `_few` hands Python values on, and a list is no strict tuple."""
 
 
 class Wire(BaseModel):
@@ -52,7 +64,7 @@ class ListedItem(Wire):
 class FileList(Wire):
     """Answer of `GET api/storage/...?list`."""
 
-    files: Annotated[tuple[ListedItem, ...], Field(max_length=_ROWS)]
+    files: Annotated[tuple[ListedItem, ...], Field(max_length=_ROWS, fail_fast=True)]
 
 
 class Child(Wire):
@@ -74,7 +86,7 @@ class Item(Wire):
     mime_type: Text | None = Field(None, alias="mimeType")
     size: Size | None = None
     checksums: Checksums | None = None
-    children: Annotated[tuple[Child, ...], Field(max_length=_ROWS)] | None = None
+    children: Annotated[tuple[Child, ...], Field(max_length=_ROWS, fail_fast=True)] | None = None
 
 
 class Created(Wire):
@@ -87,7 +99,7 @@ class Created(Wire):
 class Properties(Wire):
     """Answer of `GET api/storage/...?properties`."""
 
-    properties: dict[Text, tuple[str, ...]]
+    properties: Few[dict[Text, Values]]
 
 
 class Message(Wire):
@@ -100,7 +112,7 @@ class Message(Wire):
 class Messages(Wire):
     """Answer of `POST api/copy` and `api/move`."""
 
-    messages: tuple[Message, ...] = ()
+    messages: Annotated[tuple[Message, ...], Field(fail_fast=True)] = ()
 
 
 class Repository(Wire):
@@ -116,14 +128,14 @@ class ServerVersion(Wire):
     """Answer of `GET api/system/version`."""
 
     version: Text
-    addons: tuple[Text, ...] = ()
+    addons: Annotated[tuple[Text, ...], Field(fail_fast=True)] = ()
 
 
 class Principals(Wire):
     """Rights by user and by group, as letters."""
 
-    users: dict[Text, tuple[Text, ...]] = Field(default_factory=dict)
-    groups: dict[Text, tuple[Text, ...]] = Field(default_factory=dict)
+    users: Few[dict[Text, Values]] = Field(default_factory=dict)
+    groups: Few[dict[Text, Values]] = Field(default_factory=dict)
 
 
 class Permissions(Wire):
@@ -141,7 +153,7 @@ class AqlRange(Wire):
 class AqlResult(Wire):
     """Answer of `POST api/search/aql`."""
 
-    results: Annotated[tuple[dict[str, object], ...], Field(max_length=_ROWS)]
+    results: Annotated[tuple[dict[str, object], ...], Field(max_length=_ROWS, fail_fast=True)]
     range: AqlRange = AqlRange()
 
 

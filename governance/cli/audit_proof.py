@@ -10,6 +10,7 @@ import typer
 
 from governance.cli.output import Mark, err, out, print_pairs, sign, styled
 from governance.errors import AuditBrokenError, AuditUnavailableError, SettingsError
+from governance.places import open_file
 
 if TYPE_CHECKING:
     from governance.audit.checkpoint import Proof
@@ -248,7 +249,7 @@ def _witness_signer(path: Path, name: str) -> NoteSigner:
 
 def _read(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open_file(path, may_be_piped=True) as file:
             return file.read(_MAX_FILE)
     except OSError as error:
         raise SettingsError(f"`{path}` cannot be read: {error.strerror}") from error

@@ -13,7 +13,7 @@ import typer
 
 from governance.cli.output import Mark, err, out, plain, print_json, print_pairs, print_rows, sign, styled
 from governance.errors import KeyFileError
-from governance.places import expanded
+from governance.places import expanded, read_bounded
 
 if TYPE_CHECKING:
     from governance.settings import Settings
@@ -211,7 +211,7 @@ def _own_public(settings: Settings) -> str:
     """The configured key's public half: the file beside it, which needs no passphrase."""
     path = key_path(settings).with_suffix(".pub")
     try:
-        return path.read_text(encoding="ascii")
+        return read_bounded(path).decode("ascii")
     except FileNotFoundError as error:
         raise KeyFileError(f"there is no public key `{path}`", hint="`mlgov keys init` makes one.") from error
     except (OSError, UnicodeDecodeError) as error:

@@ -12,6 +12,7 @@ import typer
 
 from governance.cli.output import Mark, err, out, print_pairs, sign, styled
 from governance.errors import ConfigurationError, SettingsError
+from governance.places import open_file
 
 if TYPE_CHECKING:
     from governance.cli.waiver_people import Desk
@@ -191,7 +192,7 @@ def _import_list(
     from governance.waivers.writing import waiver_folder
 
     try:
-        with file.open("rb") as stream:
+        with open_file(file, may_be_piped=True) as stream:
             entries: tuple[Ignored, ...] = READERS[source](stream.read(MAX_LIST + 1))
     except OSError as error:
         raise ConfigurationError(f"the ignore list `{file}` cannot be read: {error.strerror}") from error

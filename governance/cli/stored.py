@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from governance.errors import DigestMismatchError, TransferError
 from governance.model.digest import parse_sha256
+from governance.places import open_file
 from governance.signing.manifest import Manifest, ManifestEntry
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def hash_stored(client: ArtifactoryClient, part: Part, *, only: Collection[str] 
 def read_small(path: Path, limit: int) -> bytes | None:
     """A small file, or None where there is none. Raises `TransferError` for one that is too large or unreadable."""
     try:
-        with path.open("rb") as file:
+        with open_file(path, may_be_piped=True) as file:
             data = file.read(limit + 1)
     except FileNotFoundError:
         return None

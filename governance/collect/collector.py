@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
 from datetime import datetime
 from typing import Protocol
 
+from governance.collect.threads import Threads, limit_thread
 from governance.errors import GovernanceError, RateLimitedError, UnavailableError, UnreachableError
 from governance.model.facts import Facts, FactValue, Origin, Unknown
 from governance.model.request import Request, utc_text
@@ -77,10 +79,11 @@ def gather(
     """
     _check_disjoint(collectors)
     asked = [each for each in collectors if read is None or not each.on_demand or each.supplies & set(read)]
-    executor = ThreadPoolExecutor(max_workers=max(1, len(asked)), thread_name_prefix="collect")
+    executor = Threads(len(asked), "collect")
+    until = time.monotonic() + deadline
     try:
         running: list[tuple[Collector, Future[Mapping[str, FactValue]]]] = [
-            (collector, executor.submit(collector.collect, request)) for collector in asked
+            (collector, executor.submit(_ask, collector, request, until)) for collector in asked
         ]
         wait_for([future for _, future in running], timeout=deadline)
     finally:
@@ -102,6 +105,11 @@ def gather(
     values[UNREACHABLE] = tuple(sorted(unreachable))
     origins[UNREACHABLE] = Origin(source="gather", observed_at=utc_text(now()))
     return Facts(values, origins)
+
+
+def _ask(collector: Collector, request: Request, until: float) -> Mapping[str, FactValue]:
+    limit_thread(until)
+    return collector.collect(request)
 
 
 def _result(

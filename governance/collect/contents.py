@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Final
 
 from governance.artifactory.client import ArtifactoryClient
 from governance.collect.bytesource import ByteSource, byte_source
 from governance.collect.dependencies import NOT_STORED
+from governance.collect.threads import Threads
 from governance.content.effort import Effort
 from governance.content.formats import HEAD, detect
 from governance.content.inspection import Inspection, inspect, must_look
@@ -68,7 +68,7 @@ class ContentsCollector:
         if source is None:
             return dict.fromkeys(self.supplies, Unknown(NOT_STORED))
         allowance, effort = _allowance(files), Effort()
-        with ThreadPoolExecutor(max_workers=_WORKERS, thread_name_prefix="contents") as executor:
+        with Threads(_WORKERS, "contents") as executor:
             found = list(
                 executor.map(
                     lambda entry: _look(source, entry, effort, may_read=str(entry.path) in allowance),

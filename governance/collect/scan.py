@@ -19,13 +19,14 @@ are those of text. Anything else that it does not support stays unscanned.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from datetime import datetime
 from typing import Final, TypeAlias
 
 from governance.collect import advice
 from governance.collect.dependencies import NOT_STORED
 from governance.collect.scanned import Scanned, join
+from governance.collect.threads import Threads
 from governance.content.dependencies import Declared
 from governance.errors import GovernanceError, RemoteError
 from governance.model.artifact import Artifact
@@ -87,7 +88,7 @@ class ScanCollector:
         if len(artifact.files) > _MAX_FILES:
             return dict.fromkeys(self.supplies, Unknown(f"more than {_MAX_FILES} files"))
         client = self._clients(artifact.host)
-        with ThreadPoolExecutor(max_workers=_WORKERS, thread_name_prefix="scan") as executor:
+        with Threads(_WORKERS, "scan") as executor:
             packages = executor.submit(self._packages, client, request)
             repository, scanned = self._files(client, artifact, executor)
             violations = executor.submit(_violations, client, repository, artifact)
@@ -106,9 +107,7 @@ class ScanCollector:
             "licences": advice.licences((), found.found, NOT_STORED),
         }
 
-    def _files(
-        self, client: XrayClient, artifact: Artifact, executor: ThreadPoolExecutor
-    ) -> tuple[str, Scanned]:
+    def _files(self, client: XrayClient, artifact: Artifact, executor: Executor) -> tuple[str, Scanned]:
         """What is known of the files, and under which key Xray knows the repository: what a remote repository holds
         lies in its cache."""
         repository = str(artifact.repository)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, TypeVar
@@ -18,6 +17,7 @@ from governance.artifactory.client import ArtifactoryClient
 from governance.artifactory.items import ItemInfo, RepositoryInfo, Tree
 from governance.collect.dependencies import NOT_STORED
 from governance.collect.ecosystems import ecosystem_of
+from governance.collect.threads import Threads
 from governance.errors import GovernanceError
 from governance.forking import ForkLock
 from governance.model.artifact import Artifact
@@ -85,7 +85,7 @@ class StorageCollector:
     def _ask(self, artifact: Artifact) -> _Found:
         client = self._clients(artifact.host)
         repository, root = artifact.repository, artifact.ref.partition("/")[2]
-        with ThreadPoolExecutor(max_workers=4, thread_name_prefix="storage") as executor:
+        with Threads(4, "storage") as executor:
             tree = executor.submit(_attempt, lambda: client.tree(repository, root))
             info = executor.submit(_attempt, lambda: client.info(repository, root))
             properties = executor.submit(_attempt, lambda: client.properties(repository, root))

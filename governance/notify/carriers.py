@@ -20,6 +20,7 @@ from typing import Any
 from governance.errors import RemoteError, SettingsError, TlsError, UnauthenticatedError, UnreachableError
 from governance.model.canonical import canonical_bytes
 from governance.notify.notice import Notice, bare, plain
+from governance.places import open_file
 from governance.stream.channel import EmailChannel
 from governance.stream.post import Post
 from governance.transport.clocked import ClockedReader
@@ -204,7 +205,7 @@ def _password(channel: EmailChannel) -> str | None:
     if channel.password_file is None:
         return None
     try:
-        with channel.password_file.open("rb") as file:
+        with open_file(channel.password_file, may_be_piped=True) as file:
             return file.read(_MAX_PASSWORD).decode().removesuffix("\n").removesuffix("\r")
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(

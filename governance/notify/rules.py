@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 from pydantic.alias_generators import to_camel
 
 from governance.errors import ConfigurationError, SettingsError
+from governance.places import open_file
 from governance.policy.literals import LiteralError, parse_duration
 from governance.policy.strict_yaml import Document, Limits, YamlRefusedError, parse_yaml
 
@@ -96,7 +97,7 @@ class _File(_Strict):
 def load_rules(path: Path) -> tuple[NewBlock | VerdictChanged | WaiverExpiring, ...]:
     """The rules of a file. Raises `SettingsError` where it cannot be read, `RulesInvalidError` for mistakes."""
     try:
-        with path.open("rb") as file:
+        with open_file(path, may_be_piped=True) as file:
             data = file.read(_LIMITS.size + 1)
     except OSError as error:
         raise SettingsError(

@@ -14,6 +14,7 @@ from typing import Any
 
 from governance.errors import PolicyInvalidError
 from governance.model.facts import CATALOGUE, FactSpec, extended
+from governance.places import open_file
 from governance.policy.allocating import collector_paused
 from governance.policy.assembling import Assembler, Source
 from governance.policy.documents import PolicyBundle
@@ -56,7 +57,7 @@ def load_written(
     files: dict[str, bytes] = {}
     for path in policy_paths(paths, problems):
         try:
-            with path.open("rb") as stream:
+            with open_file(path, may_be_piped=True) as stream:
                 files[str(path)] = stream.read(limits.size + 1)
         except OSError as error:
             problems.append(
@@ -181,7 +182,7 @@ def _holds_policies(folder: Path) -> bool:
         return False
     for file in policy_paths([folder]):
         try:
-            with file.open("rb") as stream:
+            with open_file(file) as stream:
                 if _MARK in stream.read(65_536):
                     return True
         except OSError:

@@ -17,6 +17,7 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails
 
 from governance.errors import ConfigurationError
+from governance.places import open_file
 from governance.policy.mistakes import Mistakes, nearest
 from governance.policy.strict_yaml import Limits, YamlRefusedError, parse_yaml
 from governance.report.controls import Control, Framework, FrameworkDate
@@ -138,7 +139,7 @@ def _read(name: str, known: Sequence[str]) -> bytes:
         meant = "" if near is None else f", did you mean `{near}`?"
         raise FrameworkInvalidError([f"`{name[:80]}` is not a framework that comes with the program{meant}"])
     try:
-        with path.open("rb") as stream:
+        with open_file(path, may_be_piped=True) as stream:
             return stream.read(_LIMITS.size + 1)
     except OSError as error:
         raise FrameworkInvalidError([f"`{name}` cannot be read: {error.strerror}"]) from error

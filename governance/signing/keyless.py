@@ -16,6 +16,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from governance.places import read_bounded
 from governance.signing.bundle import SigstoreMaterial
 from governance.signing.envelope import Envelope
 from governance.signing.reason import Reason, refuse
@@ -64,7 +65,7 @@ def _verify_proofs(material: SigstoreMaterial, roots: Path | None) -> tuple[Any,
     seen = _Remember()
     try:
         config = (
-            ClientTrustConfig.from_json(roots.read_text("utf-8"))
+            ClientTrustConfig.from_json(read_bounded(roots).decode())
             if roots
             else ClientTrustConfig.production(offline=True)
         )

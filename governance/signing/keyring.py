@@ -21,6 +21,7 @@ from pathlib import Path
 
 from governance.errors import KeyFileError, SignatureError
 from governance.model.canonical import Json, canonical_bytes
+from governance.places import open_file
 from governance.signing.keys import Signer, generate_key
 from governance.signing.publickey import Algorithm, PublicKey, parse_public_key
 from governance.signing.roots import SignedTrust, accept_next, open_signed_trust, sign_trust
@@ -200,7 +201,7 @@ def replace_file(path: Path, data: bytes) -> None:
 
 def _read(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             state = os.fstat(file.fileno())
             if stat.S_IMODE(state.st_mode) & 0o022:
                 raise KeyFileError(
@@ -211,7 +212,10 @@ def _read(path: Path) -> bytes:
     except FileNotFoundError as error:
         raise KeyFileError(f"there is no trust file `{path}`", hint="`mlgov keys init` makes one.") from error
     except OSError as error:
-        raise KeyFileError(f"the trust file `{path}` cannot be read: {error.strerror}") from error
+        raise KeyFileError(
+            f"the trust file `{path}` cannot be read: {error.strerror}",
+            hint="Mend its rights, or name the right file in `MLGOV_TRUST`.",
+        ) from error
     if len(data) > 2 * MAX_TRUST_FILE:
         raise KeyFileError(f"`{path}` is too large for a trust file")
     return data

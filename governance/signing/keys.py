@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from governance.errors import KeyFileError
+from governance.places import open_file
 from governance.signing.publickey import CURVES, DIGESTS, Algorithm, KeyHolder, PublicKey, wrap_public_key
 
 _MAX_KEY_FILE = 64 << 10
@@ -183,10 +184,8 @@ def _open_private_key(pem: bytes, passphrase: bytes | str | None, shown: str) ->
 
 def _read_key_file(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             state = os.fstat(file.fileno())
-            if not stat.S_ISREG(state.st_mode):
-                raise KeyFileError(f"the key file `{path}` is not a regular file")
             if stat.S_IMODE(state.st_mode) & 0o077:
                 raise KeyFileError(
                     f"the key file `{path}` is open to other users (mode {stat.S_IMODE(state.st_mode):04o})",
@@ -196,7 +195,10 @@ def _read_key_file(path: Path) -> bytes:
     except FileNotFoundError as error:
         raise KeyFileError(f"there is no key file `{path}`", hint="`mlgov keys init` makes one.") from error
     except OSError as error:
-        raise KeyFileError(f"the key file `{path}` cannot be read: {error.strerror}") from error
+        raise KeyFileError(
+            f"the key file `{path}` cannot be read: {error.strerror}",
+            hint="Mend its rights, or name the right file in `MLGOV_KEY`.",
+        ) from error
     if len(data) > _MAX_KEY_FILE:
         raise KeyFileError(f"`{path}` is too large for a key file")
     return data

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from governance.errors import SettingsError
+from governance.places import open_file
 
 _PREFIX: Final = "whsec_"
 _SHORTEST, _LONGEST, _MOST = 24, 64, 4
@@ -52,7 +53,7 @@ def read_secrets(path: Path) -> Secrets:
             raise SettingsError(
                 f"the secret file `{path}` may be read by others", hint=f"`chmod go-rwx {path}`"
             )
-        with path.open("rb") as file:
+        with open_file(path, may_be_piped=True) as file:
             data = file.read(_MAX_FILE + 1)
     except OSError as error:
         raise SettingsError(

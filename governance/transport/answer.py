@@ -16,6 +16,7 @@ import orjson
 import urllib3
 from pydantic import BaseModel, ValidationError
 
+from governance.transport.clocked import buy_time
 from governance.transport.failures import FAILURES, Exchange, failure_of
 
 _PIECE = 64 << 10
@@ -73,6 +74,7 @@ class StreamedResponse:
     def iter_chunks(self, size: int) -> Iterator[bytes]:
         """Pieces of at most `size` bytes. Raises `ProtocolError` where the body ends before its announced length."""
         while chunk := self._read(size):
+            buy_time(self._raw, len(chunk))
             yield chunk
             if self._raw.length_remaining == 0:
                 return  # all that was announced is here: asking for more would only cost a call

@@ -25,7 +25,7 @@ from requests.utils import select_proxy
 
 from governance.errors import SettingsError
 from governance.forking import call_after_fork
-from governance.transport.clocked import with_bounded_heads
+from governance.transport.clocked import with_bounded_answers
 from governance.transport.failures import clean
 
 _SEND_PIECE: Final = 256 << 10
@@ -121,12 +121,14 @@ class Connections:
         *,
         pool_size: int,
         timeouts: tuple[float, float],
+        answer_timeout: float,
         verify: bool | str,
         proxies: Mapping[str, str],
     ) -> None:
         logging.getLogger("urllib3.connectionpool").addFilter(_WITHOUT_QUERIES)
         logging.getLogger("urllib3.connection").addFilter(_WITHOUT_ADDRESS)
         self._pool_size = pool_size
+        self._answer_timeout = answer_timeout
         self._timeout = urllib3.Timeout(connect=timeouts[0], read=timeouts[1])
         self._verify = verify
         self._proxies = dict(proxies)
@@ -179,7 +181,7 @@ class Connections:
         )
         self._adapter.cert_verify(pool, origin, self._verify, None)  # type: ignore[no-untyped-call]  # as `requests` has it
         kept = cast(urllib3.HTTPConnectionPool, pool)
-        kept.ConnectionCls = with_bounded_heads(kept.ConnectionCls)
+        kept.ConnectionCls = with_bounded_answers(kept.ConnectionCls, self._answer_timeout)
         proxy = select_proxy(origin, self._proxies)
         return _Way(
             kept,

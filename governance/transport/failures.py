@@ -161,6 +161,10 @@ def clean(text: str, secrets: tuple[str, ...] = ()) -> str:
     return _UNPRINTABLE.sub(" ", text).strip()[:_MAX_MESSAGE]
 
 
+class SlowAnswerError(TimeoutError):
+    """An answer that goes on coming, and not fast enough."""
+
+
 def failure_of(error: Exception, exchange: Exchange) -> tuple[RemoteError, BaseException | None]:
     """The error for an exception of `urllib3` or below, and the innermost cause, where it is fit to be chained.
 
@@ -170,6 +174,8 @@ def failure_of(error: Exception, exchange: Exchange) -> tuple[RemoteError, BaseE
     chain = _chain(error)
     cause = chain[-1]
     shown = cause if isinstance(cause, OSError | pool.HTTPError) else None
+    if isinstance(error.__cause__, SlowAnswerError):
+        return exchange.unreachable(str(error.__cause__)), error.__cause__
     for kinds, build in _BY_EXCEPTION:
         if any(isinstance(link, kinds) for link in chain):
             return build(exchange, cause), shown

@@ -80,6 +80,7 @@ class Transport:
         self._connections = Connections(
             pool_size=pool_size,
             timeouts=(connect_timeout, read_timeout),
+            answer_timeout=answer_timeout,
             verify=self._verify,
             proxies=proxies or {},
         )

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from governance.errors import PolicyInvalidError
+from governance.places import open_file
 from governance.policy.load import step_paths
 from governance.waivers.steps import MAX_STEP, StepFile, as_step_file
 
@@ -26,7 +27,7 @@ def read_steps(paths: Sequence[Path]) -> tuple[StepFile, ...]:
         )
     for path in listed:
         try:
-            with path.open("rb") as stream:
+            with open_file(path) as stream:
                 step = as_step_file(path.name, stream.read(MAX_STEP + 1))
         except OSError as error:
             raise PolicyInvalidError(

@@ -12,11 +12,12 @@ from pathlib import Path
 from governance.errors import ConfigurationError, PolicyInvalidError
 from governance.model.canonical import Json
 from governance.model.facts import CATALOGUE
+from governance.places import open_file
 from governance.policy.assembling import Assembler
 from governance.policy.documents import Waiver
 from governance.policy.load import policy_paths
 from governance.policy.printing import waiver_tree
-from governance.policy.strict_yaml import YamlRefusedError, parse_yaml
+from governance.policy.strict_yaml import DEFAULT_LIMITS, YamlRefusedError, parse_yaml
 from governance.waivers.steps import StepFile, terms_of
 
 FOLDER = "waivers"
@@ -60,12 +61,17 @@ def find_document(paths: Sequence[Path], name: str) -> Path | None:
     """The file that holds the document of a waiver."""
     for path in policy_paths(paths):
         try:
-            trees = [document.data for document in parse_yaml(path.read_bytes(), str(path))]
+            trees = [document.data for document in parse_yaml(_read(path), str(path))]
         except (OSError, YamlRefusedError, PolicyInvalidError):
             continue
         if any(_is_waiver(tree, name) for tree in trees):
             return path
     return None
+
+
+def _read(path: Path) -> bytes:
+    with open_file(path) as stream:
+        return stream.read(DEFAULT_LIMITS.size + 1)
 
 
 def write_new(path: Path, data: bytes) -> None:

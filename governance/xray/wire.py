@@ -29,10 +29,10 @@ def _no_empty_time(value: object) -> object:
 
 
 Text = Annotated[str, BeforeValidator(_text_of_none), Field(max_length=65_536)]
-Texts = Annotated[tuple[Text, ...], BeforeValidator(_list_of_none), Field(max_length=_ROWS)]
+Texts = Annotated[tuple[Text, ...], Field(max_length=_ROWS, fail_fast=True), BeforeValidator(_list_of_none)]
 Time = Annotated[AwareDatetime | None, BeforeValidator(_no_empty_time)]
 Row = TypeVar("Row")
-Rows = Annotated[tuple[Row, ...], BeforeValidator(_list_of_none), Field(max_length=_ROWS)]
+Rows = Annotated[tuple[Row, ...], Field(max_length=_ROWS, fail_fast=True), BeforeValidator(_list_of_none)]
 
 
 class Wire(BaseModel):
@@ -106,7 +106,7 @@ class ArtifactRow(Wire):
     general: General
     issues: Rows[IssueRow] = ()
     licenses: Rows[LicenceRow] = ()
-    operational_risks: Annotated[tuple[RiskRow, ...], Field(max_length=_ROWS)] | None = None
+    operational_risks: Annotated[tuple[RiskRow, ...], Field(max_length=_ROWS, fail_fast=True)] | None = None
 
 
 class ErrorRow(Wire):

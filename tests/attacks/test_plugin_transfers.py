@@ -317,3 +317,39 @@ _NAMED = """rules:
       onUnknown: match
       message: "signed as `{signature.subject}`"
     - id: malicious"""
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.txt/below", "n" * 300])
+def test_a_name_that_no_disk_takes_is_a_refusal_and_no_traceback(
+    devserver: DevServer, stored: str, out: Path, name: str
+) -> None:
+    """Named twice, a file and a folder at once, too long."""
+    devserver.faults.add(hostile_listing(name))
+    with pytest.raises(GovernedStorageError):
+        get_artifact_repository(stored).download_artifacts("folder", str(out))
+    assert list(out.iterdir()) == []
+
+
+def test_a_size_that_is_not_the_files_own_is_refused(
+    devserver: DevServer, repo: str, stored: str, out: Path
+) -> None:
+    """The policy judged the size, and the record would name it."""
+    devserver.faults.add(
+        Fault(path=f"*/api/storage/{repo}/*", query="*list*", times=None, rewrite=_one_byte_larger)
+    )
+    with pytest.raises(ModelVerificationError, match="1 fewer"):
+        get_artifact_repository(stored).download_artifacts("folder", str(out))
+    assert list(out.iterdir()) == []
+
+
+def _one_byte_larger(body: bytes) -> bytes:
+    document = json.loads(body)
+    for row in document["files"]:
+        row["size"] += 1
+    return json.dumps(document).encode()
+
+
+def test_an_empty_folder_is_there_when_it_was_fetched(uri: str, out: Path, tmp_path: Path) -> None:
+    (tmp_path / "src/empty").mkdir(parents=True)
+    get_artifact_repository(uri).log_artifacts(str(tmp_path / "src"), "folder")
+    assert Path(get_artifact_repository(uri).download_artifacts("folder/empty", str(out))).is_dir()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.scenarios.cli import Cli
+from tests.scenarios.cli import Cli, run_cli
 
 EXPIRES = "2099-01-01T00:00:00.000000Z"
 
@@ -159,3 +160,30 @@ def test_what_is_no_trust_document(cli: Cli, roots: dict[str, str], tmp_path: Pa
     assert cli("trust", "sign", "none", "--root", "ann.pem", "-o", "x").code == 2
     assert cli("trust", "install", "none").code == 2
     assert cli("trust", "root", "ann.pem").code == 2  # never written over
+
+
+@pytest.mark.parametrize("what", ["named pipe", "folder", "device"])
+@pytest.mark.parametrize(
+    ("variable", "name"),
+    [("MLGOV_KEY", "key"), ("MLGOV_TRUST", "trust"), ("MLGOV_KEY_PASSPHRASE_FILE", "passphrase")],
+)
+def test_no_key_and_no_trust_is_waited_for(variable: str, name: str, what: str, tmp_path: Path) -> None:
+    """A pipe into which nobody writes would hold a process for ever, and a device never ends."""
+    home = {"MLGOV_HOME": str(tmp_path / "home")}
+    phrase = {"MLGOV_KEY_PASSPHRASE": "correct horse"}
+    assert run_cli("keys", "init", variables=home | phrase).code == 0
+    place = Path("/dev/zero") if what == "device" else tmp_path / "place"
+    if what == "named pipe":
+        os.mkfifo(place)
+    elif what == "folder":
+        place.mkdir()
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/weights").write_text("1")
+    settings = home | ({} if name == "passphrase" else phrase) | {variable: str(place)}
+    verb = "verify" if name == "trust" else "sign"
+    if name == "trust":
+        assert run_cli("sign", str(tmp_path / "model"), variables=home | phrase).code == 0
+    done = run_cli(verb, str(tmp_path / "model"), variables=settings)
+    assert (done.code, done.out) == (2, "")
+    assert f"the {name} file `{place}` cannot be read: it is a {what}, not a file" in done.err
+    assert "what to do: Mend" in done.err

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 from collections.abc import Iterator
 
 import pytest
+from pydantic import BaseModel, ValidationError
 
+from governance.artifactory import wire
 from governance.artifactory.client import ArtifactoryClient
 from governance.artifactory.items import Deployed
 from governance.devserver import DevServer, Fault, hostile_listing, too_many, unavailable, wrong_checksums
@@ -26,6 +29,7 @@ from governance.errors import (
 )
 from governance.model.digest import parse_sha256
 from governance.transport import Credentials, Transport
+from governance.xray import wire as xray_wire
 from tests.rawserver import answer, raw_server
 
 
@@ -487,3 +491,66 @@ def test_sizes_may_be_texts_and_times_may_have_zones() -> None:
         "ab" * 32,
         "2026-01-01T00:00:00.500000+00:00",
     )
+
+
+_SHA = "0" * 64
+
+
+def _row(uri: str, size: int = 1, *, folder: bool = False) -> dict[str, object]:
+    row: dict[str, object] = {"uri": uri, "folder": folder, "lastModified": "2026-01-01T00:00:00.000Z"}
+    return row if folder else row | {"size": size, "sha2": _SHA}
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [_row("/a"), _row("/a")],
+        [_row("/a"), _row("/a", folder=True)],
+        [_row("/a"), _row("/a/b")],
+        [_row("/a"), _row("/a/b/c", folder=True)],
+    ],
+    ids=["file twice", "file and folder", "file below a file", "folder below a file"],
+)
+def test_a_listing_that_names_one_place_twice_is_refused(rows: list[object]) -> None:
+    with raw_server(answer(body=json.dumps({"files": rows}).encode())) as server:
+        client = ArtifactoryClient(Transport(base_url=server.url, service="Artifactory", credentials=None))
+        with pytest.raises(ProtocolError, match="one place twice"):
+            client.tree("repo", "f")
+
+
+@pytest.mark.parametrize("rows", [[_row("/a", 1 << 53)], [_row("/a", 1 << 52), _row("/b", 1 << 52)]])
+def test_sizes_that_no_record_can_hold_are_refused(rows: list[object]) -> None:
+    with raw_server(answer(body=json.dumps({"files": rows}).encode())) as server:
+        client = ArtifactoryClient(Transport(base_url=server.url, service="Artifactory", credentials=None))
+        with pytest.raises(ProtocolError):
+            client.tree("repo", "f")
+
+
+@pytest.mark.parametrize(
+    ("form", "body"),
+    [
+        (wire.FileList, b'{"files": [%s]}'),
+        (wire.Item, b'{"repo": "r", "path": "p", "children": [%s]}'),
+        (wire.AqlResult, b'{"results": [%s]}'),
+        (wire.Messages, b'{"messages": [%s]}'),
+        (wire.Properties, b'{"properties": {"a": [%s]}}'),
+        (wire.Permissions, b'{"principals": {"users": {"a": [%s]}}}'),
+        (xray_wire.SummaryAnswer, b'{"artifacts": [%s], "errors": []}'),
+        (xray_wire.ViolationsAnswer, b'{"total_violations": 1, "violations": [%s]}'),
+        (xray_wire.PoliciesAnswer, b"[%s]"),
+        (xray_wire.WatchesAnswer, b"[%s]"),
+        (xray_wire.IgnoreRulesAnswer, b'{"total_count": 1, "data": [%s]}'),
+    ],
+)
+def test_of_many_wrong_rows_the_first_is_told_of(form: type[BaseModel], body: bytes) -> None:
+    """To tell of millions takes minutes and gigabytes: a few megabytes of an answer would stop a client."""
+    with pytest.raises(ValidationError) as caught:
+        form.model_validate_json(body % b",".join([b"7"] * 1000))
+    assert caught.value.error_count() == 1
+
+
+def test_more_properties_than_anything_has_are_refused() -> None:
+    names = ",".join(f'"a{number}": 1' for number in range(10_001))
+    with pytest.raises(ValidationError, match="more than 10000") as caught:
+        wire.Properties.model_validate_json(f'{{"properties": {{{names}}}}}')
+    assert caught.value.error_count() == 1

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,6 +14,7 @@ import pytest
 
 from governance.collect.collector import gather
 from governance.collect.request import request_facts
+from governance.collect.threads import Threads
 from governance.errors import UnreachableError
 from governance.model.artifact import Artifact, FileEntry, Kind, parse_relative_path, parse_repository_key
 from governance.model.facts import CATALOGUE, FactValue, Unknown
@@ -111,3 +115,54 @@ def test_no_source_means_no_fact() -> None:
 def test_the_request_states_only_facts_of_the_catalogue() -> None:
     assert set(request_facts(REQUEST)) <= set(CATALOGUE)
     assert isinstance(request_facts(REQUEST)["artifact.digest"], Unknown)
+
+
+_NEVER = """
+import threading
+from datetime import UTC, datetime
+from tests.unit.test_collector import NOON, REQUEST, Scripted
+from governance.collect.collector import gather
+from governance.collect.threads import Threads
+
+def never():
+    with Threads(2, "inner") as inner:
+        inner.submit(threading.Event().wait).result()
+
+print(len(gather([Scripted(answer=never)], REQUEST, deadline=0.1, now=lambda: NOON).values))
+"""
+
+
+def test_no_process_waits_for_a_collector_when_it_ends() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _NEVER], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert int(done.stdout) > 0
+
+
+def test_nothing_begins_when_nobody_waits_any_more() -> None:
+    begun: list[int] = []
+    over = threading.Event()
+
+    def many() -> Mapping[str, FactValue]:
+        with Threads(1, "inner") as inner:
+            late = [inner.submit(lambda: (begun.append(1), time.sleep(0.1))) for _ in range(50)]
+        over.set()
+        assert isinstance(late[-1].exception(), TimeoutError)
+        return {}
+
+    gather([Scripted(answer=many)], REQUEST, deadline=0.2, now=lambda: NOON)
+    assert over.wait(30)
+    assert len(begun) < 50
+
+
+def test_a_pool_hands_on_errors_and_cancels_what_has_not_begun() -> None:
+    release = threading.Event()
+    pool = Threads(1, "pool")
+    first = pool.submit(release.wait)
+    second = pool.submit(pytest.fail, "never begun")
+    pool.shutdown(wait=False, cancel_futures=True)
+    release.set()
+    assert first.result(30)
+    assert second.cancelled()
+    with Threads(2, "pool") as other, pytest.raises(ZeroDivisionError):
+        list(other.map(lambda number: 1 // number, [1, 0]))

@@ -89,9 +89,11 @@ def test_a_full_disk_has_an_error_of_its_own(number: int, tmp_path: Path) -> Non
         raise OSError(number, "full")
 
 
-def test_other_errors_of_the_disk_stay_what_they_are(tmp_path: Path) -> None:
-    with pytest.raises(PermissionError), space_errors(tmp_path):
-        raise PermissionError
+def test_other_errors_of_the_disk_are_told_with_the_name_and_the_reason(tmp_path: Path) -> None:
+    wanted = "`a` cannot be written to: File name too long"
+    with pytest.raises(TransferError, match=wanted) as caught, space_errors(tmp_path, "a"):
+        raise OSError(errno.ENAMETOOLONG, "File name too long")
+    assert isinstance(caught.value.__cause__, OSError)
 
 
 def test_what_cannot_fit_is_not_begun(tmp_path: Path) -> None:

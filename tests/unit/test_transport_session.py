@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -359,6 +360,49 @@ def test_an_answer_that_drips_is_given_up() -> None:
         pytest.raises(UnreachableError, match="complete"),
     ):
         session.call("GET", "x")
+
+
+_CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("begin", "piece"),
+    [
+        (_CHUNKED + b"5;", b"x"),
+        (_CHUNKED + b"0\r\n", b"X: y\r\n"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n", b"x"),
+    ],
+    ids=["chunk size", "trailer", "body"],
+)
+def test_a_body_without_end_is_given_up_wherever_it_drags_on(begin: bytes, piece: bytes) -> None:
+    """Each byte comes well within the socket's own time, and none of them is of any use."""
+    stop = threading.Event()
+
+    def endless(channel: socket.socket) -> None:
+        channel.sendall(begin)
+        while not stop.wait(0.005):
+            channel.sendall(piece)
+
+    with talking_to(endless, answer_timeout=0.2, retries=0) as (session, _):
+        with (
+            pytest.raises(UnreachableError, match="not complete in time"),
+            session.stream("GET", "x") as response,
+        ):
+            list(response.iter_chunks(1 << 16))
+        stop.set()
+
+
+def test_what_came_of_a_body_buys_the_rest_of_it_time() -> None:
+    """A large file over a slow line takes longer than any single answer may."""
+
+    def slowly(channel: socket.socket) -> None:
+        channel.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n")
+        for _ in range(10):
+            channel.sendall(b"x" * 1000)
+            time.sleep(0.05)
+
+    with talking_to(slowly, answer_timeout=0.2) as (session, _), session.stream("GET", "x") as response:
+        assert sum(map(len, response.iter_chunks(500))) == 10_000
 
 
 @pytest.mark.parametrize("body", [b"not json", b"", b'{"a": NaN}', b"[" * 100_000])

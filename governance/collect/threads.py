@@ -1,0 +1,73 @@
+"""Threads for what waits on others.
+
+Promises: no process waits for them when it ends, and none begins a task after the time that its caller waits at most: a service
+that drags its answers out holds nobody up. (The standard library's pool works off all its tasks before a process may end.)
+Does not: end a task that has begun; that bounds its own waits.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+
+_UNTIL: ContextVar[float | None] = ContextVar("mlgov-collect-until", default=None)
+
+
+def limit_thread(until: float) -> None:
+    """Let pools that this thread makes begin nothing after `until` (of `time.monotonic`)."""
+    _UNTIL.set(until)
+
+
+class Threads(Executor):
+    """A pool of up to `most` threads, whose first error is what `map` raises."""
+
+    def __init__(self, most: int, name: str) -> None:
+        self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._until = _UNTIL.get()
+        self._most = most
+        self._name = name
+        self._threads: list[threading.Thread] = []
+        self._pending: list[Future[Any]] = []
+
+    def submit(self, fn: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Future[Result]:
+        """Have `fn` called in one of the threads."""
+        future: Future[Result] = Future()
+        self._pending.append(future)
+        self._tasks.put(lambda: self._run(future, lambda: fn(*args, **kwargs)))
+        if len(self._threads) < self._most:
+            thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more tasks. `wait` until all are done; `cancel_futures` that have not begun."""
+        if cancel_futures:
+            for future in self._pending:
+                future.cancel()
+        for _ in self._threads:
+            self._tasks.put(None)
+        for thread in self._threads if wait else ():
+            thread.join()
+
+    def _work(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            task()
+
+    def _run(self, future: Future[Result], call: Callable[[], Result]) -> None:
+        if not future.set_running_or_notify_cancel():
+            return
+        if self._until is not None and time.monotonic() > self._until:
+            future.set_exception(TimeoutError("nobody waits for this any more"))
+            return
+        try:
+            future.set_result(call())
+        except BaseException as error:  # noqa: BLE001 - carried to the caller, whatever it is
+            future.set_exception(error)
