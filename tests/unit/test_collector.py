@@ -143,9 +143,13 @@ def test_nothing_begins_when_nobody_waits_any_more() -> None:
     begun: list[int] = []
     over = threading.Event()
 
+    def one() -> None:
+        begun.append(1)
+        time.sleep(0.1)
+
     def many() -> Mapping[str, FactValue]:
         with Threads(1, "inner") as inner:
-            late = [inner.submit(lambda: (begun.append(1), time.sleep(0.1))) for _ in range(50)]
+            late = [inner.submit(one) for _ in range(50)]
         over.set()
         assert isinstance(late[-1].exception(), TimeoutError)
         return {}
