@@ -144,23 +144,25 @@ def _write_entries(store: AuditStore, target: Path, checkpoint: Checkpoint) -> N
 
 
 def _write_evidence(store: AuditStore, target: Path) -> int:
-    broken = verify_evidence(store)
-    if broken:  # such as a name that is no digest, and would be that of a file elsewhere
+    """Each document is written as it was verified, and read once. Returns how many there are."""
+    (target / "evidence").mkdir()
+    count = 0
+    with (target / "evidence.jsonl").open("w") as listing:
+
+        def take(name: str, document: bytes | None) -> None:
+            nonlocal count
+            listing.write(json.dumps({"sha256": name, "erased": document is None}, sort_keys=True) + "\n")
+            if document is not None:  # what its name says, so its name is no path that leads elsewhere
+                (target / "evidence" / name).write_bytes(document)
+                count += 1
+
+        broken = verify_evidence(store, taking=take)
+    if broken:
         raise AuditBrokenError(
             f"{broken[0]}, so the log is not handed out as if it were whole",
             index=broken[0].index,
             hint=_SHOWN,
         )
-    (target / "evidence").mkdir()
-    count = 0
-    with (target / "evidence.jsonl").open("w") as listing:
-        for info in store.evidence_list():
-            document = store.evidence(info.sha256)
-            row = {"sha256": info.sha256, "erased": document is None}
-            listing.write(json.dumps(row, sort_keys=True) + "\n")
-            if document is not None:
-                (target / "evidence" / info.sha256).write_bytes(document)
-                count += 1
     return count
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from governance.audit.entry import EntryKind, parse_entry
 from governance.audit.stamp import is_stamped
@@ -23,14 +23,22 @@ _BYTES_AT_ONCE = 4 << 20
 _HEX = re.compile(rb"[0-9a-f]{64}")
 
 
-def verify_evidence(store: AuditStore) -> tuple[Problem, ...]:
-    """What is wrong with the documents, at most 100 of them, each at the first entry that names it."""
+def verify_evidence(
+    store: AuditStore, *, taking: Callable[[str, bytes | None], object] | None = None
+) -> tuple[Problem, ...]:
+    """What is wrong with the documents, at most 100 of them, each at the first entry that names it. `taking` is given each as it
+    was read, if it is what its digest says, and None for one that is not there: it need not read them again.
+    """
     changed: set[str] = set()
     gone: set[str] = set()
     erased: frozenset[str] | None = None
     for part in _parts(store.evidence_list()):
         found = dict(documents_of(store, [info.sha256 for info in part if not info.is_erased]))
         changed |= {name for name, body in found.items() if hashlib.sha256(body).hexdigest() != name}
+        if taking is not None:
+            for info in part:
+                if info.sha256 not in changed:
+                    taking(info.sha256, found.get(info.sha256))
         missing = {info.sha256 for info in part} - found.keys()
         if missing and (erased is None or not missing <= erased):
             erased = _erased(store)  # read after the documents: what is erased meanwhile has its entry by now

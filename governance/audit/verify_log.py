@@ -250,6 +250,9 @@ class Checker:
         """Steps 1, 2 and 6, of the whole log or of a part of it."""
         part = self.part
         if part is None:
+            for name in ("checkpoint.first", "checkpoint.last", "records", "receipts"):
+                if (self.folder / name).exists():
+                    raise BadLogError(f"range.json: missing, though `{name}` says that this is a report's folder")
             self.entries()
             self.here = self.tree.size
             return

@@ -354,13 +354,9 @@ def test_a_record_of_the_sample_is_believed_with_its_receipt_alone(tmp_path: Pat
     record = folder / "records" / f"{receipt.stem}.json"
     kept = receipt.read_bytes(), record.read_bytes()
     record.write_bytes(kept[1].replace(b"zoe", b"bob"))
-    for spoil in (
-        receipt.unlink,
-        (folder / "range.json").unlink,
-    ):  # a folder without it is checked as a whole log
-        spoil()
-        with pytest.raises(BadLogError, match="no receipt shows that it is an entry"):
-            check(folder)
+    receipt.unlink()
+    with pytest.raises(BadLogError, match="no receipt shows that it is an entry"):
+        check(folder)
     record.write_bytes(kept[1])
     for wrong in (b"", b"x", kept[0][:30]):
         receipt.write_bytes(wrong)
@@ -368,6 +364,18 @@ def test_a_record_of_the_sample_is_believed_with_its_receipt_alone(tmp_path: Pat
             check(folder)
         done = run_cli("audit", "verify", str(folder), cwd=tmp_path)
         assert (done.code, "does not prove itself" in done.err) == (4, True), done.err
+
+
+def test_a_reports_folder_without_its_range_is_no_export_of_the_whole_log(tmp_path: Path) -> None:
+    log = signed_log(Wall())
+    decide(log, decision=Effect.BLOCK)
+    folder = folder_of(log, tmp_path / "report", "html", "jsonl", seed="1", sample=1)
+    (folder / "range.json").unlink()
+    for left in ("checkpoint.first", "checkpoint.last", "records", "receipts"):
+        with pytest.raises(BadLogError, match=rf"range\.json: missing, though `{left}` says"):
+            check(folder)
+        path = folder / left
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def test_all_entries_are_missed_where_all_should_be_there(tmp_path: Path) -> None:
