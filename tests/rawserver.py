@@ -105,8 +105,10 @@ def _read(reader) -> Seen | None:  # type: ignore[no-untyped-def]
     return Seen(method=method, target=target, headers=headers, body=body)
 
 
-def make_certificate(folder: Path, *, host: str = "127.0.0.1") -> tuple[ssl.SSLContext, Path]:
-    """A server context with a self-signed certificate, and the file of that certificate."""
+def make_certificate(
+    folder: Path, *, host: str = "127.0.0.1", days: tuple[int, int] = (-1, 1)
+) -> tuple[ssl.SSLContext, Path]:
+    """A server context with a self-signed certificate for these days from now, and the file of that certificate."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "scripted")])
     now = datetime.now(UTC)
@@ -116,8 +118,8 @@ def make_certificate(folder: Path, *, host: str = "127.0.0.1") -> tuple[ssl.SSLC
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
+        .not_valid_before(now + timedelta(days=days[0]))
+        .not_valid_after(now + timedelta(days=days[1]))
         .add_extension(
             x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(host))]), critical=False
         )

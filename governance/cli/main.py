@@ -163,6 +163,14 @@ def _run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         return INTERRUPTED
     except _USAGE_ERROR as error:
         return _usage(error)
+    except PermissionError as error:
+        # Settings name files and folders in a hundred places; where one may not even be looked at, no step before said so.
+        print_problem(
+            f"`{error.filename or 'a file'}` cannot be looked at: {error.strerror}",
+            hint="Give this user the right to enter its folders and to read it, or mend the setting that names it.",
+        )
+        _explain(error, environ)
+        return exit_code(SettingsError(""))
     except Exception as error:  # noqa: BLE001 - the outermost handler: what arrives here is a mistake of ours
         print_problem(
             f"unexpected {type(error).__name__}",  # its text may hold anything, so only a debugger sees it

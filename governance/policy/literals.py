@@ -24,9 +24,11 @@ DURATION_PATTERN = "^([0-9]{1,9}s|[0-9]{1,8}m|[0-9]{1,6}h|[0-9]{1,5}d|[0-9]{1,4}
 
 _DURATION = re.compile(DURATION_PATTERN)
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z")
+TIME_PATTERN = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z$"
+"""A time in UTC, for the JSON Schema too; that there is such a day is for the loader to see."""
+_TIME = re.compile(TIME_PATTERN)
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)")
-_MAX_TEXT = 1000
+MAX_TEXT = 1000
 DURATION_FORM = "a duration such as `12h` or `7d`, of at most 99999d"
 SEVERITIES = tuple(severity.word for severity in Severity)
 
@@ -49,7 +51,7 @@ def parse_literal(spec: FactSpec, value: object) -> Literal:
         raise LiteralError("`true` or `false`")
     if kind in {FactType.INTEGER, FactType.SCORE}:
         return _number(spec, value)
-    if not isinstance(value, str) or not value or len(value) > _MAX_TEXT:
+    if not isinstance(value, str) or not value or len(value) > MAX_TEXT:
         raise LiteralError(_TEXT_FORMS.get(kind, "a text in quotes"))
     if spec.values and value not in spec.values:
         raise LiteralError(f"one of {', '.join(spec.values)}", spec.values)
@@ -119,16 +121,18 @@ _TEXT_FORMS = {
 }
 
 
-_FORMS = {
-    "sha256": (re.compile("[0-9a-f]{64}"), "a SHA-256: 64 hex digits"),
+_HEX = "[0-9a-fA-F]"
+FORMS = {
+    "sha256": (f"^{_HEX}{{64}}$", "a SHA-256: 64 hex digits"),
     "digest": (
-        re.compile("(sha256|dirhash1):[0-9a-f]{64}"),
+        f"^([sS][hH][aA]256|[dD][iI][rR][hH][aA][sS][hH]1):{_HEX}{{64}}$",
         "a digest: `sha256:` or `dirhash1:` and 64 hex digits",
     ),
-    "commit": (re.compile("[0-9a-f]{40}|[0-9a-f]{64}"), "a full commit: 40 or 64 hex digits"),
+    "commit": (f"^({_HEX}{{40}}|{_HEX}{{64}})$", "a full commit: 40 or 64 hex digits"),
 }
+"""What each form of `FactSpec` looks like, as a pattern that JSON Schema knows too, and in words. Capitals are read."""
 
-_WRITTEN_OUT = {
+WRITTEN_OUT = {
     FactType.NAME: "a name as it is written; a `*` has a meaning in `matches: {glob: ...}` alone",
     FactType.VERSION: "a version as it is written; a `*` has a meaning in `matches: {glob: ...}` alone",
     FactType.PURL: "a package URL without wildcards; a `*` has a meaning in `matches: {purl: ...}` alone",
@@ -137,8 +141,8 @@ _WRITTEN_OUT = {
 
 
 def _formed(form: str, value: str) -> str:
-    pattern, expected = _FORMS[form]
-    if not pattern.fullmatch(value.lower()):
+    pattern, expected = FORMS[form]
+    if not re.fullmatch(pattern, value):
         raise LiteralError(expected)
     return value.lower()
 
@@ -157,8 +161,8 @@ def _number(spec: FactSpec, value: object) -> int | float:
 
 
 def _from_text(kind: FactType, value: str) -> Literal:
-    if kind in _WRITTEN_OUT and "*" in value:
-        raise LiteralError(_WRITTEN_OUT[kind])
+    if kind in WRITTEN_OUT and "*" in value:
+        raise LiteralError(WRITTEN_OUT[kind])
     if kind is FactType.DURATION:
         return parse_duration(value)
     if kind is FactType.TIME:

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from governance.model.facts import CATALOGUE, FactSpec, FactType
 from governance.policy.condition import MEMBER
-from governance.policy.literals import DURATION_PATTERN, SEVERITIES
+from governance.policy.literals import DURATION_PATTERN, FORMS, MAX_TEXT, SEVERITIES, TIME_PATTERN, WRITTEN_OUT
 from governance.policy.operators import OPERATORS, Operator
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -95,15 +95,15 @@ def _quantifiers(sets: Iterable[FactSpec]) -> Iterable[Tree]:
 
 
 def _comparisons(facts: Iterable[FactSpec], *, of_item: bool = False) -> Iterable[Tree]:
-    """One alternative for each type, and one for each fact with closed values."""
-    by_type: dict[FactType, list[str]] = {}
+    """One alternative for each type, form and bounds, and one for each fact with closed values."""
+    alike: dict[tuple[FactType, str | None, tuple[float, float] | None], list[FactSpec]] = {}
     for spec in facts:
         if spec.values:
             yield _comparison({"const": spec.name, "description": spec.meaning}, spec)
         elif spec.name != "property.*":
-            by_type.setdefault(spec.type, []).append(spec.name)
-    for kind, names in by_type.items():
-        yield _comparison({"enum": sorted(names)}, FactSpec(name="", type=kind, source="", meaning=""))
+            alike.setdefault((spec.type, spec.form, spec.bounds), []).append(spec)
+    for specs in alike.values():
+        yield _comparison({"enum": sorted(spec.name for spec in specs)}, specs[0])
     if of_item:
         return
     yield _comparison(
@@ -138,14 +138,22 @@ def _operand(row: Operator, literal: Tree) -> Tree:
 def _literal(spec: FactSpec) -> Tree:
     if spec.values:
         return {"enum": list(spec.values)}
+    text: Tree = {"type": "string", "minLength": 1, "maxLength": MAX_TEXT}
+    if spec.form is not None:
+        return text | {"pattern": FORMS[spec.form][0]}
     plain: dict[FactType, Tree] = {
         FactType.BOOLEAN: {"type": "boolean"},
         FactType.INTEGER: {"type": "integer"},
-        FactType.SCORE: {"type": "number"},
+        FactType.SCORE: {"type": "number"} | _between(spec.bounds),
         FactType.DURATION: {"type": "string", "pattern": DURATION_PATTERN},
         FactType.SEVERITY: {"enum": list(SEVERITIES)},
+        FactType.TIME: {"type": "string", "pattern": TIME_PATTERN},
     }
-    return plain.get(spec.type, {"type": "string", "minLength": 1})
+    return plain.get(spec.type, text | ({"pattern": "^[^*]*$"} if spec.type in WRITTEN_OUT else {}))
+
+
+def _between(bounds: tuple[float, float] | None) -> Tree:
+    return {} if bounds is None else {"minimum": bounds[0], "maximum": bounds[1]}
 
 
 def _fixture(catalogue: Mapping[str, FactSpec]) -> Tree:

@@ -187,6 +187,10 @@ def _tls(exchange: Exchange, cause: BaseException) -> RemoteError:
     hint = "Give the certificate of the authority that signed the server's (MLGOV_CA_BUNDLE); never switch checking off."
     if any(word in text for word in ("WRONG_VERSION_NUMBER", "RECORD_LAYER", "EOF")):
         hint = "Perhaps the server speaks plain HTTP on this port: for a trial on this machine set ARTIFACTORY_NO_SSL=true."
+    elif "has expired" in text or "not yet valid" in text:
+        hint = "Have the server's administrator renew its certificate; if that is good, set the clock of this machine."
+    elif "mismatch" in text or "doesn't match" in text:
+        hint = "The certificate is for another host: use the name that it was made for, or look who answers here."
     return exchange.error(TlsError, f"no trusted TLS connection: {text}", hint=hint)
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -22,7 +26,7 @@ from governance.settings import load_settings
 from governance.wiring import Assembly, build_assembly
 from tests.mlflow_tools import environment
 from tests.rawserver import answer, raw_server
-from tests.scenarios.cli import Done, run_cli
+from tests.scenarios.cli import Done, clean, run_cli
 
 Doctor = Callable[..., Done]
 
@@ -104,6 +108,74 @@ def test_this_machine(
     assert all(line.remedy for line in troubles)
     if code:
         assert exits_with == code
+
+
+@pytest.mark.parametrize(
+    ("place", "says", "do"),
+    [
+        ("file/audit.sqlite", "a file stands in the way", "is a file"),
+        ("/proc/none/audit.sqlite", "cannot be made", "or name another place with `audit_path`"),
+    ],
+)
+def test_a_log_that_can_never_be_made(
+    variables: dict[str, str], tmp_path: Path, place: str, says: str, do: str
+) -> None:
+    """Rights do not tell: root may write everywhere, and makes no folder in `/proc` all the same."""
+    (tmp_path / "file").write_text("")
+    (tmp_path / "c.toml").write_text(f'audit_path = "{tmp_path / place}"\n')
+    found, code = looked(variables | {"MLGOV_CONFIG": str(tmp_path / "c.toml")})
+    (line,) = found["audit log"]
+    assert (code, line.mark, says in line.seen, do in (line.remedy or "")) == (4, Mark.FAIL, True, True), line
+
+
+def test_a_log_that_can_be_made_leaves_no_trace_of_the_trial(
+    variables: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "c.toml").write_text(f'audit_path = "{tmp_path / "deep" / "er" / "audit.sqlite"}"\n')
+    before = sorted(tmp_path.iterdir())
+    (line,) = looked(variables | {"MLGOV_CONFIG": str(tmp_path / "c.toml")})[0]["audit log"]
+    assert (line.mark, "none yet" in line.seen) == (Mark.OK, True)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+NO_ROOT = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search", "--inh-caps", "-dac_override,-dac_read_search")  # fmt: skip
+"""Root with no more than an owner's rights: others have no more than these anyway."""
+
+
+@pytest.mark.parametrize(
+    ("name", "subject", "code"),
+    [
+        ("audit_path", "audit log", 4),
+        ("MLGOV_TRUST", "trust file", 2),
+        ("MLGOV_POLICY_PATH", "policy", 2),
+        ("MLGOV_KEY_PASSPHRASE_FILE", "file rights", 2),
+        ("MLGOV_CONFIG", "", 2),
+    ],
+)
+def test_what_this_user_may_not_look_at_is_named(
+    variables: dict[str, str], tmp_path: Path, name: str, subject: str, code: int
+) -> None:
+    if os.geteuid() == 0 and shutil.which("setpriv") is None:
+        pytest.skip("root may read everything, and `setpriv` (util-linux) is not here to take that away")
+    shut = tmp_path / "shut"
+    shut.mkdir()
+    given = {**variables, "MLGOV_HOME": str(tmp_path)}
+    if name == "audit_path":
+        (tmp_path / "mlgov.toml").write_text(f'audit_path = "{shut / "a.sqlite"}"\n')
+    else:
+        given[name] = str(shut / "it")
+    shut.chmod(0)
+    try:
+        done = subprocess.run(
+            [*(NO_ROOT if os.geteuid() == 0 else ()), sys.executable, "-m", "governance.cli.main", "doctor", "--offline"],
+            capture_output=True, text=True, check=False, env=clean(**given), cwd=tmp_path,
+        )  # fmt: skip
+    finally:
+        shut.chmod(0o700)
+    told = done.stdout + done.stderr
+    assert (done.returncode, "Permission denied" in told, f"✗  {subject}" in told or not subject) == (code, True, True), told
+    assert "what to do:" in told
+    assert "mistake in the program" not in told
 
 
 def test_files_that_others_may_change(variables: dict[str, str], tmp_path: Path) -> None:

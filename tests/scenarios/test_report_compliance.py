@@ -366,6 +366,14 @@ def test_a_record_of_the_sample_is_believed_with_its_receipt_alone(tmp_path: Pat
         assert (done.code, "does not prove itself" in done.err) == (4, True), done.err
 
 
+def test_a_period_that_had_not_ended_is_said_to_go_on(tmp_path: Path) -> None:
+    log = signed_log(Wall())
+    decide(log)
+    for days, goes_on in ((1, True), (3, False)):
+        folder = folder_of(log, tmp_path / str(days), since=START, until=START + 2 * DAY, now=START + days * DAY)
+        assert ("had not ended when the report was made" in (folder / "report.html").read_text()) is goes_on
+
+
 def test_a_reports_folder_without_its_range_is_no_export_of_the_whole_log(tmp_path: Path) -> None:
     log = signed_log(Wall())
     decide(log, decision=Effect.BLOCK)

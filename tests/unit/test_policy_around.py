@@ -197,6 +197,45 @@ def test_schemas_accept_what_the_loader_accepts_and_refuse_plain_mistakes() -> N
             validators["Policy"].validate(document.data)
 
 
+HEX = "aB" * 32
+
+
+@pytest.mark.parametrize(
+    ("when", "good"),
+    [
+        (f"{{fact: artifact.digest, is: 'sha256:{HEX}'}}", True),
+        (f"{{fact: artifact.digest, is: 'DirHash1:{HEX}'}}", True),
+        (f"{{fact: artifact.digest, in: ['{HEX}']}}", False),
+        (f"{{fact: artifact.digest, is: 'sha256:{HEX[:-1]}'}}", False),
+        (f"{{fact: signature.bundle, is: '{HEX}'}}", True),
+        (f"{{fact: signature.bundle, is: 'sha256:{HEX}'}}", False),
+        (f"{{fact: revision.resolved, in: ['{HEX[:40]}', '{HEX}']}}", True),
+        ("{fact: revision.resolved, is: main}", False),
+        (f"{{some: files, where: {{fact: sha256, is: '{HEX}'}}}}", True),
+        ("{some: files, where: {fact: sha256, is: abc}}", False),
+        ("{fact: xray.max_cvss, gte: 10}", True),
+        ("{fact: xray.max_cvss, gte: 10.1}", False),
+        ("{fact: xray.max_cvss, lt: -0.1}", False),
+        ("{some: vulnerabilities, where: {fact: cvss, in: [0, 9.9]}}", True),
+        ("{some: vulnerabilities, where: {fact: epss, gte: 1.5}}", False),
+        ("{some: vulnerabilities, where: {fact: first_seen, lt: 2026-11-20T00:00:00Z}}", True),
+        ("{some: vulnerabilities, where: {fact: first_seen, lt: 2026-11-20}}", False),
+        ("{some: dependencies, where: {fact: purl, is: 'pkg:pypi/numpy'}}", True),
+        ("{some: dependencies, where: {fact: purl, is: 'pkg:pypi/num*'}}", False),
+        ("{some: dependencies, where: {fact: purl, matches: {purl: 'pkg:pypi/num*'}}}", True),
+        ("{fact: publisher, is: 'goo*'}", False),
+        ("{fact: publisher, matches: {glob: 'goo*'}}", True),
+        (f"{{fact: artifact.path, is: {'a' * 1000}}}", True),
+        (f"{{fact: artifact.path, is: {'a' * 1001}}}", False),
+    ],
+)
+def test_schemas_know_the_forms_and_bounds_that_the_loader_demands(when: str, good: bool) -> None:
+    text = policy(rule(when))
+    (document,) = parse_yaml(text.encode(), "f")
+    schema = json_schema("Policy")
+    assert (problems(text) == [], jsonschema.validators.validator_for(schema)(schema).is_valid(document.data)) == (good, good)
+
+
 def test_generated_files_are_what_would_be_generated() -> None:
     for name, text in docs.generated_files().items():
         assert (ROOT / name).read_text(encoding="utf-8") == text, (

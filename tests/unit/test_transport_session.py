@@ -248,6 +248,23 @@ def test_a_self_signed_certificate_is_refused_and_can_be_trusted(tmp_path: Path)
         trusting.close()
 
 
+@pytest.mark.parametrize(("begins", "ends"), [(-30, -10), (10, 30)])
+def test_a_certificate_out_of_its_time_is_renewed_and_not_trusted(
+    tmp_path: Path, begins: int, ends: int
+) -> None:
+    context, certificate = make_certificate(tmp_path, days=(begins, ends))
+    with raw_server(answer(body=b"{}"), tls=context) as server, pytest.raises(TlsError) as caught:
+        transport(server, verify=str(certificate)).call("GET", "x")
+    assert ("renew its certificate" in (caught.value.hint or ""), server.seen) == (True, [])
+
+
+def test_a_certificate_for_another_host_is_no_matter_of_authorities(tmp_path: Path) -> None:
+    context, certificate = make_certificate(tmp_path, host="127.0.0.9")
+    with raw_server(answer(body=b"{}"), tls=context) as server, pytest.raises(TlsError) as caught:
+        transport(server, verify=str(certificate)).call("GET", "x")
+    assert "another host" in (caught.value.hint or "")
+
+
 def test_authorities_that_are_not_there_are_a_mistake_in_the_settings(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="not there"):
         transport("https://h/artifactory", verify=str(tmp_path / "missing.pem"))

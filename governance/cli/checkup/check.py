@@ -34,6 +34,9 @@ def run_checks(checks: Iterable[Check]) -> Iterator[tuple[Line, int]]:
         except GovernanceError as error:
             seen = in_one_line(error)
             yield Line(mark=Mark.FAIL, subject=check.subject, seen=seen, remedy=error.hint), exit_code(error)
+        except OSError as error:
+            seen = f"`{error.filename or 'a file'}` cannot be looked at: {error.strerror or error}"
+            yield fail(check.subject, seen, "Mend the rights of the file and of its folders, or the setting that names it."), check.code
 
 
 def in_one_line(error: GovernanceError) -> str:

@@ -7,6 +7,7 @@ import stat
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from governance.cli.checkup.check import Check, fail, ok, skip, warn
 from governance.cli.output import Line
@@ -146,15 +147,7 @@ def _audit(assembly: Assembly) -> Iterator[Line]:
         yield skip("audit log", f"kept by the server at `{assembly.settings.audit_url}`")
         return
     if assembly.settings.has_log_file and not path.exists():
-        folder = next(parent for parent in path.absolute().parents if parent.exists())
-        if folder.is_dir() and os.access(folder, os.W_OK):
-            yield ok("audit log", f"none yet; the first decision makes `{path}`")
-        else:
-            yield fail(
-                "audit log",
-                f"`{path}` does not exist and cannot be made",
-                f"Give this user write access to `{folder}`.",
-            )
+        yield _unmade(path)
         return
     size = assembly.log.store.frontier().size
     name = (
@@ -174,6 +167,21 @@ def _audit(assembly: Assembly) -> Iterator[Line]:
             "audit log", f"`{path}` cannot be written, so nothing would be let through", "Mend its rights."
         )
     yield from _heads(assembly)
+
+
+def _unmade(path: Path) -> Line:
+    """Whether a log could be made there. Tried, since rights alone do not say: a disk may be read-only, or no disk at all."""
+    place = next(parent for parent in path.absolute().parents if parent.exists())
+    try:
+        with TemporaryDirectory(prefix=".mlgov-doctor-", dir=place):
+            pass
+    except OSError as error:
+        why = "a file stands in the way" if not place.is_dir() else error.strerror or type(error).__name__
+        remedy = f"Give this user the right to write in `{place}`, or name another place with `audit_path` in the settings file."
+        if not place.is_dir():
+            remedy = f"Name a place below a folder with `audit_path` in the settings file; `{place}` is a file."
+        return fail("audit log", f"`{path}` does not exist and cannot be made: {why}", remedy)
+    return ok("audit log", f"none yet; the first decision makes `{path}`")
 
 
 def _heads(assembly: Assembly) -> Iterator[Line]:

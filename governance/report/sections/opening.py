@@ -30,6 +30,10 @@ def scope(at: Context) -> Section:
         )
         + " All times are UTC, by the clock of whoever wrote the entry."
     ]
+    if at.until and at.until > at.made_at:
+        lead.append(
+            f"The period had not ended when the report was made, at {at.made_at}: what was recorded after that is not in it."
+        )
     if str(at.selection):
         lead.append(
             f"It is narrowed to the entries that match `{at.selection}`: {at.extent.selected:,} of {at.extent.entries:,} in the period."
