@@ -252,7 +252,9 @@ class Checker:
         if part is None:
             for name in ("checkpoint.first", "checkpoint.last", "records", "receipts"):
                 if (self.folder / name).exists():
-                    raise BadLogError(f"range.json: missing, though `{name}` says that this is a report's folder")
+                    raise BadLogError(
+                        f"range.json: missing, though `{name}` says that this is a report's folder"
+                    )
             self.entries()
             self.here = self.tree.size
             return

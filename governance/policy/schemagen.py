@@ -12,7 +12,14 @@ from pydantic import BaseModel
 
 from governance.model.facts import CATALOGUE, FactSpec, FactType
 from governance.policy.condition import MEMBER
-from governance.policy.literals import DURATION_PATTERN, FORMS, MAX_TEXT, SEVERITIES, TIME_PATTERN, WRITTEN_OUT
+from governance.policy.literals import (
+    DURATION_PATTERN,
+    FORMS,
+    MAX_TEXT,
+    SEVERITIES,
+    TIME_PATTERN,
+    WRITTEN_OUT,
+)
 from governance.policy.operators import OPERATORS, Operator
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

@@ -173,7 +173,11 @@ def test_what_this_user_may_not_look_at_is_named(
     finally:
         shut.chmod(0o700)
     told = done.stdout + done.stderr
-    assert (done.returncode, "Permission denied" in told, f"✗  {subject}" in told or not subject) == (code, True, True), told
+    assert (done.returncode, "Permission denied" in told, f"✗  {subject}" in told or not subject) == (
+        code,
+        True,
+        True,
+    ), told
     assert "what to do:" in told
     assert "mistake in the program" not in told
 

@@ -370,7 +370,9 @@ def test_a_period_that_had_not_ended_is_said_to_go_on(tmp_path: Path) -> None:
     log = signed_log(Wall())
     decide(log)
     for days, goes_on in ((1, True), (3, False)):
-        folder = folder_of(log, tmp_path / str(days), since=START, until=START + 2 * DAY, now=START + days * DAY)
+        folder = folder_of(
+            log, tmp_path / str(days), since=START, until=START + 2 * DAY, now=START + days * DAY
+        )
         assert ("had not ended when the report was made" in (folder / "report.html").read_text()) is goes_on
 
 

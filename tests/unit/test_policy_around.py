@@ -233,7 +233,10 @@ def test_schemas_know_the_forms_and_bounds_that_the_loader_demands(when: str, go
     text = policy(rule(when))
     (document,) = parse_yaml(text.encode(), "f")
     schema = json_schema("Policy")
-    assert (problems(text) == [], jsonschema.validators.validator_for(schema)(schema).is_valid(document.data)) == (good, good)
+    assert (
+        problems(text) == [],
+        jsonschema.validators.validator_for(schema)(schema).is_valid(document.data),
+    ) == (good, good)
 
 
 def test_generated_files_are_what_would_be_generated() -> None:

@@ -36,7 +36,14 @@ def run_checks(checks: Iterable[Check]) -> Iterator[tuple[Line, int]]:
             yield Line(mark=Mark.FAIL, subject=check.subject, seen=seen, remedy=error.hint), exit_code(error)
         except OSError as error:
             seen = f"`{error.filename or 'a file'}` cannot be looked at: {error.strerror or error}"
-            yield fail(check.subject, seen, "Mend the rights of the file and of its folders, or the setting that names it."), check.code
+            yield (
+                fail(
+                    check.subject,
+                    seen,
+                    "Mend the rights of the file and of its folders, or the setting that names it.",
+                ),
+                check.code,
+            )
 
 
 def in_one_line(error: GovernanceError) -> str:

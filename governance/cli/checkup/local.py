@@ -179,7 +179,9 @@ def _unmade(path: Path) -> Line:
         why = "a file stands in the way" if not place.is_dir() else error.strerror or type(error).__name__
         remedy = f"Give this user the right to write in `{place}`, or name another place with `audit_path` in the settings file."
         if not place.is_dir():
-            remedy = f"Name a place below a folder with `audit_path` in the settings file; `{place}` is a file."
+            remedy = (
+                f"Name a place below a folder with `audit_path` in the settings file; `{place}` is a file."
+            )
         return fail("audit log", f"`{path}` does not exist and cannot be made: {why}", remedy)
     return ok("audit log", f"none yet; the first decision makes `{path}`")
 
