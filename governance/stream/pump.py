@@ -128,7 +128,8 @@ class Pump:
                     if sent is None:
                         break
                     at, count = sent.after, count + len(sent.entries)
-                    safe, cursor = (cursor if follow else safe), self._moved(cursor, at)
+                    safe = cursor if follow else safe
+                    cursor = self._moved(cursor, at, follow=follow)
             except BaseException:
                 self._sink.close(gracefully=False)
                 raise
@@ -199,19 +200,28 @@ class Pump:
                 continue
             if tries:
                 logger.warning("`%s` is in order again after %d tries", self._target.name, tries)
-                self._file.save(replace(cursor, trouble=None))
+                self._mark(replace(cursor, trouble=None))
             return result
 
     def _note(self, cursor: Cursor, error: GovernanceError) -> Cursor:
         noted = cursor.in_trouble(error.message.partition("\n")[0], utc_text(self._now()))
-        self._file.save(noted)
+        self._mark(noted)
         return noted
 
-    def _moved(self, cursor: Cursor, at: Frontier) -> Cursor:
+    def _mark(self, cursor: Cursor) -> None:
+        """Write down the trouble, for `mlgov doctor`. The place is the same, and where it cannot be written that is no reason to
+        end: a full disk, which is the trouble itself, may have room again."""
+        try:
+            self._file.save(cursor)
+        except TransferError as error:
+            logger.warning("`%s`: %s", self._target.name, error.message)
+
+    def _moved(self, cursor: Cursor, at: Frontier, *, follow: bool) -> Cursor:
+        """The cursor at its new place. Nothing more is sent before it is on disk."""
         moved = replace(
             cursor, index=at.size, root=at.root().hex(), saved_at=utc_text(self._now()), trouble=None
         )
-        self._file.save(moved)
+        self._patiently(moved, lambda: self._file.save(moved), follow=follow)
         return moved
 
 

@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,27 @@ def test_a_follower_never_gives_up_and_ends_when_told(tmp_path: Path) -> None:
     kept = cursor(tmp_path).trouble
     assert kept is not None
     assert kept.tries == 30
+
+
+def test_a_follower_waits_until_its_place_can_be_written(tmp_path: Path) -> None:
+    """As on a disk that is full for a while: nothing more is sent meanwhile, and nothing twice after it."""
+    log, stop, sink = make_log(), threading.Event(), Receiver(unreachable())
+    blocked, clock, looks = tmp_path / "siem.new", Clock(), 0
+    fill(log, 5)
+
+    def now() -> datetime:
+        nonlocal looks
+        looks += 1
+        if looks == 2:  # the first look was for the new cursor
+            blocked.mkdir()
+        elif looks == 8:
+            blocked.rmdir()
+        return clock()
+
+    done = pump(log, tmp_path, sink, stop=stop, idle=stop.set, now=now).run(follow=True)
+    assert sink.got == [0, 1, 2, 3, 4, 5]
+    assert (done.entries, cursor(tmp_path).index, cursor(tmp_path).trouble) == (6, 6, None)
+    assert not blocked.exists()
 
 
 def test_a_stream_that_ends_by_a_mistake_of_ours_is_not_a_success(tmp_path: Path) -> None:
