@@ -87,6 +87,8 @@ def hand_out() -> Json:
     from flask import request
 
     wanted = request.args.get
+    if any("\0" in value for value in request.args.values()):
+        raise _Refused(400, "no entry has a NUL in its id, subject or time")
     entry_id, kind = wanted("id"), wanted("kind")
     if entry_id is not None:
         row = _intake().get(entry_id, caller())

@@ -85,6 +85,7 @@ def connect(dsn: str, *, timeout: float) -> Any:
         keepalives_idle=10,
         keepalives_interval=5,
         keepalives_count=3,
+        tcp_user_timeout=int(timeout * 1000),  # what was sent and is not acknowledged has no keepalives
         application_name="mlgov-audit",
         client_encoding="utf8",
         options=f"-c search_path={SCHEMA} -c statement_timeout={int(timeout * 1000)}",
@@ -173,10 +174,15 @@ def translated() -> Iterator[None]:
             f"the audit database refuses this user: {_first_line(error)}",
             hint=f"Grant the rights on schema {SCHEMA} as docs/audit.md lists them.",
         ) from error
+    except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as error:
+        raise AuditUnavailableError(
+            f"the audit database no longer has its tables: {_first_line(error)}",
+            hint=f"The schema {SCHEMA} was there when the log was opened: it was renamed or dropped since. Put it back in its place.",
+        ) from error
     except psycopg.Error as error:
         raise AuditUnavailableError(
             f"the audit database cannot be used: {_first_line(error)}",
-            hint="Check that it runs and can be reached.",
+            hint="Check that it runs, can be reached, and takes the user and password of `audit_dsn`.",
         ) from error
 
 

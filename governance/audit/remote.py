@@ -61,6 +61,10 @@ _LOGIN = (
 )
 _APP = "Is the server started with `--app-name governance`, in a version that keeps a log for clients?"
 _SIZE = "Raise the size limit of the proxy before the tracking server: 40 MiB are enough."
+_REFUSED = (
+    "Mostly this machine's clock is wrong: set it, and start this program anew, since what was refused goes in front of all "
+    "that follows it."
+)
 _DOWN = "Nothing is let through until the tracking server takes entries again; its log says what is wrong."
 
 _HINTS: tuple[tuple[type[RemoteError], str], ...] = (
@@ -72,6 +76,8 @@ _HINTS: tuple[tuple[type[RemoteError], str], ...] = (
     (UnavailableError, _DOWN),
     (ProtocolError, _APP),
 )
+
+_BY_STATUS = {400: _REFUSED, 413: _SIZE}
 
 
 class RemoteStore:
@@ -255,7 +261,7 @@ def _translated(failed: str) -> Iterator[None]:
         raise AuditConflictError("an entry id is already used for another entry") from error
     except RemoteError as error:
         hint = next((words for kind, words in _HINTS if isinstance(error, kind)), None)
-        hint = _SIZE if error.status == 413 else hint or error.hint or _DOWN
+        hint = _BY_STATUS.get(error.status or 0) or hint or error.hint or _DOWN
         raise AuditUnavailableError(f"{failed}: {error.message}", hint=hint) from error
 
 

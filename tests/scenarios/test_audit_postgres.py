@@ -341,6 +341,22 @@ def test_a_database_that_would_lose_what_it_confirmed_is_refused() -> None:
             open_log(server.new_database())
 
 
+def test_a_schema_that_is_taken_away_is_named(postgres: PostgresServer) -> None:
+    dsn = postgres.new_database()
+    database = dsn.rsplit("/", 1)[1]
+    log = open_log(dsn)
+    settled(log)
+    fill(log, 1)
+    postgres.run("ALTER SCHEMA mlgov_audit RENAME TO elsewhere", database)
+    with pytest.raises(AuditUnavailableError, match="no longer has its tables") as caught:
+        fill(log, 1)
+    assert "renamed or dropped" in str(caught.value.hint)
+    postgres.run("ALTER SCHEMA elsewhere RENAME TO mlgov_audit", database)
+    fill(log, 1)
+    assert numbers(settled(log)) == [1, 2, 3, 4, 5]
+    log.close()
+
+
 @pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
 def test_a_database_that_cannot_hold_every_name_is_refused(postgres: PostgresServer, encoding: str) -> None:
     """Later the first such name would be, for ever, and everything after it."""

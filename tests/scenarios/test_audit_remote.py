@@ -156,6 +156,8 @@ def test_the_login_stays_closed_and_bodies_are_bounded(team: Team) -> None:
     )
     answer = requests.post(entries, data=b"{}\n", auth=("bob", PASSWORDS["bob"]), timeout=30)
     assert (answer.status_code, "not a header" in answer.text) == (400, True)
+    answer = requests.get(entries, params={"id": "a\0b"}, auth=("bob", PASSWORDS["bob"]), timeout=30)
+    assert (answer.status_code, "NUL" in answer.text) == (400, True)
     url = urlsplit(team.server.url)
     with socket.create_connection((str(url.hostname), int(url.port or 0)), timeout=30) as sent:
         sent.sendall(
