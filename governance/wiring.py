@@ -353,9 +353,9 @@ class Assembly:
         if not self.settings.metrics:
             return None
         from governance.metrics.meter import PrometheusMeter
-        from governance.metrics.registry import own_registry
+        from governance.metrics.registry import has_room, own_registry
 
-        return PrometheusMeter(own_registry())
+        return PrometheusMeter(own_registry(), has_room=has_room)
 
     def close(self) -> None:
         """Close what was opened."""

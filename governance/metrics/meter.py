@@ -7,6 +7,7 @@ a model, a user or a digest. Does not: decide, or keep anything for longer than 
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from governance.permit import Decision
+
+logger = logging.getLogger(__name__)
 
 MOST_RULES: Final = 200
 MOST_ENVIRONMENTS: Final = 10
@@ -51,13 +54,41 @@ class Words:
 
 
 class PrometheusMeter:
-    """A `Meter`. Safe to use from many threads."""
+    """A `Meter`. Safe to use from many threads. Where `has_room` says no, nothing is counted, since a figure may need a page of a
+    full disk."""
 
-    def __init__(self, registry: CollectorRegistry, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        has_room: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._clock = clock
+        self._has_room = has_room
+        self._registry = registry
         self._rules, self._environments = Words(MOST_RULES), Words(MOST_ENVIRONMENTS)
         self._degraded_since: float | None = None
         self._lock = threading.Lock()
+        self._is_made = False
+        self._told = False
+        self._can_count()
+
+    def _can_count(self) -> bool:
+        """Whether figures may be written. Makes them first, once there is room."""
+        if not self._has_room():
+            if not self._told:
+                logger.warning("figures are left out: the disk under `MLGOV_METRICS_PATH` is full")
+            self._told = True
+            return False
+        with self._lock:
+            if not self._is_made:
+                self._make(self._registry)
+                self._is_made = True
+        self._told = False
+        return True
+
+    def _make(self, registry: CollectorRegistry) -> None:
         self._decisions = Counter(
             "mlgov_decisions", "Decisions on record.", ("action", "verdict", "mode", "refused", "environment"), registry=registry
         )  # fmt: skip
@@ -93,10 +124,13 @@ class PrometheusMeter:
 
     def took(self, step: str, seconds: float) -> None:
         """See `Meter.took`."""
-        self._steps[step].observe(seconds)
+        if self._can_count():
+            self._steps[step].observe(seconds)
 
     def decided(self, decision: Decision) -> None:
         """See `Meter.decided`."""
+        if not self._can_count():
+            return
         verdict, request = decision.verdict, decision.request
         self._decisions.labels(
             request.action.value,

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from prometheus_client.registry import Collector
 
 PREFIX: Final = "mlgov_"
+_ROOM: Final = 8 << 20
 _VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 _RUN: Final = re.compile(r"run-(\d+)")
 _LIVE_GAUGE: Final = re.compile(r"gauge_live[a-z]+_(\d+)\.db")
@@ -55,6 +56,19 @@ def prepare(folder: Path) -> None:
         os.environ[_VARIABLE] = str(run)
     # The library chooses when it is imported, which MLflow may have done already.
     values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]  # as the library has it
+
+
+def has_room() -> bool:
+    """Whether the disk under the shared figures has room. Where it has none, the system ends a process that touches a page of
+    such a file which was not written before, whatever the process would have caught."""
+    folder = os.environ.get(_VARIABLE)
+    if not folder:
+        return True
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return False
+    return found.f_bavail * found.f_frsize >= _ROOM
 
 
 @functools.cache

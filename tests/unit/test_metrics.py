@@ -18,6 +18,7 @@ from governance.audit.entry import EntryKind
 from governance.errors import BlockedError, UnreachableError
 from governance.gate import Gate
 from governance.metrics.meter import MOST_ENVIRONMENTS, MOST_RULES, PrometheusMeter, Words
+from governance.metrics.registry import has_room
 from governance.model.facts import Facts
 from governance.model.verdict import Effect, Finding, Mode, RuleResult, Severity, Truth
 from governance.permit import Decision
@@ -48,6 +49,34 @@ def metered(tmp_path: Path, meter: Any, mode: str = "enforce") -> Bench:
         reuse_seconds=0,
     )  # fmt: skip
     return replace(found, gate=gate)
+
+
+def test_on_a_full_disk_nothing_is_counted_and_no_figure_made(caplog: pytest.LogCaptureFixture) -> None:
+    """The system ends a process that touches a new page of a file there, which no error is raised for."""
+    registry, room = CollectorRegistry(), False
+    meter = PrometheusMeter(registry, has_room=lambda: room)
+    for _ in range(3):
+        meter.took("gather", 1.0)
+        meter.decided(decision("production", ["p/r"], []))
+    assert series(registry) == {}
+    assert caplog.text.count("figures are left out") == 1
+    room = True
+    meter.decided(decision("production", ["p/r"], []))
+    assert series(registry)["mlgov_findings_total", "block", "p/r"] == 1
+
+
+def test_where_there_is_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder, expected in (
+        (None, True),
+        (tmp_path, True),
+        (tmp_path / "none", False),
+        (Path("/proc"), False),
+    ):
+        if folder is None:
+            monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR", raising=False)
+        else:
+            monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(folder))
+        assert has_room() is expected
 
 
 def test_what_is_on_record_is_counted(tmp_path: Path) -> None:
