@@ -22,6 +22,7 @@ from mlflow.store.artifact.mlflow_artifacts_repo import MlflowArtifactsRepositor
 from requests import HTTPError
 
 from governance.errors import UnsafePathError
+from plugin.ending import ended_in_order
 from plugin.errors import GovernedError, as_mlflow, from_json
 from plugin.staging import destination, release, staging
 
@@ -56,7 +57,7 @@ class GovernedProxyRepository(MlflowArtifactsRepository):
         # What one download sees must not show in another: each works on a copy with a list of its own.
         one = copy.copy(self)
         one.seen = []
-        with as_mlflow(), staging(target) as staged:
+        with ended_in_order(), as_mlflow(), staging(target) as staged:
             try:
                 super(GovernedProxyRepository, one).download_artifacts(artifact_path, str(staged))
             except GovernedError:

@@ -28,6 +28,7 @@ from governance.wiring import Assembly
 from plugin.assembly import assembly_for, require_own, server_destination
 from plugin.deletions import Deletions
 from plugin.downloads import Downloads
+from plugin.ending import ended_in_order
 from plugin.errors import as_mlflow
 from plugin.listing import Listings
 from plugin.location import is_sidecar, resolve
@@ -74,7 +75,7 @@ class GovernedArtifactRepository(ArtifactRepository):
     def log_artifact(self, local_file: str, artifact_path: str | None = None) -> None:
         """Upload one file into the folder `artifact_path`."""
         verify_artifact_path(artifact_path)
-        with as_mlflow():
+        with ended_in_order(), as_mlflow():
             folder = resolve(self.root, artifact_path)
             self._listings.forget(folder)
             self._uploads.file(Path(local_file), folder)
@@ -83,7 +84,7 @@ class GovernedArtifactRepository(ArtifactRepository):
     def log_artifacts(self, local_dir: str, artifact_path: str | None = None) -> None:
         """Upload what lies in a local folder, with empty files and folders, into the folder `artifact_path`."""
         verify_artifact_path(artifact_path)
-        with as_mlflow():
+        with ended_in_order(), as_mlflow():
             folder = resolve(self.root, artifact_path)
             self._uploads.folder(Path(local_dir), folder)
             self._listings.forget(folder)
@@ -107,7 +108,7 @@ class GovernedArtifactRepository(ArtifactRepository):
         All or nothing: the destination is touched only after every digest agreed with what the policy judged.
         """
         target = destination(dst_path)
-        with as_mlflow():
+        with ended_in_order(), as_mlflow():
             place = resolve(self.root, artifact_path)
             try:
                 self._downloads.into(place, target)
@@ -120,12 +121,12 @@ class GovernedArtifactRepository(ArtifactRepository):
 
     def _download_file(self, remote_file_path: str, local_path: str) -> None:
         # MLflow calls this by itself for traces; our own downloads do not come here.
-        with as_mlflow():
+        with ended_in_order(), as_mlflow():
             self._downloads.file(resolve(self.root, remote_file_path), Path(local_path).absolute())
 
     def delete_artifacts(self, artifact_path: str | None = None) -> None:
         """Delete a file or folder; None is everything below this repository's root. What is not there is no error."""
-        with as_mlflow():
+        with ended_in_order(), as_mlflow():
             place = resolve(self.root, artifact_path)
             self._deletions.remove(place)
             self._listings.forget(place)
@@ -138,7 +139,7 @@ class GovernedArtifactRepository(ArtifactRepository):
         """Sign the logged model at `artifact_path`, whose upload is complete. False where none of it came through here.
         `run_id` is the run that the tracking store names for it.
         """
-        with as_mlflow():
+        with ended_in_order(), as_mlflow():
             return self._uploads.ready(resolve(self.root, artifact_path), run_id=run_id)
 
 

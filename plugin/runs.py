@@ -15,6 +15,7 @@ from typing import Any
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
 
+from plugin.ending import ended_in_order
 from plugin.errors import GovernedError, as_mlflow
 from plugin.staging import destination, release, staging
 
@@ -33,7 +34,7 @@ class GovernedRunsRepository(RunsArtifactRepository):
         one = copy.copy(self)
         one.seen = []
         one.repo = _Witness(self.repo, one.seen)
-        with as_mlflow(), staging(target) as staged:
+        with ended_in_order(), as_mlflow(), staging(target) as staged:
             try:
                 found = super(GovernedRunsRepository, one).download_artifacts(artifact_path, str(staged))
             except MlflowException as error:

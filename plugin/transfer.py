@@ -8,6 +8,7 @@ decide, sign, or release.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,11 +73,22 @@ def fetch(
     for folder in {item.folder for _, item in items}:
         with space_errors(folder):
             Path(folder).mkdir(parents=True, exist_ok=True)
-    run_all([lambda pair=pair: fetch_file(client, *pair, opener=opener) for pair in items], workers, done)  # type: ignore[misc]
+    stop = threading.Event()
+    run_all(
+        [lambda pair=pair: fetch_file(client, *pair, opener=opener, stop=stop) for pair in items],  # type: ignore[misc]
+        workers,
+        done,
+        stop=stop,
+    )
 
 
 def fetch_file(
-    client: ArtifactoryClient, permit: Permit, item: Incoming, *, opener: OpenNew = open_new
+    client: ArtifactoryClient,
+    permit: Permit,
+    item: Incoming,
+    *,
+    opener: OpenNew = open_new,
+    stop: threading.Event | None = None,
 ) -> None:
     """Download one file into its place, hash what is written, and hold it against what was judged."""
     left = item.size
@@ -87,6 +99,7 @@ def fetch_file(
         opener(item.place) as file,
     ):
         for chunk in body.chunks(CHUNK):
+            _check_wanted(stop)
             left = None if left is None else left - len(chunk)
             if left is not None and left < 0:
                 # A file swapped for a larger one must not fill the disk before its digest is found to differ.
@@ -109,15 +122,18 @@ def send(
 ) -> dict[str, Sha256]:
     """Upload all items, several at a time. The digests of what was sent, by name. Raises the first error."""
     digests: dict[str, Sha256] = {}
+    stop = threading.Event()
 
     def one(item: Outgoing) -> None:
-        digests[item.name] = send_file(client, permit, item)
+        digests[item.name] = send_file(client, permit, item, stop=stop)
 
-    run_all([lambda item=item: one(item) for item in items], workers, done)  # type: ignore[misc]
+    run_all([lambda item=item: one(item) for item in items], workers, done, stop=stop)  # type: ignore[misc]
     return digests
 
 
-def send_file(client: ArtifactoryClient, permit: Permit, item: Outgoing) -> Sha256:
+def send_file(
+    client: ArtifactoryClient, permit: Permit, item: Outgoing, *, stop: threading.Event | None = None
+) -> Sha256:
     """Upload one file, hashed while it is read; the server's own digest must agree. The digest of what was sent."""
     with open_local(item.source) as file:
         size = os.fstat(file.fileno()).st_size
@@ -126,9 +142,29 @@ def send_file(client: ArtifactoryClient, permit: Permit, item: Outgoing) -> Sha2
                 f"`{item.source}` changed while it was about to be uploaded ({item.size} bytes, now {size})",
                 hint="Log it again when nothing writes to it any more.",
             )
-        sent = client.upload(item.repository, item.path, file, size=size)
+        sent = client.upload(item.repository, item.path, _Wanted(file, stop), size=size)
     permit.moved(item.name, sent.sha256)
     return sent.sha256
+
+
+class _Wanted:
+    """A file that is read for as long as somebody wants what is made of it."""
+
+    def __init__(self, file: BinaryIO, stop: threading.Event | None) -> None:
+        self._file = file
+        self._stop = stop
+        self.seekable, self.seek, self.tell = file.seekable, file.seek, file.tell
+
+    def read(self, size: int, /) -> bytes:
+        """At most `size` bytes. Raises `TransferError` where nobody wants them any more."""
+        _check_wanted(self._stop)
+        return self._file.read(size)
+
+
+def _check_wanted(stop: threading.Event | None) -> None:
+    """What one transfer ends with when another one has failed, or its caller was interrupted. Nobody is told this."""
+    if stop is not None and stop.is_set():
+        raise TransferError("nobody waits for this file any more")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

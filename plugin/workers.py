@@ -14,26 +14,41 @@ from collections.abc import Callable, Sequence
 _FIRST = 2
 _LOOK_SECONDS = 0.05
 _BUSY = 0.4
+_PARTING_SECONDS = 3.0
 
 
-def run_all(tasks: Sequence[Callable[[], None]], most: int, done: Callable[[], object]) -> None:
+def run_all(
+    tasks: Sequence[Callable[[], None]],
+    most: int,
+    done: Callable[[], object],
+    *,
+    stop: threading.Event | None = None,
+) -> None:
     """Run all tasks, up to `most` at a time, and call `done` after each. Raises the first error; tasks that had not begun
-    by then never do. No thread is left when it returns."""
+    by then never do, and `stop` tells those that had. No thread is left when it returns; but where the caller is interrupted
+    (Ctrl-C), one that hears nothing from its server for some seconds is not waited for."""
     if len(tasks) <= 1 or most <= 1:
         for task in tasks:
             task()
             done()
         return
-    _Crew(tasks, min(most, len(tasks)), done).run()
+    _Crew(tasks, min(most, len(tasks)), done, stop or threading.Event()).run()
 
 
 class _Crew:
     """Threads that take the next task until none is left or one has failed."""
 
-    def __init__(self, tasks: Sequence[Callable[[], None]], most: int, done: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        tasks: Sequence[Callable[[], None]],
+        most: int,
+        done: Callable[[], object],
+        stop: threading.Event,
+    ) -> None:
         self._tasks = iter(tasks)
         self._most = most
         self._done = done
+        self._told = stop
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._active = 0
@@ -48,8 +63,10 @@ class _Crew:
             self._grow()
         finally:
             self._stop()
+            end = time.monotonic() + _PARTING_SECONDS
             for thread in self._threads:
-                thread.join()
+                # All are over but where this thread was interrupted.
+                thread.join(None if self._over.is_set() else max(0.0, end - time.monotonic()))
         if self._error is not None:
             raise self._error
 
@@ -72,6 +89,7 @@ class _Crew:
     def _stop(self) -> None:
         with self._lock:
             self._tasks = iter(())
+        self._told.set()
 
     def _work(self) -> None:
         try:
@@ -85,6 +103,7 @@ class _Crew:
             with self._lock:
                 self._error = self._error or error
                 self._tasks = iter(())
+            self._told.set()
         finally:
             with self._lock:
                 self._active -= 1

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from hashlib import sha256 as new_sha256
 from itertools import islice
-from typing import BinaryIO, Final
+from typing import Final
 
 from governance.artifactory import wire
 from governance.artifactory.address import quoted
@@ -23,7 +23,7 @@ from governance.artifactory.server import ServerClient
 from governance.errors import DigestMismatchError, TransferError
 from governance.model.artifact import RelativePath, RepositoryKey, parse_relative_path, parse_repository_key
 from governance.model.digest import Sha256, parse_sha256
-from governance.transport import Answer, StreamedResponse
+from governance.transport import Answer, Readable, StreamedResponse
 
 PropertyValue = str | Sequence[str] | None
 
@@ -109,7 +109,7 @@ class ArtifactoryClient(ServerClient):
             return b"".join(islice(response.iter_chunks(size), 1))
 
     def upload(
-        self, repository: str, path: str, body: BinaryIO, *, size: int, sha256: Sha256 | None = None
+        self, repository: str, path: str, body: Readable, *, size: int, sha256: Sha256 | None = None
     ) -> Deployed:
         """Store `size` bytes of `body`, hashed on their way and compared with the server's answer.
 

@@ -12,9 +12,10 @@ import queue
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 from governance.model.digest import Sha256, parse_sha256
+from governance.transport import Readable
 
 _LARGE = 4 << 20
 _WAITING = 4
@@ -43,7 +44,7 @@ def hashing(size: int | None) -> Iterator[Hasher]:
 
 
 @contextmanager
-def hashing_reader(source: BinaryIO, size: int) -> Iterator[HashingReader]:
+def hashing_reader(source: Readable, size: int) -> Iterator[HashingReader]:
     """`source` from where it stands, `size` bytes to its end, hashed while it is read."""
     reader = HashingReader(source, size)
     try:
@@ -56,7 +57,7 @@ class HashingReader:
     """A file that is hashed while it is read. Going back to the start, for another try, starts the hash afresh; going
     anywhere else is a mistake and raises `ValueError`."""
 
-    def __init__(self, source: BinaryIO, size: int) -> None:
+    def __init__(self, source: Readable, size: int) -> None:
         self._source = source
         self._size = size
         self._start = source.tell() if source.seekable() else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -63,3 +64,35 @@ def test_an_interrupt_of_the_caller_leaves_no_thread() -> None:
     with pytest.raises(KeyboardInterrupt):
         run_all([interrupted, *[lambda: None] * 9], 2, lambda: None)
     assert threading.active_count() == before
+
+
+def test_an_interrupted_caller_is_not_held_by_a_server_that_says_nothing() -> None:
+    silence, begun = threading.Event(), threading.Barrier(3, timeout=20)
+
+    def waits() -> None:
+        begun.wait()
+        silence.wait()
+
+    def interrupt() -> None:
+        begun.wait()
+        signal.raise_signal(signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        run_all([waits] * 2, 2, lambda: None)  # this would never end
+    silence.set()
+
+
+def test_what_is_under_way_is_told_when_another_fails() -> None:
+    stop, ended = threading.Event(), threading.Event()
+
+    def fails() -> None:
+        raise ZeroDivisionError
+
+    def goes_on() -> None:
+        assert stop.wait(20)
+        ended.set()
+
+    with pytest.raises(ZeroDivisionError):
+        run_all([goes_on, fails], 2, lambda: None, stop=stop)
+    assert ended.is_set()
