@@ -53,6 +53,7 @@ def decide(
     content: int = 2,
     waiver: str | None = None,
     facts: Facts | None = None,
+    kept: bool = True,
     status: OutcomeStatus | None = OutcomeStatus.DONE,
 ) -> str:
     """One decision, with its outcome unless `status` is None. Returns its id."""
@@ -67,6 +68,7 @@ def decide(
     finding = Finding(
         rule=f"p/{name}"[:200], effect=decision, severity=Severity.HIGH, message=message, remediation=message, evidence=evidence,
     )  # fmt: skip
+    known = Facts({}) if facts is None else facts
     waived = RuleResult(rule="p/w", effect=Effect.BLOCK, truth=Truth.TRUE, fired=False, waiver=waiver)
     verdict = Verdict(
         decision=decision,
@@ -74,7 +76,7 @@ def decide(
         rules=(waived,) if waiver else (),
         policies=("p",),
         policy_digest=sha(1),
-        facts_digest=sha(2) if facts is None else facts.digest(),
+        facts_digest=known.digest(),
     )
     refused = mode is Mode.ENFORCE and decision >= Effect.QUARANTINE
     receipt = log.append(
@@ -82,7 +84,7 @@ def decide(
         decision_body(request=request, verdict=verdict, mode=mode, refused=refused),
         subject=artifact.ref,
         correlation="c",
-        evidence=() if facts is None else (canonical_bytes(facts.to_json()),),
+        evidence=(canonical_bytes(known.to_json()),) if kept else (),
     )
     if status is not None:
         conclude(

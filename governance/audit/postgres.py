@@ -145,6 +145,11 @@ class PostgresStore:
         sql = "SELECT sha256, body FROM evidence WHERE sha256 = ANY(%s) AND body IS NOT NULL"
         yield from ((sha256, bytes(body)) for sha256, body in self._read(sql, (list(digests),)))
 
+    def kept(self, digests: Sequence[Sha256]) -> set[Sha256]:
+        """See `ManyAtOnce.kept`."""
+        sql = "SELECT sha256 FROM evidence WHERE sha256 = ANY(%s)"
+        return {row[0] for row in self._read(sql, (list(digests),))}
+
     def evidence_list(self) -> Iterator[EvidenceInfo]:
         """See `AuditStore.evidence_list`."""
         last = ""

@@ -181,6 +181,12 @@ class SqliteStore:
         sql = f"SELECT sha256, body FROM evidence WHERE sha256 IN ({marks}) AND body IS NOT NULL"  # noqa: S608 - no values
         yield from self._read(sql, digests)
 
+    def kept(self, digests: Sequence[Sha256]) -> set[Sha256]:
+        """See `ManyAtOnce.kept`."""
+        marks = ", ".join("?" * len(digests))
+        sql = f"SELECT sha256 FROM evidence WHERE sha256 IN ({marks})"  # noqa: S608 - no values
+        return {row[0] for row in self._read(sql, digests)}
+
     def evidence_list(self) -> Iterator[EvidenceInfo]:
         """See `AuditStore.evidence_list`."""
         last = ""

@@ -193,6 +193,20 @@ class ManyAtOnce(Protocol):
         """As `AuditStore.evidence`, in any order, without those that are not there. At most a few hundred at a time."""
         ...
 
+    def kept(self, digests: Sequence[Sha256]) -> set[Sha256]:
+        """Those of which there is a record, with or without the body. At most a few hundred at a time."""
+        ...
+
+
+def kept_of(store: AuditStore, digests: Sequence[Sha256]) -> set[Sha256]:
+    """Those of a few hundred documents that the store has a record of, erased ones included."""
+    if isinstance(store, ManyAtOnce):
+        return store.kept(digests) if digests else set()
+    found = {digest for digest in digests if store.evidence(digest) is not None}
+    if len(found) < len(set(digests)):
+        found |= {info.sha256 for info in store.evidence_list() if info.is_erased}.intersection(digests)
+    return found
+
 
 def documents_of(store: AuditStore, digests: Sequence[Sha256]) -> Iterator[tuple[Sha256, bytes]]:
     """Documents, without those that are not there, in whichever way the store is quickest. Nobody has looked at their hashes."""

@@ -1,26 +1,35 @@
 """Verification of what is kept beside the entries: facts, policies, lists of files, signatures.
 
 Promises: a document is what its digest says, and one whose body is gone was erased by an entry of this log, or it is named, with the
-first entry that rests on it; in constant memory, however many there are. Does not: notice that a document was never kept, or that
-its row was removed with all traces: then those who need it say that it is gone (`mlgov audit replay`, `who-loaded`).
+first entry that rests on it; so are the facts of a decision, and the policy of an entry that states one, of which there is no record.
+In constant memory, however many there are. Does not: notice that a list of files was removed with all traces: its digest stands
+in the entry, and those who need it say that it is gone (`mlgov audit who-loaded`).
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator
 
 from governance.audit.entry import EntryKind, parse_entry
 from governance.audit.stamp import is_stamped
-from governance.audit.store import AuditStore, EvidenceInfo, Query, documents_of
+from governance.audit.store import AuditStore, EvidenceInfo, Query, documents_of, kept_of
 from governance.audit.verify import Problem
 from governance.errors import AuditBrokenError
+from governance.model.digest import Sha256
 
 _MOST = 100
 _AT_ONCE = 64
+_ROWS_AT_ONCE = 256
 _BYTES_AT_ONCE = 4 << 20
 _HEX = re.compile(rb"[0-9a-f]{64}")
+# Quotes inside of texts are escaped, so these are keys. A decision names its facts, a policy's entry the policy.
+_RESTS_ON = {
+    EntryKind.DECISION: re.compile(rb'"facts":"([0-9a-f]{64})"'),
+    EntryKind.POLICY: re.compile(rb'"digest":"([0-9a-f]{64})"'),
+}
 
 
 def verify_evidence(
@@ -45,7 +54,10 @@ def verify_evidence(
         gone |= missing - (erased or frozenset())
         if len(changed) + len(gone) >= _MOST:
             break
-    return tuple(_problems(store, changed, gone))[:_MOST]
+    problems = list(_problems(store, changed, gone))
+    if len(problems) < _MOST:
+        problems += itertools.islice(_without_record(store), _MOST - len(problems))
+    return tuple(sorted(problems, key=lambda each: (each.index is None, each.index or 0)))
 
 
 def _parts(every: Iterable[EvidenceInfo]) -> Iterator[list[EvidenceInfo]]:
@@ -84,6 +96,22 @@ def _problems(store: AuditStore, changed: set[str], gone: set[str]) -> Iterator[
     rows += [(named.get(name), name, "was removed, and no entry says that it was erased") for name in gone]
     for index, name, what in sorted(rows, key=lambda row: (row[0] is None, row[0] or 0, row[1])):
         yield Problem(index, f"the document {name} that it names {what}" if index is not None else f"the document {name} {what}")  # fmt: skip
+
+
+def _without_record(store: AuditStore) -> Iterator[Problem]:
+    """Entries that rest on a document of which there is no record, not even that it was erased."""
+    for kind, pattern in _RESTS_ON.items():
+        rows = store.find(Query(kind=kind))
+        while page := list(itertools.islice(rows, _ROWS_AT_ONCE)):
+            found = ((row.seq, pattern.search(row.data)) for row in page)
+            named = [(seq, Sha256(match[1].decode())) for seq, match in found if match is not None]
+            kept = kept_of(store, [digest for _, digest in named])
+            for index, digest in named:
+                if digest not in kept:
+                    yield Problem(
+                        index,
+                        f"the document {digest} that it rests on is not there, and no entry says that it was erased",
+                    )
 
 
 def _first_named(store: AuditStore, digests: set[str]) -> dict[str, int]:

@@ -17,7 +17,8 @@ What an export holds, and what is checked here:
 3. The checkpoint is signed by the log's key; with `--witness`, also by each of these, who sign only what continues the last
    head of this log that they signed (c2sp.org/tlog-cosignature).
 4. Each writer's entries are numbered 1, 2, 3, ... without a gap: nothing was lost before it reached the log.
-5. Every document is what its name says; a missing one is listed as erased, and an entry in the log says that it was.
+5. Every document is what its name says; a missing one is listed as erased, and an entry in the log says that it was. The
+   facts of every decision are listed.
 6. With `--earlier`: the log begins with all the entries that the earlier checkpoint stood for.
 
 The folder of a report holds a part of the log, and more:
@@ -240,6 +241,7 @@ class Checker:
         self.numbers: dict[tuple[str, str], set[int]] = {}
         self.ids: set[str] = set()
         self.erased: set[str] = set()
+        self.facts: dict[str, int] = {}
         self.origins: set[str] = set()
         self.earlier = read_checkpoint(earlier) if earlier is not None else None
         part = folder / "range.json"
@@ -366,6 +368,8 @@ class Checker:
         seen.add(writer["n"])
         if entry["kind"] == "erasure":
             self.erased.update(entry["body"]["digests"])
+        if entry["kind"] == "decision":
+            self.facts.setdefault(entry["body"]["facts"], number)
         if entry["kind"] == "start" and "/" not in writer["instance"]:
             # What came over the network, from a writer named after its sender and a slash, is its sender's word.
             self.origins.add(entry["body"]["origin"])
@@ -394,6 +398,9 @@ class Checker:
                 raise BadLogError(f"evidence/{name}: missing")
             if is_erased and name not in self.erased and self.part is None:
                 raise BadLogError(f"evidence/{name}: erased, and no entry in the log says so")
+        for name, number in self.facts.items():
+            if name not in listed and self.part is None:
+                raise BadLogError(f"entry {number}: its facts, {name}, are not in evidence.jsonl")
         return len(present)
 
 

@@ -21,6 +21,7 @@ from governance.audit.merkle import Frontier, leaf_hash
 from governance.audit.note import sign_note
 from governance.errors import AuditBrokenError, SettingsError
 from tests.audit_tools import ORIGIN, body, fill, make_log, signer
+from tests.report_tools import decide
 
 KEY = signer().key.vkey
 # The program and the text for people are not covered by the checkpoint: take the program from where you trust it.
@@ -190,6 +191,17 @@ def test_documents_are_what_their_names_say(folder: Path) -> None:
     assert is_refused(folder)
     (folder / "evidence" / evidence_digest(b"more")).unlink()
     assert "no entry in the log says so" in str(is_refused(folder))
+
+
+def test_facts_removed_from_the_list_too_are_missed(tmp_path: Path) -> None:
+    log = make_log(MemoryStore(), signers=[signer()])
+    decide(log)
+    log.export(tmp_path / "out")
+    assert is_refused(tmp_path / "out") is None
+    (facts,) = (tmp_path / "out" / "evidence").iterdir()
+    facts.unlink()
+    edit(tmp_path / "out", lambda _: [], "evidence.jsonl")
+    assert is_refused(tmp_path / "out") == f"entry 1: its facts, {facts.name}, are not in evidence.jsonl"
 
 
 def test_stray_text_beside_the_signature_is_refused(folder: Path) -> None:

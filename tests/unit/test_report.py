@@ -50,7 +50,7 @@ def decide(
     message: str = "not good",
     status: OutcomeStatus | None = OutcomeStatus.DONE,
     signature: dict[str, Json] | None = None,
-    facts: bytes | None = None,
+    facts: bytes = b"{}",
 ) -> None:
     artifact = Artifact(
         kind=Kind.MODEL, host="h", repository=parse_repository_key("models"), path=name, name=name,
@@ -81,12 +81,11 @@ def decide(
         rules=rules,
         policies=("p",),
         policy_digest=sha(1),
-        facts_digest=sha(2) if facts is None else evidence_digest(facts),
+        facts_digest=evidence_digest(facts),
     )
     refused = mode is Mode.ENFORCE and decision >= Effect.QUARANTINE
     body = decision_body(request=request, verdict=verdict, mode=mode, refused=refused)
-    documents = () if facts is None else (facts,)
-    receipt = log.append(EntryKind.DECISION, body, subject=artifact.ref, correlation="c", evidence=documents)
+    receipt = log.append(EntryKind.DECISION, body, subject=artifact.ref, correlation="c", evidence=(facts,))
     if status is not None:
         ended = OutcomeStatus.REFUSED if refused else status
         moved = artifact.files if ended is OutcomeStatus.DONE else ()

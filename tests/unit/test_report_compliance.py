@@ -265,7 +265,7 @@ def test_coverage_counts_unknown_as_unknown(log: AuditLog) -> None:
             }
         ),
     )
-    decide(log)  # its facts were never kept
+    decide(log, kept=False)
     with report_on(log) as made:
         (day,) = rows(made, "freshness")
         assert (day["complete"], day["incomplete"], day["unknown"], day["decisions"]) == (1, 1, 2, 4)
