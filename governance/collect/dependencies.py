@@ -11,14 +11,12 @@ from typing import Final
 from governance.artifactory.client import ArtifactoryClient
 from governance.collect.bytesource import ByteSource, byte_source
 from governance.content.dependencies import (
-    CONDA,
     MODEL,
-    REQUIREMENTS,
-    VIRTUALENV,
     Declared,
     Package,
     merge,
     read_declared,
+    usual_name,
 )
 from governance.errors import UnsafePathError
 from governance.forking import ForkLock, call_after_fork
@@ -31,7 +29,6 @@ NOT_STORED: Final = "not stored yet"
 _LIMIT: Final = 1 << 20
 _MAX_FILES: Final = 20
 _REMEMBERED: Final = 64
-_USUAL: Final = (MODEL, REQUIREMENTS, CONDA, VIRTUALENV)
 
 
 class DependencyReader:
@@ -79,7 +76,7 @@ class DependencyReader:
         if source is None:
             return Declared(problems=(NOT_STORED,))
         by_path = {str(entry.path): entry for entry in artifact.files}
-        wanted = [path for path in by_path if path.rpartition("/")[2] in _USUAL]
+        wanted = [path for path in by_path if usual_name(path) is not None]
         parts: list[Declared] = []
         done: set[str] = set()
         while wanted:

@@ -28,6 +28,7 @@ REQUIREMENTS: Final = "requirements.txt"
 CONDA: Final = "conda.yaml"
 VIRTUALENV: Final = "python_env.yaml"
 MODEL: Final = "MLmodel"
+_DECLARE: Final = {name.casefold(): name for name in (REQUIREMENTS, CONDA, VIRTUALENV, MODEL)}
 
 _MERGE: Final = "tag:yaml.org,2002:merge"
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -84,11 +85,17 @@ class Declared:
     files: tuple[str, ...] = ()
 
 
+def usual_name(path: str) -> str | None:
+    """Which of the files that declare packages a path leads to. In any case of its letters: the disks of macOS and Windows find it
+    under each."""
+    return _DECLARE.get(path.rpartition("/")[2].casefold())
+
+
 def read_declared(name: str, data: bytes) -> Declared:
     """Read a file by its name. A file that cannot be read is all problem."""
     try:
         text = data.decode("utf-8-sig")
-        base = name.rpartition("/")[2]
+        base = usual_name(name) or name.rpartition("/")[2].casefold()
         if base == MODEL:
             return _model(read_mapping(text))
         if base.endswith((".yaml", ".yml")):

@@ -32,11 +32,11 @@ _BY_NAME: Final[Mapping[str, str]] = {
     ".h5": "keras-h5", ".hdf5": "keras-h5", ".keras": "keras-v3", ".skops": "skops",
     ".npy": "npy", ".safetensors": "safetensors", ".onnx": "onnx", ".gguf": "gguf", ".pb": "tensorflow", ".pbtxt": "tensorflow",
     ".json": "json", ".jsonl": "json", ".ipynb": "json", ".yaml": "yaml", ".yml": "yaml",
-    ".py": "python", ".pyw": "python", ".pyc": "python", ".so": "native", ".pyd": "native", ".dll": "native", ".dylib": "native",
+    ".py": "python", ".pyw": "python", ".pyc": "python", ".pyz": "python", ".whl": "python", ".egg": "python", ".so": "native", ".pyd": "native", ".dll": "native", ".dylib": "native",
     ".txt": "text", ".md": "text", ".rst": "text", ".csv": "text", ".tsv": "text", ".cfg": "text", ".ini": "text",
     ".toml": "text", ".html": "text", ".xml": "text", ".log": "text",
     ".zip": "archive", ".tar": "archive", ".gz": "archive", ".tgz": "archive", ".bz2": "archive", ".xz": "archive",
-    ".7z": "archive", ".npz": "archive", ".whl": "archive", ".zst": "archive", ".lz4": "archive",
+    ".7z": "archive", ".npz": "archive", ".zst": "archive", ".lz4": "archive",
 }  # fmt: skip
 _WHOLE_NAMES: Final[Mapping[str, str]] = {
     "MLmodel": "yaml",
@@ -87,7 +87,7 @@ def detect(name: str, head: bytes) -> str:
 
 def name_zip(named: str, head: bytes) -> str:
     """Which zip it is that has this name and these first bytes."""
-    if named in {"keras-v3", "skops"}:
+    if named in {"keras-v3", "skops", "python"}:  # Python imports from a zip as well, and a wheel is one
         return named
     # A torch file holds `<folder>/data.pkl`, normally as its first member.
     if named in {"torch-zip", "pickle"} or b"/data.pkl" in head[:256]:

@@ -22,6 +22,7 @@ from governance.content.effort import SPENT, Budget, Effort, SpentError
 from governance.content.formats import HEAD, LOADS_CODE, detect, format_of_name, is_hdf5, name_zip
 from governance.content.keras import CONFIG, keras_imports
 from governance.content.listing import is_listing
+from governance.content.onnx import OnnxError, check_onnx
 from governance.content.pickles import Walk, may_import, walk
 from governance.content.skops import SCHEMA, schema_imports
 from governance.content.zips import MEMBER, entries_seen, has_end, is_straight, salvaged
@@ -34,7 +35,7 @@ _MAX_ENTRIES: Final = 4 * _MAX_MEMBERS
 _MAX_DEPTH: Final = 3
 _MEMBER_WORK: Final = 200
 """How many operations of a pickle opening a member of a zip is worth."""
-_LOOKED_INTO: Final = LOADS_CODE | {"archive", "tensorflow"}
+_LOOKED_INTO: Final = LOADS_CODE | {"archive", "onnx", "tensorflow"}
 _PLANS: Final = {SCHEMA: schema_imports, CONFIG: keras_imports}
 _TOO_MUCH: Final = "it unpacks to more than is looked into"
 """Or to more than there is memory for: LZMA says at its start how much it wants, up to 4 GiB."""
@@ -106,6 +107,8 @@ def _no_zip(name: str, data: bytes, budget: Budget, *, depth: int) -> Inspection
 
 
 def _other(format_: str, name: str, data: bytes, budget: Budget) -> Inspection:
+    if format_ == "onnx":
+        return _onnx(data, budget)
     if needs_look(format_):
         return Inspection(format=format_, skipped=f"files of the format {format_} are not looked into")
     if _may_import(data, effort=budget.effort):
@@ -113,6 +116,17 @@ def _other(format_: str, name: str, data: bytes, budget: Budget) -> Inspection:
     if _is_config(name):
         return _plan(format_, data, keras_imports)
     return Inspection(format=format_)
+
+
+def _onnx(data: bytes, budget: Budget) -> Inspection:
+    found = _of_walk("pickle", walk(data, budget.effort)) if _may_import(data, effort=budget.effort) else None
+    try:
+        check_onnx(data, budget.effort)
+    except OnnxError as error:
+        found = _joined("onnx", [*filter(None, [found]), Inspection(format="onnx", broken=str(error))])
+    except SpentError:
+        found = _joined("onnx", [*filter(None, [found]), Inspection(format="onnx", skipped=SPENT)])
+    return replace(found, format="onnx") if found else Inspection(format="onnx")
 
 
 def _is_zip(data: bytes) -> bool:

@@ -36,8 +36,9 @@ def home(devserver: DevServer, tmp_path: Path) -> Home:
     return make_home(tmp_path / "home", devserver)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-@pytest.mark.parametrize("verb", ["load", "store"])
+@pytest.mark.parametrize(
+    ("verb", "number"), [("load", signal.SIGTERM), ("load", signal.SIGINT), ("store", signal.SIGTERM)]
+)
 def test_an_ended_transfer_has_its_outcome_and_leaves_nothing(
     devserver: DevServer, home: Home, repo: str, tmp_path: Path, verb: str, number: signal.Signals
 ) -> None:

@@ -120,6 +120,14 @@ def test_dependencies(edge: Edge) -> None:
     assert found.items[2]["version"] == Unknown("not pinned")
 
 
+@pytest.mark.parametrize("name", ["Requirements.txt", "REQUIREMENTS.TXT", "code/Requirements.Txt"])
+def test_packages_are_read_in_any_case_of_the_files_name(edge: Edge, name: str) -> None:
+    """MLflow opens it by the small letters, and the disks of macOS and Windows find it."""
+    edge.put({"mlMODEL": b"{}", name: b"evil==1.0\n", "Conda.YAML": b"dependencies: [{pip: [worse==2]}]\n"})
+    found = edge.facts("dependencies")["dependencies"]
+    assert [row["purl"] for row in found.items] == ["pkg:pypi/evil@1.0", "pkg:pypi/worse@2"]
+
+
 def test_a_model_that_declares_nothing_is_not_a_model_without_dependencies(edge: Edge) -> None:
     edge.put({"MLmodel": b"flavors: {}\n"})
     assert edge.facts("dependencies")["dependencies"] == Collection((), "the model declares no package")
