@@ -179,7 +179,7 @@ class Assembly:
         return Transport(
             base_url=url,
             service="MLflow",
-            credentials=_tracking_credentials(self.settings),
+            credentials=tracking_credentials(self.settings),
             connect_timeout=5,
             read_timeout=10,
             answer_timeout=10,
@@ -417,7 +417,7 @@ def bundle_fetcher(assembly: Assembly, location: str) -> Callable[[], bytes]:
         )
     if scheme in {"https", "http"}:
         transport = Transport(
-            base_url=location, service="MLflow", credentials=_tracking_credentials(assembly.settings)
+            base_url=location, service="MLflow", credentials=tracking_credentials(assembly.settings)
         )
         return lambda: transport.call("GET", "gov/policy", limit=MAX_POLICY_BUNDLE).body
     if scheme:
@@ -442,7 +442,8 @@ def read_bundle_file(path: Path) -> bytes:
     return data
 
 
-def _tracking_credentials(settings: Settings) -> Credentials | None:
+def tracking_credentials(settings: Settings) -> Credentials | None:
+    """MLflow's login, which tracking servers get and nobody else. None where there is none."""
     if settings.tracking_token is not None:
         return Credentials(token=settings.tracking_token.get_secret_value())
     if settings.tracking_username is None or settings.tracking_password is None:

@@ -15,6 +15,7 @@ from governance.metrics.registry import exposition, prepare
 from governance.outbound import stream_lags
 from governance.settings import Settings
 from plugin.assembly import assembly_for
+from plugin.routes import serve
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
@@ -28,7 +29,7 @@ def add_metrics(flask_app: Any, settings: Settings) -> None:
     """Put the route in place, where the settings want it. Raises `SettingsError`."""
     if settings.metrics:
         prepare(settings.metrics_path or settings.home / "metrics")
-        flask_app.add_url_rule(METRICS, endpoint="governance_metrics", view_func=metrics, methods=["GET"])
+        serve(flask_app, METRICS, "governance_metrics", metrics)
 
 
 def metrics() -> Any:

@@ -49,6 +49,7 @@ from plugin.figures import METRICS, add_metrics
 from plugin.heartbeat import Heartbeat
 from plugin.registry import guard_registry
 from plugin.repository import GovernedArtifactRepository
+from plugin.routes import places, serve
 from plugin.trail import TRAIL_ROUTES, add_routes, is_oversized
 
 logger = logging.getLogger(__name__)
@@ -70,8 +71,8 @@ def create_app() -> Any:
     from mlflow.server import app as flask_app
 
     flask_app.after_request(seal_when_ready)
-    flask_app.add_url_rule(_HEALTH, "governance_health", health, methods=["GET"])
-    flask_app.add_url_rule(_POLICY, endpoint="governance_policy", view_func=policy_bundle, methods=["GET"])
+    serve(flask_app, _HEALTH, "governance_health", health)
+    serve(flask_app, _POLICY, "governance_policy", policy_bundle)
     add_routes(flask_app)
     guard_registry(flask_app)
     settings = load_settings()
@@ -234,8 +235,9 @@ def _open_to_users(auth: Any) -> None:
     """Let everybody who is logged in reach our routes, which ask for no right of MLflow's. Where MLflow knows no
     validator for a route it lets none but administrators through."""
     validators: dict[tuple[str, str], Callable[[], bool]] = auth.BEFORE_REQUEST_VALIDATORS
-    for route in ((_POLICY, "GET"), (METRICS, "GET"), *TRAIL_ROUTES):
-        validators[route] = lambda: True
+    for path, method in ((_HEALTH, "GET"), (_POLICY, "GET"), (METRICS, "GET"), *TRAIL_ROUTES):
+        for place in places(path):
+            validators[place, method] = lambda: True
 
 
 @contextmanager

@@ -30,6 +30,7 @@ from governance.errors import AuditBrokenError, AuditConflictError, AuditError, 
 from governance.model.canonical import Json
 from plugin.assembly import assembly_for
 from plugin.context import caller
+from plugin.routes import serve
 
 logger = logging.getLogger(__name__)
 
@@ -53,8 +54,7 @@ class _Refused(Exception):  # noqa: N818 - an answer on its way, not an error of
 def add_routes(flask_app: Any) -> None:
     """Put the routes in place."""
     for (path, method), view in zip(TRAIL_ROUTES, (receive, hand_out, head, checkpoint, node), strict=True):
-        name = f"governance_audit_{view.__name__}"
-        flask_app.add_url_rule(path, endpoint=name, view_func=_answered(view), methods=[method])
+        serve(flask_app, path, f"governance_audit_{view.__name__}", _answered(view), method=method)
 
 
 def is_oversized(scope: Mapping[str, Any]) -> bool:

@@ -186,6 +186,7 @@ def tracking_server(
     workers: int = 1,
     app: str | None = "governance",
     options: Sequence[str] = (),
+    prefix: str = "",
 ) -> Iterator[TrackingServer]:
     """A real `mlflow server` with an SQLite backend, which is gone at the end."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -219,7 +220,7 @@ def tracking_server(
 
     try:
         url = f"http://127.0.0.1:{port}"
-        _wait(url, process, log)
+        _wait(f"{url}{prefix}", process, log)
         yield TrackingServer(url=url, log=log, pid=process.pid, stop=stop)
     finally:
         stop()

@@ -1,17 +1,19 @@
-"""Questions that are asked without credentials."""
+"""Questions that are asked once, without credentials unless they are given."""
 
 from __future__ import annotations
 
 from governance.settings import Settings
-from governance.transport import Transport
+from governance.transport import Credentials, Transport
 
 
-def plain_transport(base: str, service: str, settings: Settings) -> Transport:
-    """A connection that carries no token, tries once, and is the caller's to close."""
+def plain_transport(
+    base: str, service: str, settings: Settings, *, credentials: Credentials | None = None
+) -> Transport:
+    """A connection that carries no token of the settings by itself, tries once, and is the caller's to close."""
     return Transport(
         base_url=base,
         service=service,
-        credentials=None,
+        credentials=credentials,
         retries=0,
         verify=settings.certificates,
         proxies=settings.proxies_for(base),
