@@ -10,10 +10,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from governance.artifactory.address import SCHEME, parse_uri
-from governance.artifactory.client import ArtifactoryClient
 from governance.audit.anchor import Anchor, ArtifactoryAnchor, FolderAnchor, HeadMemory
 from governance.audit.log import AuditLog
 from governance.audit.note import COSIGNATURE, NoteKey, NoteSigner, load_signer, parse_vkey
@@ -28,6 +28,9 @@ from governance.errors import AuditUnavailableError, SettingsError
 from governance.places import expanded, read_bounded
 from governance.settings import Settings
 from governance.transport import Transport
+
+if TYPE_CHECKING:
+    from governance.artifactory.client import ArtifactoryClient
 
 _STAMP = "tsa+"
 _HEADS = "audit-heads"

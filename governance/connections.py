@@ -1,19 +1,23 @@
 """Clients of Artifactory and Xray, by host.
 
-Promises: the token goes to hosts on the allow-list and to no other. Does not: ask anything of them by itself.
+Promises: the token goes to hosts on the allow-list and to no other. Does not: ask anything of them by itself, nor load a client that is
+not asked for, so that commands which only read the log start quickly.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from governance.artifactory.client import ArtifactoryClient
-from governance.artifactory.evidence import EvidenceClient
 from governance.errors import SettingsError
 from governance.forking import ForkLock
 from governance.settings import Settings
 from governance.transport import Credentials, Transport
-from governance.xray.client import XrayClient
+
+if TYPE_CHECKING:
+    from governance.artifactory.client import ArtifactoryClient
+    from governance.artifactory.evidence import EvidenceClient
+    from governance.xray.client import XrayClient
 
 _SERVICES = {"artifactory": "Artifactory", "xray": "Xray", "evidence": "Evidence"}
 
@@ -37,6 +41,8 @@ class Connections:
         Anyone who may create an experiment chooses its artifact location, so a location's host is not a reason to
         send it a token.
         """
+        from governance.artifactory.client import ArtifactoryClient
+
         host = self._check(host)
         with self._lock:
             if host not in self._artifactory:
@@ -46,6 +52,8 @@ class Connections:
     def xray(self, host: str) -> XrayClient:
         """The client of the Xray that belongs to an Artifactory. Raises `SettingsError` as `artifactory` does."""
         host = self._check(host)
+        from governance.xray.client import XrayClient
+
         with self._lock:
             if host not in self._xray:
                 self._xray[host] = XrayClient(self._transport(host, "xray"))
@@ -53,6 +61,8 @@ class Connections:
 
     def evidence(self, host: str) -> EvidenceClient:
         """A client of the evidence service beside it; the caller closes it. Raises `SettingsError` as `artifactory`."""
+        from governance.artifactory.evidence import EvidenceClient
+
         return EvidenceClient(self._transport(self._check(host), "evidence"))
 
     def scheme(self, host: str) -> str:

@@ -15,6 +15,7 @@ from datetime import datetime
 from pydantic import ValidationError
 
 from governance.audit.log import AuditLog, Stored
+from governance.audit_wiring import utc_now
 from governance.errors import SettingsError
 from governance.report.ocsf.event import ocsf_line
 from governance.settings import Settings
@@ -30,7 +31,6 @@ from governance.stream.syslog import SyslogForm
 from governance.stream.to_file import FileSink
 from governance.stream.to_syslog import SyslogSink
 from governance.stream.to_webhook import WebhookSink
-from governance.wiring import utc_now
 
 
 def parse_destination(**fields: object) -> Destination:

@@ -39,9 +39,9 @@ from urllib.parse import urlsplit
 from governance.artifactory.address import SCHEME
 from governance.model.request import Actor
 from governance.places import expanded
+from governance.policy_wiring import policy_bundle as bundle_location
+from governance.policy_wiring import read_bundle_file
 from governance.settings import Settings, load_settings
-from governance.wiring import policy_bundle as bundle_location
-from governance.wiring import read_bundle_file
 from plugin.assembly import assembly_for, server_destination
 from plugin.context import CALLER, CALLER_HOST, web_user
 from plugin.errors import GovernedError

@@ -15,7 +15,9 @@ from governance.errors import AuditBrokenError, AuditUnavailableError, SettingsE
 if TYPE_CHECKING:
     from governance.audit.entry import Entry, EntryKind
     from governance.audit.log import AuditLog
+    from governance.audit_wiring import AuditAssembly
     from governance.model.canonical import Json
+    from governance.settings import Settings
     from governance.wiring import Assembly
 
 app = typer.Typer(no_args_is_help=True, help="Verify, read and export the audit log.")
@@ -36,7 +38,7 @@ def open_log() -> Iterator[AuditLog]:
 
 
 @contextmanager
-def read_assembly() -> Iterator[Assembly]:
+def read_assembly() -> Iterator[AuditAssembly]:
     """`open_assembly` for those who read; see `open_log`."""
     with open_assembly(only_reads=True) as assembly:
         broken = None
@@ -52,10 +54,27 @@ def read_assembly() -> Iterator[Assembly]:
 
 
 @contextmanager
-def open_assembly(*, only_reads: bool = False) -> Iterator[Assembly]:
-    """The parts of this process, whose log must exist and lie here, where this user may write unless the verb `only_reads`."""
-    from governance.settings import load_settings
+def open_assembly(*, only_reads: bool = False) -> Iterator[AuditAssembly]:
+    """The log and its parts. It must exist and lie here, where this user may write unless the verb `only_reads`."""
+    from governance.audit_wiring import AuditAssembly
+
+    with closing(AuditAssembly(_settings_of_keeper(), only_reads=only_reads)) as assembly:
+        _require_log(assembly)
+        yield assembly
+
+
+@contextmanager
+def open_all() -> Iterator[Assembly]:
+    """`open_assembly`, for a verb that needs the policy too."""
     from governance.wiring import build_assembly
+
+    with closing(build_assembly(_settings_of_keeper())) as assembly:
+        _require_log(assembly)
+        yield assembly
+
+
+def _settings_of_keeper() -> Settings:
+    from governance.settings import load_settings
 
     settings = load_settings()
     if settings.audit_url is not None:
@@ -63,13 +82,15 @@ def open_assembly(*, only_reads: bool = False) -> Iterator[Assembly]:
             f"the audit log is kept by the server at `{settings.audit_url}`, and read there",
             hint="Run this where that server runs.",
         )
-    with closing(build_assembly(settings, only_reads=only_reads)) as assembly:
-        if not assembly.has_log:
-            raise AuditUnavailableError(
-                f"there is no audit log at `{settings.audit_file}`",
-                hint="`audit_path` in the settings file or `MLGOV_HOME` says where it is; the first decision makes one.",
-            )
-        yield assembly
+    return settings
+
+
+def _require_log(assembly: AuditAssembly) -> None:
+    if not assembly.has_log:
+        raise AuditUnavailableError(
+            f"there is no audit log at `{assembly.settings.audit_file}`",
+            hint="`audit_path` in the settings file or `MLGOV_HOME` says where it is; the first decision makes one.",
+        )
 
 
 def is_entry(text: str) -> bool:

@@ -16,7 +16,7 @@ from governance.errors import AuditBrokenError, AuditUnavailableError, SettingsE
 if TYPE_CHECKING:
     from governance.audit.log import AuditLog
     from governance.audit.verify import Verification
-    from governance.wiring import Assembly
+    from governance.audit_wiring import AuditAssembly
 
 _MOST_SHOWN = 20
 _RANGE = re.compile(r"([0-9]{1,15}):([0-9]{1,15})")
@@ -100,7 +100,7 @@ def export(
     })  # fmt: skip
 
 
-def _remember(assembly: Assembly) -> None:
+def _remember(assembly: AuditAssembly) -> None:
     """Remember the head for the next time. Where that cannot be, the log is no worse for it."""
     try:
         assembly.recall_head()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from governance.cli.audit import open_assembly
+from governance.cli.audit import open_all
 from governance.cli.audit_stream import run_pumps, stop_on_signals
 from governance.cli.output import Mark, err, sign, styled
 from governance.errors import SettingsError
@@ -55,14 +55,14 @@ def notify(
             "no rules of notification are named", hint="Set `MLGOV_NOTIFY_PATH`, or give `--rules FILE`."
         )
     stop = stop_on_signals()
-    with open_assembly() as assembly:
+    with open_all() as assembly:
         pumps = build_notifiers(assembly, file, channels or (), stop=stop, patience=patience)
         run_pumps(list(pumps.items()), follow=not once, verb="notifying")
 
 
 def _try_out(settings: Settings, names: list[str]) -> None:
+    from governance.audit_wiring import utc_now
     from governance.notifying import build_carrier, trial_notice
-    from governance.wiring import utc_now
 
     known = {each.name: each for each in settings.channels}
     unknown = [name for name in names if name not in known]

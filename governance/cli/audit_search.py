@@ -113,8 +113,8 @@ def combined(
     """The selection of a command line. Raises `SelectionError`."""
     from dataclasses import replace
 
+    from governance.audit_wiring import utc_now
     from governance.report.selection import SelectionError, parse_selection
-    from governance.wiring import utc_now
 
     selection = parse_selection(" ".join(words or ()))
     more: dict[str, Any] = {

@@ -18,10 +18,10 @@ from governance.cli.output import Mark, err, out, print_pairs, sign, styled
 from governance.errors import SettingsError
 
 if TYPE_CHECKING:
+    from governance.audit_wiring import AuditAssembly
     from governance.report.book import Report
     from governance.report.making import Asked
     from governance.report.selection import Selection
-    from governance.wiring import Assembly
 
 _FORMATS = ("html", "csv", "jsonl")
 _MOMENT = "A day or a time in RFC 3339, with or without a zone; UTC where none is given."
@@ -66,10 +66,10 @@ def compliance(
     same, and says so on its first page.
     """
     from governance.audit.export import require_free
+    from governance.audit_wiring import utc_now
     from governance.cli.audit import open_assembly
     from governance.report.folder import check_formats, write_folder
     from governance.report.making import make_report
-    from governance.wiring import utc_now
 
     asked_formats = check_formats(formats or _FORMATS)
     require_free(folder)  # before the log says that it was handed out
@@ -91,7 +91,7 @@ def compliance(
 
 
 def _asked(
-    assembly: Assembly,
+    assembly: AuditAssembly,
     *,
     since: str | None,
     until: str | None,

@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from governance.audit.checkpoint import Checkpoint
     from governance.audit.log import AuditLog
     from governance.audit.note import NoteKey
-    from governance.wiring import Assembly
+    from governance.audit_wiring import AuditAssembly
 
 _MAX_HEAD = 64 << 10
 
 
-def kept_heads(assembly: Assembly, earlier: Sequence[Path], key: str | None = None) -> Iterator[Checkpoint]:
+def kept_heads(
+    assembly: AuditAssembly, earlier: Sequence[Path], key: str | None = None
+) -> Iterator[Checkpoint]:
     """Every head that is known from before: named, remembered by this machine, and in folders that anchor the log."""
     from governance.auditing import folder_anchors, head_memory, public_key
 

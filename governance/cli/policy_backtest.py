@@ -39,9 +39,9 @@ def backtest(
     Exits with 0 where nothing is newly blocked or allowed, 1 where something is, 3 where entries of another version were skipped,
     4 where an entry is broken. The others are judged all the same.
     """
+    from governance.audit_wiring import utc_now
     from governance.cli.audit import open_log
     from governance.cli.audit_places import require_period
-    from governance.wiring import utc_now
 
     now = utc_now()
     first, last = parse_since(since, now), None if until is None else parse_since(until, now)
@@ -85,8 +85,8 @@ def _policy(text: str | None) -> CompiledPolicy:
     from governance.collect.extensions import catalogue
     from governance.policy.compile import compile_bundle
     from governance.policy.load import load_policies
+    from governance.policy_wiring import policy_files
     from governance.settings import load_settings
-    from governance.wiring import policy_files
 
     if text is not None:
         return policy_version(text)

@@ -90,8 +90,8 @@ def run_tests(
 
 def policy_paths_here(paths: list[Path] | None) -> tuple[Path, ...]:
     """The files and folders that were named, else those of the policy in force here."""
+    from governance.policy_wiring import policy_files
     from governance.settings import load_settings
-    from governance.wiring import policy_files
 
     return tuple(paths) if paths else tuple(map(_from_here, policy_files(load_settings())))
 

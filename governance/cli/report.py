@@ -49,6 +49,7 @@ def report(
     """
     if context.invoked_subcommand is not None:
         return
+    from governance.audit_wiring import utc_now
     from governance.cli.audit import open_assembly
     from governance.cli.audit_places import moment, require_period
     from governance.cli.compliance import made_by, software
@@ -56,7 +57,6 @@ def report(
     from governance.report.editions import AUDIT
     from governance.report.making import Asked, make_report
     from governance.report.selection import Selection
-    from governance.wiring import utc_now
 
     renderers = [_renderer(name) for name in dict.fromkeys(formats or _FORMATS)]
     now = utc_now()

@@ -116,8 +116,9 @@ class Desk:
 @contextmanager
 def desk(path: Path | None = None) -> Iterator[Desk]:
     """The desk for the policies in force, or those at `path`."""
+    from governance.policy_wiring import policy_files
     from governance.settings import load_settings
-    from governance.wiring import build_assembly, policy_files
+    from governance.wiring import build_assembly
 
     settings = load_settings()
     paths = (path,) if path is not None else policy_files(settings)

@@ -18,10 +18,10 @@ from governance.audit.entry import Entry, EntryKind, Writer
 from governance.audit.parcel import MEDIA_TYPE, pack
 from governance.audit.sqlite import SqliteStore
 from governance.audit.store import draft_of
+from governance.audit_wiring import utc_now
 from governance.devserver import DevServer
 from governance.errors import AuditBrokenError
 from governance.model.request import new_id
-from governance.wiring import utc_now
 from tests.audit_tools import body
 from tests.mlflow_tools import Home, TrackingServer, make_home, tracking_server
 

@@ -10,12 +10,12 @@ import pytest
 from governance.audit.entry import EntryKind
 from governance.audit.log import AuditLog
 from governance.audit.sqlite import SqliteStore
+from governance.audit_wiring import utc_now
 from governance.report.controls import ControlStatus
 from governance.report.framework_files import load_frameworks, shipped
 from governance.report.making import Asked, make_report
 from governance.report.matrix import ControlTally
 from governance.report.selection import parse_selection
-from governance.wiring import utc_now
 from tests.audit_tools import Clock
 from tests.compliance_log import Demo
 

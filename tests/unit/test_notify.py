@@ -22,6 +22,7 @@ from standardwebhooks import Webhook
 
 from governance.audit.entry import EntryKind
 from governance.audit.log import AuditLog
+from governance.audit_wiring import utc_now
 from governance.errors import (
     GovernanceError,
     RemoteError,
@@ -44,7 +45,6 @@ from governance.stream.post import Post
 from governance.stream.pump import Pump
 from governance.stream.signature import Secrets
 from governance.stream.source import LogSource
-from governance.wiring import utc_now
 from tests.audit_tools import START, make_log
 from tests.listener import listening
 from tests.mailserver import mail_server

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from governance.audit_wiring import utc_now
 from governance.errors import (
     GovernanceError,
     ProtocolError,
@@ -30,7 +31,6 @@ from governance.stream.sink import BatchTooLargeError, Message
 from governance.stream.syslog import SyslogForm
 from governance.stream.to_syslog import SyslogSink
 from governance.stream.to_webhook import WebhookSink
-from governance.wiring import utc_now
 from tests.audit_tools import ORIGIN, fill, make_log
 from tests.listener import listening
 from tests.rawserver import RawServer, answer, closed_port, make_certificate, raw_server

@@ -12,8 +12,9 @@ from tempfile import TemporaryDirectory
 from governance.cli.checkup.check import Check, fail, ok, skip, warn
 from governance.cli.output import Line
 from governance.model.request import Action
+from governance.policy_wiring import policy_bundle, policy_files
 from governance.settings import Settings, settings_file, strange_variables
-from governance.wiring import Assembly, policy_bundle, policy_files
+from governance.wiring import Assembly
 
 _LONG_LOG = 200_000
 """Entries above which a whole walk takes too long for a quick look."""
