@@ -157,7 +157,7 @@ class AuditAssembly:
 
 
 def tracking_credentials(settings: Settings) -> Credentials | None:
-    """Who this process is at the tracking server."""
+    """MLflow's login, which tracking servers get and nobody else. None where there is none."""
     if settings.tracking_token is not None:
         return Credentials(token=settings.tracking_token.get_secret_value())
     if settings.tracking_username is None or settings.tracking_password is None:

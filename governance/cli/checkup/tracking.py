@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from governance.audit_wiring import tracking_credentials
 from governance.cli.checkup.anonymous import plain_transport
 from governance.cli.checkup.check import Check, fail, ok, skip, warn
 from governance.cli.output import Line
 from governance.errors import ForbiddenError, NotFoundError, ProtocolError, UnauthenticatedError
 from governance.settings import Settings
 from governance.transport import Transport
-from governance.wiring import tracking_credentials
 
 
 def tracking_checks(uri: str | None, settings: Settings) -> tuple[Check, ...]:
