@@ -6,6 +6,8 @@ acknowledgement:
 
 1. over TLS and TCP, `send` waits until the receiver's machine has taken every byte (Linux tells), and a batch sent on a
    connection that then broke is sent again on the next one;
+   a receiver that refuses our certificate, or the lack of one, says so after TLS 1.3 calls the connection made: it is given
+   a moment to, and where it said so later nothing more counts as delivered until somebody looked;
 2. `close` says that nothing more comes, and waits until the receiver closes too, which it does once it has read everything;
 3. over UDP nothing of this is so: what is lost is lost. It is there for receivers that know nothing else.
 """
@@ -14,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import select
 import socket
 import ssl
 import struct
@@ -31,6 +34,7 @@ _CONNECT: Final = 10.0
 _SEND: Final = 30.0
 _OUTQ: Final = 0x5411  # SIOCOUTQ: bytes that the other side's machine has not acknowledged
 _LOOK: Final = 0.005
+_FIRST_WORD: Final = 1.0
 _MOST_SAID: Final = 64 << 10  # a receiver has nothing to say, and one that talks for ever is none
 
 
@@ -87,13 +91,16 @@ class SyslogSink:
 
     def _connected(self) -> socket.socket:
         host, port = self._destination.address
-        plain = socket.create_connection((host, port), timeout=min(_CONNECT, self._timeout))
+        channel = socket.create_connection((host, port), timeout=min(_CONNECT, self._timeout))
         try:
-            plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            return plain if self._tls is None else self._tls.wrap_socket(plain, server_hostname=host)
+            channel.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            if self._tls is not None:
+                channel = secured = self._tls.wrap_socket(channel, server_hostname=host)
+                _heed_refusal(secured, min(_FIRST_WORD, self._timeout))
         except BaseException:
-            plain.close()
+            channel.close()
             raise
+        return channel
 
     def _pass(self, channel: socket.socket, data: bytes) -> None:
         """Send, and wait until the receiver's machine has it all."""
@@ -168,8 +175,17 @@ def _unacknowledged(channel: socket.socket) -> int:
     return int(count)
 
 
+def _heed_refusal(channel: ssl.SSLSocket, seconds: float) -> None:
+    """Wait for the receiver's first word, which most send at once and none has to. Raises `OSError` for a refusal."""
+    if channel.version() == "TLSv1.3":
+        select.select([channel], [], [], seconds)
+        if _is_closed(channel):
+            raise ConnectionResetError("the receiver hung up after the handshake")
+
+
 def _is_closed(channel: socket.socket) -> bool:
-    """Whether the receiver has hung up. Receivers say nothing else, but for what TLS says of itself."""
+    """Whether the receiver has hung up. Receivers say nothing else, but for what TLS says of itself: raises `ssl.SSLError` where
+    that is a refusal."""
     channel.settimeout(0)
     said = 0
     try:
@@ -180,6 +196,12 @@ def _is_closed(channel: socket.socket) -> bool:
             said += len(piece)
     except (BlockingIOError, ssl.SSLWantReadError):
         return False
+    except ssl.SSLEOFError:
+        return True
+    except ssl.SSLError as error:
+        if "ALERT" in (error.reason or ""):
+            raise
+        return True
     except OSError:
         return True
     return True

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import json
 import socket
+import ssl
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,6 +77,37 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(lines: list[Message], 
         with pytest.raises(TlsError):  # made out to 127.0.0.1, and not to this name
             syslog(receiver.port, host="localhost", ca=authority).send(lines)
         assert receiver.messages == []
+
+
+def test_a_receiver_that_takes_its_time_to_refuse_our_certificate_has_taken_nothing(
+    lines: list[Message], tmp_path: Path
+) -> None:
+    """TLS 1.3 calls the connection made before the receiver has looked at our certificate, and its machine takes our bytes."""
+    tls, authority = make_certificate(tmp_path)
+    tls.verify_mode = ssl.CERT_REQUIRED
+    tls.load_verify_locations(authority)
+
+    def refuse(connection: socket.socket) -> None:
+        coming, going = ssl.MemoryBIO(), ssl.MemoryBIO()
+        session = tls.wrap_bio(coming, going, server_side=True)
+        with contextlib.suppress(ConnectionError):
+            while True:
+                try:
+                    session.do_handshake()
+                except ssl.SSLWantReadError:
+                    connection.sendall(going.read())
+                    coming.write(connection.recv(65_536))
+                    time.sleep(0.2)
+                except ssl.SSLError:
+                    connection.sendall(going.read())
+                    connection.recv(1 << 20)
+                    return
+
+    with listening(refuse) as port:
+        sink = syslog(port, ca=authority)
+        for _ in range(2):
+            with pytest.raises(TlsError, match="CERTIFICATE_REQUIRED"):
+                sink.send(lines)
 
 
 def test_tls_is_not_spoken_with_a_plain_receiver(lines: list[Message], tmp_path: Path) -> None:
