@@ -82,6 +82,21 @@ class PostgresServer:
             self._process.wait(timeout=60)
             self._process = None
 
+    @contextlib.contextmanager
+    def suspended(self) -> Iterator[None]:
+        """All its processes stand still, and the machine goes on taking what is sent to them."""
+        assert self._process is not None
+        first = self._process.pid
+        backends = Path(f"/proc/{first}/task/{first}/children").read_text().split()
+        every = [first, *map(int, backends)]
+        for pid in every:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in every:
+                os.kill(pid, signal.SIGCONT)
+
     def dsn(self, database: str = "postgres") -> str:
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
 

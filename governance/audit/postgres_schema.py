@@ -7,7 +7,9 @@ Promises: migrations run once, in order, by one process at a time; a database th
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import math
+import time
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 import psycopg
@@ -18,6 +20,7 @@ SCHEMA = "mlgov_audit"
 INDEXED = 500
 """Characters of a text that are indexed, of up to four bytes each."""
 LEADER_LOCK = 0x6D6C_676F_7601
+_GRACE = 5.0  # in which the server says that it ended a statement
 _MIGRATION_LOCK = 0x6D6C_676F_7602
 
 MIGRATIONS = (
@@ -74,10 +77,33 @@ MIGRATIONS = (
 )
 
 
+class _Connection(psycopg.Connection[Any]):  # type: ignore[misc]  # its types are not looked at
+    """Gives up on a server that says nothing for `patience` seconds: it ends statements itself, where it is able to. One
+    that was stopped, or hangs behind a pooler, takes what is sent to it and would be waited for without end."""
+
+    patience = math.inf
+
+    def wait(self, gen: Any, *more: Any, **named: Any) -> Any:
+        """As the base has it, with an end."""
+        return super().wait(self._bounded(gen, time.monotonic() + self.patience), *more, **named)
+
+    def _bounded(self, gen: Any, end: float) -> Generator[Any, Any, Any]:
+        try:
+            wanted = next(gen)
+            while True:
+                ready = yield wanted
+                if not ready and time.monotonic() > end:
+                    self.pgconn.finish()  # nobody knows what the session is at
+                    raise psycopg.OperationalError(f"no answer within {self.patience:g} s")
+                wanted = gen.send(ready)
+        except StopIteration as done:
+            return done.value
+
+
 def connect(dsn: str, *, timeout: float) -> Any:
-    """A connection that commits each statement by itself outside `transaction()`, and confirms nothing that is not
-    flushed."""
-    connection = psycopg.connect(
+    """A connection that commits each statement by itself outside `transaction()`, confirms nothing that is not
+    flushed, and waits for no answer without end."""
+    connection = _Connection.connect(
         dsn,
         autocommit=True,
         connect_timeout=max(2, int(timeout)),
@@ -90,6 +116,7 @@ def connect(dsn: str, *, timeout: float) -> Any:
         client_encoding="utf8",
         options=f"-c search_path={SCHEMA} -c statement_timeout={int(timeout * 1000)}",
     )
+    connection.patience = timeout + _GRACE
     try:
         _demand_durability(connection)
         _demand_unicode(connection)
@@ -124,8 +151,11 @@ def migrate(connection: Any, migrations: Sequence[str] = MIGRATIONS) -> None:
     Where nothing is to be done no right is needed but to read: neither who writes nor who only reads owns the database."""
     if _version(connection) == len(migrations):
         return
+    connection.patience = (
+        math.inf
+    )  # an index over a long log takes its time, and whoever runs this is there to look
     with connection.transaction():
-        connection.execute("SET LOCAL statement_timeout = 0")  # an index over a long log takes its time
+        connection.execute("SET LOCAL statement_timeout = 0")
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_MIGRATION_LOCK,))
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
         connection.execute(
