@@ -172,6 +172,19 @@ class Assembly(AuditAssembly):
         """The keys trusted now; none where there is no trust file. Raises `KeyFileError` for a file that is not good."""
         return self._trust_source.current()
 
+    def futility(self, *, repository: str | None) -> str | None:
+        """Why a signature that our own key makes now for a repository (None: for a local copy) will not count by the trust file of
+        this machine. None where nothing speaks against it, or where there is no key or no file that can be read."""
+        from governance.signing.verify import futility
+
+        try:
+            signer = self.signer
+            if signer is None:
+                return None
+            return futility(self.trust, signer.key_id, at=self.now(), repository=repository)
+        except KeyFileError:
+            return None  # told by whatever needs the file
+
     @cached_property
     def collectors(self) -> tuple[Collector, ...]:
         """All sources of facts: ours, and those of other packages."""

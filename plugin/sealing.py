@@ -133,6 +133,13 @@ class Sealer:
         self, permit: Permit, manifest: Manifest, *, name: str, place: Address, digest: Digest, signer: Signer
     ) -> Signed:
         request = permit.request
+        why = self._assembly.futility(repository=request.artifact.repository)
+        if why is not None:
+            logger.warning(
+                "the signature of `%s` will not count: %s. `mlgov keys rotate` makes the next key.",
+                request.artifact.ref,
+                why,
+            )
         notes = attribution(request.actor, request.mlflow, host=caller_host())
         bundle = sign_manifest(manifest, name=name, signer=signer, annotations=notes)
         sha256 = Sha256(hashlib.sha256(bundle).hexdigest())

@@ -242,7 +242,9 @@ class ArtifactoryClient(ServerClient):
         if stored is None:
             raise answer.exchange.broken("the server does not say what it stored", status=answer.status)
         if stored != sha256 or created.size not in {None, size}:
-            raise answer.exchange.conflict(f"the server stored other bytes: {stored} instead of {sha256}")
+            raise answer.exchange.conflict(
+                f"the server stored other bytes: {stored} ({created.size or '?'} bytes) instead of {sha256} ({size} bytes)"
+            )
         return Deployed(sha256=sha256, size=size)
 
 

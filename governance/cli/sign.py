@@ -55,6 +55,7 @@ def sign(
         local = local_folder(reference)
         if local is not None:
             _sign_local(local, signer, output)
+            _warn(assembly)
         else:
             _sign_stored(reference, assembly, signer, output, every_file=every_file)
 
@@ -74,6 +75,13 @@ def _sign_local(path: Path, signer: Signer, output: Path | None) -> None:
     target = output or beside
     _write(target, bundle)
     _tell(str(path), manifest, signer, str(target))
+
+
+def _warn(assembly: Assembly) -> None:
+    """Say that a signature is in vain. Elsewhere another trust file may count, so it is made all the same."""
+    why = assembly.futility(repository=None)
+    if why is not None:
+        err().print(mark_of(Mark.WARN), styled(f"by the trust file of this machine it does not count: {why}"))
 
 
 def _sign_stored(

@@ -227,6 +227,28 @@ _OBJECTIONS: Mapping[Reason, str] = {
 }
 
 
+def futility(
+    trust: TrustStore, key_id: str, *, at: datetime, repository: str | None, role: Role = Role.ARTIFACT
+) -> str | None:
+    """Why what a key of the trust file signs now will not count, for whoever is about to sign; None where it will, and where the file
+    does not list the key, since others' files may."""
+    key = trust.find(key_id)
+    if key is None:
+        return None
+    reason = key.grant.objection(role=role, repository=repository, at=at, signed_at=None)
+    return None if reason is None else f"the key of `{key.name}` ({key_id[:16]}) {_FUTILE[reason]}"
+
+
+_FUTILE: Mapping[Reason, str] = {
+    Reason.ROLE: "may not vouch for models",
+    Reason.SCOPE: "does not vouch for this place",
+    Reason.NOT_YET_VALID: "is not valid yet",
+    Reason.EXPIRED: "has expired",
+    Reason.SUPERSEDED: "is superseded",
+    Reason.COMPROMISED: "is revoked as compromised",
+}
+
+
 def _objected(reason: Reason, signed: Signed, *, role: Role, repository: str | None) -> SignatureError:
     place = f"repository `{repository}`" if repository else "a local copy"
     return refuse(

@@ -187,3 +187,35 @@ def test_no_key_and_no_trust_is_waited_for(variable: str, name: str, what: str, 
     assert (done.code, done.out) == (2, "")
     assert f"the {name} file `{place}` cannot be read: it is a {what}, not a file" in done.err
     assert "what to do: Mend" in done.err
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"not_after": "2026-01-02T00:00:00.000000Z", "not_before": None}, "has expired"),
+        ({"revoked": {"at": "2026-01-02T00:00:00.000000Z", "why": "superseded"}}, "is superseded"),
+        ({"roles": ["waiver"]}, "may not vouch for models"),
+    ],
+)
+def test_who_signs_in_vain_is_told(cli: Cli, tmp_path: Path, change: dict[str, Any], why: str) -> None:
+    assert cli("keys", "init").code == 0
+    path = tmp_path / "home/trust.json"
+    document = json.loads(path.read_text())
+    document["keys"][0] |= change
+    path.write_text(json.dumps(document))
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/weights").write_text("1")
+    done = cli("sign", "model")
+    assert done.code == 0  # elsewhere another trust file may count
+    assert "by the trust file of this machine it does not count" in done.err
+    assert why in done.err
+    assert cli("verify", "model").code == 1
+    seen = cli("doctor").out
+    assert f"{why}, so what it signs is refused" in " ".join(seen.split())
+
+
+def test_who_signs_for_good_is_told_nothing_else(cli: Cli, tmp_path: Path) -> None:
+    assert cli("keys", "init").code == 0
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/weights").write_text("1")
+    assert cli("sign", "model").err == ""

@@ -121,6 +121,13 @@ def _key(assembly: Assembly) -> Iterator[Line]:
             f"{seen} is not in the trust file, so what it signs is refused",
             "`mlgov keys list` shows whom it names; add this key where the trust file is kept.",
         )
+        return
+    place = trusted.grant.repositories[0]  # some place will do: a key for some repositories is in order
+    why = assembly.futility(repository=place)
+    if why is not None:
+        yield fail(
+            "signing key", f"{why}, so what it signs is refused", "`mlgov keys rotate` makes the next one."
+        )
     else:
         yield ok("signing key", f"{seen}, trusted as `{trusted.name}`")
 
