@@ -9,6 +9,7 @@ object. Does not: keep what a thread was changing at that moment from being half
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 import weakref
@@ -53,3 +54,5 @@ def _in_child() -> None:
 
 
 os.register_at_fork(after_in_child=_in_child)
+# Else what ends with the interpreter itself calls back into a `weakref` that is half gone, and each object writes a traceback.
+atexit.register(_METHODS.clear)

@@ -126,3 +126,18 @@ def test_what_is_gone_is_not_called_in_a_child() -> None:
     os.close(write)
     with os.fdopen(read, "rb") as told:
         assert told.read() == b"x"
+
+
+def test_a_script_that_ends_with_all_it_had_open_ends_without_a_word() -> None:
+    """Objects in circles are collected with the interpreter's own modules, in no order."""
+    script = (
+        "from governance.forking import call_after_fork\n"
+        "class Part:\n"
+        "    def __init__(self):\n        self.me = self\n        call_after_fork(self.renew)\n"
+        "    def renew(self): pass\n"
+        "parts = [Part() for _ in range(20)]\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert (done.stdout, done.stderr) == ("", "")
