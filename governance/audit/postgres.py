@@ -133,12 +133,11 @@ class PostgresStore:
     def numbers_of(self, kind: EntryKind, correlations: Sequence[str]) -> list[int]:
         """See `ManyAtOnce.numbers_of`."""
         sql = (
-            f"SELECT seq FROM entry WHERE left(correlation, {INDEXED}) = ANY("  # noqa: S608 - a constant
-            f"SELECT left(wanted, {INDEXED}) FROM unnest(%s::text[]) AS wanted)"
-            " AND correlation = ANY(%s::text[]) AND kind = %s AND seq IS NOT NULL ORDER BY seq"
+            f"SELECT seq FROM entry WHERE left(correlation, {INDEXED}) = ANY(%s) AND correlation = ANY(%s)"  # noqa: S608 - a constant
+            " AND kind = %s AND seq IS NOT NULL ORDER BY seq"
         )
         wanted = list(correlations)
-        return [row[0] for row in self._read(sql, (wanted, wanted, kind.value))]
+        return [row[0] for row in self._read(sql, ([each[:INDEXED] for each in wanted], wanted, kind.value))]
 
     def documents(self, digests: Sequence[Sha256]) -> Iterator[tuple[Sha256, bytes]]:
         """See `ManyAtOnce.documents`."""
