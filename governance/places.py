@@ -61,6 +61,12 @@ def read_bounded(path: Path) -> bytes:
     return data
 
 
+def read_regular(path: Path) -> bytes:
+    """The whole of a regular file. Raises `OSError`, also for what is none."""
+    with open_file(path) as file:
+        return file.read()
+
+
 def _is_nameless(pipe: Path) -> bool:
     """Whether it is this process's own descriptor that the path stands for: that leads to no place on a disk."""
     return pipe.is_relative_to("/dev/fd") or not Path(os.path.realpath(pipe)).exists()

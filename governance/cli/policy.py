@@ -49,6 +49,7 @@ def bundle(
     role `policy`.
     """
     from governance.collect.extensions import catalogue
+    from governance.places import read_regular
     from governance.policy.bundle import PAYLOAD_TYPE, pack_bundle
     from governance.policy.compile import compile_bundle
     from governance.policy.load import load_policies, policy_paths, step_paths
@@ -71,7 +72,7 @@ def bundle(
             "there is no key to sign with", hint="`mlgov keys init` makes one; or set `MLGOV_KEY`."
         )
     paths = (*policy_paths([folder]), *step_paths([folder]))
-    files = {file.relative_to(folder).as_posix(): file.read_bytes() for file in paths}
+    files = {file.relative_to(folder).as_posix(): read_regular(file) for file in paths}
     data = pack_bundle(
         files,
         name=name,

@@ -107,11 +107,12 @@ def _packs(names: Sequence[str]) -> list[Pack]:
 
 def _there(folder: Path) -> dict[str, bytes]:
     """The policy files that are there already, by name."""
+    from governance.places import read_regular
     from governance.policy.load import policy_paths
     from governance.policy.starting import FOLDER
 
     own = folder / FOLDER
-    return {file.relative_to(own).as_posix(): file.read_bytes() for file in policy_paths([own], [])}
+    return {file.relative_to(own).as_posix(): read_regular(file) for file in policy_paths([own], [])}
 
 
 def _policy_files(texts: Texts, names: Sequence[str], there: Mapping[str, bytes]) -> dict[str, str]:

@@ -194,7 +194,7 @@ def _below(folder: Path, noted: list[str], *, deep: bool = True) -> list[Path]:
     """The files in `folder`, and with `deep` below it, but for hidden ones and those in hidden folders.
 
     Links to folders are followed, since a mounted ConfigMap is made of them, and each folder is read once. A link to
-    nothing is among the files, so that whoever reads it says so: a rule must not vanish with the file it stands in.
+    nothing is among the files, and a pipe, so that whoever reads it says so: a rule must not vanish with the file it stands in.
     """
     found: list[Path] = []
     seen: set[tuple[int, int]] = set()
@@ -216,13 +216,8 @@ def _below(folder: Path, noted: list[str], *, deep: bool = True) -> list[Path]:
         if len(seen) > _MAX_FOLDERS:
             noted.append(Problem(str(folder), 1, 1, f"expected at most {_MAX_FOLDERS} folders, got more"))
             break
-        found += [file for name in names if name[0] != "." and _is_to_be_read(file := Path(here, name))]
+        found += [Path(here, name) for name in names if name[0] != "."]
     return found
-
-
-def _is_to_be_read(file: Path) -> bool:
-    """Not what is there and no file, such as a pipe, on which a reader would wait."""
-    return os.path.isfile(file) or not os.path.exists(file)  # noqa: PTH110, PTH113 - as in `policy_paths`
 
 
 def _what_is_there(path: Path) -> str:

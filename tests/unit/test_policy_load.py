@@ -13,6 +13,7 @@ from governance.errors import PolicyInvalidError
 from governance.model.facts import FactSpec, FactType, extended
 from governance.policy.compile import compile_bundle, from_document
 from governance.policy.load import STEP_SUFFIX, discover, load_files, load_policies, step_paths
+from governance.waivers.files import read_steps
 from tests.unit.policy_kit import bundle, policy, policy_set, problems, rule, waiver
 
 CVE = "{some: vulnerabilities, where: {fact: cvss, gte: 7.0}}"
@@ -305,6 +306,19 @@ def test_folders_behind_links_are_read_once_and_suffixes_in_any_case(tmp_path: P
     (mounted / "A.YAML").write_text(policy(name="a"))
     assert [one.name for one in load_policies([mounted]).policies] == ["a", "b"]
     assert step_paths([mounted]) == [mounted / "again" / f"w{STEP_SUFFIX}"]
+
+
+def test_a_pipe_in_place_of_a_policy_or_a_step_is_a_mistake_and_is_not_waited_for(tmp_path: Path) -> None:
+    """Whoever puts it there must not take a rule, or a revocation, away with it."""
+    (tmp_path / "good.yaml").write_text(policy(rule("{fact: publisher, is: evil}")))
+    os.mkfifo(tmp_path / "other.yaml")
+    with pytest.raises(PolicyInvalidError, match=r"other\.yaml:1:1: .* it is a named pipe, not a file"):
+        load_policies([tmp_path])
+    (tmp_path / "other.yaml").unlink()
+    os.mkfifo(tmp_path / f"WVR-1.revoke.ab{STEP_SUFFIX}")
+    assert len(load_policies([tmp_path]).policies) == 1
+    with pytest.raises(PolicyInvalidError, match="it is a named pipe, not a file"):
+        read_steps([tmp_path])
 
 
 def test_a_link_to_nothing_is_a_mistake_and_no_policy_less(tmp_path: Path) -> None:
