@@ -4,7 +4,8 @@ One thread in each writing process tries to lead; an advisory lock, held by a se
 whose session ends has lost the lock and can commit nothing more on it; were two ever to believe that they lead (behind
 a pooler that shares sessions), the head row, locked in each batch, makes them take turns. So at worst a batch is late.
 A leader that lives and does nothing, as a process that was stopped or a machine that was put to sleep, loses its session
-after some seconds (PostgreSQL 14 or later), and another one leads.
+after some seconds (PostgreSQL 14 or later), and another one leads. A process that ends places what waits before it does: a command
+that wrote one entry may be the only writer for days, and without a place its entry is in no search and no report.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +26,7 @@ CHANNEL = "mlgov_audit"
 _BATCH = 1_024
 _IDLE = 0.25
 _RETRY = 1.0
+_LAST_TRIES, _BETWEEN_TRIES = 20, 0.05
 _PATIENCE = 15.0  # a leader asks four times a second
 _SESSION_TIMEOUTS_FROM = 140_000
 
@@ -55,7 +58,7 @@ class Sequencer:
 
     def _run(self) -> None:
         told = None  # an outage of hours is told of when it begins and when it ends, and not each second
-        while not self._stop.is_set():
+        while True:  # once at least, also where the end is asked for before the thread is up
             try:
                 with translated(), contextlib.closing(self._connect()) as connection:
                     if told is not None:
@@ -68,18 +71,30 @@ class Sequencer:
                 told = str(error)
             except Exception:
                 logger.exception("the audit sequencer starts anew")
-            self._stop.wait(_RETRY)
-
-    def _serve(self, connection: Any) -> None:
-        """Wait for leadership, then lead until the connection breaks or the end is asked for."""
-        while not try_to_lead(connection):
             if self._stop.wait(_RETRY):
                 return
+
+    def _serve(self, connection: Any) -> None:
+        """Wait for leadership, then lead until the connection breaks or the end is asked for, and nothing waits any more."""
+        tries = 0
+        while not try_to_lead(connection):
+            if self._stop.wait(_RETRY):
+                # Whoever leads does it, unless that one is about to end as well.
+                tries += 1
+                if tries > _LAST_TRIES or not _is_waiting(connection):
+                    return
+                time.sleep(_BETWEEN_TRIES)
         connection.execute(f"LISTEN {CHANNEL}")
         while not self._stop.is_set():
             if place_batch(connection) == 0:
                 for _ in connection.notifies(timeout=_IDLE, stop_after=1):
                     pass
+        while place_batch(connection):
+            pass
+
+
+def _is_waiting(connection: Any) -> bool:
+    return connection.execute("SELECT 1 FROM entry WHERE seq IS NULL LIMIT 1").fetchone() is not None
 
 
 def try_to_lead(connection: Any, *, patience: float = _PATIENCE) -> bool:

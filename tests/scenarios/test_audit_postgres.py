@@ -186,6 +186,24 @@ def test_another_process_leads_on_when_the_leader_is_stopped(postgres: PostgresS
     log.close()
 
 
+def test_who_writes_one_entry_and_ends_leaves_none_without_a_place(postgres: PostgresServer) -> None:
+    """As a command does, `mlgov keys rotate` for one; what has no place is in no search, report or verification."""
+    dsn = postgres.new_database()
+    for number in range(1, 4):
+        log = open_log(dsn)
+        fill(log, 1)
+        log.close()
+        reader = open_log(dsn)
+        assert reader.store.frontier().size == 2 * number  # the start of its writer, and the entry
+        reader.close()
+    with ThreadPoolExecutor(4) as threads:  # those who end at once count on nobody but themselves
+        for log in [open_log(dsn) for _ in range(4)]:
+            threads.submit(lambda log=log: (fill(log, 1), log.close()))
+    reader = open_log(dsn)
+    assert reader.store.frontier().size == 3 * 2 + 4 * 2
+    reader.close()
+
+
 def test_two_leaders_at_once_give_each_place_once(postgres: PostgresServer) -> None:
     """As behind a pooler that shares sessions, where both were told that they hold the lock."""
     from governance.audit.postgres import PostgresStore
