@@ -196,9 +196,13 @@ def test_who_writes_one_entry_and_ends_leaves_none_without_a_place(postgres: Pos
         reader = open_log(dsn)
         assert reader.store.frontier().size == 2 * number  # the start of its writer, and the entry
         reader.close()
+
+    def write_and_end(log: AuditLog) -> None:
+        fill(log, 1)
+        log.close()
+
     with ThreadPoolExecutor(4) as threads:  # those who end at once count on nobody but themselves
-        for log in [open_log(dsn) for _ in range(4)]:
-            threads.submit(lambda log=log: (fill(log, 1), log.close()))
+        list(threads.map(write_and_end, [open_log(dsn) for _ in range(4)]))
     reader = open_log(dsn)
     assert reader.store.frontier().size == 3 * 2 + 4 * 2
     reader.close()
