@@ -32,6 +32,9 @@ _GROUPS: Mapping[str, Mapping[str, Operator]] = {
     "matches": {row.name: row for row in OPERATORS.values() if row.group == "matches"},
 }
 _PLAIN = {row.name: row for row in OPERATORS.values() if row.group is None}
+_IN_MESSAGES_ALONE = frozenset({"request.action", "action"})
+"""What people write as a fact, since messages know it: a rule is about the same for every action, and a policy says for which it is."""
+
 _SET_TYPES = frozenset({FactType.STRINGS, FactType.COLLECTION})
 
 
@@ -111,6 +114,8 @@ class ConditionParser:
             expected = "a fact of the catalogue" if scope.fields is None else (
                 f"a field of the item ({joined(list(scope.fields))}) or a fact of the catalogue"
             )  # fmt: skip
+            if isinstance(name, str) and name in _IN_MESSAGES_ALONE:
+                expected += "; which actions a policy is about is said by `match: {actions: [...]}`"
             self.mistakes.add((*path, "fact"), expected, got=name, among=scope.names())
             return None
         spec = found[0]

@@ -258,6 +258,7 @@ def test_expired_and_expiring_tokens(look: Callable[..., list[Line]], devserver:
     assert [line.mark for line in old] == [Mark.FAIL]
     soon = find(look(ARTIFACTORY_AUTH_TOKEN=devserver.token("alice", expires_in=3600)), "token")
     assert [line.mark for line in soon] == [Mark.WARN, Mark.OK]
+    assert "expires in 0 h 59 min" in soon[0].seen
 
 
 def test_a_clock_that_is_wrong(look: Callable[..., list[Line]]) -> None:

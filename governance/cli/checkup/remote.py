@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import partial
 
@@ -107,12 +107,19 @@ def _token(assembly: Assembly, host: str) -> Iterator[Line]:
         if left.days < _SOON_DAYS:
             yield warn(
                 "token",
-                f"expires in {left.days} day(s), {user.expires:%Y-%m-%d %H:%M} UTC",
+                f"expires in {_span(left)}, {user.expires:%Y-%m-%d %H:%M} UTC",
                 "Make a new one in time.",
             )
     named = f"stands for `{user.name}`" if user.name else "is opaque, so whom it stands for is not known"
     ends = f"until {user.expires:%Y-%m-%d}" if user.expires else "without an end that it tells"
     yield ok("token", f"{named}, {ends}")
+
+
+def _span(left: timedelta) -> str:
+    """Whole days, and less than one in hours and minutes: `0 day(s)` would be over already."""
+    if left.days:
+        return f"{left.days} day(s)"
+    return f"{left.seconds // 3600} h {left.seconds % 3600 // 60} min"
 
 
 def _xray(assembly: Assembly, host: str) -> Iterator[Line]:
