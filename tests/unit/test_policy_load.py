@@ -419,6 +419,9 @@ def test_the_only_word_there_may_be_is_written_as_it_stands() -> None:
 
 def test_who_asks_for_the_action_as_a_fact_is_shown_where_it_is_said() -> None:
     (line,) = problems(policy(rule("{fact: request.action, is: promote}")))
-    assert "expected a fact of the catalogue; which actions a policy is about is said by `match: {actions: [...]}`" in line
+    assert (
+        "expected a fact of the catalogue; which actions a policy is about is said by `match: {actions: [...]}`"
+        in line
+    )
     (other,) = problems(policy(rule("{fact: [request.action], is: promote}")))
     assert "match: {actions" not in other
