@@ -101,7 +101,9 @@ def require_log(path: Path, connection: apsw.Connection) -> None:
 
 
 def _opened(path: Path, flags: int, *, may_write: bool, how: str = "") -> apsw.Connection:
-    connection = apsw.Connection(f"{path.absolute().as_uri()}?{how}", flags | apsw.SQLITE_OPEN_URI)
+    # Whoever takes a connection has it alone, so a lock around each value that is read would guard nothing.
+    flags |= apsw.SQLITE_OPEN_URI | apsw.SQLITE_OPEN_NOMUTEX
+    connection = apsw.Connection(f"{path.absolute().as_uri()}?{how}", flags)
     connection.set_busy_timeout(_BUSY_MS)
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA trusted_schema = OFF")
