@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,6 +99,7 @@ def require_log(path: Path, connection: apsw.Connection) -> None:
     """Refuse a file that is not ours, or of another version. Raises `AuditBrokenError`."""
     application, version, _ = _identity(connection)
     _require_ours(path, application, version)
+    _require_tables(path, connection)
 
 
 def _opened(path: Path, flags: int, *, may_write: bool, how: str = "") -> apsw.Connection:
@@ -125,6 +127,7 @@ def migrate(path: Path) -> None:
                 connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
         else:
             _require_ours(path, application, version)
+            _require_tables(path, connection)
 
 
 def _identity(connection: apsw.Connection) -> tuple[int, int, int]:
@@ -149,6 +152,29 @@ def _require_ours(path: Path, application: int, version: int) -> None:
             f"`{path}` is an audit log of the older version {version}; this program reads version {_SCHEMA_VERSION}",
             hint="Export it with the version of this program that wrote it, and begin a new log.",
         )
+
+
+def _require_tables(path: Path, connection: apsw.Connection) -> None:
+    """Refuse a file whose tables were made anew: it is their shape which keeps anything but texts and bytes out of them."""
+    found = _tables(connection)
+    for name, shape in _own_tables().items():
+        if found.get(name) != shape:
+            raise AuditBrokenError(
+                f"the audit log `{path}` is damaged: its table `{name}` is not as this program made it",
+                hint="Keep the file as it is, and compare it with checkpoints and exports made earlier.",
+            )
+
+
+@functools.cache
+def _own_tables() -> dict[str, str]:
+    with contextlib.closing(apsw.Connection(":memory:")) as connection:
+        connection.execute(_SCHEMA)
+        return _tables(connection)
+
+
+def _tables(connection: apsw.Connection) -> dict[str, str]:
+    rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'")
+    return {str(name): " ".join(str(shape).split()) for name, shape in rows}
 
 
 @contextlib.contextmanager

@@ -206,6 +206,19 @@ def test_a_wrecked_file_is_refused(path: Path, wreck: Callable[[Path], object], 
             log.close()
 
 
+@pytest.mark.parametrize("value", ["CAST(data AS TEXT)", "NULL", "7"])
+def test_a_table_made_anew_to_hold_anything_is_refused(path: Path, value: str) -> None:
+    columns = "seq INTEGER PRIMARY KEY, id, at, kind, subject, correlation, leaf, data"
+    with database_of(path) as connection:
+        connection.execute(
+            f"CREATE TABLE other ({columns}); INSERT INTO other SELECT * FROM entry; DROP TABLE entry;"
+            f"ALTER TABLE other RENAME TO entry; UPDATE entry SET data = {value} WHERE seq = 4"
+        )
+    for only_reads in (False, True):
+        with pytest.raises(AuditBrokenError, match="its table `entry` is not as this program made it"):
+            SqliteStore(path, only_reads=only_reads)
+
+
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     with database_of(tmp_path / "other.sqlite") as connection:
         connection.execute("CREATE TABLE mine (a)")
