@@ -190,10 +190,20 @@ def transaction(connection: apsw.Connection) -> Iterator[None]:
         raise
 
 
+_NOT_NOW = (
+    apsw.BusyError,
+    apsw.LockedError,
+    apsw.FullError,
+    apsw.IOError,
+    apsw.ReadOnlyError,
+    apsw.CantOpenError,
+)
+
+
 def empty_journal(path: Path) -> None:
     """Move what the write-ahead journal holds into the database and cut the journal to nothing: as far as the disk has
     room, and where nobody reads at this moment. What cannot be moved stays in it, as good as before."""
-    with contextlib.closing(connect(path)) as connection, contextlib.suppress(apsw.Error):
+    with contextlib.closing(connect(path)) as connection, contextlib.suppress(*_NOT_NOW):
         connection.set_busy_timeout(0)
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
