@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import select
+import selectors
 import socket
 import ssl
 import struct
@@ -178,7 +178,9 @@ def _unacknowledged(channel: socket.socket) -> int:
 def _heed_refusal(channel: ssl.SSLSocket, seconds: float) -> None:
     """Wait for the receiver's first word, which most send at once and none has to. Raises `OSError` for a refusal."""
     if channel.version() == "TLSv1.3":
-        select.select([channel], [], [], seconds)
+        with selectors.DefaultSelector() as waiting:  # whatever number the descriptor has
+            waiting.register(channel, selectors.EVENT_READ)
+            waiting.select(seconds)
         if _is_closed(channel):
             raise ConnectionResetError("the receiver hung up after the handshake")
 
