@@ -2,7 +2,8 @@
 
     python -m benchmarks.policy [--json] [--quick]
 
-A decision is timed as the gate makes it: request and facts in, verdict out. It is timed once more with everything that
+A decision is timed as the gate makes it: request and facts in, verdict out. The digest of the facts, which names them in the record and is
+worked out once for each set of facts, is timed by itself. The decision is timed once more with everything that
 explains it looked at (each fired or unknown rule with its facts, their sources and ages, and what matched), since those
 words are made when somebody looks. All take turns, and ratios are medians over the rounds. Each engine's answers are held against a naive interpreter before it is timed; a
 peer that is not installed, or cannot take the rules, is named and skipped.
@@ -27,6 +28,7 @@ from benchmarks.policy_world import (
     policy_yaml,
     realistic_rules,
 )
+from governance.model.facts import Facts
 from governance.model.verdict import Verdict
 from governance.policy.compile import CompiledPolicy, compile_bundle
 from governance.policy.evaluate import evaluate
@@ -147,6 +149,9 @@ def at_size(count: int, *, quick: bool) -> tuple[list[dict[str, Any]], float]:
             times = ratio(medians, fastest, ours)
             figure = f"times faster than the fastest peer{words}, {count:,} rules"
             rows.append(row(figure, times, "x", peer=fastest, target=wanted, met=times >= wanted))
+    if count == 27:
+        fresh = [our_request(facts)[1] for facts in requests]
+        rows.append(row("digest of new facts, once for each set (in no figure above)", p50(Facts.digest, fresh), "us"))  # fmt: skip
     return rows, median(medians[DECIDED])
 
 
