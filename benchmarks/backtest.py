@@ -28,7 +28,6 @@ from governance.audit.entry import EntryKind
 from governance.audit.log import AuditLog, Stored
 from governance.audit.sqlite import SqliteStore
 from governance.collect.request import request_facts
-from governance.model.canonical import canonical_bytes
 from governance.model.digest import parse_sha256
 from governance.model.facts import Facts, Origin
 from governance.model.request import Request, utc_text
@@ -63,7 +62,7 @@ def record(log: AuditLog, policy: CompiledPolicy, requests: Sequence[dict[str, A
             decision_body(request=request, verdict=verdict, mode=mode, refused=refused),
             subject=request.artifact.ref,
             correlation=f"c{number}",
-            evidence=(canonical_bytes(known.to_json()), *((policy.document,) if number == 0 else ())),
+            evidence=(known.document(), *((policy.document,) if number == 0 else ())),
         )
 
 

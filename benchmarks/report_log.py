@@ -119,7 +119,7 @@ def _model(number: int, facts: dict[str, Any], policy: CompiledPolicy, dice: ran
     verdict = evaluate(policy, request, known)
     refused = verdict.decision >= Effect.QUARANTINE
     body = decision_body(request=request, verdict=verdict, mode=Mode.ENFORCE, refused=refused)
-    document = canonical_bytes(known.to_json())
+    document = known.document()
     moved = () if refused else request.artifact.files
     status = OutcomeStatus.REFUSED if refused else OutcomeStatus.DONE
     outcome = outcome_body(decision="@decision@", action=request.action.value, status=status, moved=moved)

@@ -42,7 +42,6 @@ from governance.collect.collector import UNREACHABLE, Collector, gather
 from governance.collect.request import request_facts
 from governance.errors import AuditError
 from governance.forking import ForkLock, call_after_fork
-from governance.model.canonical import canonical_bytes
 from governance.model.digest import Sha256
 from governance.model.facts import Facts, Origin
 from governance.model.request import Action, Request, new_id, utc_text
@@ -222,7 +221,6 @@ class Gate:
     def _record(self, decision: Decision) -> None:
         self._note(decision.policy, decision.request.correlation)
         self._on_decision(decision.request, decision.facts)
-        facts = canonical_bytes(decision.facts.to_json())
         self._log.append(
             EntryKind.DECISION,
             decision_body(
@@ -234,7 +232,7 @@ class Gate:
             subject=decision.request.artifact.ref,
             correlation=decision.request.correlation,
             id=decision.id,
-            evidence=(facts,),
+            evidence=(decision.facts.document(),),
         )
         if decision.glass is not None:
             self._record_glass(decision, decision.glass)

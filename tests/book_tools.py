@@ -12,7 +12,6 @@ from governance.audit.bodies import key_body, policy_body, signature_body, waive
 from governance.audit.entry import EntryKind
 from governance.audit.log import AuditLog
 from governance.audit.memory import MemoryStore
-from governance.model.canonical import canonical_bytes
 from governance.model.facts import Collection, Facts, Unknown
 from governance.model.request import Action
 from governance.model.verdict import Effect, Mode
@@ -111,7 +110,7 @@ def log_of_facts(**values: Any) -> AuditLog:
     """A log with one use of a model, and the facts behind it."""
     facts = Facts(values, {})
     log = make_log()
-    decide(log, facts=canonical_bytes(facts.to_json()))
+    decide(log, facts=facts.document())
     return log
 
 

@@ -13,7 +13,6 @@ from governance.audit.entry import EntryKind
 from governance.audit.log import AuditLog
 from governance.audit.store import AuditStore
 from governance.model.artifact import Artifact, Kind, parse_repository_key
-from governance.model.canonical import canonical_bytes
 from governance.model.digest import Sha256
 from governance.model.facts import Facts
 from governance.model.request import Action, Actor, Request
@@ -84,7 +83,7 @@ def decide(
         decision_body(request=request, verdict=verdict, mode=mode, refused=refused),
         subject=artifact.ref,
         correlation="c",
-        evidence=(canonical_bytes(known.to_json()),) if kept else (),
+        evidence=(known.document(),) if kept else (),
     )
     if status is not None:
         conclude(

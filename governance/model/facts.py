@@ -9,13 +9,14 @@ The catalogue below is the one table from which validation, JSON Schema, lint an
 from __future__ import annotations
 
 import enum
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TypeAlias
 from urllib.parse import quote
 
-from governance.model.canonical import Json, canonical_digest
+from governance.model.canonical import Json, canonical_bytes
 from governance.model.digest import Sha256
 
 
@@ -117,6 +118,7 @@ class Facts:
     origins: Mapping[str, Origin] = field(default_factory=dict)
     record: Mapping[str, FactValue] = field(init=False, repr=False, compare=False)
     _digest: Sha256 | None = field(default=None, init=False, repr=False, compare=False)
+    _document: bytes | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         # `record` is `values` without the proxy around it: rules look up dozens of facts within microseconds.
@@ -133,6 +135,7 @@ class Facts:
         setting(made, "values", MappingProxyType(record))
         setting(made, "origins", origins)
         setting(made, "_digest", digest)
+        setting(made, "_document", None)
         return made
 
     def get(self, name: str) -> FactValue:
@@ -157,10 +160,16 @@ class Facts:
             document[written_name(name)] = row
         return document
 
+    def document(self) -> bytes:
+        """The canonical bytes of the record. Made once: a model of thousands of files has a long one."""
+        if self._document is None:
+            object.__setattr__(self, "_document", canonical_bytes(self.to_json()))
+        return self._document  # type: ignore[return-value]  # set in the line above
+
     def digest(self) -> Sha256:
-        """SHA-256 over the canonical record. Computed once."""
+        """SHA-256 of `document`, which is its name in the evidence. Computed once."""
         if self._digest is None:
-            object.__setattr__(self, "_digest", canonical_digest(self.to_json()))
+            object.__setattr__(self, "_digest", Sha256(hashlib.sha256(self.document()).hexdigest()))
         return self._digest  # type: ignore[return-value]  # set in the line above
 
 

@@ -17,7 +17,6 @@ from governance.audit.log import checked
 from governance.audit.merkle import leaf_hash
 from governance.audit.store import Row
 from governance.errors import AuditBrokenError
-from governance.model.canonical import canonical_bytes
 from governance.model.facts import CATALOGUE, Collection, Facts, Origin, Unknown
 from governance.model.recorded_facts import facts_from_json, facts_on_record, keys_of
 from governance.model.request import Request, parse_utc, utc_text
@@ -56,7 +55,7 @@ def test_some_facts_of_a_record_are_those_facts(
     known: dict[str, object], sources: dict[str, Origin], only: set[str]
 ) -> None:
     facts = Facts(known, {name: origin for name, origin in sources.items() if name in known})  # type: ignore[arg-type]
-    record = orjson.loads(canonical_bytes(facts.to_json()))
+    record = orjson.loads(facts.document())
     whole, some = facts_from_json(record), facts_on_record(record, facts.digest(), keys_of(only))
     assert whole == facts
     assert some.record == {name: value for name, value in facts.record.items() if name in only}
@@ -77,7 +76,7 @@ def test_what_a_policy_does_not_read_makes_no_difference_to_its_verdict(
     documents: list[Tree], request: Request, facts: Facts
 ) -> None:
     policy = compile_bundle(make.load(documents))
-    record = json.loads(canonical_bytes(facts.to_json()))
+    record = json.loads(facts.document())
     some = facts_on_record(record, facts.digest(), judged_facts(policy))
     whole = facts_from_json(record)
     assert verdict_bytes(evaluate(policy, request, some)) == verdict_bytes(evaluate(policy, request, whole))
