@@ -24,7 +24,7 @@ from governance.collect.threads import Threads
 from governance.content.effort import Effort
 from governance.content.formats import HEAD, detect
 from governance.content.inspection import Inspection, inspect, must_look
-from governance.content.judgement import CLEAN, MALICIOUS, SUSPICIOUS, is_allowed, judge
+from governance.content.judgement import CLEAN, MALICIOUS, SUSPICIOUS, is_allowed, is_dangerous, judge
 from governance.model.artifact import FileEntry
 from governance.model.digest import Sha256
 from governance.model.facts import Collection, FactValue, Item, Unknown
@@ -116,7 +116,9 @@ def _look(source: ByteSource, entry: FileEntry, effort: Effort, *, may_read: boo
 def _facts(looks: Sequence[_Look]) -> dict[str, FactValue]:
     found = [look.inspection for look in looks]
     skipped = [each for each in found if each.skipped is not None]
-    unsafe = tuple(sorted({name for each in found for name in each.imports if not is_allowed(name)}))
+    refused = {name for each in found for name in each.imports if not is_allowed(name)}
+    # A message has room for a few: those that speak for malice come first.
+    unsafe = tuple(sorted(refused, key=lambda name: (not is_dangerous(name), name)))
     gap = Unknown(f"{len(skipped)} files could not be looked into: {skipped[0].skipped}") if skipped else None
     return {
         "files": Collection(

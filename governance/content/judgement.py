@@ -7,7 +7,7 @@ dangerous names alone can be walked around, and is: so unknown is never good.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from governance.content.allowed import ALLOWED
@@ -29,7 +29,29 @@ _DOUBTFUL: Final = frozenset((
     "itertools.count", "logging.getLogger", "operator.itemgetter", "random.Random", "re._compile",
     "string.Formatter", "threading.RLock",
 ))
+# What cloudpickle names to build a class anew that was defined in a notebook or script, with its base classes and type hints:
+# each custom transformer and each `mlflow.pyfunc.PythonModel` that is logged as an object. What such a class does is in its
+# functions' code, which no name tells, so it is not allowed either.
+_OF_CLASSES_BY_MODULE: Final[Mapping[str, str]] = {
+    "_functools": "reduce",
+    "_operator": "getitem or_",
+    "_thread": "get_ident",
+    "abc": "ABC ABCMeta",
+    "builtins": (
+        "ArithmeticError AssertionError AttributeError BaseException Exception IndexError KeyError LookupError "
+        "NotImplementedError OSError RuntimeError StopIteration TypeError ValueError "
+        "classmethod property staticmethod type"
+    ),
+    "dataclasses": "Field _DataclassParams _HAS_DEFAULT_FACTORY_CLASS _MISSING_TYPE _replace",
+    "typing": (
+        "Any Callable Dict FrozenSet Generic Iterable Iterator List Literal Mapping Optional Sequence Set Tuple Type "
+        "TypedDict Union _TypedDictMeta"
+    ),
+}
 # fmt: on
+_NO_PROOF: Final = _DOUBTFUL | {
+    f"{module}.{name}" for module, names in _OF_CLASSES_BY_MODULE.items() for name in names.split()
+}
 _PRIVATE: Final = frozenset(f"_{name}" for name in MODULES) | {"_winapi", "_posixsubprocess", "_aix_support"}
 """`_io` and its like: the same modules by another door."""
 
@@ -41,7 +63,7 @@ def is_allowed(name: str) -> bool:
 
 def is_dangerous(name: str) -> bool:
     """True for a name that no model needs and that attacks are made of."""
-    if name in ALLOWED or name in _DOUBTFUL:
+    if name in ALLOWED or name in _NO_PROOF:
         return False
     root = name.partition(".")[0]
     return root in MODULES or root in _PRIVATE or root in _RUNS_OR_FETCHES

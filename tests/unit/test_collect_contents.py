@@ -56,6 +56,12 @@ def test_a_malicious_pickle_is_seen_under_any_name(edge: Edge) -> None:
     assert (row["format"], row["imports"]) == ("pickle", ("os.system",))
 
 
+def test_imports_that_speak_for_malice_come_first(edge: Edge) -> None:
+    """A refusal names the first few."""
+    edge.put({"a.pkl": b"cacme\nNet\n.", "b.pkl": b"cposix\nsystem\n."})
+    assert edge.facts("contents")["content.unsafe_imports"] == ("posix.system", "acme.Net")
+
+
 def test_what_is_too_large_to_look_into_is_counted_and_not_clean(edge: Edge) -> None:
     edge.put({**CLEAN, "huge.pkl": pickle.dumps(b"\x00" * (17 << 20))})
     found = edge.facts("contents")

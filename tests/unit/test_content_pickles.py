@@ -8,10 +8,15 @@ import datetime as dt
 import gzip
 import io
 import lzma
+import os
 import pickle
 import zipfile
 import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Optional
 
+import cloudpickle
 import numpy as np
 import pytest
 
@@ -197,7 +202,8 @@ NAMES = [
     ("test.support.x", MALICIOUS), ("__main__.Model", MALICIOUS),
     ("?unresolved", SUSPICIOUS), ("?extension", SUSPICIOUS), ("acme.models.Net", SUSPICIOUS),
     ("numpy.f2py.os.system", SUSPICIOUS), ("pandas.io.pytables.HDFStore", SUSPICIOUS), ("functools.partial", SUSPICIOUS),
-    ("osmium.Reader", SUSPICIOUS), ("_acme.x", SUSPICIOUS),
+    ("osmium.Reader", SUSPICIOUS), ("_acme.x", SUSPICIOUS), ("builtins.type", SUSPICIOUS), ("typing.Any", SUSPICIOUS),
+    ("builtins.getattr", MALICIOUS), ("typing.get_type_hints", MALICIOUS), ("_operator.methodcaller", MALICIOUS),
     ("collections.OrderedDict", CLEAN), ("numpy.ndarray", CLEAN), ("torch.FloatStorage", CLEAN),
     ("sklearn.linear_model._logistic.LogisticRegression", CLEAN), ("builtins.set", CLEAN),
 ]  # fmt: skip
@@ -209,3 +215,44 @@ def test_names_are_judged_exactly(name: str, verdict: str) -> None:
     assert judge([name, "os.system"], is_broken=False) == MALICIOUS
     assert judge([name], is_broken=True) != CLEAN
     assert not (is_allowed(name) and is_dangerous(name))
+
+
+def written_in_a_notebook() -> type:
+    """A class that cloudpickle has to write whole, as it does with those of `__main__`."""
+
+    @dataclass
+    class Settings:
+        names: list[str] = field(default_factory=list)
+        limit: int | None = None
+
+    class RefusedError(ValueError):
+        pass
+
+    class Model:
+        def __init__(self, act: Callable[[], object] | None = None) -> None:
+            self.settings = Settings()
+            self.act = act
+
+        @property
+        def limit(self) -> int | None:
+            return self.settings.limit
+
+        @staticmethod
+        def refusal() -> type[Exception]:
+            return RefusedError
+
+        def predict(self, rows: list[Any], params: Optional[dict[str, Any]] = None) -> list[Any]:  # noqa: UP045
+            return rows if super().__eq__(params) else []
+
+    Model.predict.__annotations__ |= {"rows": list[int | None], "params": Optional[dict[str, Any]]}  # noqa: UP045
+    return Model
+
+
+def test_a_class_of_a_notebook_is_not_called_malicious_for_being_a_class() -> None:
+    model = written_in_a_notebook()
+    found = inspect("python_model.pkl", cloudpickle.dumps(model()))
+    assert {"builtins.type", "_functools.reduce", "dataclasses.Field"} <= set(found.imports)
+    assert judge(found.imports, is_broken=False) == SUSPICIOUS
+    for act in (os.system, eval):
+        armed = inspect("python_model.pkl", cloudpickle.dumps(model(act)))
+        assert judge(armed.imports, is_broken=False) == MALICIOUS
