@@ -86,12 +86,12 @@ def check_name(path: str) -> None:
     """Raise `UnsafePathError` for a path that does not reach the other side as it is.
 
     MLflow puts paths into URLs without quoting them, and its server decodes them until nothing changes any more: what
-    follows a `#` is lost, and `a%20b` becomes `a b`. The file would be stored, or fetched, under another name.
+    follows a `#` or a `?` is lost, and `a%20b` becomes `a b`. The file would be stored, or fetched, under another name.
     """
-    if "#" in path or unquote(path) != path:
+    if "#" in path or "?" in path or unquote(path) != path:
         raise UnsafePathError(
             f"MLflow's artifact proxy cannot carry the name `{path}`",
-            hint="Rename the file: no `#`, and no `%` before two hexadecimal digits. Straight to Artifactory both work.",
+            hint="Rename the file: no `#`, no `?`, and no `%` before two hexadecimal digits.",
         )
 
 

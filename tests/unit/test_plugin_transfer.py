@@ -74,7 +74,7 @@ def test_what_is_not_there_or_no_folder(tmp_path: Path) -> None:
         open_local(tmp_path / "no")
 
 
-@pytest.mark.parametrize("name", ["a#b", "#", "a%20b", "x/%2e%2e/y", "100%25"])
+@pytest.mark.parametrize("name", ["a#b", "#", "a?b", "x?/y", "a%20b", "x/%2e%2e/y", "100%25"])
 def test_names_that_mlflow_would_change(name: str) -> None:
     with pytest.raises(UnsafePathError, match="cannot carry"):
         check_name(name)
