@@ -8,8 +8,14 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from governance.audit.bodies import OutcomeStatus, decision_body, outcome_body, policy_body
-from governance.audit.entry import EntryKind
+from governance.audit.bodies import (
+    OutcomeStatus,
+    decision_body,
+    moved_documents,
+    outcome_body,
+    policy_body,
+)
+from governance.audit.entry import EntryKind, evidence_digest
 from governance.audit.log import AuditLog
 from governance.audit.store import AuditStore
 from governance.model.artifact import Artifact, Kind, parse_repository_key
@@ -107,6 +113,21 @@ def conclude(
 def note_policy(log: AuditLog, document: bytes, digest: Sha256, revision: int | None = None) -> None:
     body = policy_body(digest=digest, revision=revision, names=["p"])
     log.append(EntryKind.POLICY, body, subject="policy", correlation="c", evidence=(document,))
+
+
+def rest(log: AuditLog, kind: str) -> Sha256:
+    """Append an entry of that kind that rests on a document. Returns the document's name."""
+    moved = (file_entry("MLmodel", 1), file_entry("model.pkl", 2))
+    (listed,) = moved_documents(moved)
+    if kind == "decision":
+        decide(log, status=None)
+    elif kind == "policy":
+        note_policy(log, b'{"rules":[]}', evidence_digest(b'{"rules":[]}'))
+    else:
+        done = outcome_body(decision="d", action="load", status=OutcomeStatus.DONE, moved=moved)
+        log.append(EntryKind.OUTCOME, done, subject="models/wine", correlation="c", evidence=(listed,))
+    (info,) = log.store.evidence_list()
+    return info.sha256
 
 
 @contextmanager

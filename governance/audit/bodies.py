@@ -10,7 +10,7 @@ import enum
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
-from governance.audit.entry import evidence_digest
+from governance.audit.entry import EntryKind, evidence_digest
 from governance.errors import AuditBrokenError
 from governance.model.artifact import Artifact, FileEntry, parse_relative_path
 from governance.model.canonical import CanonicalError, Json, canonical_bytes, parse_canonical
@@ -20,6 +20,13 @@ from governance.model.verdict import Effect, Finding, Mode, Verdict, fired_in, w
 
 MAX_ADVISORY = 100
 """Longest id of an advisory."""
+
+RESTS_ON: Mapping[str, tuple[str, ...]] = {
+    EntryKind.DECISION: ("facts",),
+    EntryKind.OUTCOME: ("moved", "manifest"),
+    EntryKind.POLICY: ("digest",),
+}
+"""Where a body names what its entry rests on: the keys on the way to it."""
 
 _MAX_BODY = 56_000  # leaves room for the longest subject beside it
 _MAX_NAME = 300
@@ -106,6 +113,15 @@ def moved_files(body: Mapping[str, Json], evidence: Callable[[Sha256], bytes]) -
         return tuple(_parse_file(row) for row in rows)  # type: ignore[union-attr]  # TypeError is caught below
     except (KeyError, TypeError, ValueError) as error:
         raise AuditBrokenError(f"an outcome whose moved files cannot be read: {error}") from error
+
+
+def rests_on(kind: str, body: Mapping[str, Json]) -> str | None:
+    """The document without which an entry cannot be understood, by its digest, which is evidence of the log: the facts of a decision,
+    the list of several files of an outcome, and the policy of an entry that states one. None where it names none."""
+    value: Json = body
+    for name in RESTS_ON.get(kind, ()):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value if isinstance(value, str) else None
 
 
 def signature_body(

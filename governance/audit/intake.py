@@ -3,8 +3,9 @@
 1. The body is read: bounded, well formed, of kinds that a client may write (`parcel`).
 2. Its time is near ours, so that nobody writes into the past or the future.
 3. Each entry gets the caller's stamp (`stamp`), whatever it claimed.
-4. The store makes all of them durable, or none.
-5. Only then is it acknowledged, with the leaf hash of each entry as it was recorded, and with the word that no act is
+4. It brings the document that it rests on: a log that names what it never had would not verify any more, for good.
+5. The store makes all of them durable, or none.
+6. Only then is it acknowledged, with the leaf hash of each entry as it was recorded, and with the word that no act is
    permitted where too few places have kept the log's head of late. The entries are recorded all the same.
 
 A repeat gives the same bytes and hence the same answer, so a client whose acknowledgement was lost sends again.
@@ -17,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
+from governance.audit.bodies import rests_on
 from governance.audit.entry import Entry, EntryKind, parse_entry
 from governance.audit.parcel import ParcelError, unpack
 from governance.audit.pseudonyms import Pseudonyms
@@ -62,10 +64,13 @@ class Intake:
         for entry, documents in unpack(body):
             self._check_time(entry)
             try:
-                stamped = stamp.apply(entry, documents)
+                stamped, kept = stamp.apply(entry, documents)
             except ValueError as error:
                 raise ParcelError(f"facts that cannot be read: {error}") from error
-            drafts.append(draft_of(*stamped))
+            named = rests_on(stamped.kind, stamped.body)
+            if named is not None and all(named != digest for digest, _ in kept):
+                raise ParcelError(f"an entry of kind `{stamped.kind}` without the document that it rests on")
+            drafts.append(draft_of(stamped, kept))
         indexes = self._store.append(drafts)
         entries: list[Json] = [
             {"id": draft.id, "index": index, "leaf": draft.leaf.hex()}

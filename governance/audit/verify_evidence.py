@@ -1,9 +1,9 @@
 """Verification of what is kept beside the entries: facts, policies, lists of files, signatures.
 
 Promises: a document is what its digest says, and one whose body is gone was erased by an entry of this log, or it is named, with the
-first entry that rests on it; so are the facts of a decision, and the policy of an entry that states one, of which there is no record.
-In constant memory, however many there are. Does not: notice that a list of files was removed with all traces: its digest stands
-in the entry, and those who need it say that it is gone (`mlgov audit who-loaded`).
+first entry that rests on it; so are the facts of a decision, the list of files of an outcome and the policy of an entry that states one,
+of which there is no record. In constant memory, however many there are. Does not: miss the file of a signature that was removed with
+all traces: only some of these are kept as evidence.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator
 
+from governance.audit.bodies import RESTS_ON, rests_on
 from governance.audit.entry import EntryKind, parse_entry
 from governance.audit.stamp import is_stamped
-from governance.audit.store import AuditStore, EvidenceInfo, Query, documents_of, kept_of
+from governance.audit.store import AuditStore, EvidenceInfo, Query, Row, documents_of, kept_of
 from governance.audit.verify import Problem
 from governance.errors import AuditBrokenError
 from governance.model.digest import Sha256
@@ -25,11 +26,8 @@ _AT_ONCE = 64
 _ROWS_AT_ONCE = 256
 _BYTES_AT_ONCE = 4 << 20
 _HEX = re.compile(rb"[0-9a-f]{64}")
-# Quotes inside of texts are escaped, so these are keys. A decision names its facts, a policy's entry the policy.
-_RESTS_ON = {
-    EntryKind.DECISION: re.compile(rb'"facts":"([0-9a-f]{64})"'),
-    EntryKind.POLICY: re.compile(rb'"digest":"([0-9a-f]{64})"'),
-}
+# Quotes inside of texts are escaped, so these are keys, found without parsing.
+_NAMED = {kind: re.compile(rb'"%b":"([0-9a-f]{64})"' % keys[-1].encode()) for kind, keys in RESTS_ON.items()}
 
 
 def verify_evidence(
@@ -100,18 +98,42 @@ def _problems(store: AuditStore, changed: set[str], gone: set[str]) -> Iterator[
 
 def _without_record(store: AuditStore) -> Iterator[Problem]:
     """Entries that rest on a document of which there is no record, not even that it was erased."""
-    for kind, pattern in _RESTS_ON.items():
-        rows = store.find(Query(kind=kind))
+    for kind, pattern in _NAMED.items():
+        rows = _readable(store.find(Query(kind=EntryKind(kind))))
         while page := list(itertools.islice(rows, _ROWS_AT_ONCE)):
-            found = ((row.seq, pattern.search(row.data)) for row in page)
-            named = [(seq, Sha256(match[1].decode())) for seq, match in found if match is not None]
+            named = [(row, digest) for row in page if (digest := _named_in(row, pattern)) is not None]
             kept = kept_of(store, [digest for _, digest in named])
-            for index, digest in named:
-                if digest not in kept:
+            for row, digest in named:
+                if digest not in kept and digest == _rests_on(row):
                     yield Problem(
-                        index,
+                        row.seq,
                         f"the document {digest} that it rests on is not there, and no entry says that it was erased",
                     )
+
+
+def _readable(rows: Iterator[Row]) -> Iterator[Row]:
+    """The rows up to one that is damaged, which the walk over the entries names."""
+    try:
+        yield from rows
+    except AuditBrokenError:
+        return
+
+
+def _named_in(row: Row, pattern: re.Pattern[bytes]) -> Sha256 | None:
+    """The one digest under that key; where there are several, the one that counts."""
+    found = pattern.findall(row.data)
+    if len(found) > 1:
+        return _rests_on(row)
+    return Sha256(found[0].decode()) if found else None
+
+
+def _rests_on(row: Row) -> Sha256 | None:
+    """What an entry rests on. The same key may stand further in, too: a client may put there what he likes."""
+    try:
+        digest = rests_on(row.kind, parse_entry(row.data).body)
+    except AuditBrokenError:  # named by the walk over the entries
+        return None
+    return None if digest is None else Sha256(digest)
 
 
 def _first_named(store: AuditStore, digests: set[str]) -> dict[str, int]:

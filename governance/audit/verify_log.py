@@ -18,7 +18,7 @@ What an export holds, and what is checked here:
    head of this log that they signed (c2sp.org/tlog-cosignature).
 4. Each writer's entries are numbered 1, 2, 3, ... without a gap: nothing was lost before it reached the log.
 5. Every document is what its name says; a missing one is listed as erased, and an entry in the log says that it was. The
-   facts of every decision are listed.
+   facts of every decision, the files of every outcome and every policy are listed.
 6. With `--earlier`: the log begins with all the entries that the earlier checkpoint stood for.
 
 The folder of a report holds a part of the log, and more:
@@ -60,6 +60,10 @@ def leaf_hash(entry: bytes) -> bytes:
 def node_hash(left: bytes, right: bytes) -> bytes:
     """Hash of two subtrees, RFC 6962 section 2.1."""
     return hashlib.sha256(b"\x01" + left + right).digest()
+
+
+RESTS_ON = {"decision": ("facts",), "outcome": ("moved", "manifest"), "policy": ("digest",)}
+"""Where an entry names the document that it rests on."""
 
 
 class Tree:
@@ -241,7 +245,7 @@ class Checker:
         self.numbers: dict[tuple[str, str], set[int]] = {}
         self.ids: set[str] = set()
         self.erased: set[str] = set()
-        self.facts: dict[str, int] = {}
+        self.needed: dict[str, int] = {}
         self.origins: set[str] = set()
         self.earlier = read_checkpoint(earlier) if earlier is not None else None
         part = folder / "range.json"
@@ -368,8 +372,11 @@ class Checker:
         seen.add(writer["n"])
         if entry["kind"] == "erasure":
             self.erased.update(entry["body"]["digests"])
-        if entry["kind"] == "decision":
-            self.facts.setdefault(entry["body"]["facts"], number)
+        rests_on = entry["body"]
+        for name in RESTS_ON.get(entry["kind"], ()):
+            rests_on = rests_on.get(name) if isinstance(rests_on, dict) else None
+        if isinstance(rests_on, str):
+            self.needed.setdefault(rests_on, number)
         if entry["kind"] == "start" and "/" not in writer["instance"]:
             # What came over the network, from a writer named after its sender and a slash, is its sender's word.
             self.origins.add(entry["body"]["origin"])
@@ -398,9 +405,11 @@ class Checker:
                 raise BadLogError(f"evidence/{name}: missing")
             if is_erased and name not in self.erased and self.part is None:
                 raise BadLogError(f"evidence/{name}: erased, and no entry in the log says so")
-        for name, number in self.facts.items():
+        for name, number in self.needed.items():
             if name not in listed and self.part is None:
-                raise BadLogError(f"entry {number}: its facts, {name}, are not in evidence.jsonl")
+                raise BadLogError(
+                    f"entry {number}: the document {name} that it rests on is not in evidence.jsonl"
+                )
         return len(present)
 
 

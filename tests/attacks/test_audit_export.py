@@ -21,7 +21,7 @@ from governance.audit.merkle import Frontier, leaf_hash
 from governance.audit.note import sign_note
 from governance.errors import AuditBrokenError, SettingsError
 from tests.audit_tools import ORIGIN, body, fill, make_log, signer
-from tests.report_tools import decide
+from tests.report_tools import rest
 
 KEY = signer().key.vkey
 # The program and the text for people are not covered by the checkpoint: take the program from where you trust it.
@@ -193,15 +193,18 @@ def test_documents_are_what_their_names_say(folder: Path) -> None:
     assert "no entry in the log says so" in str(is_refused(folder))
 
 
-def test_facts_removed_from_the_list_too_are_missed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["decision", "outcome", "policy"])
+def test_a_document_removed_from_the_list_too_is_missed(tmp_path: Path, kind: str) -> None:
     log = make_log(MemoryStore(), signers=[signer()])
-    decide(log)
+    name = rest(log, kind)
     log.export(tmp_path / "out")
     assert is_refused(tmp_path / "out") is None
-    (facts,) = (tmp_path / "out" / "evidence").iterdir()
-    facts.unlink()
-    edit(tmp_path / "out", lambda _: [], "evidence.jsonl")
-    assert is_refused(tmp_path / "out") == f"entry 1: its facts, {facts.name}, are not in evidence.jsonl"
+    (tmp_path / "out" / "evidence" / name).unlink()
+    edit(tmp_path / "out", lambda lines: [line for line in lines if name.encode() not in line], "evidence.jsonl")  # fmt: skip
+    assert (
+        is_refused(tmp_path / "out")
+        == f"entry 1: the document {name} that it rests on is not in evidence.jsonl"
+    )
 
 
 def test_stray_text_beside_the_signature_is_refused(folder: Path) -> None:

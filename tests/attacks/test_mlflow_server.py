@@ -21,7 +21,7 @@ import requests
 from mlflow.tracking import MlflowClient
 
 from governance.audit.bodies import OutcomeStatus, outcome_body
-from governance.audit.entry import EntryKind
+from governance.audit.entry import EntryKind, evidence_digest
 from governance.audit.log import AuditLog
 from governance.audit.memory import MemoryStore
 from governance.audit.parcel import pack
@@ -210,13 +210,17 @@ def test_a_forged_record_of_an_upload_is_not_signed(target: Target, home: Home, 
     devserver.put(REPO, f"{root}/model.pkl", bad)
     digest = Sha256(hashlib.sha256(bad).hexdigest())
     log = AuditLog(MemoryStore(), now=lambda: datetime.now(UTC), instance="laptop")
-    body: dict[str, Any] = {**home.entries(EntryKind.DECISION)[0].entry.body, "action": "upload"}
+    facts = (evidence_digest(b"{}"), b"{}")
+    body: dict[str, Any] = {**home.entries(EntryKind.DECISION)[0].entry.body}
+    body |= {"action": "upload", "facts": facts[0]}
     body["artifact"] = {**body["artifact"], "host": devserver.host, "repository": REPO, "path": root}
     decision = log.append(EntryKind.DECISION, body, subject=f"{REPO}/{root}", correlation="c").id
     moved = (FileEntry(path=parse_relative_path("model.pkl"), size=len(bad), sha256=digest),)
     outcome = outcome_body(decision=decision, action="upload", status=OutcomeStatus.DONE, moved=moved)
     log.append(EntryKind.OUTCOME, outcome, subject=f"{REPO}/{root}", correlation="c")
-    parcel = pack([draft_of(each.entry) for each in log.find() if each.entry.kind is not EntryKind.START])
+    parcel = pack(
+        [draft_of(each.entry, (facts,)) for each in log.find() if each.entry.kind is not EntryKind.START]
+    )
     sent = requests.post(
         f"{target.url}/gov/audit/entries",
         data=parcel,

@@ -352,6 +352,48 @@ def test_a_stamp_on_a_stamped_entry_changes_nothing(caller: Actor, instance: str
     assert parse_stamp(stamp.to_json()) == stamp
 
 
+_LOST = "0" * 64
+_OTHERS: dict[EntryKind, dict[str, Json]] = {
+    EntryKind.DECISION: dict.fromkeys(("action", "actor", "artifact", "environment", "policy", "verdict")),
+    EntryKind.OUTCOME: dict.fromkeys(("action", "decision", "status")),
+    EntryKind.POLICY: dict.fromkeys(("names", "revision")),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        (EntryKind.DECISION, {"facts": _LOST}),
+        (EntryKind.DECISION, {"facts": "none"}),
+        (EntryKind.OUTCOME, {"moved": {"manifest": _LOST}}),
+        (EntryKind.POLICY, {"digest": _LOST}),
+    ],
+)
+def test_a_client_names_no_document_that_it_does_not_bring(kind: EntryKind, said: dict[str, Json]) -> None:
+    """The log would have to say for ever after that it had lost it."""
+    with pytest.raises(ParcelError, match="without the document that it rests on"):
+        intake().receive(one(entry(kind=kind, body=_OTHERS[kind] | said)), ALICE)
+
+
+def test_no_word_of_a_client_spoils_the_log(tmp_path: Path) -> None:
+    facts = b"{}"
+    odd: list[tuple[EntryKind, dict[str, Json]]] = [
+        (EntryKind.DECISION, {"artifact": {"facts": _LOST}, "facts": evidence_digest(facts)}),
+        (EntryKind.DECISION, {"artifact": {"facts": _LOST}, "facts": None}),
+        (EntryKind.DECISION, {"facts": [_LOST]}),
+        (EntryKind.OUTCOME, {"moved": _LOST, "signature": {"manifest": _LOST}}),
+        (EntryKind.POLICY, {"digest": {"digest": _LOST}}),
+    ]
+    store = MemoryStore()
+    for number, (kind, said) in enumerate(odd, 1):
+        made = entry(number, kind=kind, body=_OTHERS[kind] | said)
+        intake(store).receive(pack([draft_of(made, ((evidence_digest(facts), facts),))]), ALICE)
+    log = make_log(store, signers=[signer()])
+    assert log.verify().is_good
+    log.export(tmp_path / "out")
+    assert verify_log.check(tmp_path / "out").startswith("Good: 7 entries")
+
+
 def test_who_broke_the_glass_is_not_his_to_say() -> None:
     store = MemoryStore()
     made: dict[str, Json] = {"event": "break-glass", "waiver": "d", "by": "bob"}

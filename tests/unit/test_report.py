@@ -17,7 +17,14 @@ from typing import Any
 
 import pytest
 
-from governance.audit.bodies import OutcomeStatus, decision_body, key_body, outcome_body, signature_body
+from governance.audit.bodies import (
+    OutcomeStatus,
+    decision_body,
+    key_body,
+    moved_documents,
+    outcome_body,
+    signature_body,
+)
 from governance.audit.entry import EntryKind, evidence_digest
 from governance.audit.log import AuditLog
 from governance.audit.memory import MemoryStore
@@ -92,7 +99,9 @@ def decide(
         outcome = outcome_body(
             decision=receipt.id, action=action.value, status=ended, moved=moved, signature=signature
         )
-        log.append(EntryKind.OUTCOME, outcome, subject=artifact.ref, correlation="c")
+        log.append(
+            EntryKind.OUTCOME, outcome, subject=artifact.ref, correlation="c", evidence=moved_documents(moved)
+        )
 
 
 @pytest.fixture(name="log")
