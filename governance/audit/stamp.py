@@ -16,7 +16,7 @@ from typing import TypeAlias
 from urllib.parse import quote
 
 from governance.audit.bodies import text
-from governance.audit.entry import Entry, EntryKind, evidence_digest
+from governance.audit.entry import Entry, EntryKind, Writer, evidence_digest
 from governance.audit.pseudonyms import Pseudonyms, renamed
 from governance.errors import AuditBrokenError
 from governance.model.canonical import Json
@@ -93,7 +93,12 @@ def stamp_of(caller: Actor, pseudonyms: Pseudonyms | None = None) -> Stamp:
 def is_stamped(entry: Entry) -> bool:
     """Whether an entry came over the network, so that it is its sender's word and nobody else's. A stamp puts the sender and
     a slash in front of the writer's name, and a log's own writers, named after their hosts, have none."""
-    return "/" in entry.writer.instance
+    return is_clients(entry.writer)
+
+
+def is_clients(writer: Writer) -> bool:
+    """Whether a writer is a client, by its name."""
+    return "/" in writer.instance
 
 
 def parse_stamp(document: object) -> Stamp:

@@ -2,7 +2,8 @@
 
 Checked, in this order, for each entry: 1. its place (no entry missing, none twice); 2. its bytes against its leaf hash;
 3. the columns by which entries are found against its bytes, so that no entry hides from a search; 4. its writer's
-number, so that no entry was lost on its way here. Then, for the whole: 5. the tree's root against the stored frontier,
+number, so that no entry was lost on its way here: where the writer is a client, it is the client's word that there was one, and
+so a note. Then, for the whole: 5. the tree's root against the stored frontier,
 and against every root remembered from elsewhere.
 
 The caller must still bring these remembered roots (a checkpoint, an export, an anchor): a log that was rewritten from
@@ -13,14 +14,15 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 import orjson
 
-from governance.audit.entry import Entry, parse_entry
+from governance.audit.entry import Entry, Writer, parse_entry
 from governance.audit.merkle import Frontier, leaf_hash, leaf_hashes, perfect_root, root_of
+from governance.audit.stamp import is_clients
 from governance.audit.store import AuditStore, FramedPages, FramedRow, Row, framed_row
 from governance.errors import AuditBrokenError
 from governance.model.request import parse_utc, utc_text
@@ -47,7 +49,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """What a walk over the log found. `notes` are oddities that are no break, such as a clock set back."""
+    """What a walk over the log found. `notes` are oddities that are no break, such as a clock set back; like problems, at most 100."""
 
     size: int
     root: bytes
@@ -99,13 +101,12 @@ class _Writers:
         waiting.add(number)
         return None
 
-    def missing(self) -> list[str]:
-        """A sentence for each writer with a hole."""
-        return [
-            f"writer {writer}...}} lacks number {self.expected.get(writer, 1)}"
-            for writer, waiting in self.early.items()
-            if waiting
-        ]
+    def missing(self) -> Iterator[tuple[Writer, int]]:
+        """Each writer with a hole, and the first number that it lacks."""
+        for writer, waiting in self.early.items():
+            if waiting:
+                row = orjson.loads(f'{writer}"n":0}}')
+                yield Writer(instance=row["instance"], boot=row["boot"], n=0), self.expected.get(writer, 1)
 
     def peek(self) -> _Ahead:
         """A look ahead that changes nothing until it is accepted."""
@@ -202,7 +203,7 @@ class Walk:
         else:
             self._compare(index, row, entry)
         if row.at < self._latest:
-            self.notes += _clock_notes(index, row.at, self._latest)
+            self._note(*_clock_notes(index, row.at, self._latest))
         self._latest = max(self._latest, row.at)
         self._leaves.append(leaf)
         if self.size % _STEP == 0 or self.size in self._roots:
@@ -221,7 +222,7 @@ class Walk:
         writer = f'{{"boot":{_quoted(entry.writer.boot)},"instance":{_quoted(entry.writer.instance)},'
         what = self._writers.see(writer, entry.writer.n)
         if what is not None:
-            self._fault(index, what)
+            self._about_numbers(index, entry.writer, what)
 
     def _follow_on(self, seqs: Sequence[int]) -> bool:
         """Whether these are the next entries, and no remembered tree ends within them."""
@@ -274,7 +275,7 @@ class Walk:
         if in_order != sorted(in_order):
             for seq, front in zip(seqs, fronts, strict=True):
                 if front < latest:
-                    self.notes += _clock_notes(seq, _time_in(front), _time_in(latest))
+                    self._note(*_clock_notes(seq, _time_in(front), _time_in(latest)))
                 latest = max(latest, front)
         self._latest = _time_in(max(in_order))
 
@@ -293,8 +294,12 @@ class Walk:
             )
         # Numbers that are missing may lie before the start of a range, so only a whole log can lack one.
         if self._is_whole:
-            for sentence in self._writers.missing():
-                self._fault(None, f"{sentence}: an entry was lost before it reached the log")
+            for writer, number in self._writers.missing():
+                lost = "an entry was lost before it reached the log"
+                why = f"{lost}, or never was" if is_clients(writer) else lost
+                self._about_numbers(
+                    None, writer, f"writer {writer.instance}, run {writer.boot}, lacks number {number}: {why}"
+                )
 
     def _grow(self) -> None:
         leaves, self._leaves = self._leaves, []
@@ -309,9 +314,19 @@ class Walk:
                 f"up to here the log is not the one remembered with {self.frontier.size} entries: it was rewritten",
             )
 
+    def _about_numbers(self, index: int | None, writer: Writer, what: str) -> None:
+        """What is wrong with a writer's numbers. A client counts as it likes, and must not keep the log from proving itself."""
+        if is_clients(writer):
+            self._note(Problem(index, what))
+        else:
+            self._fault(index, what)
+
     def _fault(self, index: int | None, what: str) -> None:
         if len(self.problems) < _MOST_PROBLEMS:
             self.problems.append(Problem(index, what))
+
+    def _note(self, *notes: Problem) -> None:
+        self.notes += notes[: _MOST_PROBLEMS - len(self.notes)]
 
 
 def verify_store(store: AuditStore, roots: Mapping[int, bytes] | None = None) -> Verification:
@@ -361,7 +376,7 @@ def _result(walk: Walk, *, compared: int) -> Verification:
         size=walk.frontier.size,
         root=walk.frontier.root(),
         problems=tuple(walk.problems),
-        notes=tuple(walk.notes[:_MOST_PROBLEMS]),
+        notes=tuple(walk.notes),
         compared=compared,
     )
 

@@ -16,7 +16,8 @@ What an export holds, and what is checked here:
    root hash in `checkpoint`, and there are as many as it says.
 3. The checkpoint is signed by the log's key; with `--witness`, also by each of these, who sign only what continues the last
    head of this log that they signed (c2sp.org/tlog-cosignature).
-4. Each writer's entries are numbered 1, 2, 3, ... without a gap: nothing was lost before it reached the log.
+4. Each writer's entries are numbered 1, 2, 3, ... without a gap: nothing was lost before it reached the log. A client (a writer named
+   after its sender and a slash) counts as it likes: where it has a gap, that is told, and is no break.
 5. Every document is what its name says; a missing one is listed as erased, and an entry in the log says that it was. The
    facts of every decision, the files of every outcome and every policy are listed.
 6. With `--earlier`: the log begins with all the entries that the earlier checkpoint stood for.
@@ -243,6 +244,7 @@ class Checker:
         self.folder = folder
         self.tree = Tree()
         self.numbers: dict[tuple[str, str], set[int]] = {}
+        self.remarks: list[str] = []
         self.ids: set[str] = set()
         self.erased: set[str] = set()
         self.needed: dict[str, int] = {}
@@ -368,7 +370,9 @@ class Checker:
         writer = entry["writer"]
         seen = self.numbers.setdefault((writer["instance"], writer["boot"]), set())
         if writer["n"] in seen:
-            raise BadLogError(f"entry {number}: its writer used the number {writer['n']} twice")
+            self.about_numbers(
+                writer["instance"], f"entry {number}: its writer used the number {writer['n']} twice"
+            )
         seen.add(writer["n"])
         if entry["kind"] == "erasure":
             self.erased.update(entry["body"]["digests"])
@@ -386,7 +390,13 @@ class Checker:
         for (instance, _), seen in self.numbers.items():
             gap = next((n for n in range(1, len(seen) + 1) if n not in seen), None)
             if gap is not None:
-                raise BadLogError(f"writer {instance}: its entry number {gap} is not in the log")
+                self.about_numbers(instance, f"writer {instance}: its entry number {gap} is not in the log")
+
+    def about_numbers(self, instance: str, what: str) -> None:
+        """A break, or a remark about a client."""
+        if "/" not in instance:
+            raise BadLogError(what)
+        self.remarks.append(what)
 
     def documents(self) -> int:
         """Step 5. Returns how many documents there are."""
@@ -445,6 +455,9 @@ def check(
     if part is None:
         checker.writers()
     receipts, documents = checker.receipts(), checker.documents()
+    if checker.remarks:
+        more = f" (and {len(checker.remarks) - 1} more)" if len(checker.remarks) > 1 else ""
+        signed += f"\nNo break, but odd: {checker.remarks[0]}{more}: a client's entry was lost before it reached the log, or never was."
     if part is None:
         return f"Good: {size} entries and {documents} documents of the log `{origin}`, root {root.hex()}.\n{signed}"
     told = "all" if part.is_whole and checker.here == part.stop - part.start else f"{checker.here}"

@@ -394,6 +394,41 @@ def test_no_word_of_a_client_spoils_the_log(tmp_path: Path) -> None:
     assert verify_log.check(tmp_path / "out").startswith("Good: 7 entries")
 
 
+def test_a_client_that_counts_badly_is_named_and_breaks_nothing(tmp_path: Path) -> None:
+    store = MemoryStore()
+    for number in (1, 3, 4, 4):
+        intake(store).receive(one(entry(number)), ALICE)
+    log = make_log(store, signers=[signer()])
+    made = log.verify()
+    assert made.is_good
+    again, lost = made.notes
+    assert str(again) == "entry 3: its writer used the number 4 twice"
+    assert str(lost) == (
+        f"writer alice/laptop, run {BOOT}, lacks number 2: an entry was lost before it reached the log, or never was"
+    )
+    log.export(tmp_path / "out")
+    told = verify_log.check(tmp_path / "out")
+    assert told.startswith("Good: 6 entries")
+    assert "odd: entry 3: its writer used the number 4 twice (and 1 more)" in told
+
+
+def test_a_hole_in_the_numbers_of_the_logs_own_writers_is_a_break() -> None:
+    store = MemoryStore()
+    store.append([draft_of(entry(number)) for number in (1, 3, 4, 4)])
+    again, lost = verify_store(store).problems
+    assert str(again) == "entry 3: its writer used the number 4 twice"
+    assert (
+        str(lost) == f"writer laptop, run {BOOT}, lacks number 2: an entry was lost before it reached the log"
+    )
+
+
+def test_oddities_of_a_client_do_not_pile_up() -> None:
+    store = MemoryStore()
+    for _ in range(150):
+        intake(store).receive(one(entry(7)), ALICE)
+    assert len(verify_store(store).notes) == 100
+
+
 def test_who_broke_the_glass_is_not_his_to_say() -> None:
     store = MemoryStore()
     made: dict[str, Json] = {"event": "break-glass", "waiver": "d", "by": "bob"}
