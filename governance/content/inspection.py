@@ -25,6 +25,13 @@ from governance.content.listing import is_listing
 from governance.content.onnx import OnnxError, check_onnx
 from governance.content.pickles import Walk, may_import, walk
 from governance.content.skops import SCHEMA, schema_imports
+from governance.content.templates import (
+    HELD,
+    TemplateUnreadError,
+    document_reaches,
+    file_reaches,
+    is_template,
+)
 from governance.content.zips import MEMBER, entries_seen, has_end, is_straight, salvaged
 
 MAX_UNPACKED: Final = 64 << 20
@@ -70,7 +77,12 @@ def may_hide(format_: str, head: bytes, size: int | None, effort: Effort | None 
 
 def must_look(name: str, head: bytes, size: int | None) -> bool:
     """True where a file must be read whole, by its name or by `may_hide`."""
-    return _is_config(name) or may_hide(detect(name, head), head, size)
+    return _says_what(name) or may_hide(detect(name, head), head, size)
+
+
+def _says_what(name: str) -> bool:
+    """Whether it is its name by which loaders find what to import or to render in a file."""
+    return _is_config(name) or is_template(name)
 
 
 def _is_config(name: str) -> bool:
@@ -111,11 +123,29 @@ def _other(format_: str, name: str, data: bytes, budget: Budget) -> Inspection:
         return _onnx(data, budget)
     if needs_look(format_):
         return Inspection(format=format_, skipped=f"files of the format {format_} are not looked into")
+    parts = [Inspection(format=format_)]
     if _may_import(data, effort=budget.effort):
-        return _of_walk("pickle", walk(data, budget.effort))
+        format_ = "pickle"
+        parts.append(_of_walk(format_, walk(data, budget.effort)))
     if _is_config(name):
-        return _plan(format_, data, keras_imports)
-    return Inspection(format=format_)
+        parts.append(_plan(format_, data, keras_imports))
+    if is_template(name):
+        parts.append(_rendered(format_, lambda: file_reaches(name, data, budget.effort)))
+    elif format_ == "json" and HELD in data:
+        parts.append(_rendered(format_, lambda: document_reaches(data, budget.effort)))
+    return _joined(format_, parts)
+
+
+def _rendered(format_: str, reaches: Callable[[], frozenset[str]]) -> Inspection:
+    """What the templates that a file holds would reach for."""
+    try:
+        return Inspection(format=format_, imports=tuple(sorted(reaches())))
+    except DocumentError as error:
+        return Inspection(format=format_, broken=str(error))
+    except TemplateUnreadError as error:
+        return Inspection(format=format_, skipped=str(error))
+    except SpentError:
+        return Inspection(format=format_, skipped=SPENT)
 
 
 def _onnx(data: bytes, budget: Budget) -> Inspection:
@@ -225,7 +255,7 @@ def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo, budget: Budget, 
         budget.take(len(head))
         if (
             name != SCHEMA
-            and not _is_config(name)
+            and not _says_what(name)
             and not may_hide(detect(name, head), head, member.file_size, effort)
         ):
             return Inspection(format="other")

@@ -1,7 +1,8 @@
 """What to think of the names that a pickle imports. Pure.
 
 Three answers for a name: *allowed* (on the exact list in `allowed`), *dangerous* (of the standard library and not
-allowed, or of a package whose business is installing, fetching or running), and *unknown* otherwise. A list of
+allowed, or of a package whose business is installing, fetching or running; or by which a template leaves its confines), and
+*unknown* otherwise. A list of
 dangerous names alone can be walked around, and is: so unknown is never good.
 """
 
@@ -56,6 +57,17 @@ _PRIVATE: Final = frozenset(f"_{name}" for name in MODULES) | {"_winapi", "_posi
 """`_io` and its like: the same modules by another door."""
 
 
+# What a template gets from any value to the interpreter by; to ask for a value's class alone is only odd.
+_ESCAPES: Final = frozenset(
+    f"?template.{name}"
+    for name in (
+        "__base__", "__bases__", "__builtins__", "__closure__", "__code__", "__getattribute__", "__globals__", "__import__",
+        "__init__", "__loader__", "__mro__", "__reduce__", "__reduce_ex__", "__spec__", "__subclasses__", "_TemplateReference__context",
+        "ag_frame", "cr_frame", "f_back", "f_builtins", "f_globals", "f_locals", "func_globals", "gi_frame", "mro", "tb_frame",
+    )
+)  # fmt: skip
+
+
 def is_allowed(name: str) -> bool:
     """True for a name on the exact list."""
     return name in ALLOWED
@@ -65,6 +77,8 @@ def is_dangerous(name: str) -> bool:
     """True for a name that no model needs and that attacks are made of."""
     if name in ALLOWED or name in _NO_PROOF:
         return False
+    if name in _ESCAPES:
+        return True
     root = name.partition(".")[0]
     return root in MODULES or root in _PRIVATE or root in _RUNS_OR_FETCHES
 
