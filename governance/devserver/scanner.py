@@ -39,6 +39,8 @@ _PICKLE_NAMES = frozenset(
     | {".pth", ".skops", ".zip"}
 )
 _PICKLE_STARTS = (*(bytes([0x80, protocol]) for protocol in range(6)), b"PK\x03\x04", b"\x93NUMPY")
+_BUILDS_FUNCTIONS = "cloudpickle.cloudpickle"
+"""Every object of a class or function of one's own calls it. `picklescan` counts it as danger, which Xray does not call malice."""
 _PIN = re.compile(r"===?\s*([^\s,;*]+)\s*$")
 _MAX_TEXT = 1 << 20
 MAX_SCAN = 1 << 30
@@ -88,9 +90,11 @@ def _malice(path: Path, name: str) -> tuple[tuple[Malice, ...], bool]:
             return (), True
         file.seek(0)
         found = picklescan.scan_bytes(file, name, suffix)
-    harmful = (g for g in found.globals if g.safety is picklescan.SafetyLevel.Dangerous)
+    harmful = [g for g in found.globals if g.safety is picklescan.SafetyLevel.Dangerous]
+    if all(each.module == _BUILDS_FUNCTIONS for each in harmful):
+        return (), not found.scan_err
     imports = tuple(sorted(f"{each.module}.{each.name}" for each in harmful))
-    return (Malice(file=name, imports=imports),) if imports else (), not found.scan_err
+    return (Malice(file=name, imports=imports),), not found.scan_err
 
 
 def _packages(path: Path, name: str) -> Iterator[Package]:

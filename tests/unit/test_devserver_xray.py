@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
+import cloudpickle
 import pytest
 import requests
 
@@ -59,6 +60,17 @@ def test_a_malicious_pickle_is_a_critical_issue_without_cve(
     assert (issue["severity"], issue["cves"]) == ("Critical", [])
     assert "malicious" in issue["summary"].lower()
     assert artifact["general"]["sha256"] == devserver.item(repo, "m/model.pkl").content.sha256
+
+
+def test_a_function_of_ones_own_is_no_malice_until_it_calls_for_some(
+    devserver: DevServer, repo: str, post: Any
+) -> None:
+    """cloudpickle builds it anew from its code, which only looks dangerous."""
+    for name, payload in (("good.pkl", lambda row: row), ("bad.pkl", [lambda row: row, os.system])):
+        devserver.put(repo, name, cloudpickle.dumps(payload))
+    good, bad = summary(post, f"{repo}/good.pkl", f"{repo}/bad.pkl")["artifacts"]
+    assert good["issues"] == []
+    assert "system" in bad["issues"][0]["summary"]
 
 
 def test_pins_are_matched_with_advisories(devserver: DevServer, repo: str, post: Any) -> None:
