@@ -22,12 +22,15 @@ from governance.policy.condition import (
     Record,
     Scope,
     Test,
+    root_facts,
 )
 from governance.policy.logic import NO_VALUE, all_of, any_of, every_of, fused, negated, some_of, some_text_of
 from governance.policy.names import parse_purl
 from governance.policy.operators import OPERATORS
 
 Ecosystem: TypeAlias = "Callable[[Record], str | None]"
+Grounds: TypeAlias = "Callable[[Record], frozenset[str]]"
+"""Given all facts, the names of those that something rests on."""
 
 _ECOSYSTEMS = frozenset(ECOSYSTEMS)
 
@@ -50,6 +53,26 @@ def compile_condition(condition: Condition, scope: Scope) -> Test:
         return _in_scope(test, scope, in_item=in_item)
     spec, in_item = _found(scope, condition.fact)
     return _in_scope(_compare(condition, spec, scope, in_item=in_item), scope, in_item=in_item)
+
+
+def grounds_of(condition: Condition, scope: Scope) -> Grounds:
+    """Which facts made `condition` come out as it did: of an `any`, those of the parts that are true, and where none is, of
+    those that are unknown. A part that is false is no ground, whatever is known about it."""
+    if isinstance(condition, AllOf | AnyOf):
+        below = [grounds_of(part, scope) for part in condition.parts]
+        if isinstance(condition, AllOf):
+            return lambda facts: frozenset().union(*(part(facts) for part in below))
+        tests = [compile_condition(part, scope) for part in condition.parts]
+
+        def of_any(facts: Record) -> frozenset[str]:
+            truths = [test(facts, facts) for test in tests]
+            sought = True if True in truths else None
+            held = (part for part, truth in zip(below, truths, strict=True) if truth is sought)
+            return frozenset().union(*(part(facts) for part in held))
+
+        return of_any
+    names = root_facts(condition, scope)
+    return lambda _facts: names
 
 
 def _text_test(condition: Quantified, spec: FactSpec) -> ValueTest | None:

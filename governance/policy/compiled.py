@@ -9,7 +9,7 @@ from typing import TypeAlias
 from governance.model.facts import Facts, FactSpec, FactType, Unknown, find_spec
 from governance.model.verdict import Effect, Evidence, Severity
 from governance.policy.cel import facts_named
-from governance.policy.closures import compile_condition, value_of
+from governance.policy.closures import compile_condition, grounds_of, value_of
 from governance.policy.combining import mask_of
 from governance.policy.condition import Compare, Condition, Record, Scope, Test, root_facts, walk
 from governance.policy.documents import Policy, Rule, Waivable
@@ -206,13 +206,13 @@ def _facts_read(rule: Rule, when: Condition | None, scope: Scope) -> frozenset[s
 
 def _account(policy: Policy, rule: Rule, when: Condition | None, scope: Scope) -> Account:
     names = root_facts(when, scope) if when is not None else frozenset()
-    facts = tuple(
-        (name, _kind(find_spec(name, scope.catalogue))) for name in sorted(names | _named(rule, scope))
-    )
+    named = _named(rule, scope)
+    facts = tuple((name, _kind(find_spec(name, scope.catalogue))) for name in sorted(names | named))
+    grounds = grounds_of(when, scope) if when is not None else lambda _facts: frozenset()
 
     def worded(text: str) -> Wording:
         template = parse_template(text, (), Mistakes())
-        return compile_wording(template, policy, rule, scope.catalogue, [name for name, _ in facts])
+        return compile_wording(template, policy, rule, scope.catalogue, lambda facts: grounds(facts) | named)
 
     return Account(
         witnesses=tuple(_witness(one, scope) for one in witnessed(when, scope)) if when is not None else (),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from governance.model.facts import Facts, FactSpec, Unknown, find_spec
 from governance.model.request import Request
-from governance.policy.closures import value_of
+from governance.policy.closures import Grounds, value_of
 from governance.policy.documents import Policy, Rule
 from governance.policy.templates import Template
 from governance.policy.wording import item_text, safe_text, value_text
@@ -37,11 +37,11 @@ class Wording:
 
 
 def compile_wording(
-    template: Template, policy: Policy, rule: Rule, catalogue: Mapping[str, FactSpec], facts: Sequence[str]
+    template: Template, policy: Policy, rule: Rule, catalogue: Mapping[str, FactSpec], grounds: Grounds
 ) -> Wording:
-    """The wording of a checked template. `facts` are those that the rule rests on."""
+    """The wording of a checked template. `grounds` are those of the rule."""
     parts = tuple(
-        part if isinstance(part, str) else _filling(part.name, policy, rule, catalogue, facts)
+        part if isinstance(part, str) else _filling(part.name, policy, rule, catalogue, grounds)
         for part in template.parts
     )
     fixed = "".join(part for part in parts if isinstance(part, str))
@@ -49,7 +49,7 @@ def compile_wording(
 
 
 def _filling(
-    name: str, policy: Policy, rule: Rule, catalogue: Mapping[str, FactSpec], facts: Sequence[str]
+    name: str, policy: Policy, rule: Rule, catalogue: Mapping[str, FactSpec], grounds: Grounds
 ) -> str | Fill:
     fixed = {"rule.id": rule.id, "rule.severity": rule.severity.word, "policy.name": policy.name}
     if name in fixed:
@@ -58,7 +58,7 @@ def _filling(
         "request.action": lambda request, _facts, _items: request.action.value,
         "matched.count": lambda _request, _facts, items: str(len(items)),
         "matched.label": lambda _request, _facts, items: item_text(items[0]) if items else "unknown",
-        "evidence.sources": lambda _request, found, _items: _sources(found, facts),
+        "evidence.sources": lambda _request, found, _items: _sources(found, grounds(found.values)),
     }
     if name in known:
         return known[name]
@@ -86,8 +86,8 @@ def _matched(field: str) -> Fill:
     return fill
 
 
-def _sources(facts: Facts, names: Sequence[str]) -> str:
-    """Who supplied what the rule rests on; whoever could not tell supplied nothing."""
+def _sources(facts: Facts, names: Iterable[str]) -> str:
+    """Who supplied these facts; whoever could not tell supplied nothing."""
     named = {
         origin.source
         for name in names

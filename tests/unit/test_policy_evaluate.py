@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from governance.model.artifact import Kind
-from governance.model.facts import Collection, FactValue, Unknown
+from governance.model.facts import Collection, Facts, FactValue, Origin, Unknown
 from governance.model.request import Action, Actor
 from governance.model.verdict import Effect, Mode, Truth
 from governance.policy.combining import combine, effects_in, mask_of
@@ -88,6 +88,27 @@ def test_a_message_names_what_matched_the_worst_first_and_how_many_more() -> Non
         ("vulnerabilities", "3 items", "test")
     ]
     assert finding.evidence[0].observed_at == "2026-11-22T11:59:00.000000Z"
+
+
+@pytest.mark.parametrize(
+    ("ours", "scanner", "said"),
+    [
+        ("malicious", False, "ours"), ("clean", True, "xray"), ("malicious", True, "ours, xray"),
+        ("malicious", Unknown("silent"), "ours"), ("clean", Unknown("silent"), "nobody"),
+    ],
+)  # fmt: skip
+def test_only_those_are_named_whose_word_it_rests_on(ours: str, scanner: FactValue, said: str) -> None:
+    """Who looked and found nothing reported nothing."""
+    either = "{any: [{fact: xray.malicious, is: true}, {all: [{fact: content.verdict, is: malicious}]}]}"
+    text = policy(f"- {{id: r, effect: block, when: {either}, message: 'by {{evidence.sources}}'}}")
+    seen = {
+        name: Origin(source=source, observed_at="2026-11-22T11:59:00.000000Z")
+        for name, source in (("content.verdict", "ours"), ("xray.malicious", "xray"))
+    }
+    found = evaluate(
+        compiled(text), request(), Facts({"content.verdict": ours, "xray.malicious": scanner}, seen)
+    )
+    assert found.findings[0].message.partition(" (")[0] == f"by {said}"
 
 
 def test_a_message_says_what_is_not_known() -> None:
