@@ -62,9 +62,11 @@ class GovernedProxyRepository(MlflowArtifactsRepository):
                 super(GovernedProxyRepository, one).download_artifacts(artifact_path, str(staged))
             except GovernedError:
                 raise
-            except Exception as error:
+            except Exception:
                 if one.seen:
-                    raise one.seen[0] from error
+                    # MLflow's own error says the same once more for each file, below the frames of each of its threads.
+                    first = one.seen[0]
+                    raise first.with_traceback(None) from first.__cause__
                 raise
             release(staged, target)
         return os.path.normpath(target / (artifact_path or ""))

@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,15 @@ def test_a_malicious_pickle_is_refused_typed_by_every_uri(server: TrackingServer
         assert error.waiver_command is None
         assert pickle.loads(pickle.dumps(error)).decision_id == error.decision_id
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_refusal_is_told_once_and_not_for_each_file(server: TrackingServer, tmp_path: Path) -> None:
+    info = log(Malicious(tmp_path / "ran"))
+    with pytest.raises(BlockedModelError) as caught:
+        mlflow.pyfunc.load_model(info.model_uri)
+    told = "".join(traceback.format_exception(caught.value))
+    assert told.count("\n  decision ") == 1
+    assert len(told.splitlines()) < 60
 
 
 def test_a_refusal_leaves_nothing_behind(server: TrackingServer, tmp_path: Path) -> None:
