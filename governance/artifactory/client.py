@@ -97,15 +97,16 @@ class ArtifactoryClient(ServerClient):
             raise DigestMismatchError(path, expected=claimed, actual=actual)
         return data
 
-    def read_head(self, repository: str, path: str, *, size: int) -> bytes:
-        """The first bytes of a file, `size` of them at most. No checksum speaks for a part: good for looking at, not for
-        using."""
-        headers = {"Range": f"bytes=0-{size - 1}"}
+    def read_part(self, repository: str, path: str, *, start: int = 0, size: int) -> bytes:
+        """Bytes of a file from `start` on, `size` of them at most. No checksum speaks for a part: good for looking at, not for
+        using. Raises `ProtocolError` where the server gives other bytes."""
+        headers = {"Range": f"bytes={start}-{start + size - 1}"}
         with self._transport.stream(
             "GET", quoted(repository, path), headers=headers, ok=(200, 206, 416)
         ) as response:
             if response.status == 416:  # an empty file has no first byte
                 return b""
+            _check_part(response, start)
             return b"".join(islice(response.iter_chunks(size), 1))
 
     def upload(
@@ -314,6 +315,14 @@ def _extent(response: StreamedResponse, asked: int) -> tuple[int, int | None]:
     if match is None or int(match[1]) != asked or int(match[2]) + 1 != int(match[3]):
         raise response.exchange.broken("another range than the one asked for", status=response.status)
     return asked, int(match[3])
+
+
+def _check_part(response: StreamedResponse, asked: int) -> None:
+    """A server may answer with the whole file (200), whose first bytes are the asked ones only where these are the first."""
+    match = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    begin = int(match[1]) if match is not None and response.status == 206 else 0
+    if begin != asked or (response.status == 206 and match is None):
+        raise response.exchange.broken("another range than the one asked for", status=response.status)
 
 
 def _check_storable(path: str) -> None:

@@ -24,8 +24,8 @@ from governance.model.request import Action, Request
 class ByteSource(Protocol):
     """Reads files of one artifact."""
 
-    def head(self, entry: FileEntry, size: int) -> bytes:
-        """The first bytes of a file, `size` of them at most."""
+    def part(self, entry: FileEntry, start: int, size: int) -> bytes:
+        """Bytes of a file from `start` on, `size` of them where there are so many."""
         ...
 
     def whole(self, entry: FileEntry, limit: int) -> bytes:
@@ -40,12 +40,12 @@ class StoredBytes:
         self._client = client
         self._artifact = artifact
 
-    def head(self, entry: FileEntry, size: int) -> bytes:
-        """The first bytes of a file. No checksum speaks for a part. Raises `TransferError` where fewer come than there are: of a
-        file that begins with nothing, nothing bad can be said."""
-        data = self._client.read_head(self._artifact.repository, self._place(entry), size=size)
-        if len(data) < min(size, entry.size or 0):
-            raise TransferError(f"of the {entry.size} bytes of `{entry.path}` only {len(data)} came")
+    def part(self, entry: FileEntry, start: int, size: int) -> bytes:
+        """A part of a file. No checksum speaks for it. Raises `TransferError` where fewer bytes come than there are: of a file that
+        begins with nothing, nothing bad can be said."""
+        data = self._client.read_part(self._artifact.repository, self._place(entry), start=start, size=size)
+        if len(data) < min(size, (entry.size or 0) - start):
+            raise TransferError(f"of the {entry.size} bytes of `{entry.path}` only {start + len(data)} came")
         return data
 
     def whole(self, entry: FileEntry, limit: int) -> bytes:
@@ -67,23 +67,27 @@ class StagedBytes:
     def __init__(self, paths: Mapping[str, Path]) -> None:
         self._paths = paths
 
-    def head(self, entry: FileEntry, size: int) -> bytes:
-        """The first bytes of a file."""
-        return self._read(entry, size)
+    def part(self, entry: FileEntry, start: int, size: int) -> bytes:
+        """A part of a file. Raises `TransferError` where fewer bytes come than there are."""
+        data = self._read(entry, start, size)
+        if len(data) < min(size, (entry.size or 0) - start):
+            raise TransferError(f"of the {entry.size} bytes of `{entry.path}` only {start + len(data)} came")
+        return data
 
     def whole(self, entry: FileEntry, limit: int) -> bytes:
         """A whole file. Raises `TransferError` for more than `limit` bytes."""
-        data = self._read(entry, limit + 1)
+        data = self._read(entry, 0, limit + 1)
         if len(data) > limit:
             raise TransferError(f"`{entry.path}` is larger than {limit} bytes")
         return data
 
-    def _read(self, entry: FileEntry, size: int) -> bytes:
+    def _read(self, entry: FileEntry, start: int, size: int) -> bytes:
         try:
             path = self._paths[str(entry.path)]
         except KeyError:
             raise TransferError(f"`{entry.path}` is not at hand") from None
         with open_local(path) as file:
+            file.seek(start)
             return file.read(size)
 
 

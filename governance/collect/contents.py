@@ -23,8 +23,9 @@ from governance.collect.dependencies import NOT_STORED
 from governance.collect.threads import Threads
 from governance.content.effort import Effort
 from governance.content.formats import HEAD, detect
-from governance.content.inspection import Inspection, inspect, must_look
+from governance.content.inspection import Inspection, inspect, inspect_parts, may_walk, must_look
 from governance.content.judgement import CLEAN, MALICIOUS, SUSPICIOUS, is_allowed, is_dangerous, judge
+from governance.content.windows import Window
 from governance.model.artifact import FileEntry
 from governance.model.digest import Sha256
 from governance.model.facts import Collection, FactValue, Item, Unknown
@@ -100,14 +101,16 @@ class _Look:
 
 def _look(source: ByteSource, entry: FileEntry, effort: Effort, *, may_read: bool) -> _Look:
     if not (may_read and entry.size is not None and entry.size <= _WHOLE):
-        head = source.head(entry, HEAD)
+        head = source.part(entry, 0, HEAD)
         format_ = detect(entry.path, head)
         if entry.size is None:  # what is behind the first bytes may be anything
             return _Look(entry, Inspection(format=format_, skipped="its size is not known"))
-        if not must_look(entry.path, head, entry.size):
+        must_read = must_look(entry.path, head, entry.size)
+        if not must_read and not may_walk(entry.path, head):
             return _Look(entry, Inspection(format=format_))
-        if not may_read:
-            return _Look(entry, Inspection(format=format_, skipped="larger than what is looked into"))
+        if not (must_read and may_read):
+            window = Window(lambda start, size: source.part(entry, start, size), entry.size, effort)
+            return _Look(entry, inspect_parts(entry.path, head, window, effort))
     data = source.whole(entry, _LARGEST)
     sha256 = Sha256(hashlib.sha256(data).hexdigest())
     return _Look(replace(entry, sha256=sha256), inspect(entry.path, data, effort=effort))

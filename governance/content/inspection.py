@@ -1,4 +1,4 @@
-"""A look inside one file, held in memory, without running or unpacking anything to disk.
+"""A look inside one file, held in memory or followed part by part, without running or unpacking anything to disk.
 
 Promises: bounded in members, depth, bytes and operations, for one file and for all of an artifact's; what could not be looked into
 says so. Does not: look into HDF5, tar, 7z, Keras and TensorFlow graphs (they are `skipped`), or fetch anything.
@@ -20,6 +20,8 @@ from governance.content.compressed import TooManyStreamsError, unpacker
 from governance.content.documents import DocumentError, NoDocumentError
 from governance.content.effort import SPENT, Budget, Effort, SpentError
 from governance.content.formats import HEAD, LOADS_CODE, detect, format_of_name, is_hdf5, name_zip
+from governance.content.gguf import MARK as GGUF
+from governance.content.gguf import GgufError, gguf_templates
 from governance.content.keras import CONFIG, keras_imports
 from governance.content.listing import is_listing
 from governance.content.onnx import OnnxError, check_onnx
@@ -31,7 +33,9 @@ from governance.content.templates import (
     document_reaches,
     file_reaches,
     is_template,
+    template_reaches,
 )
+from governance.content.windows import Bytes, Window
 from governance.content.zips import MEMBER, entries_seen, has_end, is_straight, salvaged
 
 MAX_UNPACKED: Final = 64 << 20
@@ -43,6 +47,7 @@ _MAX_DEPTH: Final = 3
 _MEMBER_WORK: Final = 200
 """How many operations of a pickle opening a member of a zip is worth."""
 _LOOKED_INTO: Final = LOADS_CODE | {"archive", "onnx", "tensorflow"}
+_WALKED: Final = frozenset({"onnx", "gguf"})
 _PLANS: Final = {SCHEMA: schema_imports, CONFIG: keras_imports}
 _TOO_MUCH: Final = "it unpacks to more than is looked into"
 """Or to more than there is memory for: LZMA says at its start how much it wants, up to 4 GiB."""
@@ -93,6 +98,19 @@ def _may_import(data: bytes, size: int | None = None, effort: Effort | None = No
     return may_import(data, size, effort) and not is_listing(data[:HEAD], is_whole=len(data) < HEAD)
 
 
+def may_walk(name: str, head: bytes) -> bool:
+    """True where it is enough to follow parts of a file that begins with `head`, as `inspect_parts` does."""
+    return detect(name, head) in _WALKED
+
+
+def inspect_parts(name: str, head: bytes, data: Window, effort: Effort) -> Inspection:
+    """Look into a file that is too large to be held, as far as its format tells where to look. Raises what `data` raises."""
+    format_ = detect(name, head)
+    if format_ not in _WALKED or MEMBER in head or _says_what(name) or _may_import(head, len(data), effort):
+        return Inspection(format=format_, skipped="larger than what is looked into")
+    return _walked(format_, data, effort)
+
+
 def inspect(name: str, data: bytes, *, limit: int = MAX_UNPACKED, effort: Effort | None = None) -> Inspection:
     """Look into a file, unpacking at most `limit` bytes of what it contains, out of what `effort` leaves."""
     return _inspect(name, data, Budget(limit, effort or Effort()), depth=0)
@@ -131,6 +149,8 @@ def _other(format_: str, name: str, data: bytes, budget: Budget) -> Inspection:
         parts.append(_plan(format_, data, keras_imports))
     if is_template(name):
         parts.append(_rendered(format_, lambda: file_reaches(name, data, budget.effort)))
+    elif data.startswith(GGUF):
+        parts.append(_walked("gguf", data, budget.effort))
     elif format_ == "json" and HELD in data:
         parts.append(_rendered(format_, lambda: document_reaches(data, budget.effort)))
     return _joined(format_, parts)
@@ -150,13 +170,25 @@ def _rendered(format_: str, reaches: Callable[[], frozenset[str]]) -> Inspection
 
 def _onnx(data: bytes, budget: Budget) -> Inspection:
     found = _of_walk("pickle", walk(data, budget.effort)) if _may_import(data, effort=budget.effort) else None
+    return _joined("onnx", [*filter(None, [found]), _walked("onnx", data, budget.effort)])
+
+
+def _walked(format_: str, data: Bytes, effort: Effort) -> Inspection:
+    """What is found by following the parts of a file that say where the next one lies."""
     try:
-        check_onnx(data, budget.effort)
+        if format_ == "onnx":
+            check_onnx(data, effort)
+            return Inspection(format=format_)
+        reached = (template_reaches(text, effort) for text in gguf_templates(data, effort))
+        return Inspection(format=format_, imports=tuple(sorted(frozenset().union(*reached))))
     except OnnxError as error:
-        found = _joined("onnx", [*filter(None, [found]), Inspection(format="onnx", broken=str(error))])
+        return Inspection(format=format_, broken=str(error))
+    except GgufError:
+        return Inspection(format=format_, broken="a GGUF file whose header does not fit together")
+    except TemplateUnreadError as error:
+        return Inspection(format=format_, skipped=str(error))
     except SpentError:
-        found = _joined("onnx", [*filter(None, [found]), Inspection(format="onnx", skipped=SPENT)])
-    return replace(found, format="onnx") if found else Inspection(format="onnx")
+        return Inspection(format=format_, skipped=SPENT)
 
 
 def _is_zip(data: bytes) -> bool:
@@ -256,6 +288,7 @@ def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo, budget: Budget, 
         if (
             name != SCHEMA
             and not _says_what(name)
+            and not head.startswith(GGUF)
             and not may_hide(detect(name, head), head, member.file_size, effort)
         ):
             return Inspection(format="other")

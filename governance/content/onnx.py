@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from governance.content.effort import Effort
+from governance.content.windows import Bytes
 from governance.errors import UnsafePathError
 from governance.model.artifact import parse_relative_path
 
@@ -34,6 +35,8 @@ _KEY, _VALUE = 1, 2
 _VARINT, _LONG, _BYTES, _SHORT = 0, 1, 2, 5
 _FIXED: Final = {_LONG: 8, _SHORT: 4}
 _WORK: Final = 1_000
+_FIELD, _MESSAGE = 2, 16
+"""How many operations of a pickle each is worth."""
 _DEEPEST: Final = 100
 """As deep as the readers of such messages go."""
 
@@ -42,7 +45,7 @@ class OnnxError(Exception):
     """No ONNX model, or one that reads from where it must not. The text says which."""
 
 
-def check_onnx(data: bytes, effort: Effort) -> None:
+def check_onnx(data: Bytes, effort: Effort) -> None:
     """Raise `OnnxError` for a tensor that lies outside the model's folder, and for bytes that are no ONNX model;
     `SpentError` for more of them than there is leave to look at."""
     within = [("model", _fields(data, 0, len(data), effort))]
@@ -59,7 +62,7 @@ def check_onnx(data: bytes, effort: Effort) -> None:
             within.append((inner, _fields(data, start, end, effort)))
 
 
-def _check_entry(data: bytes, start: int, end: int, effort: Effort) -> None:
+def _check_entry(data: Bytes, start: int, end: int, effort: Effort) -> None:
     texts = [(number, data[first:last]) for number, first, last in _fields(data, start, end, effort)]
     # Said twice, the last one counts for most readers; here each does.
     if not any(number == _KEY and text == LOCATION for number, text in texts):
@@ -78,13 +81,14 @@ def _is_inside(location: bytes) -> bool:
     return True
 
 
-def _fields(data: bytes, start: int, end: int, effort: Effort) -> Iterator[tuple[int, int, int]]:
+def _fields(data: Bytes, start: int, end: int, effort: Effort) -> Iterator[tuple[int, int, int]]:
     """The fields of a message that have a length: number, and where their bytes lie."""
     at, seen = start, 0
+    effort.demand(_MESSAGE)
     while at < end:
         seen += 1
         if seen % _WORK == 0:
-            effort.demand(_WORK)
+            effort.demand(_FIELD * _WORK)
         tag, at = _varint(data, at, end)
         number, wire = tag >> 3, tag & 7
         if wire == _VARINT:
@@ -103,7 +107,7 @@ def _fields(data: bytes, start: int, end: int, effort: Effort) -> Iterator[tuple
         raise OnnxError("no ONNX model: it ends in the midst of a part")
 
 
-def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:
+def _varint(data: Bytes, at: int, end: int) -> tuple[int, int]:
     value = 0
     for place in range(10):
         if at >= end:

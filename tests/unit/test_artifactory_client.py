@@ -157,12 +157,28 @@ def test_another_range_than_asked_for_is_refused(claimed: str) -> None:
         other.close()
 
 
-def test_the_first_bytes(client: ArtifactoryClient, repo: str) -> None:
+def test_parts_of_a_file(client: ArtifactoryClient, repo: str) -> None:
     put(client, repo, "x.bin", b"0123456789")
     put(client, repo, "empty.bin", b"")
-    assert client.read_head(repo, "x.bin", size=4) == b"0123"
-    assert client.read_head(repo, "x.bin", size=4000) == b"0123456789"
-    assert client.read_head(repo, "empty.bin", size=4) == b""
+    assert client.read_part(repo, "x.bin", size=4) == b"0123"
+    assert client.read_part(repo, "x.bin", size=4000) == b"0123456789"
+    assert client.read_part(repo, "empty.bin", size=4) == b""
+    assert client.read_part(repo, "x.bin", start=6, size=2) == b"67"
+    assert client.read_part(repo, "x.bin", start=6, size=20) == b"6789"
+
+
+@pytest.mark.parametrize("start", [0, 4])
+@pytest.mark.parametrize("status", [200, 206])
+def test_other_bytes_than_the_part_asked_for_are_refused(start: int, status: int) -> None:
+    headers = {"Content-Range": f"bytes {start + 1}-9/10"} if status == 206 else {}
+    with raw_server(answer(status, b"56789", headers=headers)) as server:
+        other = ArtifactoryClient(Transport(base_url=server.url, service="Artifactory", credentials=None))
+        if status == 200 and start == 0:
+            assert other.read_part("r", "x.bin", size=2) == b"56"
+        else:
+            with pytest.raises(ProtocolError, match="range"):
+                other.read_part("r", "x.bin", start=start, size=2)
+        other.close()
 
 
 def test_a_folder_is_not_downloaded_as_a_page(client: ArtifactoryClient, repo: str) -> None:

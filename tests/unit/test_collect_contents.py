@@ -24,6 +24,8 @@ from governance.model.artifact import (
 from governance.model.facts import Collection, Unknown
 from governance.model.request import Action, Request
 from tests.unit.collect_kit import CLEAN, EVIL, NOW, Edge, asking
+from tests.unit.test_content_gguf import entry, gguf
+from tests.unit.test_content_onnx import OUTSIDE, field, model, tensor
 
 # contents
 
@@ -244,3 +246,16 @@ def test_a_large_file_of_an_upload_is_known_by_its_head(edge: Edge, tmp_path: Pa
         "w.safetensors": "safetensors",
         "big.pkl": "pickle",
     }
+
+
+def test_only_parts_are_read_of_what_is_too_large_to_be_held(edge: Edge) -> None:
+    weights = field(5, field(9, bytes(3 << 20)))
+    escape = entry("tokenizer.chat_template", "{{ ''.__class__.__mro__ }}")
+    edge.put({"model.onnx": model(weights * 6 + field(5, tensor(b"../x"))), "b.onnx": model(weights * 6)})
+    edge.put({"model.gguf": gguf(escape) + bytes(100_000)})
+    found = edge.facts("contents")
+    rows = {row["path"]: row["imports"] for row in found["files"].items}
+    assert rows["b.onnx"] == ()
+    assert rows["model.onnx"] == Unknown(OUTSIDE)
+    assert rows["model.gguf"] == ("?template.__class__", "?template.__mro__")
+    assert (found["content.files_skipped"], found["content.verdict"]) == (0, "malicious")

@@ -1,0 +1,80 @@
+"""A large file, of which a part is held at a time.
+
+Promises: reads like bytes, forwards at best; never more than `_LARGEST` bytes at once, `_MOST` in all, nor more than `_READS` times. What
+lies one behind the other is read in growing parts, so that a header of ten megabytes takes few requests; what is far off in small ones. Does not: prove
+that the parts are of one file; no checksum speaks for a part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Protocol, overload
+
+from governance.content.effort import Effort, SpentError
+
+_SMALLEST: Final = 64 << 10
+_LARGEST: Final = 4 << 20
+_MOST: Final = 64 << 20
+_READS: Final = 128
+_FAR: Final = 512 << 10
+"""Behind the end of what is held: to pass over less costs no less than to read it."""
+_READ_WORK: Final = 10_000
+"""How many operations of a pickle reading a part is worth."""
+
+
+class Bytes(Protocol):
+    """What bytes and windows have in common. Places are counted from the start."""
+
+    def __len__(self) -> int: ...
+
+    @overload
+    def __getitem__(self, place: int, /) -> int: ...
+
+    @overload
+    def __getitem__(self, place: slice, /) -> bytes: ...
+
+
+class Window:
+    """A file of `size` bytes; `read(start, size)` gives a part of it. Raises what that raises, and `SpentError` for too much of it."""
+
+    def __init__(self, read: Callable[[int, int], bytes], size: int, effort: Effort) -> None:
+        self._read = read
+        self._size = size
+        self._effort = effort
+        self._start = 0
+        self._held = b""
+        self._next = _SMALLEST
+        self._left = _READS
+        self._bytes_left = _MOST
+
+    def __len__(self) -> int:
+        return self._size
+
+    @overload
+    def __getitem__(self, place: int, /) -> int: ...
+
+    @overload
+    def __getitem__(self, place: slice, /) -> bytes: ...
+
+    def __getitem__(self, place: int | slice, /) -> int | bytes:
+        if isinstance(place, int):
+            if not 0 <= place - self._start < len(self._held):
+                self._hold(place, place + 1)
+            return self._held[place - self._start]
+        start, stop, _ = place.indices(self._size)
+        self._hold(start, stop)
+        return self._held[start - self._start : stop - self._start]
+
+    def _hold(self, start: int, stop: int) -> None:
+        end = self._start + len(self._held)
+        if self._start <= start and stop <= end:
+            return
+        follows = self._start <= start <= end + _FAR and bool(self._held)
+        self._next = min(2 * self._next, _LARGEST) if follows else _SMALLEST
+        size = min(max(self._next, stop - start), self._size - start)
+        self._left -= 1
+        self._bytes_left -= size
+        if size > _LARGEST or self._left < 0 or self._bytes_left < 0:
+            raise SpentError
+        self._effort.demand(_READ_WORK)
+        self._held, self._start = self._read(start, size), start
