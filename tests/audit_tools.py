@@ -21,7 +21,7 @@ from governance.errors import AuditUnavailableError
 from governance.model.artifact import FileEntry, parse_relative_path
 from governance.model.canonical import Json
 from governance.model.digest import Sha256
-from governance.model.request import new_id
+from governance.model.request import Actor, new_id
 
 VECTORS = Path(__file__).resolve().parents[1].parent / "shared/vectors"
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -109,3 +109,28 @@ def draft(number: int, **more: object) -> Draft:
         "body": body(f"d-{number}"),
     }
     return draft_of(Entry(**(fields | more)))  # type: ignore[arg-type]
+
+
+ALICE = Actor(name="alice", authentication="basic-auth")
+BOB = Actor(name="bob", authentication="basic-auth")
+NOBODY = Actor(name="anonymous")
+BOOT = new_id(START)
+
+
+def clients_entry(number: int = 1, **more: object) -> Entry:
+    """An entry as a laptop sends it."""
+    fields: dict[str, object] = {
+        "id": new_id(START),
+        "at": START,
+        "kind": EntryKind.OUTCOME,
+        "writer": Writer(instance="laptop", boot=BOOT, n=number),
+        "correlation": "c",
+        "subject": "models/a",
+        "body": body(f"d-{number}"),
+    }
+    return Entry(**(fields | more))  # type: ignore[arg-type]
+
+
+def claim(name: str) -> dict[str, Json]:
+    """The body of an outcome, with an actor that nobody vouches for."""
+    return body(actor={"name": name, "kind": "human", "groups": ["admins"], "authentication": "basic-auth"})
