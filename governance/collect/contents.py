@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from governance.artifactory.client import ArtifactoryClient
@@ -25,7 +26,6 @@ from governance.content.effort import Effort
 from governance.content.formats import HEAD, detect
 from governance.content.inspection import Inspection, inspect, inspect_parts, may_walk, must_look
 from governance.content.judgement import CLEAN, MALICIOUS, SUSPICIOUS, is_allowed, is_dangerous, judge
-from governance.content.windows import Window
 from governance.model.artifact import FileEntry
 from governance.model.digest import Sha256
 from governance.model.facts import Collection, FactValue, Item, Unknown
@@ -109,8 +109,8 @@ def _look(source: ByteSource, entry: FileEntry, effort: Effort, *, may_read: boo
         if not must_read and not may_walk(entry.path, head):
             return _Look(entry, Inspection(format=format_))
         if not (must_read and may_read):
-            window = Window(lambda start, size: source.part(entry, start, size), entry.size, effort)
-            return _Look(entry, inspect_parts(entry.path, head, window, effort))
+            found = inspect_parts(entry.path, head, entry.size, partial(source.part, entry), effort)
+            return _Look(entry, found)
     data = source.whole(entry, _LARGEST)
     sha256 = Sha256(hashlib.sha256(data).hexdigest())
     return _Look(replace(entry, sha256=sha256), inspect(entry.path, data, effort=effort))

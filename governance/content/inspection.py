@@ -35,7 +35,7 @@ from governance.content.templates import (
     is_template,
     template_reaches,
 )
-from governance.content.windows import Bytes, Window
+from governance.content.windows import Bytes, Read, Window
 from governance.content.zips import MEMBER, entries_seen, has_end, is_straight, salvaged
 
 MAX_UNPACKED: Final = 64 << 20
@@ -103,12 +103,20 @@ def may_walk(name: str, head: bytes) -> bool:
     return detect(name, head) in _WALKED
 
 
-def inspect_parts(name: str, head: bytes, data: Window, effort: Effort) -> Inspection:
-    """Look into a file that is too large to be held, as far as its format tells where to look. Raises what `data` raises."""
+def inspect_parts(name: str, head: bytes, size: int, read: Read, effort: Effort) -> Inspection:
+    """Look into a file of `size` bytes that is too large to be held, as far as its format tells where to look. Raises what `read`
+    raises."""
     format_ = detect(name, head)
-    if format_ not in _WALKED or MEMBER in head or _says_what(name) or _may_import(head, len(data), effort):
+    if format_ not in _WALKED or MEMBER in head or _says_what(name) or _may_import(head, size, effort):
         return Inspection(format=format_, skipped="larger than what is looked into")
-    return _walked(format_, data, effort)
+    left = (
+        effort.operations // 2
+    )  # a large file must not keep the small ones beside it from being looked into
+    own = Effort(operations=left)
+    try:
+        return _walked(format_, Window(read, size, own), own)
+    finally:
+        effort.spend(left - own.operations)
 
 
 def inspect(name: str, data: bytes, *, limit: int = MAX_UNPACKED, effort: Effort | None = None) -> Inspection:

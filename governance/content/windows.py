@@ -34,10 +34,14 @@ class Bytes(Protocol):
     def __getitem__(self, place: slice, /) -> bytes: ...
 
 
-class Window:
-    """A file of `size` bytes; `read(start, size)` gives a part of it. Raises what that raises, and `SpentError` for too much of it."""
+Read = Callable[[int, int], bytes]
+"""Gives the bytes of a file from a place on, so many of them."""
 
-    def __init__(self, read: Callable[[int, int], bytes], size: int, effort: Effort) -> None:
+
+class Window:
+    """A file of `size` bytes. Raises what that raises, and `SpentError` for too much of it."""
+
+    def __init__(self, read: Read, size: int, effort: Effort) -> None:
         self._read = read
         self._size = size
         self._effort = effort

@@ -56,8 +56,7 @@ def in_parts(name: str, data: bytes, effort: Effort | None = None) -> tuple[Insp
         sizes.append(size)
         return data[start : start + size]
 
-    effort = effort or Effort()
-    return inspect_parts(name, data[:4096], Window(read, len(data), effort), effort), sizes
+    return inspect_parts(name, data[:4096], len(data), read, effort or Effort()), sizes
 
 
 WAYS: dict[str, Callable[[bytes], Inspection]] = {
@@ -155,6 +154,13 @@ def test_reading_in_parts_is_bounded() -> None:
     little = Window(lambda _, size: bytes(size), 1 << 20, Effort(operations=5))
     with pytest.raises(SpentError):
         little[:10]
+
+
+def test_a_large_file_leaves_something_for_those_beside_it() -> None:
+    effort = Effort(operations=100_000)
+    found, _ = in_parts("model.onnx", model(field(5, b"") * 50_000), effort)
+    assert found.skipped
+    assert effort.operations > 45_000
 
 
 def test_a_file_that_may_be_a_pickle_too_is_not_followed() -> None:
