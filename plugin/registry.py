@@ -10,7 +10,8 @@ and its rights; and a request is read by MLflow's own reader, so that nothing ca
 3. MLflow's handler acts.
 4. What was done is put on record, as the registry has it now.
 
-Promises: the server does not start where one of these handlers cannot be found. Does not: see who changes the registry's
+Promises: the server does not start where one of these handlers cannot be found, or lets a version of one workspace be made of
+another's files. Does not: see who changes the registry's
 database without the server.
 """
 
@@ -19,11 +20,13 @@ from __future__ import annotations
 import functools
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+import mlflow
 from mlflow.exceptions import MlflowException
+from packaging.version import Version
 
 from governance.errors import GovernanceError, SettingsError, VerificationError
 from governance.model.request import new_id
@@ -40,6 +43,8 @@ from plugin.versions import artifacts_on_record
 logger = logging.getLogger(__name__)
 
 View = Callable[..., Any]
+_SEPARATE_SINCE = Version("3.17")
+"""The first MLflow that lets a version be made only of the files of its own run or model."""
 
 
 class HandlerError(Exception):
@@ -47,7 +52,9 @@ class HandlerError(Exception):
 
 
 def guard_registry(flask_app: Any) -> None:
-    """Wrap the handlers of `ACTS`. Raises `SettingsError` where this MLflow has another registry than is known here."""
+    """Wrap the handlers of `ACTS`. Raises `SettingsError` where this MLflow has another registry than is known here,
+    or workspaces that are not kept apart."""
+    require_separate_workspaces()
     from mlflow.server import handlers
 
     for message, act in ACTS.items():
@@ -57,9 +64,23 @@ def guard_registry(flask_app: Any) -> None:
         if view is None:
             raise SettingsError(
                 f"this version of MLflow has no handler of its own for `{message.DESCRIPTOR.name}`",
-                hint="Promotions could not be judged. Use a version of MLflow from 3.10 to 3.18, with which it was tried.",
+                hint="Promotions could not be judged. Use a version of MLflow from 3.14 to 3.18, with which it was tried.",
             )
         flask_app.view_functions[endpoint] = guarded(view, message, act)
+
+
+def require_separate_workspaces(
+    environ: Mapping[str, str] = os.environ, *, version: str | None = None
+) -> None:
+    """Raise `SettingsError` where this server has workspaces, and its MLflow does not ask whose files a version is made of: it
+    would be judged by the good files of another workspace, and loaded from the same path in its own."""
+    wanted = environ.get("MLFLOW_ENABLE_WORKSPACES", "").strip().lower() in {"true", "1"}
+    version = version or mlflow.__version__
+    if wanted and Version(version) < _SEPARATE_SINCE:
+        raise SettingsError(
+            f"workspaces need MLflow {_SEPARATE_SINCE} or later, and this is {version}: a version in one could be made of another's files",
+            hint=f"`pip install 'mlflow>={_SEPARATE_SINCE}'`, or start the server without `--enable-workspaces`.",
+        )
 
 
 def guarded(view: View, message: Any, act: Act) -> View:

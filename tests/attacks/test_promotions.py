@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import pytest
 from flask import Flask
 from mlflow.prompt.constants import _PROMPT_SOURCE_PLACEHOLDERS
@@ -29,7 +30,7 @@ from governance.settings import DEFAULT_PROMOTIONS
 from governance.wiring import Assembly
 from plugin import registry
 from plugin.context import DESTINATION_VARIABLE
-from plugin.registry import guard_registry
+from plugin.registry import guard_registry, require_separate_workspaces
 from plugin.versions import ELSEWHERE, PROMPT_SOURCES
 from tests.mlflow_tools import make_home
 
@@ -383,6 +384,21 @@ def test_a_server_for_artifacts_alone_says_that_it_has_no_registry(
 
 def test_a_registry_that_is_not_known_here_keeps_the_server_from_starting() -> None:
     with pytest.raises(SettingsError, match="no handler of its own for `CreateModelVersion`"):
+        guard_registry(Flask("empty"))
+
+
+@pytest.mark.parametrize(
+    ("version", "is_kept_apart"), [("3.14.0", False), ("3.16.1", False), ("3.17.0", True), ("4.0", True)]
+)
+def test_workspaces_that_mlflow_does_not_keep_apart_keep_the_server_from_starting(
+    monkeypatch: pytest.MonkeyPatch, version: str, is_kept_apart: bool
+) -> None:
+    require_separate_workspaces({}, version=version)
+    require_separate_workspaces({"MLFLOW_ENABLE_WORKSPACES": "false"}, version=version)
+    monkeypatch.setattr(mlflow, "__version__", version)
+    monkeypatch.setenv("MLFLOW_ENABLE_WORKSPACES", "true")
+    says = "no handler of its own" if is_kept_apart else "workspaces need MLflow 3.17 or later"
+    with pytest.raises(SettingsError, match=says):
         guard_registry(Flask("empty"))
 
 
