@@ -24,8 +24,9 @@ from governance.collect.dependencies import NOT_STORED
 from governance.collect.threads import Threads
 from governance.content.effort import Effort
 from governance.content.formats import HEAD, detect
-from governance.content.inspection import Inspection, inspect, inspect_parts, may_walk, must_look
+from governance.content.inspection import TOO_LARGE, Inspection, inspect, inspect_parts, may_walk, must_look
 from governance.content.judgement import CLEAN, MALICIOUS, SUSPICIOUS, is_allowed, is_dangerous, judge
+from governance.content.zips import END_SIZE, ends_as_zip
 from governance.model.artifact import FileEntry
 from governance.model.digest import Sha256
 from governance.model.facts import Collection, FactValue, Item, Unknown
@@ -105,15 +106,24 @@ def _look(source: ByteSource, entry: FileEntry, effort: Effort, *, may_read: boo
         format_ = detect(entry.path, head)
         if entry.size is None:  # what is behind the first bytes may be anything
             return _Look(entry, Inspection(format=format_, skipped="its size is not known"))
-        must_read = must_look(entry.path, head, entry.size)
+        is_zip = _ends_as_zip(source, entry, entry.size)
+        must_read = is_zip or must_look(entry.path, head, entry.size)
         if not must_read and not may_walk(entry.path, head):
             return _Look(entry, Inspection(format=format_))
+        if is_zip and not may_read:
+            return _Look(entry, Inspection(format=format_, skipped=TOO_LARGE))
         if not (must_read and may_read):
             found = inspect_parts(entry.path, head, entry.size, partial(source.part, entry), effort)
             return _Look(entry, found)
     data = source.whole(entry, _LARGEST)
     sha256 = Sha256(hashlib.sha256(data).hexdigest())
     return _Look(replace(entry, sha256=sha256), inspect(entry.path, data, effort=effort))
+
+
+def _ends_as_zip(source: ByteSource, entry: FileEntry, size: int) -> bool:
+    """Readers of zips look at the end: behind the weights there may be one, from which Python imports what `MLmodel` calls code."""
+    start = max(0, size - END_SIZE)
+    return ends_as_zip(source.part(entry, start, size - start), size)
 
 
 def _facts(looks: Sequence[_Look]) -> dict[str, FactValue]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import tarfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import count, takewhile
 from typing import Final
 
@@ -28,11 +28,11 @@ LOADS_CODE: Final = frozenset(
 
 _BY_NAME: Final[Mapping[str, str]] = {
     ".pkl": "pickle", ".pickle": "pickle", ".pck": "pickle", ".pcl": "pickle", ".dill": "pickle", ".joblib": "joblib",
-    ".pt": "torch-zip", ".pth": "torch-zip", ".ckpt": "torch-zip", ".mar": "torch-zip",
+    ".pt": "torch-zip", ".pt2": "torch-zip", ".pth": "torch-zip", ".ckpt": "torch-zip", ".mar": "torch-zip",
     ".h5": "keras-h5", ".hdf5": "keras-h5", ".keras": "keras-v3", ".skops": "skops",
     ".npy": "npy", ".safetensors": "safetensors", ".onnx": "onnx", ".gguf": "gguf", ".pb": "tensorflow", ".pbtxt": "tensorflow",
     ".json": "json", ".jsonl": "json", ".ipynb": "json", ".yaml": "yaml", ".yml": "yaml",
-    ".py": "python", ".pyw": "python", ".pyc": "python", ".pyz": "python", ".whl": "python", ".egg": "python", ".so": "native", ".pyd": "native", ".dll": "native", ".dylib": "native",
+    ".py": "python", ".pyw": "python", ".pyc": "python", ".pyz": "python", ".whl": "python", ".egg": "python", ".so": "native", ".pyd": "native", ".dll": "native", ".dylib": "native", ".jar": "native",
     ".txt": "text", ".md": "text", ".rst": "text", ".csv": "text", ".tsv": "text", ".cfg": "text", ".ini": "text",
     ".toml": "text", ".html": "text", ".xml": "text", ".log": "text",
     ".zip": "archive", ".tar": "archive", ".gz": "archive", ".tgz": "archive", ".bz2": "archive", ".xz": "archive",
@@ -50,6 +50,7 @@ _COMPRESSED: Final = (
     b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x04\x22\x4d\x18", b"\x28\xb5\x2f\xfd", b"7z\xbc\xaf\x27\x1c",
     b"Rar!", b"ZF\x00", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda",
 )  # fmt: skip
+_IMPORTED: Final[Mapping[str, str]] = {".py": "python", ".pyc": "python", ".so": "native", ".pyd": "native"}
 _OUTER: Final = frozenset({"gguf", "safetensors"})
 """Formats that begin with a length or a word, and may be something else as well from there on: `GGUF = 1` is Python, too."""
 _NAMED_CODE: Final = LOADS_CODE | {"python", "native"}
@@ -87,12 +88,25 @@ def detect(name: str, head: bytes) -> str:
 
 def name_zip(named: str, head: bytes) -> str:
     """Which zip it is that has this name and these first bytes."""
-    if named in {"keras-v3", "skops", "python"}:  # Python imports from a zip as well, and a wheel is one
+    if named in {
+        "keras-v3",
+        "skops",
+        "python",
+        "native",
+    }:  # Python imports from a zip as well, and a wheel is one; so is a jar
         return named
     # A torch file holds `<folder>/data.pkl`, normally as its first member.
     if named in {"torch-zip", "pickle"} or b"/data.pkl" in head[:256]:
         return "torch-zip"
     return "archive"
+
+
+def format_of_zip(format_: str, members: Iterable[str]) -> str:
+    """Which zip it is by its members' names: Python imports source from any, under whatever name `MLmodel` has it as `code`."""
+    if format_ not in {"archive", "skops"}:
+        return format_
+    found = (_IMPORTED.get(name[name.rfind(".") :].lower()) for name in members)
+    return next(filter(None, found), format_)
 
 
 def _is_safetensors(head: bytes) -> bool:

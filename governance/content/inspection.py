@@ -19,7 +19,15 @@ from governance.content.arrays import array_start, is_plain
 from governance.content.compressed import TooManyStreamsError, unpacker
 from governance.content.documents import DocumentError, NoDocumentError
 from governance.content.effort import SPENT, Budget, Effort, SpentError
-from governance.content.formats import HEAD, LOADS_CODE, detect, format_of_name, is_hdf5, name_zip
+from governance.content.formats import (
+    HEAD,
+    LOADS_CODE,
+    detect,
+    format_of_name,
+    format_of_zip,
+    is_hdf5,
+    name_zip,
+)
 from governance.content.gguf import MARK as GGUF
 from governance.content.gguf import GgufError, gguf_templates
 from governance.content.keras import CONFIG, keras_imports
@@ -51,6 +59,7 @@ _WALKED: Final = frozenset({"onnx", "gguf"})
 _PLANS: Final = {SCHEMA: schema_imports, CONFIG: keras_imports}
 _TOO_MUCH: Final = "it unpacks to more than is looked into"
 """Or to more than there is memory for: LZMA says at its start how much it wants, up to 4 GiB."""
+TOO_LARGE: Final = "larger than what is looked into"
 _WRAPPER: Final = "joblib.numpy_pickle."
 _ENCRYPTED: Final = 0x1
 _NOT_UNPACKED: Final = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError)
@@ -108,7 +117,7 @@ def inspect_parts(name: str, head: bytes, size: int, read: Read, effort: Effort)
     raises."""
     format_ = detect(name, head)
     if format_ not in _WALKED or MEMBER in head or _says_what(name) or _may_import(head, size, effort):
-        return Inspection(format=format_, skipped="larger than what is looked into")
+        return Inspection(format=format_, skipped=TOO_LARGE)
     left = (
         effort.operations // 2
     )  # a large file must not keep the small ones beside it from being looked into
@@ -131,8 +140,8 @@ def _inspect(name: str, data: bytes, budget: Budget, *, depth: int) -> Inspectio
     if not _is_zip(data):
         return found
     # What stands before a zip is read by whoever reads from the start.
-    format_ = name_zip(format_of_name(name), data[:HEAD])
-    return _joined(format_, [found, _zip(format_, data, budget, depth=depth)])
+    zipped = _zip(name_zip(format_of_name(name), data[:HEAD]), data, budget, depth=depth)
+    return _joined(zipped.format, [found, zipped])
 
 
 def _no_zip(name: str, data: bytes, budget: Budget, *, depth: int) -> Inspection:
@@ -262,6 +271,7 @@ def _zip(format_: str, data: bytes, budget: Budget, *, depth: int) -> Inspection
             parts += (_member(archive, member, budget, depth=depth) for member in members)
             if format_ == "skops" and not any(member.filename == SCHEMA for member in members):
                 parts.append(Inspection(format=format_, broken="a skops file without its schema"))
+            format_ = format_of_zip(format_, (member.filename for member in members))
     except _NO_ZIP:
         parts.append(Inspection(format=format_, broken="a zip that does not fit together"))
     if any(part.broken for part in parts):

@@ -35,6 +35,19 @@ def has_end(data: bytes) -> bool:
     return _end(data) is not None
 
 
+END_SIZE: Final = _END.size + _MAX_COMMENT
+"""In so many last bytes of a file readers look for the end of a zip."""
+
+
+def ends_as_zip(tail: bytes, size: int) -> bool:
+    """Whether a file of `size` bytes whose last ones are `tail` could be a zip, whatever it begins with."""
+    at = _end(tail)
+    if at is None:
+        return False
+    *_, listed, offset, _comment = _END.unpack_from(tail, at)
+    return _ELSEWHERE in {listed, offset} or bool(listed + offset <= size - len(tail) + at)
+
+
 def entries_seen(data: bytes) -> int:
     """How often something begins like an entry of a directory: at least as often as there are members."""
     return data.count(_ENTRY)

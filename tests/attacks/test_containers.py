@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+import zipimport
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from governance.content.effort import Effort
 from governance.content.inspection import inspect
-from governance.content.zips import is_straight
+from governance.content.zips import ends_as_zip, is_straight
 from tests.attacks.test_hidden_code import EVIL, look
 
 CODE = b"\x80\x04" + EVIL
@@ -353,3 +354,46 @@ def test_lzma_that_wants_more_memory_than_there_is_hides_nothing_beside_it(tmp_p
         [sys.executable, "-c", script, str(tmp_path / "m.zip")], capture_output=True, text=True, check=True
     )
     assert "imports=('builtins.eval',), skipped='it unpacks to more than is looked into'" in done.stdout
+
+
+LOADER = {"loader.py": b"def _load_pyfunc(path): ..."}
+FRONTS: Mapping[str, bytes] = {
+    "nothing": b"",
+    "small weights": (2).to_bytes(8, "little") + b"{}" + bytes(8),
+    "weights": (2).to_bytes(8, "little") + b"{}" + bytes(200 << 10),
+    "large weights": (2).to_bytes(8, "little") + b"{}" + bytes(17 << 20),
+}
+
+
+@pytest.mark.parametrize("front", list(FRONTS))
+@pytest.mark.parametrize(
+    "name", ["weights.zip", "model.skops", "w.safetensors", "m.onnx", "m.gguf", "notes.txt"]
+)
+def test_a_zip_that_python_imports_from_is_no_archive(tmp_path: Path, front: str, name: str) -> None:
+    """`MLmodel` may name any file as its code, which then stands in `sys.path`."""
+    data = FRONTS[front] + a_zip(LOADER | ({"schema.json": b"{}"} if name.endswith("skops") else {}))
+    facts = look(tmp_path, name, data)
+    assert zipimport.zipimporter(str(tmp_path / name)).find_spec("loader") is not None
+    (row,) = facts["files"].items
+    if front == "large weights":
+        assert (facts["content.files_skipped"], facts["content.verdict"] != "clean") == (1, True)
+    else:
+        assert row["format"] == "python"
+
+
+def test_a_zip_of_libraries_is_native_and_one_of_weights_an_archive(tmp_path: Path) -> None:
+    for name, members, expected in (
+        ("a.zip", {"lib/a.so": b"\x7fELF"}, "native"),
+        ("app.jar", {"A.class": b"\xca\xfe\xba\xbe"}, "native"),
+        ("a.npz", {"w.npy": b""}, "archive"),
+        ("ts.pt", {"ts/data.pkl": BENIGN, "ts/code/__torch__.py": b""}, "torch-zip"),
+        ("exported.pt2", {"exported/data/a.bin": b""}, "torch-zip"),
+    ):
+        facts = look(tmp_path, name, a_zip(members))
+        assert (facts["files"].items[0]["format"], facts["content.verdict"]) == (expected, "clean")
+
+
+def test_what_only_looks_like_the_end_of_a_zip_is_none() -> None:
+    assert not ends_as_zip(b"PK\x05\x06" + b"\xff\x00" * 9, 1 << 20)
+    assert not ends_as_zip(bytes(100), 100)
+    assert ends_as_zip(a_zip(LOADER)[-30:], len(a_zip(LOADER)))
