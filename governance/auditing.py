@@ -25,7 +25,7 @@ from governance.audit.store import AuditStore
 from governance.audit.tsa import TimestampAnchor
 from governance.audit.witness import WitnessAnchor
 from governance.errors import AuditUnavailableError, SettingsError
-from governance.places import expanded, read_bounded
+from governance.places import expanded, make_private, read_bounded
 from governance.settings import Settings
 from governance.transport import Transport
 
@@ -53,7 +53,7 @@ def open_store(
         return RemoteStore(connect)
     path = settings.audit_file
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(path.parent)
     except OSError as error:
         raise AuditUnavailableError(
             f"the audit log's folder `{path.parent}` cannot be made: {error.strerror}",

@@ -2,7 +2,8 @@
 
 Promises: a file without end is read to a limit and no further, and nothing is waited for: a named pipe, into which perhaps nobody
 ever writes, is refused, as are folders and devices. What cannot be the name of a file is a `ValueError` that says so, before anything is opened: a `~` of nobody, more characters
-than a name can have, control characters, nothing at all. Does not: look whether something is there.
+than a name can have, control characters, nothing at all. A folder that is made is this user's
+alone. Does not: look whether something is there that is only named.
 """
 
 from __future__ import annotations
@@ -36,6 +37,19 @@ def expanded(place: str | Path) -> Path:
     ):
         raise ValueError("is longer than the name of a file can be")
     return path
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, for this user alone, whatever the umask. Raises `OSError`.
+
+    `Path.mkdir(parents=True)` makes the ones above with the umask's rights: with an open one, others could put a trust file of
+    theirs in the place of ours.
+    """
+    if folder.is_dir():
+        return
+    if folder.parent != folder:
+        make_private(folder.parent)
+    folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def open_file(path: Path, *, may_be_piped: bool = False) -> BinaryIO:

@@ -20,6 +20,7 @@ from datetime import timedelta
 
 from governance.errors import AuditBrokenError, GovernanceError
 from governance.forking import call_after_fork
+from governance.places import make_private
 from governance.wiring import Assembly
 
 _AGAIN = 60.0
@@ -84,7 +85,7 @@ class Heartbeat:
 def _alone(assembly: Assembly) -> Iterator[bool]:
     """Whether no other worker of this host is at it."""
     home = assembly.settings.home
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private(home)
     with (home / "audit-heartbeat.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

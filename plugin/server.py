@@ -38,7 +38,7 @@ from urllib.parse import urlsplit
 
 from governance.artifactory.address import SCHEME
 from governance.model.request import Actor
-from governance.places import expanded
+from governance.places import expanded, make_private
 from governance.policy_wiring import policy_bundle as bundle_location
 from governance.policy_wiring import read_bundle_file
 from governance.settings import Settings, load_settings
@@ -242,7 +242,7 @@ def _open_to_users(auth: Any) -> None:
 
 @contextmanager
 def _one_at_a_time(home: Path) -> Iterator[None]:
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private(home)
     with (home / "server-auth.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -26,6 +26,7 @@ from governance.audit.log import AuditLog
 from governance.audit.merkle import verify_consistency
 from governance.audit.quorum import record_attempt
 from governance.errors import AuditBrokenError, AuditUnavailableError, GovernanceError
+from governance.places import make_private
 
 _MAX_HEAD = 1 << 20
 
@@ -70,7 +71,7 @@ class HeadMemory:
     def _locked(self) -> Iterator[None]:
         """Compare and remember in one step, or an older head could replace a newer one in between."""
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_private(self._path.parent)
             with self._path.with_name(self._path.name + ".lock").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 yield

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from governance.errors import AuditBrokenError, KeyFileError
-from governance.places import read_bounded
+from governance.places import make_private, read_bounded
 
 SIGNATURE = 0x01
 """Key type of a plain Ed25519 signature over the text."""
@@ -132,7 +132,7 @@ def generate_key(path: Path, *, passphrase: str | None) -> None:
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
     )
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(path.parent)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(pem)

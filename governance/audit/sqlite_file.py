@@ -20,6 +20,7 @@ from pathlib import Path
 import apsw
 
 from governance.errors import AuditBrokenError, AuditUnavailableError
+from governance.places import make_private
 
 _APPLICATION_ID = 0x6D6C676C  # "mlgl" in the file's header, so that `file` and we know it
 _SCHEMA_VERSION = 1
@@ -78,7 +79,7 @@ def make_file(path: Path, *, may_create: bool) -> None:
         raise AuditUnavailableError(
             f"there is no audit log at `{path}`", hint="Check `audit_path` in the settings file."
         )
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private(path.parent)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 

@@ -17,6 +17,7 @@ from governance.audit.anchor import head_name, write_whole
 from governance.audit.checkpoint import Checkpoint
 from governance.audit.log import AuditLog
 from governance.errors import AuditUnavailableError, SettingsError
+from governance.places import make_private
 from governance.transport import Transport
 
 _MAX_REPLY = 64 << 10
@@ -48,7 +49,7 @@ class TimestampAnchor:
         data = checkpoint.to_bytes()
         reply = self._stamp(data)
         try:
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_private(self._folder)
             path = self._folder / head_name(checkpoint)
             write_whole(path, data)
             write_whole(path.with_name(f"{path.name}.tsr"), reply)

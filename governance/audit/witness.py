@@ -35,6 +35,7 @@ from governance.audit.log import AuditLog
 from governance.audit.merkle import HASH_SIZE, verify_consistency
 from governance.audit.note import COSIGNATURE, NoteKey, NoteSigner, parse_note
 from governance.errors import AuditBrokenError, AuditUnavailableError, RemoteError
+from governance.places import make_private
 from governance.transport import Transport
 
 logger = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ class Witness:
         self._folder = folder
         self._signer = signer
         self._logs = dict(logs)
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(folder)
 
     def add_checkpoint(self, data: bytes) -> Reply:
         """Answer one request. The numbers are those of the module's procedure."""

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from governance.errors import SettingsError
+from governance.places import make_private
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -44,7 +45,7 @@ def prepare(folder: Path) -> None:
         ) from error
     if _VARIABLE not in os.environ:
         try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_private(folder)
             _remove_old_runs(folder)
             run = folder / f"run-{os.getppid()}"
             run.mkdir(exist_ok=True, mode=0o700)

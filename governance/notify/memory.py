@@ -17,6 +17,7 @@ import orjson
 from governance.errors import SettingsError, TransferError
 from governance.model.request import parse_utc, utc_text
 from governance.notify.notice import Notice
+from governance.places import make_private
 from governance.stream.cursor import replace_file
 
 _VERSION: Final = 1
@@ -68,7 +69,7 @@ class Memory:
             "titles": self.titles,
         }  # fmt: skip
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_private(self.path.parent)
             replace_file(self.path, orjson.dumps(document))
         except OSError as error:
             raise TransferError(f"`{self.path}` cannot be written: {error.strerror}") from error

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from governance.errors import SettingsError
 from governance.model.canonical import CanonicalError, canonical_bytes, parse_canonical
+from governance.places import make_private
 
 _MAX_FILE = 1 << 20
 
@@ -29,7 +30,7 @@ class RevisionMemory:
             return
         known[name] = revision
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_private(self._path.parent)
             self._write(canonical_bytes(known))
         except OSError as error:
             raise self._error(f"cannot be written ({error.strerror})") from error

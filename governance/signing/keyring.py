@@ -21,7 +21,7 @@ from pathlib import Path
 
 from governance.errors import KeyFileError, SignatureError
 from governance.model.canonical import Json, canonical_bytes
-from governance.places import open_file
+from governance.places import make_private, open_file
 from governance.signing.keys import Signer, generate_key
 from governance.signing.publickey import Algorithm, PublicKey, parse_public_key
 from governance.signing.roots import SignedTrust, accept_next, open_signed_trust, sign_trust
@@ -187,7 +187,7 @@ def replace_file(path: Path, data: bytes) -> None:
     """Write a file whole or not at all, for its owner to write and for all to read."""
     waiting = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(path.parent)
         with os.fdopen(os.open(waiting, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), "wb") as file:
             file.write(data)
             file.flush()

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from governance.errors import KeyFileError
-from governance.places import open_file
+from governance.places import make_private, open_file
 from governance.signing.publickey import CURVES, DIGESTS, Algorithm, KeyHolder, PublicKey, wrap_public_key
 
 _MAX_KEY_FILE = 64 << 10
@@ -206,7 +206,7 @@ def _read_key_file(path: Path) -> bytes:
 
 def _write_new(path: Path, data: bytes) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(path.parent)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)

@@ -18,6 +18,7 @@ from typing import Any
 import orjson
 
 from governance.errors import SettingsError, TransferError
+from governance.places import make_private
 
 _VERSION = 1
 _MAX_SIZE = 64 << 10
@@ -99,7 +100,7 @@ class CursorFile:
     def held(self) -> Iterator[None]:
         """Keep other processes from streaming to the same destination. Raises `SettingsError` where one does."""
         with _local(self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_private(self.path.parent)
             descriptor = os.open(self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             try:
@@ -134,7 +135,7 @@ class CursorFile:
     def save(self, cursor: Cursor) -> None:
         """Durable on return. Raises `TransferError`."""
         with _local(self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_private(self.path.parent)
             replace_file(self.path, cursor.to_bytes())
 
 
