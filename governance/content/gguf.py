@@ -26,6 +26,7 @@ _LONGEST_KEY: Final = 1 << 16
 _LONGEST: Final = 1 << 20
 """Bytes of a template."""
 _DEEPEST: Final = 3
+_BROKEN: Final = "a GGUF file whose header does not fit together"
 _WORK: Final = 1_000
 _START: Final = struct.Struct("<4sIQQ")
 _STRING, _ARRAY = 8, 9
@@ -71,7 +72,7 @@ class _Header:
         if kind == _ARRAY:
             kind, count = self._number(4), self._number(8)
             if kind != _STRING:
-                raise GgufError
+                raise GgufError(_BROKEN)
         for _ in range(count):
             # A loader takes what is not UTF-8 for something, and nothing that matters here is spelt by it.
             yield self._text(_LONGEST).decode("utf-8", "replace")
@@ -90,7 +91,7 @@ class _Header:
                 for _ in range(count):
                     self._skip(inner, depth - 1)
         else:
-            raise GgufError
+            raise GgufError(_BROKEN)
 
     def _text(self, limit: int) -> bytes:
         size = self._number(8)
@@ -108,7 +109,7 @@ class _Header:
     def _pass(self, size: int) -> None:
         self._at += size
         if self._at > len(self._data):
-            raise GgufError
+            raise GgufError(_BROKEN)
 
     def _count(self) -> None:
         self._seen += 1

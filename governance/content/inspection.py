@@ -11,7 +11,7 @@ import lzma
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -30,6 +30,7 @@ from governance.content.formats import (
 )
 from governance.content.gguf import MARK as GGUF
 from governance.content.gguf import GgufError, gguf_templates
+from governance.content.graphs import graph_reaches
 from governance.content.keras import CONFIG, keras_imports
 from governance.content.listing import is_listing
 from governance.content.onnx import OnnxError, check_onnx
@@ -55,7 +56,6 @@ _MAX_DEPTH: Final = 3
 _MEMBER_WORK: Final = 200
 """How many operations of a pickle opening a member of a zip is worth."""
 _LOOKED_INTO: Final = LOADS_CODE | {"archive", "onnx", "tensorflow"}
-_WALKED: Final = frozenset({"onnx", "gguf"})
 _PLANS: Final = {SCHEMA: schema_imports, CONFIG: keras_imports}
 _TOO_MUCH: Final = "it unpacks to more than is looked into"
 """Or to more than there is memory for: LZMA says at its start how much it wants, up to 4 GiB."""
@@ -109,21 +109,21 @@ def _may_import(data: bytes, size: int | None = None, effort: Effort | None = No
 
 def may_walk(name: str, head: bytes) -> bool:
     """True where it is enough to follow parts of a file that begins with `head`, as `inspect_parts` does."""
-    return detect(name, head) in _WALKED
+    return detect(name, head) in _WALKS
 
 
 def inspect_parts(name: str, head: bytes, size: int, read: Read, effort: Effort) -> Inspection:
     """Look into a file of `size` bytes that is too large to be held, as far as its format tells where to look. Raises what `read`
     raises."""
     format_ = detect(name, head)
-    if format_ not in _WALKED or MEMBER in head or _says_what(name) or _may_import(head, size, effort):
+    if format_ not in _WALKS or MEMBER in head or _says_what(name) or _may_import(head, size, effort):
         return Inspection(format=format_, skipped=TOO_LARGE)
     left = (
         effort.operations // 2
     )  # a large file must not keep the small ones beside it from being looked into
     own = Effort(operations=left)
     try:
-        return _walked(format_, Window(read, size, own), own)
+        return _walked(format_, name, Window(read, size, own), own)
     finally:
         effort.spend(left - own.operations)
 
@@ -155,7 +155,9 @@ def _no_zip(name: str, data: bytes, budget: Budget, *, depth: int) -> Inspection
 
 def _other(format_: str, name: str, data: bytes, budget: Budget) -> Inspection:
     if format_ == "onnx":
-        return _onnx(data, budget)
+        return _onnx(name, data, budget)
+    if format_ == "tensorflow":
+        return _walked(format_, name, data, budget.effort)
     if needs_look(format_):
         return Inspection(format=format_, skipped=f"files of the format {format_} are not looked into")
     parts = [Inspection(format=format_)]
@@ -167,7 +169,7 @@ def _other(format_: str, name: str, data: bytes, budget: Budget) -> Inspection:
     if is_template(name):
         parts.append(_rendered(format_, lambda: file_reaches(name, data, budget.effort)))
     elif data.startswith(GGUF):
-        parts.append(_walked("gguf", data, budget.effort))
+        parts.append(_walked("gguf", name, data, budget.effort))
     elif format_ == "json" and HELD in data:
         parts.append(_rendered(format_, lambda: document_reaches(data, budget.effort)))
     return _joined(format_, parts)
@@ -185,27 +187,45 @@ def _rendered(format_: str, reaches: Callable[[], frozenset[str]]) -> Inspection
         return Inspection(format=format_, skipped=SPENT)
 
 
-def _onnx(data: bytes, budget: Budget) -> Inspection:
+def _onnx(name: str, data: bytes, budget: Budget) -> Inspection:
     found = _of_walk("pickle", walk(data, budget.effort)) if _may_import(data, effort=budget.effort) else None
-    return _joined("onnx", [*filter(None, [found]), _walked("onnx", data, budget.effort)])
+    return _joined("onnx", [*filter(None, [found]), _walked("onnx", name, data, budget.effort)])
 
 
-def _walked(format_: str, data: Bytes, effort: Effort) -> Inspection:
+def _walked(format_: str, name: str, data: Bytes, effort: Effort) -> Inspection:
     """What is found by following the parts of a file that say where the next one lies."""
     try:
-        if format_ == "onnx":
-            check_onnx(data, effort)
-            return Inspection(format=format_)
-        reached = (template_reaches(text, effort) for text in gguf_templates(data, effort))
-        return Inspection(format=format_, imports=tuple(sorted(frozenset().union(*reached))))
-    except OnnxError as error:
+        return _WALKS[format_](name, data, effort)
+    except (OnnxError, GgufError) as error:
         return Inspection(format=format_, broken=str(error))
-    except GgufError:
-        return Inspection(format=format_, broken="a GGUF file whose header does not fit together")
     except TemplateUnreadError as error:
         return Inspection(format=format_, skipped=str(error))
     except SpentError:
         return Inspection(format=format_, skipped=SPENT)
+
+
+def _tensors(_name: str, data: Bytes, effort: Effort) -> Inspection:
+    check_onnx(data, effort)
+    return Inspection(format="onnx")
+
+
+def _header(_name: str, data: Bytes, effort: Effort) -> Inspection:
+    reached = (template_reaches(text, effort) for text in gguf_templates(data, effort))
+    return Inspection(format="gguf", imports=tuple(sorted(frozenset().union(*reached))))
+
+
+def _graph(name: str, data: Bytes, effort: Effort) -> Inspection:
+    found = tuple(sorted(graph_reaches(name, data, effort)))
+    return Inspection(
+        format="tensorflow", imports=found, skipped="graphs of TensorFlow are not known to be harmless"
+    )
+
+
+_WALKS: Final[Mapping[str, Callable[[str, Bytes, Effort], Inspection]]] = {
+    "onnx": _tensors,
+    "gguf": _header,
+    "tensorflow": _graph,
+}
 
 
 def _is_zip(data: bytes) -> bool:

@@ -68,6 +68,10 @@ _ESCAPES: Final = frozenset(
 )  # fmt: skip
 
 
+_WRITES: Final = frozenset({"?tensorflow.WriteFile"})
+"""What a graph changes the machine by that runs it."""
+
+
 def is_allowed(name: str) -> bool:
     """True for a name on the exact list."""
     return name in ALLOWED
@@ -77,7 +81,7 @@ def is_dangerous(name: str) -> bool:
     """True for a name that no model needs and that attacks are made of."""
     if name in ALLOWED or name in _NO_PROOF:
         return False
-    if name in _ESCAPES:
+    if name in _ESCAPES | _WRITES:
         return True
     root = name.partition(".")[0]
     return root in MODULES or root in _PRIVATE or root in _RUNS_OR_FETCHES

@@ -9,10 +9,10 @@ domains do nothing but with a library that whoever loads the model registers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from typing import Final
 
 from governance.content.effort import Effort
+from governance.content.protobuf import MessageError, Schema, fields, leaves
 from governance.content.windows import Bytes
 from governance.errors import UnsafePathError
 from governance.model.artifact import parse_relative_path
@@ -21,7 +21,7 @@ LOCATION: Final = b"location"
 
 # The fields that lead to tensors, by message and number, as in `onnx.proto`.
 _TENSOR, _ENTRY = "tensor", "entry"
-_LEADS: Final[Mapping[str, Mapping[int, str]]] = {
+_LEADS: Final[Schema] = {
     "model": {7: "graph", 20: "training", 25: "function"},
     "graph": {1: "node", 5: _TENSOR, 15: "sparse"},
     "training": {1: "graph", 2: "graph"},
@@ -32,13 +32,6 @@ _LEADS: Final[Mapping[str, Mapping[int, str]]] = {
     _TENSOR: {13: _ENTRY},
 }
 _KEY, _VALUE = 1, 2
-_VARINT, _LONG, _BYTES, _SHORT = 0, 1, 2, 5
-_FIXED: Final = {_LONG: 8, _SHORT: 4}
-_WORK: Final = 1_000
-_FIELD, _MESSAGE = 2, 16
-"""How many operations of a pickle each is worth."""
-_DEEPEST: Final = 100
-"""As deep as the readers of such messages go."""
 
 
 class OnnxError(Exception):
@@ -48,22 +41,15 @@ class OnnxError(Exception):
 def check_onnx(data: Bytes, effort: Effort) -> None:
     """Raise `OnnxError` for a tensor that lies outside the model's folder, and for bytes that are no ONNX model;
     `SpentError` for more of them than there is leave to look at."""
-    within = [("model", _fields(data, 0, len(data), effort))]
-    while within:
-        kind, fields = within[-1]
-        number, start, end = next(fields, (None, 0, 0))
-        if number is None:
-            within.pop()
-        elif (inner := _LEADS[kind].get(number)) == _ENTRY:
+    try:
+        for _, start, end in leaves(data, _LEADS, "model", effort):
             _check_entry(data, start, end, effort)
-        elif inner is not None:
-            if len(within) == _DEEPEST:
-                raise OnnxError(f"no ONNX model: nested deeper than {_DEEPEST}")
-            within.append((inner, _fields(data, start, end, effort)))
+    except MessageError as error:
+        raise OnnxError(f"no ONNX model: {error}") from error
 
 
 def _check_entry(data: Bytes, start: int, end: int, effort: Effort) -> None:
-    texts = [(number, data[first:last]) for number, first, last in _fields(data, start, end, effort)]
+    texts = [(number, data[first:last]) for number, first, last in fields(data, start, end, effort)]
     # Said twice, the last one counts for most readers; here each does.
     if not any(number == _KEY and text == LOCATION for number, text in texts):
         return
@@ -79,42 +65,3 @@ def _is_inside(location: bytes) -> bool:
     except (UnicodeDecodeError, UnsafePathError):
         return False
     return True
-
-
-def _fields(data: Bytes, start: int, end: int, effort: Effort) -> Iterator[tuple[int, int, int]]:
-    """The fields of a message that have a length: number, and where their bytes lie."""
-    at, seen = start, 0
-    effort.demand(_MESSAGE)
-    while at < end:
-        seen += 1
-        if seen % _WORK == 0:
-            effort.demand(_FIELD * _WORK)
-        tag, at = _varint(data, at, end)
-        number, wire = tag >> 3, tag & 7
-        if wire == _VARINT:
-            _, at = _varint(data, at, end)
-        elif wire == _BYTES:
-            size, at = _varint(data, at, end)
-            if size > end - at:
-                raise OnnxError("no ONNX model: a part of it is longer than the whole")
-            yield number, at, at + size
-            at += size
-        elif wire in _FIXED:
-            at += _FIXED[wire]
-        else:
-            raise OnnxError("no ONNX model: a part of it is of no kind that there is")
-    if at != end:
-        raise OnnxError("no ONNX model: it ends in the midst of a part")
-
-
-def _varint(data: Bytes, at: int, end: int) -> tuple[int, int]:
-    value = 0
-    for place in range(10):
-        if at >= end:
-            break
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << 7 * place
-        if byte < 0x80:
-            return value & (1 << 64) - 1, at
-    raise OnnxError("no ONNX model: a number in it has no end")
