@@ -18,6 +18,10 @@ from governance.content.windows import Bytes
 
 ROOT: Final = "?tensorflow"
 
+OUTPUT: Final = f"{ROOT}.output_stream"
+"""A `PrintV2` that prints to a file, which `WriteFile` is by another name."""
+
+_TO_FILE: Final = "file://"
 _SAVED: Final = "saved_model.pb"
 _LEADS: Final[Schema] = {
     "saved": {2: "meta"},
@@ -25,7 +29,9 @@ _LEADS: Final[Schema] = {
     "graph": {1: "node", 2: "library"},
     "library": {1: "function"},
     "function": {3: "node"},
-    "node": {2: "operator"},
+    "node": {2: "operator", 5: "attribute"},
+    "attribute": {2: "value"},
+    "value": {2: "text"},
 }
 _LONGEST: Final = 256
 _REACHING: Final = frozenset(
@@ -36,7 +42,9 @@ _REACHING: Final = frozenset(
         "FileSystemSetConfiguration", "FixedLengthRecordReader", "FixedLengthRecordReaderV2", "ImmutableConst", "MatchingFiles", "PyFunc",
         "PyFuncStateless", "ReadFile", "RpcCall", "RpcClient", "RpcServer", "RpcServerStart", "SaveDataset", "SaveDatasetV2", "SqlDataset",
         "TextLineDataset", "TextLineReader", "TextLineReaderV2", "TFRecordReader", "TFRecordReaderV2", "WholeFileReader",
-        "WholeFileReaderV2", "WriteFile",
+        "WholeFileReaderV2", "WriteFile", "DumpTensor", "ExperimentalMatchingFilesDataset", "ExperimentalSqlDataset",
+        "FixedLengthRecordDataset", "FixedLengthRecordDatasetV2", "LoadDataset", "MatchingFilesDataset", "RecordInput", "RemoteCall",
+        "SnapshotDataset", "SnapshotDatasetReader", "SnapshotDatasetV2", "TFRecordDataset", "TFRecordDatasetV2",
     )
 )  # fmt: skip
 """Not those by which a model saves and restores its own variables, and reads its own tables: each SavedModel has them."""
@@ -47,10 +55,12 @@ def graph_reaches(name: str, data: Bytes, effort: Effort) -> frozenset[str]:
     root = "saved" if name.rpartition("/")[2].casefold() == _SAVED else "graph"
     found = set()
     try:
-        for _, start, end in leaves(data, _LEADS, root, effort):
-            operator = data[start : min(end, start + _LONGEST)].decode("utf-8", "replace")
-            if operator in _REACHING:
-                found.add(f"{ROOT}.{operator}")
+        for kind, start, end in leaves(data, _LEADS, root, effort):
+            text = data[start : min(end, start + _LONGEST)].decode("utf-8", "replace")
+            if kind == "operator" and text in _REACHING:
+                found.add(f"{ROOT}.{text}")
+            elif kind == "text" and text.startswith(_TO_FILE):
+                found.add(OUTPUT)
     except MessageError:
         pass  # of another kind, or cut off: what was found up to here stands
     return frozenset(found)

@@ -68,7 +68,7 @@ _ESCAPES: Final = frozenset(
 )  # fmt: skip
 
 
-_WRITES: Final = frozenset({"?tensorflow.WriteFile"})
+_WRITES: Final = frozenset({"?tensorflow.WriteFile", "?tensorflow.output_stream"})
 """What a graph changes the machine by that runs it."""
 
 

@@ -55,6 +55,16 @@ def test_an_operator_that_reaches_beyond_the_graph_is_named(within: str, operato
         assert judge(found.imports, is_broken=False) == verdict
 
 
+def test_what_prints_to_a_file_writes_it() -> None:
+    for stream, names in ((b"file:///root/.profile", ("?tensorflow.output_stream",)), (b"stderr", ())):
+        held = field(
+            1, field(2, b"PrintV2") + field(5, field(1, b"output_stream") + field(2, field(2, stream)))
+        )
+        found = inspect("saved_model.pb", saved(held))
+        assert found.imports == names
+        assert judge(found.imports, is_broken=False) == ("malicious" if names else "clean")
+
+
 def test_a_graph_of_usual_operators_names_none_and_is_not_called_harmless() -> None:
     found = inspect("saved_model.pb", saved(graph(*USUAL) + graph(*USUAL, within="function")))
     assert (found.format, found.imports, found.broken) == ("tensorflow", (), None)
