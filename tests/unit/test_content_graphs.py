@@ -78,7 +78,9 @@ def test_what_was_found_before_a_graph_breaks_off_stands() -> None:
 
 
 def test_a_graph_that_is_not_held_is_followed_past_its_constants() -> None:
-    weights = field(1, field(2, b"Const") + field(5, bytes(3 << 20)))
+    weights = field(
+        1, field(2, b"Const") + field(5, field(1, b"value") + field(2, field(8, field(4, bytes(3 << 20)))))
+    )
     data = saved(weights * 6 + graph("WriteFile"))
     sizes = []
 
