@@ -7,6 +7,9 @@ that needs it runs.
 
 from __future__ import annotations
 
+import codecs
+import io
+import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -171,14 +174,30 @@ def _run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         )
         _explain(error, environ)
         return exit_code(SettingsError(""))
-    except Exception as error:  # noqa: BLE001 - the outermost handler: what arrives here is a mistake of ours
-        print_problem(
-            f"unexpected {type(error).__name__}",  # its text may hold anything, so only a debugger sees it
-            hint="This is a mistake in the program. `MLGOV_DEBUG=1` shows where; please report it.",
-        )
-        _explain(error, environ)
-        return OUR_MISTAKE
+    except Exception as error:  # noqa: BLE001 - the outermost handler
+        return _unexpected(error, environ)
     return code if isinstance(code, int) else 0
+
+
+def _unexpected(error: Exception, environ: Mapping[str, str]) -> int:
+    if isinstance(error, FileNotFoundError) and _is_here_gone():
+        print_problem("the working directory was removed", hint="`cd` to a folder that is there.")
+        _explain(error, environ)
+        return exit_code(SettingsError(""))
+    print_problem(
+        f"unexpected {type(error).__name__}",  # its text may hold anything, so only a debugger sees it
+        hint="This is a mistake in the program. `MLGOV_DEBUG=1` shows where; please report it.",
+    )
+    _explain(error, environ)
+    return OUR_MISTAKE
+
+
+def _is_here_gone() -> bool:
+    try:
+        os.getcwd()  # noqa: PTH109 - `Path.cwd()` is the same with a detour
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _require_text(arguments: Sequence[str]) -> None:
@@ -224,6 +243,16 @@ def _open_standard_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123 - for the process's life
+    codecs.register_error("mlgov-escape", _escaped)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="mlgov-escape")
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
 
 
 def run() -> NoReturn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -104,6 +105,42 @@ def test_wrong_command_lines(arguments: list[str], says: str) -> None:
     assert done.err.startswith("error: ")
     assert says in done.err
     assert "what to do: `mlgov" in done.err
+
+
+def test_what_a_terminal_has_no_character_for_is_shown_escaped_in_text_and_json(tmp_path: Path) -> None:
+    variables = {
+        "MLGOV_HOME": str(tmp_path),
+        "MLGOV_KEY_PASSPHRASE": "a passphrase for this",
+        "PYTHONIOENCODING": "ascii",
+    }
+    made = run_cli("keys", "init", "--name", "Jürgen 模 🦉", variables=variables)
+    assert (made.code, made.err) == (0, "")
+    assert r"J\u00fcrgen \u6a21 \ud83e\udd89" in made.out
+    (*_, last) = run_cli("audit", "tail", "--json", variables=variables).out.splitlines()
+    assert json.loads(last)["body"]["name"] == "Jürgen 模 🦉"
+    wrong = run_cli("keys", "ünit", variables=variables)
+    assert (wrong.code, r"\u00fcnit" in wrong.err) == (2, True)
+
+
+@pytest.mark.parametrize("arguments", [("policy", "check"), ("policy", "init"), ("audit", "export", "x")])
+def test_a_working_directory_that_was_removed_is_named(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    home, gone = tmp_path / "home", tmp_path / "gone"
+    variables = {
+        "MLGOV_HOME": str(home),
+        "MLGOV_KEY_PASSPHRASE": "a passphrase for this",
+        "PYTHONPATH": str(PACK.parents[1]),
+    }
+    assert run_cli("keys", "init", variables=variables).code == 0
+    gone.mkdir()
+    script = (
+        f"cd {gone} && rmdir {gone} && exec {sys.executable} -m governance.cli.main {' '.join(arguments)}"
+    )
+    done = subprocess.run(
+        ["sh", "-c", script], env=clean(**variables), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 2
+    assert "the working directory was removed" in done.stderr
+    assert "what to do: `cd`" in done.stderr
 
 
 def test_bare_command_shows_help() -> None:
