@@ -36,6 +36,7 @@ from governance.content.listing import is_listing
 from governance.content.onnx import OnnxError, check_onnx
 from governance.content.pickles import Walk, may_import, walk
 from governance.content.skops import SCHEMA, schema_imports
+from governance.content.tags import tag_imports
 from governance.content.templates import (
     HELD,
     TemplateUnreadError,
@@ -96,7 +97,11 @@ def must_look(name: str, head: bytes, size: int | None) -> bool:
 
 def _says_what(name: str) -> bool:
     """Whether it is its name by which loaders find what to import or to render in a file."""
-    return _is_config(name) or is_template(name)
+    return _is_config(name) or is_template(name) or _is_yaml(name)
+
+
+def _is_yaml(name: str) -> bool:
+    return format_of_name(name) == "yaml"
 
 
 def _is_config(name: str) -> bool:
@@ -166,6 +171,8 @@ def _other(format_: str, name: str, data: bytes, budget: Budget) -> Inspection:
         parts.append(_of_walk(format_, walk(data, budget.effort)))
     if _is_config(name):
         parts.append(_plan(format_, data, keras_imports))
+    if _is_yaml(name):
+        parts.append(_rendered(format_, lambda: tag_imports(data, budget.effort)))
     if is_template(name):
         parts.append(_rendered(format_, lambda: file_reaches(name, data, budget.effort)))
     elif data.startswith(GGUF):
@@ -176,7 +183,7 @@ def _other(format_: str, name: str, data: bytes, budget: Budget) -> Inspection:
 
 
 def _rendered(format_: str, reaches: Callable[[], frozenset[str]]) -> Inspection:
-    """What the templates that a file holds would reach for."""
+    """What the templates or tags that a file holds would reach for."""
     try:
         return Inspection(format=format_, imports=tuple(sorted(reaches())))
     except DocumentError as error:
