@@ -36,7 +36,8 @@ the line above, accepts it, and stays visible in the JSON and SARIF output. See 
 PACKS_INTRODUCTION = """\
 Policies to start from, each with cases that reach every outcome of every rule and notice every small change to it. They lie
 in [`policies/`](../policies). `baseline` and `strict` each stand alone: one allows by default, the other refuses. The others
-add one subject each, and all of them but `strict` or `baseline` may be in force together: the strictest verdict counts.
+add one subject each, and all of them but `strict` or `baseline` may be in force together: the strictest verdict counts. Without
+one of these two, or a policy of your own for them, uploads and deletions are bound by nobody, which production refuses.
 
 A pack is a start and no law. Copy its file, and its cases, to your own repository's `.governance/`, edit the lists marked
 *Edit*, and say in a set where it is enforced; a new one is best only observed for a week:

@@ -147,7 +147,7 @@ def test_each_step_of_the_github_workflow_runs(repository: Repository, shell: di
         "mlgov policy check", "mlgov policy check", "mlgov policy test", "mlgov waiver list",
     ]  # fmt: skip
     printed = [run_line(line, shell | {"BASE": "main"}) for line in lines]
-    assert "0 stood in `origin/main` already" in printed[2]
+    assert "1 stood in `origin/main` already" in printed[2]
     assert "0 survived" in printed[3]
     assert {path.name for path in repository.folder.glob("policy-*.xml")} == {
         "policy-check.xml",
@@ -163,7 +163,7 @@ def test_the_gitlab_job_runs_the_same_lines(repository: Repository, shell: dict[
     assert len(plain) == 3
     (compare,) = set(job["script"]) - set(plain)
     assert run_line(compare, shell) == ""  # not a merge request
-    assert "1 policies in order" in run_line(compare, shell | {"CI_MERGE_REQUEST_DIFF_BASE_SHA": "HEAD"})
+    assert "3 policies in order" in run_line(compare, shell | {"CI_MERGE_REQUEST_DIFF_BASE_SHA": "HEAD"})
     assert job["artifacts"]["reports"]["junit"] == ["policy-check.xml", "policy-test.xml"]
 
 

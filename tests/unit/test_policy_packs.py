@@ -110,7 +110,7 @@ def test_the_set_on_the_page_binds_the_packs_as_it_says() -> None:
     enforced = {
         name for (name, where), mode in modes.items() if mode is Mode.ENFORCE and where == "production"
     }
-    assert enforced == {"baseline-changes", "baseline-models", "provenance"}
+    assert enforced == {"baseline-changes", "baseline-deletions", "baseline-models", "provenance"}
     assert {mode for (_, where), mode in modes.items() if where == "staging"} == {Mode.OBSERVE}
 
 
