@@ -226,6 +226,18 @@ def test_a_policy_that_is_not_enforced_in_production(variables: dict[str, str], 
     assert [line.mark for line in found["policy"]] == [Mark.WARN]
 
 
+def test_requests_that_no_policy_is_bound_to(variables: dict[str, str], tmp_path: Path) -> None:
+    """Whatever the mode, production refuses them. A policy for some repositories is bound all the same."""
+    (tmp_path / "p.yaml").write_text(
+        "apiVersion: mlgov/v1\nkind: Policy\nmetadata: {name: x}\n"
+        'spec: {default: allow, match: {actions: [load, delete], repositories: ["models-*"]}}\n'
+    )
+    found, code = looked(variables | {"MLGOV_POLICY_PATH": str(tmp_path / "p.yaml")})
+    (line,) = found["policy"]
+    assert (line.mark, code) == (Mark.WARN, 0)
+    assert "load enforce, upload unbound, delete enforce: production refuses what no policy" in line.seen
+
+
 # -- services, asked in this process
 
 

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from governance.cli.checkup.check import Check, fail, ok, skip, warn
 from governance.cli.output import Line
 from governance.model.request import Action
+from governance.model.verdict import Mode
 from governance.policy_wiring import policy_bundle, policy_files
 from governance.settings import Settings, settings_file, strange_variables
 from governance.wiring import Assembly
@@ -70,17 +71,27 @@ def _settings(settings: Settings) -> Iterator[Line]:
 
 
 def _policy(assembly: Assembly) -> Iterator[Line]:
-    from governance.cli.checkup.probe import mode_of
+    from governance.cli.checkup.probe import strictest_mode
 
     settings = assembly.settings
     policy = assembly.policies.current()
     bundle = policy_bundle(settings)
     places = policy_files(settings) if bundle is None else (bundle,)
     files = ("" if bundle is None else "signed bundle ") + ", ".join(f"`{path}`" for path in places)
-    modes = {action: mode_of(policy, action, settings.environment) for action in (Action.LOAD, Action.UPLOAD)}
-    shown = ", ".join(f"{action.value} {mode.value}" for action, mode in modes.items())
+    modes = {
+        action: strictest_mode(policy, action, settings.environment)
+        for action in (Action.LOAD, Action.UPLOAD, Action.DELETE)
+    }
+    shown = ", ".join(f"{action.value} {mode.value if mode else 'unbound'}" for action, mode in modes.items())
     seen = f"{policy.digest[:12]} from {files}; {shown}"
-    if settings.environment == "production" and any(mode.value != "enforce" for mode in modes.values()):
+    is_production = settings.environment == "production"
+    if is_production and None in modes.values():
+        yield warn(
+            "policy",
+            f"{seen}: production refuses what no policy is bound to",
+            "Bind a policy to such requests, one that allows by default if need be.",
+        )
+    elif is_production and any(mode is not Mode.ENFORCE for mode in modes.values()):
         yield warn(
             "policy",
             f"{seen}: in production and not enforced",

@@ -1,31 +1,25 @@
-"""A made-up request, to ask a policy about its bindings."""
+"""What the policies in force do with requests of one action, wherever the artifact lies and whoever asks."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from governance.model.artifact import Artifact, Kind, parse_repository_key
-from governance.model.request import Action, Actor, Request
+from governance.model.verdict import Mode
+from governance.policy.compile import mode_of
+from governance.policy.environments import normal_environment
 
 if TYPE_CHECKING:
-    from governance.model.verdict import Mode
+    from governance.model.request import Action
     from governance.policy.compile import CompiledPolicy
 
 
-def mode_of(policy: CompiledPolicy, action: Action, environment: str) -> Mode:
-    """The mode in which a model's verdict would be applied."""
-    at = datetime.fromtimestamp(0, UTC)
-    model = Artifact(
-        kind=Kind.MODEL, host="example", repository=parse_repository_key("example"), path="", name="example"
-    )
-    return policy.mode_for(
-        Request(
-            action=action,
-            artifact=model,
-            actor=Actor(name="doctor"),
-            environment=environment,
-            at=at,
-            correlation="doctor",
-        )
-    )
+def strictest_mode(policy: CompiledPolicy, action: Action, environment: str) -> Mode | None:
+    """The strictest mode of the policies that are bound to some such request; None where none is bound to any."""
+    normal = normal_environment(environment)
+    modes = {
+        mode_of(part.policy.name, normal, policy.bundle.set)
+        for part in policy.parts
+        if part.policy.match.actions is None or action in part.policy.match.actions
+        if part.environments is None or any(test(normal) for test in part.environments)
+    }
+    return next((mode for mode in (Mode.ENFORCE, Mode.WARN, Mode.OBSERVE) if mode in modes), None)
