@@ -27,6 +27,7 @@ from governance.content.formats import HEAD, detect
 from governance.content.inspection import TOO_LARGE, Inspection, inspect, inspect_parts, may_walk, must_look
 from governance.content.judgement import CLEAN, MALICIOUS, SUSPICIOUS, is_allowed, is_dangerous, judge
 from governance.content.zips import END_SIZE, ends_as_zip
+from governance.errors import ProtocolError
 from governance.model.artifact import FileEntry
 from governance.model.digest import Sha256
 from governance.model.facts import Collection, FactValue, Item, Unknown
@@ -39,6 +40,7 @@ _LARGEST: Final = 16 << 20
 _TOTAL: Final = 128 << 20
 _MAX_FILES: Final = 2_000
 _WORKERS: Final = 4
+_NO_PARTS: Final = "the server hands out no parts of files"
 
 
 class ContentsCollector:
@@ -102,22 +104,33 @@ class _Look:
 
 def _look(source: ByteSource, entry: FileEntry, effort: Effort, *, may_read: bool) -> _Look:
     if not (may_read and entry.size is not None and entry.size <= _WHOLE):
-        head = source.part(entry, 0, HEAD)
-        format_ = detect(entry.path, head)
-        if entry.size is None:  # what is behind the first bytes may be anything
-            return _Look(entry, Inspection(format=format_, skipped="its size is not known"))
-        is_zip = _ends_as_zip(source, entry, entry.size)
-        must_read = is_zip or must_look(entry.path, head, entry.size)
-        if not must_read and not may_walk(entry.path, head):
-            return _Look(entry, Inspection(format=format_))
-        if is_zip and not may_read:
-            return _Look(entry, Inspection(format=format_, skipped=TOO_LARGE))
-        if not (must_read and may_read):
-            found = inspect_parts(entry.path, head, entry.size, partial(source.part, entry), effort)
+        found = _look_at_parts(source, entry, effort, may_read=may_read)
+        if found is not None:
             return _Look(entry, found)
     data = source.whole(entry, _LARGEST)
     sha256 = Sha256(hashlib.sha256(data).hexdigest())
     return _Look(replace(entry, sha256=sha256), inspect(entry.path, data, effort=effort))
+
+
+def _look_at_parts(
+    source: ByteSource, entry: FileEntry, effort: Effort, *, may_read: bool
+) -> Inspection | None:
+    """What parts of a file tell; None where it must be read whole, and may."""
+    head = source.part(entry, 0, HEAD)
+    format_ = detect(entry.path, head)
+    if entry.size is None:  # what is behind the first bytes may be anything
+        return Inspection(format=format_, skipped="its size is not known")
+    must_read = must_look(entry.path, head, entry.size)
+    if must_read and may_read:
+        return None
+    try:
+        if _ends_as_zip(source, entry, entry.size):
+            return None if may_read else Inspection(format=format_, skipped=TOO_LARGE)
+        if must_read or may_walk(entry.path, head):
+            return inspect_parts(entry.path, head, entry.size, partial(source.part, entry), effort)
+    except ProtocolError:  # a proxy may take the range out of a request
+        return None if may_read else Inspection(format=format_, skipped=_NO_PARTS)
+    return Inspection(format=format_)
 
 
 def _ends_as_zip(source: ByteSource, entry: FileEntry, size: int) -> bool:

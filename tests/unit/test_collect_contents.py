@@ -259,3 +259,17 @@ def test_only_parts_are_read_of_what_is_too_large_to_be_held(edge: Edge) -> None
     assert rows["model.onnx"] == Unknown(OUTSIDE)
     assert rows["model.gguf"] == ("?template.__class__", "?template.__mro__")
     assert (found["content.files_skipped"], found["content.verdict"]) == (0, "malicious")
+
+
+def test_where_no_parts_are_handed_out_files_are_read_whole_or_not_clean(edge: Edge) -> None:
+    weights = b"\x02\0\0\0\0\0\0\0{}" + bytes(200_000)
+    large = weights + bytes(17 << 20)
+    edge.put({"w.safetensors": weights, "large.safetensors": large, "evil.pkl": EVIL})
+    for name, data in (("w.safetensors", weights), ("large.safetensors", large)):
+        edge.server.faults.add(Fault(method="GET", path=f"*/m/{name}", status=200, body=data, times=None))
+    found = edge.facts("contents")
+    assert found["content.verdict"] == "malicious"
+    assert found["content.files_skipped"] == 1
+    rows = {row["path"]: row["imports"] for row in found["files"].items}
+    assert rows["large.safetensors"] == Unknown("the server hands out no parts of files")
+    assert rows["w.safetensors"] == ()
