@@ -22,6 +22,7 @@ _BY_MODULE: Final[Mapping[str, str]] = {
         "Ellipsis NotImplemented bool bytearray bytes complex dict float frozenset int list object "
         "range set slice str tuple"
     ),
+    "catboost.core": "CatBoost CatBoostClassifier CatBoostRanker CatBoostRegressor",
     "collections": "Counter OrderedDict defaultdict deque",
     "copy_reg": "_reconstructor",
     "copyreg": "_reconstructor",
