@@ -206,6 +206,7 @@ NAMES = [
     ("builtins.getattr", MALICIOUS), ("typing.get_type_hints", MALICIOUS), ("_operator.methodcaller", MALICIOUS),
     ("collections.OrderedDict", CLEAN), ("numpy.ndarray", CLEAN), ("torch.FloatStorage", CLEAN),
     ("sklearn.linear_model._logistic.LogisticRegression", CLEAN), ("builtins.set", CLEAN),
+    ("catboost.core.CatBoostClassifier", CLEAN), ("catboost.core.Pool", SUSPICIOUS),
 ]  # fmt: skip
 
 
