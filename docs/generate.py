@@ -57,9 +57,13 @@ spec:
 says which case no longer fits what you decided, and which of your changes no case would notice."""
 SETTINGS_INTRODUCTION = """\
 From the environment, else from `mlgov.toml` in `MLGOV_HOME` (or the file that `MLGOV_CONFIG` names), where the keys are
-the names without `MLGOV_` in lower case. Nothing is read from the working directory. Those that start with
+the names without `MLGOV_` in lower case. No settings are read from the working directory. Those that start with
 `ARTIFACTORY_` are the ones of JFrog's own plugin. Those that start with `audit_` are taken from the file alone: whoever
-starts one process must not be able to lead its decisions to another log."""
+starts one process must not be able to lead its decisions to another log. A relative path in the file is meant from the file's
+folder, in a variable from the working directory.
+
+Beside them, `MLGOV_DEBUG=1` has `mlgov` show where an error arose. `mlgov doctor` names variables that begin with `MLGOV_` and are
+no settings."""
 MEANINGS = {
     "environment": "decides which bindings of the policy apply",
     "home": "keys, trust file and audit log, unless said otherwise",

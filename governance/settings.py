@@ -42,6 +42,13 @@ DEFAULT_PROMOTIONS = (
 )
 _HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _NOT_IN_URL = re.compile(r"[\x00-\x20\x7f\\]")
+_PATHS = (
+    "home", "policy_path", "audit_path", "audit_key", "audit_key_passphrase_file", "audit_pseudonym_key",
+    "audit_tsa_ca", "key_passphrase_file", "trust", "ca_bundle", "streams_path", "notify_path", "metrics_path",
+)  # fmt: skip
+_PATHS_OR_ADDRESSES = frozenset({"key", "policy_bundle", "audit_anchors"})
+_TABLES = frozenset({"streams", "channels"})
+_PATHS_IN_TABLES = frozenset({"ca", "certificate", "certificate_key", "secret_file", "password_file"})
 FILE_ONLY = "audit_"
 """Settings that begin so are taken from the settings file alone."""
 
@@ -110,11 +117,7 @@ class Settings(BaseSettings):
     debug: bool = Field(default=False, validation_alias="ARTIFACTORY_DEBUG")
     delete_skip: bool = Field(default=False, validation_alias="ARTIFACTORY_ARTIFACTS_DELETE_SKIP")
 
-    @field_validator(
-        "home", "policy_path", "audit_path", "audit_key", "audit_key_passphrase_file", "audit_pseudonym_key",
-        "audit_tsa_ca", "key_passphrase_file", "trust", "ca_bundle", "streams_path", "notify_path", "metrics_path",
-        mode="before",
-    )  # fmt: skip
+    @field_validator(*_PATHS, mode="before")
     @classmethod
     def _expand(cls, value: object) -> object:
         """Before pydantic makes a path of it: `""` would be the working directory, which is asked for nothing."""
@@ -349,12 +352,36 @@ class _FileSource(TomlConfigSettingsSource):
                 f"{len(strange)} key(s) of the settings file `{file_path}` are no settings:\n{listed}",
                 hint="`docs/settings.md` lists them: in the file without `MLGOV_`, in lower case.",
             )
-        found = {known[key.lower()]: value for key, value in given.items()}
+        folder = Path(file_path).parent
+        found = {
+            known[key.lower()]: _beside(folder, known[key.lower()], value) for key, value in given.items()
+        }
         if len(found) < len(given):
             names = [known[key.lower()] for key in given]
             twice = next(name for name in found if names.count(name) > 1)
             raise SettingsError(f"`{_variable((twice,))}` is given twice in the settings file `{file_path}`")
         return found
+
+
+def _beside(folder: Path, name: str, value: Any) -> Any:
+    """A value of the settings file with its relative paths as they are meant there: from the file's own folder. From the working
+    directory, each process would have a log, a trust file and a policy of its own, wherever it was started."""
+    if isinstance(value, Mapping) and name in _TABLES:
+        return {key: _beside(folder, key, each) for key, each in value.items()}
+    if isinstance(value, list) and name in {*_TABLES, *_PATHS_OR_ADDRESSES}:
+        return [_beside(folder, name, each) for each in value]
+    is_path = name in {*_PATHS, *_PATHS_IN_TABLES} or (name in _PATHS_OR_ADDRESSES and ":" not in str(value))
+    if (
+        not is_path
+        or not isinstance(value, str)
+        or value.startswith("~")
+        or value != value.strip()
+        or not value
+    ):
+        return value  # what is wrong with it is said where it is checked
+    if name == "audit_path" and not Path(value).name:
+        return value
+    return str(folder / value)
 
 
 def _file_keys() -> dict[str, str]:

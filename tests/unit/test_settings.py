@@ -167,6 +167,39 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
     assert '"host": ["a.example:8443"]' in out
 
 
+def test_a_relative_path_in_the_file_is_meant_from_the_files_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the working directory, whoever starts a process would lead its decisions to another log."""
+    named, elsewhere = tmp_path / "etc", tmp_path / "elsewhere"
+    named.mkdir()
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    monkeypatch.setenv("MLGOV_CONFIG", str(named / "mlgov.toml"))
+    monkeypatch.setenv("MLGOV_TRUST", "own/trust.json")
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    (named / "mlgov.toml").write_text(
+        'home = "home"\npolicy_path = "policies"\naudit_path = "log/a:b.sqlite"\nkey = "keys/own.pem"\n'
+        'trust = "trust.json"\npolicy_bundle = "artifactory://h/artifactory/r/p"\nkey_passphrase_file = "~/p"\n'
+        'mlgov_ca_bundle = "/etc/ca.pem"\naudit_anchors = ["heads", "https://h=K"]\n'
+        '[[streams]]\nname = "a"\nto = "https://h/x"\nsecret_file = "secret"\n'
+        '[[channels]]\nname = "b"\nkind = "email"\nto = ["a@b.example"]\nsender = "c@b.example"\nserver = "smtps://h"\nca = "ca.pem"\n'
+    )
+    found = load_settings()
+    assert (found.home, found.policy_path, found.key) == (
+        named / "home", named / "policies", str(named / "keys/own.pem"),
+    )  # fmt: skip
+    assert found.audit_file == named / "log/a:b.sqlite"
+    assert found.trust_file == Path("own/trust.json")  # a variable is its process's own
+    assert (found.policy_bundle, found.ca_bundle) == ("artifactory://h/artifactory/r/p", Path("/etc/ca.pem"))
+    assert found.key_passphrase_file == Path.home() / "p"
+    assert found.audit_anchors == (str(named / "heads"), "https://h=K")
+    assert (found.streams[0].secret_file, found.channels[0].model_dump()["ca"]) == (
+        named / "secret", named / "ca.pem",
+    )  # fmt: skip
+
+
 def test_a_broken_settings_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "mlgov.toml").write_text("environment = \n")
     assert "mlgov.toml" in read(tmp_path)
