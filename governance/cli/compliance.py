@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import platform
 import secrets
 import shlex
@@ -176,7 +175,9 @@ def _selection(text: str | None) -> Selection:
 
 def made_by() -> str:
     """Who makes a report, as it says."""
-    return f"{getpass.getuser()} on {socket.gethostname()}"
+    from plugin.context import local_user
+
+    return f"{local_user().name} on {socket.gethostname()}"
 
 
 def software() -> tuple[tuple[str, str], ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from flask import Flask, g
 
 from governance.artifactory.address import parse_uri
+from governance.cli.compliance import made_by
 from governance.model.request import Actor, ActorKind
 from plugin.context import CALLER, caller, in_server, local_user, mlflow_context, read_flavors, web_user
 from plugin.server import CaptureCaller, caller_of, proxied_path
@@ -149,3 +151,12 @@ def test_no_model_no_flavors(tmp_path: Path) -> None:
 )
 def test_proxied_locations_are_told_from_others(uri: str, path: str | None) -> None:
     assert proxied_path(uri) == path
+
+
+def test_a_report_is_made_by_a_user_without_a_name_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container that runs under any number: no variable and no line of /etc/passwd says who that is."""
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 2_000_000_123)
+    assert local_user({}).name == "unknown"
+    assert made_by().startswith("unknown on ")
