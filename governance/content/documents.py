@@ -36,6 +36,19 @@ def objects_in(data: bytes) -> Iterator[Mapping[str, object]]:
             waiting.extend(value)
 
 
+def texts_in(values: list[object]) -> Iterator[str]:
+    """Every text in some values, but for keys, without recursion."""
+    waiting = list(values)
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, Mapping):
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
+
+
 def read_document(data: bytes) -> object:
     """What a document holds. Raises `DocumentError`."""
     if sum(data.count(mark) for mark in (b",", b"[", b"{")) > MAX_VALUES:

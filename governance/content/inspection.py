@@ -19,6 +19,8 @@ from governance.content.arrays import array_start, is_plain
 from governance.content.compressed import TooManyStreamsError, unpacker
 from governance.content.documents import DocumentError, NoDocumentError
 from governance.content.effort import SPENT, Budget, Effort, SpentError
+from governance.content.elsewhere import HELD as AUTO_MAP
+from governance.content.elsewhere import fetched
 from governance.content.formats import (
     HEAD,
     LOADS_CODE,
@@ -42,6 +44,7 @@ from governance.content.templates import (
     TemplateUnreadError,
     document_reaches,
     file_reaches,
+    is_document,
     is_template,
     template_reaches,
 )
@@ -169,21 +172,27 @@ def _other(format_: str, name: str, data: bytes, budget: Budget) -> Inspection:
     if _may_import(data, effort=budget.effort):
         format_ = "pickle"
         parts.append(_of_walk(format_, walk(data, budget.effort)))
+    return _joined(format_, [*parts, *_said(format_, name, data, budget)])
+
+
+def _said(format_: str, name: str, data: bytes, budget: Budget) -> Iterator[Inspection]:
+    """What a file tells those who read it to import, to render or to fetch."""
     if _is_config(name):
-        parts.append(_plan(format_, data, keras_imports))
+        yield _plan(format_, data, keras_imports)
+    if is_document(name) or _is_config(name) or (format_ == "json" and AUTO_MAP in data):
+        yield _rendered(format_, lambda: fetched(data))
     if _is_yaml(name):
-        parts.append(_rendered(format_, lambda: tag_imports(data, budget.effort)))
+        yield _rendered(format_, lambda: tag_imports(data, budget.effort))
     if is_template(name):
-        parts.append(_rendered(format_, lambda: file_reaches(name, data, budget.effort)))
+        yield _rendered(format_, lambda: file_reaches(name, data, budget.effort))
     elif data.startswith(GGUF):
-        parts.append(_walked("gguf", name, data, budget.effort))
+        yield _walked("gguf", name, data, budget.effort)
     elif format_ == "json" and HELD in data:
-        parts.append(_rendered(format_, lambda: document_reaches(data, budget.effort)))
-    return _joined(format_, parts)
+        yield _rendered(format_, lambda: document_reaches(data, budget.effort))
 
 
 def _rendered(format_: str, reaches: Callable[[], frozenset[str]]) -> Inspection:
-    """What the templates or tags that a file holds would reach for."""
+    """What the templates or tags that a file holds would reach for, or have fetched."""
     try:
         return Inspection(format=format_, imports=tuple(sorted(reaches())))
     except DocumentError as error:

@@ -21,7 +21,7 @@ from jinja2 import Environment, TemplateError, nodes
 from jinja2.ext import Extension
 from jinja2.parser import Parser
 
-from governance.content.documents import NoDocumentError, objects_in
+from governance.content.documents import NoDocumentError, objects_in, texts_in
 from governance.content.effort import Effort
 from governance.content.origins import MADE, Origins
 
@@ -85,8 +85,12 @@ _ENVIRONMENT: Final = Environment(  # noqa: S701 - parses, and never renders
 
 def is_template(name: str) -> bool:
     """Whether a file is a template, or holds one, by its name."""
-    base = name.rpartition("/")[2].casefold()
-    return base.endswith(_FILES) or base in _DOCUMENTS
+    return name.casefold().endswith(_FILES) or is_document(name)
+
+
+def is_document(name: str) -> bool:
+    """Whether a file is, by its name, one of those that say how a model's inputs are prepared."""
+    return name.rpartition("/")[2].casefold() in _DOCUMENTS
 
 
 def file_reaches(name: str, data: bytes, effort: Effort) -> frozenset[str]:
@@ -105,19 +109,7 @@ def document_reaches(data: bytes, effort: Effort) -> frozenset[str]:
         held = [node[_KEY] for node in objects_in(data) if _KEY in node]
     except NoDocumentError:
         return frozenset()  # nobody finds a template in it
-    return frozenset(name for text in _texts(held) for name in template_reaches(text, effort))
-
-
-def _texts(waiting: list[object]) -> Iterator[str]:
-    """One template, or several by name, in any of the ways in which they are written."""
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, str):
-            yield value
-        elif isinstance(value, Mapping):
-            waiting.extend(value.values())
-        elif isinstance(value, list):
-            waiting.extend(value)
+    return frozenset(name for text in texts_in(held) for name in template_reaches(text, effort))
 
 
 def template_reaches(text: str, effort: Effort) -> frozenset[str]:

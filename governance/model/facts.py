@@ -270,7 +270,7 @@ _FACTS = (
         _fact("format", _S, _CONTENTS, "what the file is", values=FORMATS),
         _fact("size", _I, _REQUEST, "bytes", unit="bytes"),
         _fact("sha256", _S, _REQUEST, "SHA-256 in hex", form="sha256"),
-        _fact("imports", FactType.STRINGS, _CONTENTS, "names a pickle or YAML tag would import when loaded, or a template or graph reaches for"),
+        _fact("imports", FactType.STRINGS, _CONTENTS, "names a pickle or YAML tag would import when loaded, a template or graph reaches for, or a configuration fetches"),
     )),
     _fact("xray.malicious", _B, _SCAN, "whether a scanner reports malicious content"),
     _fact("xray.max_cvss", FactType.SCORE, _SCAN, "highest CVSS v3 base score of any advisory", bounds=(0, 10)),
