@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -80,6 +81,14 @@ def test_they_are_taken(install: Install) -> None:
     known = found_by(found)
     assert (known.get("acme.approved"), known.get("acme.risk")) == (True, 22)
     assert known.origins["acme.risk"].source == "acme"
+
+
+def test_the_package_on_the_page_is_taken_as_it_stands(install: Install) -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "extending.md"
+    specs, board = re.findall(r"^```python\n(# acme_gov/.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    found = load_extensions([facts(install(specs))], [collector(install(board))])
+    assert found.problems == ()
+    assert found_by(found).get("acme.approved") == Unknown("the board has no list yet")
 
 
 def test_without_any_nothing_changes() -> None:
