@@ -177,6 +177,10 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             parts = [part.strip() for part in value.split(",") if part.strip()]
             value = dict(_row(part) for part in parts)
+            if not value:
+                raise ValueError(
+                    "names nothing; an empty table `[promotions]` in the settings file takes all away"
+                )
             if len(value) < len(parts):
                 raise ValueError("a name is given twice")
         return parse_promotions(value.items()).rows if isinstance(value, Mapping) else value

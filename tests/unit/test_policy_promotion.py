@@ -97,7 +97,7 @@ def test_the_table_is_read_from_file_and_environment(tmp_path: Path, monkeypatch
     loaded = load_settings()
     assert loaded.promotions == (("silver", "staging"), ("stage:Production", "production"))
     assert hash(loaded) == hash(load_settings()), "the parts are kept by their settings"
-    for wrong in ("silver", "silver=", "a=b,a=c", "models:/=x"):
+    for wrong in (" , ", " ", "silver", "silver=", "a=b,a=c", "models:/=x"):
         monkeypatch.setenv("MLGOV_PROMOTIONS", wrong)
         with pytest.raises(SettingsError, match="MLGOV_PROMOTIONS"):
             load_settings()
