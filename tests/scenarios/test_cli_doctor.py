@@ -194,6 +194,18 @@ def test_files_that_others_may_change(variables: dict[str, str], tmp_path: Path)
     assert (line.mark, line.remedy) == (Mark.FAIL, f"`chmod go-w {policies}`")
 
 
+def test_a_settings_file_that_others_may_change(variables: dict[str, str], tmp_path: Path) -> None:
+    """It says which log is written, and where the token goes."""
+    make_key(variables)
+    file = tmp_path / "settings.toml"
+    file.write_text('environment = "staging"\n')
+    for mode, mark in ((0o644, Mark.OK), (0o666, Mark.FAIL)):
+        file.chmod(mode)
+        (line,) = looked(variables | {"MLGOV_CONFIG": str(file)})[0]["file rights"]
+        assert line.mark is mark
+    assert line.remedy == f"`chmod go-w {file}`"
+
+
 def test_a_key_that_nobody_trusts(variables: dict[str, str], tmp_path: Path) -> None:
     make_key(variables)
     found, _ = looked(variables | {"MLGOV_TRUST": str(tmp_path / "other.json")})

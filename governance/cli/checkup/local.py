@@ -241,6 +241,7 @@ def _rights(settings: Settings) -> Iterator[Line]:
     found = False
     for path, forbidden, word in (
         (settings.home, 0o022, "written"),
+        (settings_file(), 0o022, "written"),
         (settings.trust_file, 0o022, "written"),
         (settings.policy_path, 0o022, "written"),
         (settings.audit_file, 0o022, "written"),
@@ -255,4 +256,4 @@ def _rights(settings: Settings) -> Iterator[Line]:
             yield fail("file rights", f"`{path}` may be {word} by others (mode {mode:04o})", remedy)
             return
     if found:
-        yield ok("file rights", "no other user may change the policy, trust file or audit log")
+        yield ok("file rights", "no other user may change the settings, policy, trust file or audit log")
