@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from fnmatch import fnmatchcase
 from random import Random
 from typing import Any, TypeAlias
 
@@ -259,6 +260,18 @@ def test_an_incomplete_collection_never_allows_what_the_whole_would_block(
     assert evaluate(policy, request, Facts(values)).decision >= Effect.QUARANTINE
 
 
+def mode_above(parent: CompiledPolicy, name: str) -> Mode:
+    """How a parent's own bindings bind a policy of that name in production: enforced where none does."""
+    assert parent.bundle.set is not None
+    modes = [
+        binding.mode
+        for binding in parent.bundle.set.bindings or ()
+        if any(fnmatchcase(name, glob) for glob in binding.policies)
+        and any(fnmatchcase("production", glob) for glob in binding.environments)
+    ]
+    return max(modes, key=MODES.index, default=Mode.ENFORCE)
+
+
 @law
 @given(document_lists, requests, fact_sets, randoms)
 def test_a_child_layer_never_loosens(
@@ -293,8 +306,8 @@ def test_a_child_layer_never_loosens(
         assert both.decision >= parent.decision
         assert MODES.index(tightened.mode_for(request)) >= MODES.index(alone.mode_for(request))
     elif request.environment in {"production", "prod"}:
-        # Refused as nobody's, it may be a policy's of the child, and is then enforced.
-        assert tightened.mode_for(request) is Mode.ENFORCE
+        # Refused as nobody's, it may be a policy's of the child, and is then enforced, or as the parent binds such a name.
+        assert MODES.index(tightened.mode_for(request)) >= MODES.index(mode_above(alone, "own"))
     assert set(parent.policies) <= set(both.policies)
     assert set(parent.by_policy) <= set(both.by_policy)
     assert tightened.outage_rule("production").is_block
