@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from governance.content.effort import Effort, SpentError
+from governance.content.effort import SPENT, Effort, SpentError
 from governance.content.inspection import Inspection, inspect, inspect_parts
 from governance.content.judgement import judge
 from governance.content.windows import Window
@@ -154,6 +154,12 @@ def test_reading_in_parts_is_bounded() -> None:
     little = Window(lambda _, size: bytes(size), 1 << 20, Effort(operations=5))
     with pytest.raises(SpentError):
         little[:10]
+
+
+def test_many_empty_templates_are_not_looked_at_for_ever() -> None:
+    many = array("tokenizer.chat_template", 8, 20_000, bytes(8 * 20_000))
+    assert inspect("model.gguf", gguf(many), effort=Effort(operations=50_000)).skipped == SPENT
+    assert inspect("model.gguf", gguf(many), effort=Effort(operations=100_000)).skipped is None
 
 
 def test_a_large_file_leaves_something_for_those_beside_it() -> None:
