@@ -22,7 +22,8 @@ from governance.model.request import Action
 from governance.policy.docs import generated_files
 from governance.policy.lint_rules import LINT_RULES, Level
 from governance.policy.load import load_policies
-from governance.settings import FILE_ONLY, Settings
+from governance.settings import Settings
+from governance.settings_file import FILE_ONLY
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTE = "<!-- written by docs/generate.py: change the code, then `make docs` -->"

@@ -1,4 +1,4 @@
-"""The environment and the settings file, read once into one frozen value. The only module that reads either.
+"""The environment and the settings file, read once into one frozen value.
 
 Precedence: constructor arguments, then environment variables, then the TOML file named by `MLGOV_CONFIG` (default
 `mlgov.toml` in `MLGOV_HOME`). A settings file is never looked for in the working directory: a cloned repository must
@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
@@ -21,7 +21,6 @@ from pydantic_settings import (
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    TomlConfigSettingsSource,
 )
 from pydantic_settings import SettingsError as SourceError
 
@@ -30,10 +29,10 @@ from governance.model.artifact import parse_repository_key
 from governance.places import expanded, read_bounded
 from governance.policy.mistakes import nearest
 from governance.policy.promotion import Promotions, parse_promotions
+from governance.settings_file import FILE_ONLY, PATHS, PREFIX, FileSource, file_keys, settings_file, variable
 from governance.stream.channel import Channel
 from governance.stream.destination import Destination
 
-_PREFIX = "MLGOV_"
 DEFAULT_PROMOTIONS = (
     ("champion", "production"),
     ("production", "production"),
@@ -42,22 +41,13 @@ DEFAULT_PROMOTIONS = (
 )
 _HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _NOT_IN_URL = re.compile(r"[\x00-\x20\x7f\\]")
-_PATHS = (
-    "home", "policy_path", "audit_path", "audit_key", "audit_key_passphrase_file", "audit_pseudonym_key",
-    "audit_tsa_ca", "key_passphrase_file", "trust", "ca_bundle", "streams_path", "notify_path", "metrics_path",
-)  # fmt: skip
-_PATHS_OR_ADDRESSES = frozenset({"key", "policy_bundle", "audit_anchors"})
-_TABLES = frozenset({"streams", "channels"})
-_PATHS_IN_TABLES = frozenset({"ca", "certificate", "certificate_key", "secret_file", "password_file"})
-FILE_ONLY = "audit_"
-"""Settings that begin so are taken from the settings file alone."""
 
 
 class Settings(BaseSettings):
     """Everything that is chosen outside the code. Paths left empty lie below `home`."""
 
     model_config = SettingsConfigDict(
-        env_prefix=_PREFIX, env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+        env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
     )
 
     environment: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")] = "development"
@@ -117,7 +107,7 @@ class Settings(BaseSettings):
     debug: bool = Field(default=False, validation_alias="ARTIFACTORY_DEBUG")
     delete_skip: bool = Field(default=False, validation_alias="ARTIFACTORY_ARTIFACTS_DELETE_SKIP")
 
-    @field_validator(*_PATHS, mode="before")
+    @field_validator(*PATHS, mode="before")
     @classmethod
     def _expand(cls, value: object) -> object:
         """Before pydantic makes a path of it: `""` would be the working directory, which is asked for nothing."""
@@ -247,7 +237,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the base class's signature
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Constructor, then environment, then the TOML file; no `.env` in the working directory."""
-        return init_settings, env_settings, _FileSource(settings_cls, toml_file=settings_file())
+        return init_settings, env_settings, FileSource(settings_cls, toml_file=settings_file())
 
     @property
     def promotion_table(self) -> Promotions:
@@ -339,103 +329,17 @@ class Settings(BaseSettings):
         return read_passphrase(self.key_passphrase_keyring)
 
 
-class _FileSource(TomlConfigSettingsSource):
-    """The settings file. A key that is no setting is refused: misspelt, it would switch off what somebody relies on."""
-
-    def _read_file(self, file_path: Any) -> dict[str, Any]:
-        """The file's keys as pydantic knows them. Raises `SettingsError`."""
-        given = super()._read_file(file_path)
-        known = _file_keys()
-        strange = [key for key in given if key.lower() not in known]
-        if strange:
-            listed = "\n".join(
-                f"  `{key[:80]}`{f', did you mean `{near}`?' if (near := _near(key, known)) else ''}"
-                for key in strange[:20]
-            )
-            raise SettingsError(
-                f"{len(strange)} key(s) of the settings file `{file_path}` are no settings:\n{listed}",
-                hint="`docs/settings.md` lists them: in the file without `MLGOV_`, in lower case.",
-            )
-        folder = Path(file_path).parent
-        found = {
-            known[key.lower()]: _beside(folder, known[key.lower()], value) for key, value in given.items()
-        }
-        if len(found) < len(given):
-            names = [known[key.lower()] for key in given]
-            twice = next(name for name in found if names.count(name) > 1)
-            raise SettingsError(f"`{_variable((twice,))}` is given twice in the settings file `{file_path}`")
-        return found
-
-
-def _beside(folder: Path, name: str, value: Any) -> Any:
-    """A value of the settings file with its relative paths as they are meant there: from the file's own folder. From the working
-    directory, each process would have a log, a trust file and a policy of its own, wherever it was started."""
-    if isinstance(value, Mapping) and name in _TABLES:
-        return {key: _beside(folder, key, each) for key, each in value.items()}
-    if isinstance(value, list) and name in {*_TABLES, *_PATHS_OR_ADDRESSES}:
-        return [_beside(folder, name, each) for each in value]
-    is_path = name in {*_PATHS, *_PATHS_IN_TABLES} or (name in _PATHS_OR_ADDRESSES and ":" not in str(value))
-    if (
-        not is_path
-        or not isinstance(value, str)
-        or value.startswith("~")
-        or value != value.strip()
-        or not value
-    ):
-        return value  # what is wrong with it is said where it is checked
-    if name == "audit_path" and not Path(value).name:
-        return value
-    return str(folder / value)
-
-
-def _file_keys() -> dict[str, str]:
-    """What may stand in the settings file, in lower case, and what pydantic calls it: the name without `MLGOV_`, or another
-    program's variable as it is."""
-    keys: dict[str, str] = {}
-    for name, field in Settings.model_fields.items():
-        alias = field.validation_alias
-        if alias is None:
-            keys[name] = name
-            continue
-        for each in alias.choices if isinstance(alias, AliasChoices) else [alias]:
-            keys[str(each).lower()] = str(each)
-            keys[str(each).lower().removeprefix(_PREFIX.lower())] = str(each)
-    return keys
-
-
-def _near(key: str, known: Mapping[str, str]) -> str | None:
-    """The key that was probably meant: `environment` for `MLGOV_ENVIRONMENT`, `artifactory_auth_token` for `token`."""
-    field = Settings.model_fields.get(key.lower())
-    if field is not None and isinstance(field.validation_alias, str):
-        return field.validation_alias.lower()
-    return nearest(key.lower().removeprefix(_PREFIX.lower()), known)
-
-
 def strange_variables(environ: Mapping[str, str]) -> dict[str, str | None]:
     """Variables that begin like ours and are none, each with the one that was probably meant."""
-    ours = {f"{_PREFIX}CONFIG", f"{_PREFIX}DEBUG", *_file_keys().values()}
+    ours = {f"{PREFIX}CONFIG", f"{PREFIX}DEBUG", *file_keys(Settings).values()}
     for name, field in Settings.model_fields.items():
         if field.validation_alias is None:
-            ours.add(f"{_PREFIX}{name}".upper())
+            ours.add(f"{PREFIX}{name}".upper())
     return {
         name: nearest(name.upper(), ours)
         for name in sorted(environ)
-        if name.upper().startswith(_PREFIX) and name.upper() not in ours
+        if name.upper().startswith(PREFIX) and name.upper() not in ours
     }
-
-
-def settings_file(environ: Mapping[str, str] = os.environ) -> Path:
-    """The TOML file that is read, whether or not it exists. Raises `SettingsError`."""
-    named = environ.get("MLGOV_CONFIG")
-    home = environ.get("MLGOV_HOME") or "~/.mlgov"
-    variable = "MLGOV_CONFIG" if named else "MLGOV_HOME"
-    try:
-        return expanded(named) if named else expanded(home) / "mlgov.toml"
-    except ValueError as error:
-        raise SettingsError(
-            f"`{variable}` {error}",
-            hint=f"Set `{variable}` to a folder of yours that exists." if not named else None,
-        ) from None
 
 
 def load_settings(**overrides: object) -> Settings:
@@ -451,14 +355,14 @@ def load_settings(**overrides: object) -> Settings:
         return Settings(**overrides)  # type: ignore[arg-type]
     except ValidationError as error:
         found = [
-            f"  {_variable(item['loc'])}{': ' if item['loc'] else ''}{item['msg'].removeprefix('Value error, ')}"
+            f"  {variable(item['loc'])}{': ' if item['loc'] else ''}{item['msg'].removeprefix('Value error, ')}"
             for item in error.errors(include_input=False, include_url=False, include_context=False)
         ]
         message = f"{len(found)} setting(s) are wrong:\n" + "\n".join(found)
         raise SettingsError(message, hint="Mend what is named above; `mlgov doctor` checks again.") from None
     except SourceError as error:
         field = re.search(r'field "(\w+)"', str(error))
-        named = f"`{_variable((field[1],))}`" if field else "a list"
+        named = f"`{variable((field[1],))}`" if field else "a list"
         raise SettingsError(
             f"{named} in the environment is not JSON", hint="Lists of tables are easier in the settings file."
         ) from None
@@ -471,10 +375,10 @@ def load_settings(**overrides: object) -> Settings:
 
 def _refuse_variables(environ: Mapping[str, str], path: Path) -> None:
     """Raise `SettingsError` for a variable in place of a line of the settings file. Their letters' case does not count."""
-    start = f"{_PREFIX}{FILE_ONLY}".lower()
+    start = f"{PREFIX}{FILE_ONLY}".lower()
     found = sorted(name for name, value in environ.items() if name.lower().startswith(start) and value)
     if found:
-        key = found[0].lower().removeprefix(_PREFIX.lower())
+        key = found[0].lower().removeprefix(PREFIX.lower())
         raise SettingsError(
             f"`{found[0]}` is set: which log is written, and who watches it, is said in the settings file alone",
             hint=f"Unset the variable, and write `{key} = ...` to `{path}`.",
@@ -486,14 +390,3 @@ def _row(text: str) -> tuple[str, str]:
     if not equals:
         raise ValueError(f"`{text[:80]}` is not of the form `NAME=ENVIRONMENT`")
     return key.strip(), environment.strip()
-
-
-def _variable(place: tuple[int | str, ...]) -> str:
-    """The environment variable a user would set, and the place inside it, from what pydantic names; for what is taken from
-    the settings file alone, the key there."""
-    if not place:
-        return ""  # of several settings together; the message names them
-    location, *inside = [str(each) for each in place]
-    if not location.startswith((FILE_ONLY, "ARTIFACTORY_", "MLFLOW_")):
-        location = f"{_PREFIX}{location.removeprefix(_PREFIX).upper()}"
-    return ".".join([location, *inside])

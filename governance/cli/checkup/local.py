@@ -14,7 +14,8 @@ from governance.cli.output import Line
 from governance.model.request import Action
 from governance.model.verdict import Mode
 from governance.policy_wiring import policy_bundle, policy_files
-from governance.settings import Settings, settings_file, strange_variables
+from governance.settings import Settings, strange_variables
+from governance.settings_file import settings_file
 from governance.wiring import Assembly
 
 _LONG_LOG = 200_000
