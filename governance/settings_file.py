@@ -33,6 +33,10 @@ FILE_ONLY = "audit_"
 class FileSource(TomlConfigSettingsSource):
     """The settings file. A key that is no setting is refused: misspelt, it would switch off what somebody relies on."""
 
+    def __init__(self, settings_cls: type[BaseSettings], toml_file: Path) -> None:
+        self.settings_cls = settings_cls  # the constructor reads the file before it keeps what it was given
+        super().__init__(settings_cls, toml_file=toml_file)
+
     def _read_file(self, file_path: Any) -> dict[str, Any]:
         """The file's keys as pydantic knows them. Raises `SettingsError`."""
         given = super()._read_file(file_path)
