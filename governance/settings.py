@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import os
 import re
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
@@ -340,6 +341,17 @@ def strange_variables(environ: Mapping[str, str]) -> dict[str, str | None]:
         for name in sorted(environ)
         if name.upper().startswith(PREFIX) and name.upper() not in ours
     }
+
+
+def states_secret(file: Path) -> bool:
+    """Whether a settings file that can be read states a secret itself, such as a token."""
+    known = file_keys(Settings)
+    secret = {
+        str(field.validation_alias or name)
+        for name, field in Settings.model_fields.items()
+        if SecretStr in get_args(field.annotation)
+    }
+    return any(known.get(key.lower()) in secret for key in tomllib.loads(read_bounded(file).decode()))
 
 
 def load_settings(**overrides: object) -> Settings:

@@ -206,6 +206,21 @@ def test_a_settings_file_that_others_may_change(variables: dict[str, str], tmp_p
     assert line.remedy == f"`chmod go-w {file}`"
 
 
+@pytest.mark.parametrize("stated", ["token", "ARTIFACTORY_AUTH_TOKEN", "key_passphrase", "audit_dsn"])
+def test_a_secret_in_a_settings_file_that_others_may_read(
+    variables: dict[str, str], tmp_path: Path, stated: str
+) -> None:
+    make_key(variables)
+    file = tmp_path / "settings.toml"
+    file.write_text(f'{stated} = "postgresql://u:hidden@127.0.0.1/a"\n')
+    file.chmod(0o640)
+    given = {name: value for name, value in variables.items() if not name.startswith("MLGOV_KEY_PASS")}
+    (line,) = looked(given | {"MLGOV_CONFIG": str(file)})[0]["file rights"]
+    assert (line.mark, line.remedy) == (Mark.FAIL, f"`chmod go-rwx {file}`")
+    assert "may be read by others" in line.seen
+    assert "hidden" not in line.seen
+
+
 def test_a_key_that_nobody_trusts(variables: dict[str, str], tmp_path: Path) -> None:
     make_key(variables)
     found, _ = looked(variables | {"MLGOV_TRUST": str(tmp_path / "other.json")})

@@ -14,7 +14,7 @@ from governance.cli.output import Line
 from governance.model.request import Action
 from governance.model.verdict import Mode
 from governance.policy_wiring import policy_bundle, policy_files
-from governance.settings import Settings, strange_variables
+from governance.settings import Settings, states_secret, strange_variables
 from governance.settings_file import settings_file
 from governance.wiring import Assembly
 
@@ -238,11 +238,13 @@ def _heads(assembly: Assembly) -> Iterator[Line]:
 
 
 def _rights(settings: Settings) -> Iterator[Line]:
-    """Files that others may change decide for them; a key that others may read is not one's own."""
+    """Files that others may change decide for them; a secret that others may read is not one's own."""
     found = False
+    file = settings_file()
     for path, forbidden, word in (
         (settings.home, 0o022, "written"),
-        (settings_file(), 0o022, "written"),
+        (file, 0o022, "written"),
+        (file if file.exists() and states_secret(file) else None, 0o077, "read"),
         (settings.trust_file, 0o022, "written"),
         (settings.policy_path, 0o022, "written"),
         (settings.audit_file, 0o022, "written"),
