@@ -206,7 +206,7 @@ def test_a_settings_file_that_others_may_change(variables: dict[str, str], tmp_p
     assert line.remedy == f"`chmod go-w {file}`"
 
 
-@pytest.mark.parametrize("stated", ["token", "ARTIFACTORY_AUTH_TOKEN", "key_passphrase", "audit_dsn"])
+@pytest.mark.parametrize("stated", ["ARTIFACTORY_AUTH_TOKEN", "key_passphrase", "audit_dsn"])
 def test_a_secret_in_a_settings_file_that_others_may_read(
     variables: dict[str, str], tmp_path: Path, stated: str
 ) -> None:
