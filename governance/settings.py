@@ -28,6 +28,7 @@ from pydantic_settings import SettingsError as SourceError
 from governance.errors import SettingsError
 from governance.model.artifact import parse_repository_key
 from governance.places import expanded, read_bounded
+from governance.policy.environments import normal_environment
 from governance.policy.mistakes import nearest
 from governance.policy.promotion import Promotions, parse_promotions
 from governance.settings_file import FILE_ONLY, PATHS, PREFIX, FileSource, file_keys, settings_file, variable
@@ -107,6 +108,12 @@ class Settings(BaseSettings):
     no_ssl: bool = Field(default=False, validation_alias="ARTIFACTORY_NO_SSL")
     debug: bool = Field(default=False, validation_alias="ARTIFACTORY_DEBUG")
     delete_skip: bool = Field(default=False, validation_alias="ARTIFACTORY_ARTIFACTS_DELETE_SKIP")
+
+    @field_validator("environment", mode="before")
+    @classmethod
+    def _one_spelling(cls, value: object) -> object:
+        """What holds in production holds in `prod` as well."""
+        return normal_environment(value) if isinstance(value, str) else value
 
     @field_validator(*PATHS, mode="before")
     @classmethod

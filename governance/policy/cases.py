@@ -15,6 +15,7 @@ from governance.model.request import Action, Actor, ActorKind, Request
 from governance.model.verdict import Effect, RuleResult, Truth, Verdict
 from governance.policy.compile import CompiledPolicy, compile_bundle
 from governance.policy.documents import Case, PolicyBundle, Suite
+from governance.policy.environments import normal_environment
 from governance.policy.evaluate import evaluate
 from governance.policy.patterns import compile_glob
 
@@ -142,7 +143,10 @@ def case_facts(case: Case) -> Facts:
     stated = {"artifact.kind": case.kind, "environment": case.environment}
     if case.actor is not None:
         stated |= {"actor.name": case.actor}
-    return Facts({**stated, **case.facts})
+    found = {**stated, **case.facts}
+    if isinstance(environment := found["environment"], str):
+        found["environment"] = normal_environment(environment)
+    return Facts(found)
 
 
 def case_request(case: Case) -> Request:

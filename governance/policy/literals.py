@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TypeAlias
 
-from governance.model.facts import FactSpec, FactType
+from governance.model.facts import CATALOGUE, FactSpec, FactType
 from governance.model.request import parse_utc, utc_text
 from governance.model.verdict import Severity
+from governance.policy.environments import normal_environment
 from governance.policy.licences import known_licences, parse_expression, parse_licence
 from governance.policy.names import parse_purl
 
@@ -29,6 +30,7 @@ TIME_PATTERN = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{
 _TIME = re.compile(TIME_PATTERN)
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)")
 MAX_TEXT = 1000
+_ENVIRONMENT = CATALOGUE["environment"]
 DURATION_FORM = "a duration such as `12h` or `7d`, of at most 99999d"
 SEVERITIES = tuple(severity.word for severity in Severity)
 
@@ -57,6 +59,8 @@ def parse_literal(spec: FactSpec, value: object) -> Literal:
         raise LiteralError(f"one of {', '.join(spec.values)}", spec.values)
     if spec.form is not None:
         return _formed(spec.form, value)
+    if spec == _ENVIRONMENT:
+        return normal_environment(value)
     return _from_text(kind, value)
 
 

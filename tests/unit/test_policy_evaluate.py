@@ -11,11 +11,22 @@ from governance.model.artifact import Kind
 from governance.model.facts import Collection, Facts, FactValue, Origin, Unknown
 from governance.model.request import Action, Actor
 from governance.model.verdict import Effect, Mode, Truth
+from governance.policy.cases import run_cases
 from governance.policy.combining import combine, effects_in, mask_of
 from governance.policy.compile import from_document
 from governance.policy.evaluate import NO_POLICY, evaluate
 from governance.policy.explain import verdict_bytes
-from tests.unit.policy_kit import MALICIOUS, compiled, facts, policy, policy_set, request, rule, verdict
+from tests.unit.policy_kit import (
+    MALICIOUS,
+    bundle,
+    compiled,
+    facts,
+    policy,
+    policy_set,
+    request,
+    rule,
+    verdict,
+)
 
 
 @pytest.mark.parametrize(
@@ -33,6 +44,20 @@ def test_the_highest_effect_wins_and_a_warn_opens_no_default(
 ) -> None:
     rules = "".join(rule(MALICIOUS, name=f"r{n}", effect=effect) for n, effect in enumerate(effects))
     assert verdict(policy(rules, default=default), {"xray.malicious": True}).decision.word == outcome
+
+
+@pytest.mark.parametrize(
+    "written", ["is: prod", "is: Production", "in: [staging, prod]", "in: {list: strict}"]
+)
+@pytest.mark.parametrize("asked", ["production", "prod"])
+def test_a_rule_about_an_environment_is_not_passed_by_spelling(written: str, asked: str) -> None:
+    text = policy(rule(f"{{fact: environment, {written}}}"))
+    suite = (
+        "apiVersion: mlgov/v1\nkind: PolicyTest\nmetadata: {name: t}\nspec:\n  at: 2026-11-22T12:00:00Z\n  cases:\n"
+        f"    - {{name: c, environment: {asked}, action: load, expect: {{verdict: block}}}}\n"
+    )
+    (one,) = run_cases(bundle(text, suite, policy_set("  lists: {strict: [prod]}\n"))).results
+    assert one.differences == ()
 
 
 def test_effects_of_several_policies_are_kept_apart() -> None:

@@ -249,7 +249,8 @@ def test_the_working_directory_is_not_asked(tmp_path: Path) -> None:
 
 
 def test_signing_is_required_in_production_unless_said_otherwise() -> None:
-    assert Settings(environment="production").is_signing_required
+    for name in ("production", "prod", "Production"):
+        assert Settings(environment=name).is_signing_required, name
     assert not Settings(environment="production", signing="when-key").is_signing_required
     assert not Settings(environment="development").is_signing_required
 
