@@ -1,30 +1,135 @@
-"""Code that a model has fetched from elsewhere when it is loaded.
+"""What a model has fetched from elsewhere when it is loaded, so that what was judged is not all that runs.
 
-The configuration of a transformers model may name classes of another repository of the hub (`auto_map`, `owner/name--module.Class`). With
-MLflow it is `MLmodel`, and so whoever uploaded the model, that says whether such code is trusted.
+Where whoever loads a model with MLflow is not asked, it is its files, and so whoever uploaded them, that say what is fetched:
 
-Promises: each such repository is named. Does not: name classes beside the configuration, whose source is a file of the model's own.
+1. `auto_map` names classes of another repository of the hub (`owner/name--module.Class`), also in the `modules.json` of
+   sentence-transformers, of which MLflow trusts all code;
+2. an adapter names the model that it was made for, which transformers fetches where the adapter has none beside it, and its older
+   versions in any case;
+3. a detector names the backbone whose weights it begins with;
+4. `MLmodel` names a model of the hub, or a path outside of the model (`content.references`).
+
+Promises: each is named as `?elsewhere.owner/name`; classes that sentence-transformers imports by their names are named like imports of a
+pickle. Does not: name what is mentioned and not fetched, such as where a model's weights came from, or the base of an adapter that
+MLflow keeps beside it; or name classes beside a configuration of transformers, whose source is a file of the model's own.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
+from governance.content.dependencies import MODEL, usual_name
 from governance.content.documents import NoDocumentError, objects_in, texts_in
+from governance.content.effort import Effort
+from governance.content.references import MLFLOW_ADAPTER, leads_out, model_references, names_adapter
 
 ROOT: Final = "?elsewhere"
 HELD: Final = b"auto_map"
 
+Nodes = Sequence[Mapping[str, object]]
+
+_CONFIG: Final = "config.json"
+_ADAPTER: Final = "adapter_config.json"
+_MODULES: Final = frozenset({"modules.json", "router_config.json", "wordembedding_config.json"})
+_TRANSFORMER: Final = re.compile(r"sentence_[\w-]+_config\.json")
+_TOKENIZER: Final = "tokenizer_name_or_path"
+_KEPT: Final = f"/{MLFLOW_ADAPTER}/{_ADAPTER}"
 _KEY: Final = HELD.decode()
 _FROM: Final = "--"
 _LONGEST: Final = 200
+_OWNED: Final = re.compile(r"[/:]")
+_OWN: Final = re.compile(r"sentence_transformers(?:\.[A-Za-z]\w*)+\.[A-Z]\w*", re.ASCII)
 
 
-def fetched(data: bytes) -> frozenset[str]:
-    """The repositories that a JSON document has code fetched from, as `?elsewhere.owner/name`. Raises `DocumentError`."""
+def says_where(name: str) -> bool:
+    """Whether it is its name by which loaders find what to fetch in a file. In any case of its letters, as for `MLmodel`."""
+    base = _base(name)
+    return (
+        usual_name(name) == MODEL or base in _MODULES | {_ADAPTER} or _TRANSFORMER.fullmatch(base) is not None
+    )
+
+
+def fetched(name: str, data: bytes, effort: Effort) -> frozenset[str]:
+    """What a file has fetched from elsewhere, as `?elsewhere.owner/name`, and the classes that it has imported. Raises `DocumentError`,
+    or `SpentError`."""
+    if usual_name(name) == MODEL:
+        return _elsewhere(model_references(data, effort))
     try:
-        maps = [node[_KEY] for node in objects_in(data) if _KEY in node]
+        nodes = list(objects_in(data))
     except NoDocumentError:
         return frozenset()  # nobody reads it
-    named = (text.partition(_FROM)[0][:_LONGEST] for text in texts_in(maps) if _FROM in text)
-    return frozenset(f"{ROOT}.{repository}" for repository in named)
+    mapped = texts_in([node[_KEY] for node in nodes if _KEY in node])
+    return _elsewhere([*_repositories(mapped), *_named(name, nodes)]) | _imported(_base(name), nodes)
+
+
+def _base(name: str) -> str:
+    return name.rpartition("/")[2].casefold()
+
+
+def _elsewhere(places: Iterable[str]) -> frozenset[str]:
+    return frozenset(f"{ROOT}.{each[:_LONGEST]}" for each in places)
+
+
+def _repositories(classes: Iterable[str]) -> Iterator[str]:
+    return (text.partition(_FROM)[0] for text in classes if _FROM in text)
+
+
+def _named(name: str, nodes: Nodes) -> Iterator[str]:
+    """What a document of some name has fetched beside classes."""
+    base = _base(name)
+    if base in _MODULES:
+        yield from _repositories(_classes(nodes))
+        yield from _places(nodes)
+    elif base == _CONFIG:
+        yield from _backbones(nodes)
+    elif base == _ADAPTER:
+        yield from _bases(name, nodes)
+    elif _TRANSFORMER.fullmatch(base):
+        yield from texts_in([node.get(_TOKENIZER) for node in nodes])
+
+
+def _imported(base: str, nodes: Nodes) -> frozenset[str]:
+    """What sentence-transformers imports by its name, and is none of its own."""
+    names = _classes(nodes) if base in _MODULES else _activations(nodes) if base == _CONFIG else ()
+    return frozenset(text[:_LONGEST] for text in names if _FROM not in text and not _OWN.fullmatch(text))
+
+
+def _classes(nodes: Nodes) -> Iterator[str]:
+    """The classes that sentence-transformers makes its modules of."""
+    for node in nodes:
+        named = [node.get("type") if "path" in node else None, node.get("types"), node.get("tokenizer_class")]
+        yield from texts_in(named)
+
+
+def _activations(nodes: Nodes) -> Iterator[str]:
+    """The functions that its dense layers import and call. Other models name theirs by a word."""
+    texts = texts_in([node.get("activation_function") for node in nodes])
+    return (text for text in texts if "." in text and not text.startswith("torch.nn."))
+
+
+def _places(nodes: Nodes) -> Iterator[str]:
+    """Where modules lie, if that is outside of the model, or in the folder of an adapter whose base is not asked about."""
+    for node in nodes:
+        types = node.get("types")
+        for place in (*texts_in([node.get("path")]), *(types if isinstance(types, Mapping) else ())):
+            if leads_out(place) or names_adapter(place):
+                yield place
+
+
+def _backbones(nodes: Nodes) -> Iterator[str]:
+    """Those with an owner: one without is among timm's own. Nothing is fetched where its configuration is there and its weights are not
+    asked for."""
+    for node in nodes:
+        name = node.get("backbone")
+        is_there = node.get("backbone_config") and not node.get("use_pretrained_backbone")
+        if isinstance(name, str) and _OWNED.search(name) and not is_there:
+            yield name
+
+
+def _bases(name: str, nodes: Nodes) -> Iterator[str]:
+    """What an adapter is put on, and the adapters that an X-LoRA is made of."""
+    yield from texts_in([node["adapters"] for node in nodes if isinstance(node.get("adapters"), Mapping)])
+    if not f"/{name}".endswith(_KEPT):
+        yield from texts_in([node.get("base_model_name_or_path") for node in nodes[:1]])

@@ -20,7 +20,7 @@ from governance.content.compressed import TooManyStreamsError, unpacker
 from governance.content.documents import DocumentError, NoDocumentError
 from governance.content.effort import SPENT, Budget, Effort, SpentError
 from governance.content.elsewhere import HELD as AUTO_MAP
-from governance.content.elsewhere import fetched
+from governance.content.elsewhere import fetched, says_where
 from governance.content.formats import (
     HEAD,
     LOADS_CODE,
@@ -99,8 +99,8 @@ def must_look(name: str, head: bytes, size: int | None) -> bool:
 
 
 def _says_what(name: str) -> bool:
-    """Whether it is its name by which loaders find what to import or to render in a file."""
-    return _is_config(name) or is_template(name) or _is_yaml(name)
+    """Whether it is its name by which loaders find what to import, to render or to fetch in a file."""
+    return _is_config(name) or is_template(name) or _is_yaml(name) or says_where(name)
 
 
 def _is_yaml(name: str) -> bool:
@@ -108,7 +108,7 @@ def _is_yaml(name: str) -> bool:
 
 
 def _is_config(name: str) -> bool:
-    return name.rpartition("/")[2] == CONFIG
+    return name.rpartition("/")[2].casefold() == CONFIG
 
 
 def _may_import(data: bytes, size: int | None = None, effort: Effort | None = None) -> bool:
@@ -179,8 +179,8 @@ def _said(format_: str, name: str, data: bytes, budget: Budget) -> Iterator[Insp
     """What a file tells those who read it to import, to render or to fetch."""
     if _is_config(name):
         yield _plan(format_, data, keras_imports)
-    if is_document(name) or _is_config(name) or (format_ == "json" and AUTO_MAP in data):
-        yield _rendered(format_, lambda: fetched(data))
+    if says_where(name) or is_document(name) or _is_config(name) or (format_ == "json" and AUTO_MAP in data):
+        yield _rendered(format_, lambda: fetched(name, data, budget.effort))
     if _is_yaml(name):
         yield _rendered(format_, lambda: tag_imports(data, budget.effort))
     if is_template(name):

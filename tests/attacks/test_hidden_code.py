@@ -16,9 +16,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import numpy as np
 import pytest
 import skops.io
+import yaml
 from sklearn.compose import ColumnTransformer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -218,3 +220,21 @@ def test_copies_of_copies_are_not_unfolded(name: str, key: str) -> None:
     lines = ["a0: &a0 {x: 1, y: 2}"]
     lines += [f"a{n}: &a{n} {{{key}: [{', '.join([f'*a{n - 1}'] * 10)}]}}" for n in range(1, 60)]
     assert read_declared(name, "\n".join(lines).encode()).problems == (f"{name} cannot be read: a merge key",)
+
+
+def test_a_model_whose_pickle_lies_outside_of_it_is_suspicious(tmp_path: Path) -> None:
+    """MLflow joins what `MLmodel` says to the model's folder, which an absolute path leaves. Nobody judged what lies there."""
+    outside, model = tmp_path / "outside.pkl", tmp_path / "model"
+    outside.write_bytes(EVIL)
+    model.mkdir()
+    flavor = {
+        "pickled_model": str(outside),
+        "serialization_format": "cloudpickle",
+        "sklearn_version": "1.9.1",
+    }
+    text = yaml.safe_dump({"flavors": {"sklearn": flavor}})
+    (model / "MLmodel").write_text(text)
+    assert mlflow.sklearn.load_model(str(model)) == 42
+    facts = look(tmp_path, "MLmodel", text.encode())
+    assert facts["content.verdict"] == "suspicious"
+    assert facts["content.unsafe_imports"] == (f"?elsewhere.{outside}",)
