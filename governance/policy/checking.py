@@ -20,6 +20,7 @@ from typing import Any
 from governance.policy.cases import run_cases
 from governance.policy.compile import CompiledPolicy, compile_bundle
 from governance.policy.difference import Change, Direction, compare
+from governance.policy.environments import environments_in, meant_environment
 from governance.policy.lint import Note, lint
 from governance.policy.lint_rules import LINT_RULES, Level, LintRule
 from governance.policy.load import Written
@@ -65,7 +66,8 @@ def check(written: Written, *, at: datetime, idle: Iterable[str] = ()) -> tuple[
         *_untested(written),
         *(_rule_note("idle-rule", name) for name in idle),
     ]
-    return _sorted(_accepted((_placed(note, written) for note in notes), written))
+    placed = (_placed(note, written) for note in notes)
+    return _sorted(_accepted((*placed, *_misspelt(written)), written))
 
 
 def mistakes(problems: Iterable[str]) -> tuple[Finding, ...]:
@@ -119,6 +121,20 @@ def _rule_note(code: str, name: str, *, more: str = "") -> Note:
         document=policy,
         rule=rule,
     )
+
+
+def _misspelt(written: Written) -> Iterator[Finding]:
+    """Names of environments, looked for in the documents as written: a policy's own normal form has lost their places."""
+    row = LINT_RULES["misspelt-environment"]
+    for (_, name), document in written.documents.items():
+        for path, environment in environments_in(document.data):
+            meant = meant_environment(environment)
+            if meant is not None:
+                line, column = document.place(path)
+                yield Finding(
+                    code=row.id, level=row.level, subject=name, source=document.source, line=line, column=column,
+                    message=f"{row.meaning}: `{environment}`, did you mean `{meant}`?",
+                )  # fmt: skip
 
 
 _OUTCOMES = 3

@@ -182,6 +182,15 @@ def test_what_this_user_may_not_look_at_is_named(
     assert "mistake in the program" not in told
 
 
+def test_an_environment_that_is_misspelt_is_not_production(variables: dict[str, str]) -> None:
+    given = {"MLGOV_ENVIRONMENT": "prodution", "MLGOV_PROMOTIONS": "champion=prd, canary=prod-eu, blue=prod"}
+    seen = [line.seen for line in looked(variables | given)[0]["settings"] if line.mark is Mark.WARN]
+    assert [text.partition(" is none")[0] for text in seen if "did you mean `production`?" in text] == [
+        "the environment `prodution` (of `environment`)",
+        "the environment `prd` (of `champion`)",
+    ]
+
+
 def test_files_that_others_may_change(variables: dict[str, str], tmp_path: Path) -> None:
     make_key(variables)
     policies = tmp_path / "policies"

@@ -127,6 +127,29 @@ def test_a_policy_for_an_environment_that_no_binding_names_binds_nothing() -> No
         assert ("unbound-policy" in codes) is is_noted, environments
 
 
+def test_a_misspelt_environment_is_found_wherever_one_is_named() -> None:
+    """Under `prodution` nothing is enforced, and the binding for every environment observes."""
+    texts = [
+        policy(rule("{all: [{fact: environment, in: [eu, produciton]}, {fact: xray.malicious, is: true}]}")),
+        policy_set(
+            "  bindings:\n    - {policies: ['*'], environments: [staging, prodution], mode: enforce}\n"
+            "    - {policies: ['*'], environments: ['*', 'prod-eu', preproduction, dev], mode: observe}\n"
+            "  outage: {prd: {action: block}}\n  breakGlass: {environments: [stagging]}\n"
+        ),
+        waiver(scope="{environments: [developement]}"),
+        SUITE.replace("at: 2026", "environment: Prodcution\n  at: 2026"),
+    ]
+    misspelt = [one for one in found(*texts) if one.code == "misspelt-environment"]
+    assert [(one.message.rpartition(": ")[2], at(one, *texts).partition(",")[0].strip("]}")) for one in misspelt] == [
+        ("`produciton`, did you mean `production`?", "produciton"),
+        ("`prodution`, did you mean `production`?", "prodution"),
+        ("`prd`, did you mean `production`?", "{action: block"),
+        ("`stagging`, did you mean `staging`?", "stagging"),
+        ("`developement`, did you mean `development`?", "developement"),
+        ("`Prodcution`, did you mean `production`?", "Prodcution"),
+    ]  # fmt: skip
+
+
 def test_what_is_sound_is_not_found() -> None:
     """Evidence in every branch, quantifiers, and an `always` that is none since absence is neither."""
     for when in (

@@ -13,6 +13,7 @@ from governance.cli.checkup.check import Check, fail, ok, skip, warn
 from governance.cli.output import Line
 from governance.model.request import Action
 from governance.model.verdict import Mode
+from governance.policy.environments import meant_environment
 from governance.policy_wiring import policy_bundle, policy_files
 from governance.settings import Settings, states_secret, strange_variables
 from governance.settings_file import settings_file
@@ -45,6 +46,14 @@ def _settings(settings: Settings) -> Iterator[Line]:
             f"`{name}` is set, and is no setting" + (f"; did you mean `{meant}`?" if meant else ""),
             "Mend its name or unset it; `docs/settings.md` lists all variables.",
         )
+    for name, environment in (("environment", settings.environment), *settings.promotions):
+        meant = meant_environment(environment)
+        if meant is not None:
+            yield warn(
+                "settings",
+                f"the environment `{environment}` (of `{name}`) is none of the usual ones; did you mean `{meant}`?",
+                f"What is required in `{meant}` is not required there. Mend the spelling, unless it is meant.",
+            )
     if settings.token is None:
         yield warn(
             "settings",
