@@ -76,8 +76,8 @@ def mistakes(problems: Iterable[str]) -> tuple[Finding, ...]:
 
 
 def looser(before: CompiledPolicy, after: CompiledPolicy, written: Written) -> tuple[Finding, ...]:
-    """What became looser since another revision."""
-    changes = [change for change in compare(before, after) if change.direction is Direction.LOOSER]
+    """What became looser since another revision, or cannot be shown not to have become so."""
+    changes = [change for change in compare(before, after) if change.may_loosen]
     return _sorted(_accepted((_change(change, written) for change in changes), written))
 
 
@@ -188,23 +188,37 @@ def _mistake(problem: str) -> Finding:
 
 def _change(change: Change, written: Written) -> Finding:
     policy, _, rule = change.rule.partition("/")
-    document = written.documents.get(("Policy", policy)) or next(iter(written.documents.values()))
+    document, position = _changed_document(change, policy, written)
     is_rule = ("Policy", policy) in written.documents and bool(rule)
     there = is_rule and any(
         one.id == rule for p in written.bundle.policies if p.name == policy for one in p.rules
     )
     # A policy's own lines are named by their path, such as `spec.default`; what is not there falls back on its parent.
-    path: Path = rule_path(document.data, rule) if there else tuple(change.position.split("."))
-    line, column = document.place(path)
+    path: Path = rule_path(document.data, rule) if there else tuple(position.split("."))
+    line, column = document.place(path) if position else (1, 1)
     return Finding(
         code="loosened",
         level=LINT_RULES["loosened"].level,
         subject=change.rule,
-        message=f"looser: {change.words}",
+        message=("looser: " if change.direction is Direction.LOOSER else "may be looser: ") + change.words,
         source=document.source,
         line=line,
         column=column,
     )
+
+
+def _changed_document(change: Change, policy: str, written: Written) -> tuple[Any, str]:
+    """Where a change stands, and its path there; that of what was removed is empty, and any document has to stand for it."""
+    documents = written.documents
+    sort, _, name = change.rule.partition(" ")
+    place, _, path = change.position.rpartition(": ")
+    if sort == "waiver":
+        found = documents.get(("Waiver", name))
+    elif sort == "set" or place == "set":
+        found = next((one for (kind, _), one in documents.items() if kind == "PolicySet"), None)
+    else:
+        found = documents.get(("Policy", policy))
+    return (next(iter(documents.values())), "") if found is None else (found, path)
 
 
 def _accepted(findings: Iterable[Finding], written: Written) -> Iterator[Finding]:

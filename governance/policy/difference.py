@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from governance.model.request import utc_text
 from governance.model.verdict import Effect
@@ -45,6 +45,20 @@ class Change:
     words: str
     position: str
 
+    @property
+    def may_loosen(self) -> bool:
+        """Whether some request may get a milder verdict than before: always, where that cannot be ruled out."""
+        if self.direction is not Direction.OTHER:
+            return self.direction is Direction.LOOSER
+        return self.position.rpartition(".")[2] not in _NO_VERDICT and not self.position.startswith(
+            "spec.lists."
+        )
+
+
+_NO_VERDICT = frozenset({
+    "", "message", "remediation", "title", "severity", "controls", "retryAfter", "revision", "revoked", "name",
+})  # fmt: skip
+"""Ends of positions whose change makes no verdict milder. What a list's change does is told at the rules that use it."""
 
 _UNUSED = Change(
     rule="(no rule)",
@@ -242,7 +256,8 @@ def _waivers(a: PolicyBundle, b: PolicyBundle) -> Iterator[Change]:
         direction, words = _waiver(old, new)
         if direction is not Direction.OTHER and _quarantines(a, b, (new or old)):
             direction = Direction.OTHER  # 1
-        yield Change(rule=f"waiver {name}", direction=direction, words=words, position="spec")
+        position = "spec.revoked" if _is_revocation(old, new) else "spec"
+        yield Change(rule=f"waiver {name}", direction=direction, words=words, position=position)
 
 
 def _waiver(old: Waiver | None, new: Waiver | None) -> tuple[Direction, str]:
@@ -258,6 +273,15 @@ def _waiver(old: Waiver | None, new: Waiver | None) -> tuple[Direction, str]:
     if old.revoked_at is None and new.revoked_at is not None:
         return Direction.OTHER, f"revoked by {new.revoked_by or '?'} at {utc_text(new.revoked_at)[:19]}Z"
     return Direction.OTHER, f"changed; it is for {new.rule} on `{new.ref}`"
+
+
+def _is_revocation(old: Waiver | None, new: Waiver | None) -> bool:
+    """Whether the waiver ends early and says what it said before."""
+    if old is None or new is None or old.revoked_at is not None:
+        return False
+    return old == replace(
+        new, revoked_at=None, revoked_by=old.revoked_by, revoked_reason=old.revoked_reason, void=old.void
+    )
 
 
 def _quarantines(a: PolicyBundle, b: PolicyBundle, waiver: Waiver | None) -> bool:

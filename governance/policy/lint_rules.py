@@ -145,7 +145,7 @@ _ROWS = (
          "With many such rules each decision takes longer.",
          "Add a condition that compares a fact with a value or a list, if one is meant."),
     _row("loosened", _W,
-         "the policy is looser than the revision it is compared with",
+         "the policy is looser than the revision it is compared with, or cannot be shown not to be",
          "Requests that were refused may pass.",
          "Have the owner of the policy look at it; `mlgov policy backtest` tells what would have passed."),
 )  # fmt: skip

@@ -18,7 +18,7 @@ from governance.policy.compile import compile_bundle
 from governance.policy.lint_rules import LINT_RULES, Level
 from governance.policy.load import Written, written_files
 from governance.report.policy_findings import findings_json, findings_junit, findings_sarif
-from tests.unit.policy_kit import MALICIOUS, NOON, policy, policy_set, rule, waiver
+from tests.unit.policy_kit import MALICIOUS, NOON, REF, policy, policy_set, rule, waiver
 
 SUITE = """
 apiVersion: mlgov/v1
@@ -243,6 +243,35 @@ def test_what_became_looser_is_found_at_its_rule() -> None:
     }
     assert {one.code for one in changes} == {"loosened"}
     assert next(at(one, after)[:5] for one in changes if one.subject == "p/r") == "id: r"
+
+
+def test_what_may_be_looser_is_found_where_it_stands() -> None:
+    """Nobody can prove that a policy for fewer actions is looser: what it no longer binds may be refused as nobody's."""
+    head = "  match: {actions: [download, load]}\n"
+    bound = "  bindings:\n    - {policies: ['*'], environments: ['*'], mode: enforce}\n"
+    texts = [
+        policy(rule(MALICIOUS), head=head),
+        policy(rule(MALICIOUS), name="q", head="  match: {actions: [upload]}\n"),
+        policy_set(bound),
+        waiver(),
+    ]
+    changed = [
+        (0, head, "  match: {actions: [download]}\n", "may be looser: binds actions download, load became download", "[download]"),
+        (1, texts[1], policy(name="other"), "may be looser: policy removed: 1 rules, default allow", ""),
+        (2, "['*'], e", "[q], e", "may be looser: in production: enforce became not bound", "- {policies: [q]"),
+        (2, bound, f"{bound}  waivers: {{maxDays: 365}}\n", "looser: waivers last 90 days became 365", "365"),
+        (3, "2026-12-20", "2027-01-20", f"may be looser: changed; it is for p/r on `{REF}`", "rule: p/r"),
+        (0, "it matched", "other words", None, ""),
+        (3, "  expires", "  revoked: {at: 2026-11-21T00:00:00Z, by: bob, reason: mended}\n  expires", None, ""),
+    ]  # fmt: skip
+    before = compile_bundle(written(*texts).bundle)
+    for place, old, new, message, there in changed:
+        files = [text.replace(old, new) if number == place else text for number, text in enumerate(texts)]
+        assert files != texts
+        now = written(*files)
+        told = {one.message: at(one, *files) for one in looser(before, compile_bundle(now.bundle), now)}
+        assert (message is None) is (not told), told
+        assert message is None or told[message].startswith(there), told
 
 
 def unloadable(*texts: str) -> tuple[Finding, ...]:
