@@ -1,13 +1,15 @@
 """Private folders in which downloads wait until all of them have been found good.
 
 Promises: nothing is seen at the destination before `release`; on any error the folder is gone and the destination as
-before. A release is a rename per file on one file system, and never goes through a symbolic link below the destination.
-Does not: judge, or hash.
+before. A release is a rename per file on one file system, and never goes through a symbolic link below the destination; what lay
+in the folder of a model before stays, as with MLflow's own downloads, and a warning names it. Does not: judge, or hash.
 """
 
 from __future__ import annotations
 
 import errno
+import itertools
+import logging
 import os
 import shutil
 import tempfile
@@ -20,8 +22,14 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_
 from mlflow.utils.file_utils import create_tmp_dir
 
 from governance.errors import StorageFullError, TransferError, UnsafePathError
+from plugin.location import is_model_file
+
+logger = logging.getLogger(__name__)
 
 _SHOWN = 300
+_LOOKED_AT = 10_000
+_COMPILED = "__pycache__"
+_PREFIX = ".mlgov-"
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -47,7 +55,7 @@ def destination(dst_path: str | None) -> Path:
 def staging(beside: Path) -> Iterator[Path]:
     """A folder that only this user can read, on the file system of `beside`, removed at the end whatever happens."""
     with space_errors(beside):
-        folder = Path(tempfile.mkdtemp(prefix=".mlgov-", dir=beside))
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=beside))
     try:
         yield folder
     finally:
@@ -62,7 +70,13 @@ def release(staged: Path, target: Path) -> None:
     """
     _check_places(staged, target)
     with space_errors(target):
+        left = _left_over(staged, target)
         _merge(staged, target)
+    for place in left:
+        logger.warning(
+            "`%s` was there before the model that was downloaded into its folder: nobody judged the two together, and who loads the folder may load it",
+            place,
+        )
 
 
 @contextmanager
@@ -127,6 +141,25 @@ def _merge(staged: Path, target: Path) -> None:
     for entry in list(os.scandir(staged)):
         if entry.name not in folders:
             os.replace(entry.path, target / entry.name)  # noqa: PTH105 - a thousand files, and no path object for each
+
+
+def _left_over(staged: Path, target: Path) -> list[Path]:
+    """For each model below `staged`, the first file in its place that is none of its own, if there is one. A file of a model that
+    was asked for alone makes no model."""
+    if not target.is_dir():
+        return []
+    names = os.listdir(staged)  # noqa: PTH208 - names alone
+    if len(names) > 1 and any(is_model_file(name) for name in names):
+        there = itertools.islice(_files(target), _LOOKED_AT)
+        return [path for path in there if not (staged / path.relative_to(target)).exists()][:1]
+    return [place for name in _folders(staged) for place in _left_over(staged / name, target / name)]
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """The files below a folder, but for what Python itself keeps there, and downloads that wait."""
+    for above, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if name != _COMPILED and not name.startswith(_PREFIX))
+        yield from (Path(above, name) for name in sorted(names))
 
 
 def _folders(folder: Path) -> frozenset[str]:

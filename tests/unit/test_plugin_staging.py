@@ -35,6 +35,37 @@ def test_existing_files_are_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "f").read_text() == "new"
 
 
+@pytest.mark.parametrize("below", ["", "m"])
+def test_what_lay_in_a_models_folder_before_is_named(
+    below: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who loads the folder may load it, and nobody judged the two together."""
+    for name in ("MLmodel", "code/old.py", "code/__pycache__/new.pyc", ".mlgov-other/x"):
+        (tmp_path / below / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / below / name).write_text("old")
+    with staging(tmp_path) as staged:
+        (staged / below / "code").mkdir(parents=True)
+        for name in ("MLmodel", "code/new.py"):
+            (staged / below / name).write_text("new")
+        release(staged, tmp_path)
+    (line,) = caplog.messages
+    assert str(tmp_path / below / "code/old.py") in line
+
+
+def test_a_model_without_anything_else_in_its_place_arrives_without_a_word(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "m").mkdir()
+    (tmp_path / "notes.txt").write_text("mine")
+    for names in (("MLmodel", "w.bin"), ("MLmodel", "w.bin"), ("MLmodel",)):
+        with staging(tmp_path) as staged:
+            (staged / "m").mkdir()
+            for name in names:
+                (staged / "m" / name).write_text("x")
+            release(staged, tmp_path)
+    assert caplog.messages == []
+
+
 def test_nothing_is_released_through_a_link(tmp_path: Path) -> None:
     outside, target = tmp_path / "outside", tmp_path / "target"
     outside.mkdir()
