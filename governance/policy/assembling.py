@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any, Generic, Protocol, TypeVar
@@ -51,7 +51,8 @@ class _Entity(Generic[T]):
 
 @dataclass(slots=True)
 class Assembler:
-    """Takes documents one by one, then checks them against each other."""
+    """Takes documents one by one, then checks them against each other. What is named and not there is no mistake where it may
+    stand in a document that could not be read: one mistake is told once, and not at whatever names its document."""
 
     catalogue: Mapping[str, FactSpec]
     _policies: dict[str, _Entity[Policy]] = field(default_factory=dict)
@@ -59,6 +60,11 @@ class Assembler:
     _waivers: dict[str, _Entity[Waiver]] = field(default_factory=dict)
     _suites: dict[str, _Entity[Suite]] = field(default_factory=dict)
     _noted: list[tuple[Source, Mistakes]] = field(default_factory=list)
+    _unread: set[str] = field(default_factory=set)
+
+    def miss(self) -> None:
+        """A file could not be read, and held who knows what. The caller tells of it."""
+        self._unread.update(KINDS)
 
     def add(self, document: Source) -> None:
         """Read one document."""
@@ -67,15 +73,18 @@ class Assembler:
         tree = document.data
         if not isinstance(tree, dict):
             mistakes.add((), "a document: a mapping with `apiVersion` and `kind`", got=tree)
+            self.miss()
             return
         if tree.get("apiVersion") != API_VERSION:
             at: Path = ("apiVersion",) if "apiVersion" in tree else ()
             mistakes.add(at, f"`apiVersion: {API_VERSION}`", got=tree.get("apiVersion"), among=[API_VERSION])
+            self.miss()
             return
         kind = tree.get("kind")
         if not isinstance(kind, str) or kind not in KINDS:
             at = ("kind",) if "kind" in tree else ()
             mistakes.add(at, f"a kind: one of {', '.join(KINDS)}", got=kind, among=KINDS)
+            self.miss()
             return
         self._read(kind, document, mistakes)
 
@@ -85,10 +94,13 @@ class Assembler:
         merged = self._merged_set()
         self._check_lists(merged)
         for entity in self._sets.values():
-            _check_references(entity.value, self._layers_above(entity.value), policies, entity.mistakes)
+            above = self._layers_above(entity.value)
+            _check_references(entity.value, above, self._known(policies), entity.mistakes)
         self._check_waivers(merged, policies)
         for suite in self._suites.values():
-            _check_suite(suite.value, policies, suite.mistakes)
+            _check_globs(
+                suite.value.policies or (), self._known(policies), ("spec", "policies"), suite.mistakes
+            )
         return PolicyBundle(
             policies=tuple(policies[name] for name in sorted(policies)),
             set=merged,
@@ -117,6 +129,8 @@ class Assembler:
 
     def _read(self, kind: str, document: Source, mistakes: Mistakes) -> None:
         shape = read_shape(KINDS[kind], document.data, mistakes)
+        if shape is None:
+            self._unread.add(kind)
         reader = Reader(mistakes, self.catalogue)
         if isinstance(shape, PolicyShape):
             self._keep(self._policies, shape.metadata.name, reader.policy(shape), document, mistakes)
@@ -149,7 +163,7 @@ class Assembler:
         parents = {name: entity.value.extends for name, entity in self._sets.items()}
         at: Path = ("spec", "extends")
         for name, parent in parents.items():
-            if parent is not None and parent not in parents:
+            if parent is not None and parent not in parents and "PolicySet" not in self._unread:
                 self._sets[name].mistakes.add(at, "the name of a set", got=parent, among=parents)
         circle = cycle_in(parents)
         if circle is not None:
@@ -161,6 +175,10 @@ class Assembler:
             self._sets[name].mistakes.add(("metadata", "name"), expected, got=name)
         ordered = sorted(parents, key=lambda name: (_depth(name, parents), name))
         return reduce(self._merge, (self._sets[name] for name in ordered[1:]), self._sets[ordered[0]].value)
+
+    def _known(self, policies: Mapping[str, Policy]) -> Mapping[str, Policy] | None:
+        """The policies that there are, or None where some could not be read."""
+        return None if "Policy" in self._unread else policies
 
     def _layers_above(self, one: PolicySet) -> dict[str, str | None]:
         """The layers of the sets that a set extends, with what each extends; its own may extend them."""
@@ -199,10 +217,12 @@ class Assembler:
 
         def note(name: str, error: LiteralError | None, value: object) -> None:
             if error is None:
-                entity.mistakes.add(path, "the name of a list of the policy set", got=name, among=lists)
+                if "PolicySet" not in self._unread:
+                    at = _list_path(entity.document.data, path, name)
+                    entity.mistakes.add(at, "the name of a list of the policy set", got=name, among=lists)
                 return
             holder = next(one for one in self._sets.values() if name in dict(one.value.lists))
-            at: Path = ("spec", "lists", name)
+            at = ("spec", "lists", name)
             written = holder.document.data["spec"]["lists"][name]
             at = (*at, written.index(value)) if value in written else at
             if not any(one.path == at for one in holder.mistakes.found):
@@ -222,15 +242,17 @@ class Assembler:
         for entity in self._waivers.values():
             waiver = entity.value
             policy, rule = rules.get(waiver.rule, (None, None))
-            if rule is None and waiver.revoked_at is None:
+            if rule is None and waiver.revoked_at is None and "Policy" not in self._unread:
                 expected = "the full name of a rule; revoke a waiver whose rule is gone"
                 entity.mistakes.add(("spec", "rule"), expected, got=waiver.rule, among=rules)
+            if "PolicySet" in self._unread:
+                continue
             owner = policy.owner if policy else None
             check_waiver(waiver, rule, owner, merged.waivers if merged else WaiverRules(), entity.mistakes)
 
 
 def _check_references(
-    one: PolicySet, above: Mapping[str, str | None], policies: Mapping[str, Policy], mistakes: Mistakes
+    one: PolicySet, above: Mapping[str, str | None], policies: Mapping[str, Policy] | None, mistakes: Mistakes
 ) -> None:
     names: dict[str, str | None] = dict(above)
     own: set[str] = set()
@@ -252,14 +274,12 @@ def _check_references(
         _check_globs(binding.policies, policies, ("spec", "bindings"), mistakes)
 
 
-def _check_suite(suite: Suite, policies: Mapping[str, Policy], mistakes: Mistakes) -> None:
-    _check_globs(suite.policies or (), policies, ("spec", "policies"), mistakes)
-
-
 def _check_globs(
-    globs: tuple[str, ...], policies: Mapping[str, Policy], path: Path, mistakes: Mistakes
+    globs: tuple[str, ...], policies: Mapping[str, Policy] | None, path: Path, mistakes: Mistakes
 ) -> None:
-    """A name without a wildcard must be there; a glob may be ahead of its policies."""
+    """A name without a wildcard must be there; a glob may be ahead of its policies. None: they are not all known."""
+    if policies is None:
+        return
     for glob in globs:
         if "*" not in glob and "?" not in glob and not any(compile_glob(glob)(name) for name in policies):
             mistakes.add(path, "the name of a policy", got=glob, among=policies)
@@ -279,6 +299,25 @@ def _rule_path(tree: Any, rule: Rule) -> Path:
         if one.get("id") == rule.id:
             return ("spec", "rules", place, "when")
     return ("spec",)
+
+
+def _list_path(tree: Any, path: Path, name: str) -> Path:
+    """Where the condition at `path` names a list; `path` for the shorthand, which has none there."""
+    part = tree
+    for key in path:
+        part = part[key]
+    return next((at for at, named in _lists_named(part, path) if named == name), path)
+
+
+def _lists_named(tree: Any, path: Path) -> Iterator[tuple[Path, object]]:
+    if isinstance(tree, dict):
+        if "list" in tree:
+            yield (*path, "list"), tree["list"]
+        for key, value in tree.items():
+            yield from _lists_named(value, (*path, key))
+    elif isinstance(tree, list):
+        for number, value in enumerate(tree):
+            yield from _lists_named(value, (*path, number))
 
 
 def _depth(name: str, parents: Mapping[str, str | None]) -> int:

@@ -108,6 +108,7 @@ def _assembled(
             for document in parse_yaml(files[name], name, limits):
                 assembler.add(document)
         except YamlRefusedError as error:
+            assembler.miss()
             message = f"expected strict YAML, got {error.message}"
             found.append(Problem(name, error.line, error.column, message))
     written = Written(bundle=assembler.finish(), documents=assembler.documents())

@@ -31,6 +31,7 @@ _STARTS = frozenset("-+.0123456789")
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _MAX_DIGITS = 18
 _BREAK = re.compile(r"\r\n|\r|\n")
+_CONFLICT = re.compile(r"^(<{7}|={7}|>{7})( |$)", re.MULTILINE)
 _SEPARATOR = re.compile("[\x85\u2028\u2029]")
 """To YAML 1.2 characters like others, to the parser ends of lines: what stands behind one in a comment, and is shown there
 by editors and reviews, would be a rule."""
@@ -109,6 +110,10 @@ def parse_yaml(data: bytes, source: str, limits: Limits = DEFAULT_LIMITS) -> lis
     try:
         trees = builder.build()
     except yaml.MarkedYAMLError as error:
+        conflict = _CONFLICT.search(text)
+        if conflict is not None:
+            line = text.count("\n", 0, conflict.start()) + 1
+            raise YamlRefusedError("a merge conflict of git that nobody has resolved", line, 1) from error
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         raise YamlRefusedError(_problem(error, limits), line, column) from error

@@ -82,7 +82,7 @@ BAD: dict[str, tuple[list[str | bytes], str]] = {
         "b.yaml:3:18 metadata.name: expected a name that is not taken; `p` stands in a.yaml:3 already, got 'p'"),
     "unknown list": (
         [RULE % "{fact: publisher, in: {list: trustd}}", SET + "  lists: {trusted: [acme]}\n"],
-        "a.yaml:10:13 spec.rules[0].when: expected the name of a list of the policy set, got 'trustd', did you mean `trusted`?"),
+        "a.yaml:10:42 spec.rules[0].when.in.list: expected the name of a list of the policy set, got 'trustd', did you mean `trusted`?"),
     "circular layers": (
         [GOOD, SET + CIRCLE],
         "b.yaml:6:5 spec.layers: expected no circle of layers; here x extends y extends x"),

@@ -152,6 +152,33 @@ def test_each_mistake_in_a_rule_has_its_own_message(body: str, message: str) -> 
     assert any(message in line for line in found), found
 
 
+def test_what_stands_in_a_document_that_cannot_be_read_is_not_called_missing() -> None:
+    """One slip is one mistake: `revoke a waiver whose rule is gone` would have been bad advice."""
+    texts = [
+        policy(rule("{fact: publisher, in: {list: known}}")),
+        policy_set(
+            "  bindings: [{policies: [p], environments: [x], mode: observe}]\n  lists: {known: [a]}\n"
+        ),
+        waiver(),
+        (
+            "apiVersion: mlgov/v1\nkind: PolicyTest\nmetadata: {name: t}\nspec: {policies: [p], at: 2026-11-20T12:00:00Z, "
+            "cases: [{name: c, action: load, expect: {verdict: block}}]}\n"
+        ),
+    ]
+    assert problems(*texts) == []
+    for number, old, new in (
+        (0, "effect:", "efect:"),
+        (0, "  default", "\tdefault"),
+        (0, "kind: Policy", "kind: Polcy"),
+        (1, "mode: observe", "mode: observed"),
+        (1, "  lists", "\tlists"),
+    ):
+        found = problems(
+            *(text.replace(old, new) if place == number else text for place, text in enumerate(texts))
+        )
+        assert {line.partition(":")[0] for line in found} == {f"file{number}.yaml"}, found
+
+
 def test_a_rule_whose_shape_is_wrong_hides_no_other_mistake_of_its_own_or_of_other_rules() -> None:
     found = problems(
         policy(

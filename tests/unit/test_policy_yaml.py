@@ -47,6 +47,7 @@ def test_scalars_follow_the_core_schema(text: str, value: object) -> None:
         (b"a: [1, 2", 2, 1, "not YAML"),
         (b"a: b: c", 1, 5, "not YAML"),
         (b"- a\n b: c", 2, 3, "not YAML"),
+        (b"a: 1\n<<<<<<< HEAD\nb: 1\n=======\nb: 2\n>>>>>>> f\n", 2, 1, "a merge conflict of git"),
         (b"a: 1\nb: \x00", 2, 4, "a NUL byte"),
         (b"a: \x07", 1, 4, "control character"),
         (b"\xef\xbb\xbfa: 1", 1, 1, "byte-order mark"),
