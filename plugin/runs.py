@@ -2,7 +2,8 @@
 
 MLflow's class looks for a run's files and then for its model's, swallows every error of both, and says that the path is
 wrong. This one keeps what the two said: a refusal is raised as it is, even where the other half was found. That a path
-is in neither place stays MLflow's own error.
+is in neither place stays MLflow's own error. And MLflow puts the two together: each was judged, the mixture was not, so that one is
+refused in which the run adds a file to the model.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from typing import Any
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
 
+from governance.errors import VerificationError
 from plugin.ending import ended_in_order
 from plugin.errors import GovernedError, as_mlflow
-from plugin.staging import destination, release, staging
+from plugin.staging import destination, first_other, release, staging
 
 
 class GovernedRunsRepository(RunsArtifactRepository):
@@ -48,11 +50,26 @@ class GovernedRunsRepository(RunsArtifactRepository):
 
     def _download_model_artifacts(self, artifact_path: str, dst_path: str) -> str | None:
         try:
-            found: str | None = super()._download_model_artifacts(artifact_path, dst_path)
+            return self._beside_the_run(artifact_path, Path(dst_path))
         except GovernedError as error:
             _remember(error, self.seen)
             raise
-        return found
+
+    def _beside_the_run(self, artifact_path: str, target: Path) -> str | None:
+        """The model's half, brought to where the run's half lies already. Raises `GovernedError` where that would add to it."""
+        with as_mlflow(), staging(target) as staged:
+            found: str | None = super()._download_model_artifacts(artifact_path, str(staged))
+            if found is None:
+                return None
+            added = first_other(staged, target)
+            if added is not None:
+                raise VerificationError(
+                    f"the run has a file `{added.relative_to(target)}` of its own beside its model: put together they are a model that "
+                    "nobody judged",
+                    hint="Load the model by its own address (`models:/m-...`), or move the run's file to another folder.",
+                )
+            release(staged, target)
+            return str(target / Path(found).relative_to(staged))
 
 
 class _Witness:

@@ -28,7 +28,8 @@ logger = logging.getLogger(__name__)
 
 _SHOWN = 300
 _LOOKED_AT = 10_000
-_COMPILED = "__pycache__"
+_KEPT = frozenset({"__pycache__", "registered_model_meta"})
+"""What Python and MLflow write into the folder of a model that is loaded."""
 _PREFIX = ".mlgov-"
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -150,16 +151,24 @@ def _left_over(staged: Path, target: Path) -> list[Path]:
         return []
     names = os.listdir(staged)  # noqa: PTH208 - names alone
     if len(names) > 1 and any(is_model_file(name) for name in names):
-        there = itertools.islice(_files(target), _LOOKED_AT)
-        return [path for path in there if not (staged / path.relative_to(target)).exists()][:1]
+        found = first_other(staged, target, _LOOKED_AT, kept=_KEPT)
+        return [] if found is None else [found]
     return [place for name in _folders(staged) for place in _left_over(staged / name, target / name)]
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """The files below a folder, but for what Python itself keeps there, and downloads that wait."""
+def first_other(
+    staged: Path, target: Path, most: int | None = None, *, kept: frozenset[str] = frozenset()
+) -> Path | None:
+    """The first file below `target` that is not below `staged` as well, out of `most`, or None. Downloads that wait there are none,
+    and neither is what is called one of `kept`, or lies in a folder that is."""
+    there = itertools.islice(_files(target, kept), most)
+    return next((path for path in there if not os.path.lexists(staged / path.relative_to(target))), None)
+
+
+def _files(folder: Path, kept: frozenset[str]) -> Iterator[Path]:
     for above, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if name != _COMPILED and not name.startswith(_PREFIX))
-        yield from (Path(above, name) for name in sorted(names))
+        folders[:] = sorted(name for name in folders if name not in kept and not name.startswith(_PREFIX))
+        yield from (Path(above, name) for name in sorted(names) if name not in kept)
 
 
 def _folders(folder: Path) -> frozenset[str]:

@@ -193,7 +193,7 @@ def tracking_server(
     port = free_port()
     store = database or folder / "mlflow.db"
     if not store.exists():
-        shutil.copy(_database_template(), store)
+        shutil.copy(database_template(), store)
     command = [
         sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{store}",
         "--artifacts-destination", destination, "--host", "127.0.0.1", "--port", str(port), "--workers", str(workers),
@@ -306,7 +306,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 @functools.cache
-def _database_template() -> Path:
+def database_template() -> Path:
     """An SQLite backend with its tables. Making them takes longer than anything else here, so it is done once."""
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 

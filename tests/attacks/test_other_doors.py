@@ -1,16 +1,20 @@
-"""Attack: the same bytes by another key of Artifactory's, to which the policy about them is not bound."""
+"""Attack: the same bytes by another key of Artifactory's, to which the policy about them is not bound; other bytes by a model's name."""
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
+import mlflow
 import pytest
 import requests
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.tracking import MlflowClient
 
 from governance.devserver import DevServer
-from plugin.errors import BlockedModelError
-from tests.mlflow_tools import environment, make_home
+from plugin.errors import BlockedModelError, ModelVerificationError
+from tests.mlflow_tools import database_template, environment, make_home
 
 DOORS = """
 apiVersion: mlgov/v1
@@ -54,3 +58,60 @@ def test_a_rule_keeps_a_virtual_repository_from_being_a_way_around_those_bound_t
         with pytest.raises(BlockedModelError, match="by another repository than its own"):
             get_artifact_repository(f"{base}/{repo}-door").download_artifacts("m", str(tmp_path / "out"))
     devserver.remove_repository(f"{repo}-door")
+
+
+@pytest.fixture
+def run_with_model(
+    devserver: DevServer, repo: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
+    """The id of a run, straight to Artifactory, whose model `model` brings a module of its own along."""
+    shutil.copy(database_template(), tmp_path / "mlflow.db")
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own/bystander.py").write_text("")
+    with environment(make_home(tmp_path / "home", devserver).env):
+        monkeypatch.chdir(tmp_path)
+        mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+        try:
+            mlflow.create_experiment(
+                "e", artifact_location=f"artifactory://{devserver.host}/artifactory/{repo}/e"
+            )
+            mlflow.set_experiment("e")
+            with mlflow.start_run() as run:
+                mlflow.pyfunc.log_model(
+                    name="model",
+                    loader_module="bystander",
+                    code_paths=[str(tmp_path / "own/bystander.py")],
+                    pip_requirements=["mlflow"],
+                )
+            yield run.info.run_id
+        finally:
+            mlflow.set_tracking_uri(None)
+
+
+def test_files_of_a_run_are_not_mixed_into_the_model_of_their_folders_name(
+    run_with_model: str, tmp_path: Path
+) -> None:
+    """Each was judged by itself. The module would be the first of its name that the model's code finds."""
+    (tmp_path / "json.py").write_text("raise SystemExit")
+    MlflowClient().log_artifact(run_with_model, str(tmp_path / "json.py"), "model/code")
+    (tmp_path / "out").mkdir()
+    with pytest.raises(ModelVerificationError, match=r"has a file `model/code/json[.]py`"):
+        mlflow.artifacts.download_artifacts(f"runs:/{run_with_model}/model", dst_path=str(tmp_path / "out"))
+    with pytest.raises(ModelVerificationError, match=r"has a file `code/json[.]py`"):
+        mlflow.artifacts.download_artifacts(
+            f"runs:/{run_with_model}/model/code", dst_path=str(tmp_path / "out")
+        )
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_run_that_adds_nothing_to_its_model_is_put_together_with_it(
+    run_with_model: str, tmp_path: Path
+) -> None:
+    (tmp_path / "bystander.py").write_text("raise SystemExit")
+    client = MlflowClient()
+    client.log_artifact(run_with_model, str(tmp_path / "bystander.py"), "model/code")
+    client.log_artifact(run_with_model, str(tmp_path / "bystander.py"), "models")
+    found = Path(mlflow.artifacts.download_artifacts(f"runs:/{run_with_model}/model"))
+    assert found.name == "model"
+    assert (found / "MLmodel").is_file()
+    assert (found / "code/bystander.py").read_text() == ""

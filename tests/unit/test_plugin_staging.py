@@ -40,7 +40,13 @@ def test_what_lay_in_a_models_folder_before_is_named(
     below: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Who loads the folder may load it, and nobody judged the two together."""
-    for name in ("MLmodel", "code/old.py", "code/__pycache__/new.pyc", ".mlgov-other/x"):
+    for name in (
+        "MLmodel",
+        "code/old.py",
+        "code/__pycache__/new.pyc",
+        "registered_model_meta",
+        ".mlgov-other/x",
+    ):
         (tmp_path / below / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / below / name).write_text("old")
     with staging(tmp_path) as staged:
