@@ -178,6 +178,8 @@ def as_mlflow() -> Iterator[None]:
     """Turn our errors into MLflow's at the edge of a verb."""
     try:
         yield
+    except errors.RefusedError as error:
+        raise mlflow_error(error) from None  # it holds all that its cause does, and would say it twice
     except errors.GovernanceError as error:
         raise mlflow_error(error) from error
 

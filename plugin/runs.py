@@ -39,9 +39,10 @@ class GovernedRunsRepository(RunsArtifactRepository):
         with ended_in_order(), as_mlflow(), staging(target) as staged:
             try:
                 found = super(GovernedRunsRepository, one).download_artifacts(artifact_path, str(staged))
-            except MlflowException as error:
+            except MlflowException:
                 if one.seen:
-                    raise one.seen[0] from error
+                    first = one.seen[0]
+                    raise first.with_traceback(None) from first.__cause__
                 raise
             if one.seen:
                 raise one.seen[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import traceback
 
 import pytest
 from mlflow.exceptions import MlflowException
@@ -19,6 +20,7 @@ from plugin.errors import (
     GovernedStorageError,
     ModelVerificationError,
     QuarantinedModelError,
+    RefusalError,
     as_mlflow,
     from_json,
     mlflow_error,
@@ -155,3 +157,10 @@ def test_the_cause_stays_attached() -> None:
     with pytest.raises(GovernanceUnavailableError) as caught, as_mlflow():
         raise cause
     assert caught.value.__cause__ is cause
+
+
+def test_a_refusal_is_told_once() -> None:
+    with pytest.raises(RefusalError) as caught, as_mlflow():
+        raise errors.BlockedError(refusal())
+    told = "".join(traceback.format_exception(caught.value))
+    assert told.count(caught.value.findings[0].message) == 1
