@@ -60,7 +60,8 @@ SETTINGS_INTRODUCTION = """\
 From the environment, else from `mlgov.toml` in `MLGOV_HOME` (or the file that `MLGOV_CONFIG` names), where the keys are
 the names without `MLGOV_` in lower case. No settings are read from the working directory. Those that start with
 `ARTIFACTORY_` are the ones of JFrog's own plugin. Those that start with `audit_` are taken from the file alone: whoever
-starts one process must not be able to lead its decisions to another log. A relative path in the file is meant from the file's
+starts one process must not lead its decisions to another log by one variable; another settings file is another log, so
+this does not hold a user's own process ([threat-model.md](threat-model.md)). A relative path in the file is meant from the file's
 folder, in a variable from the working directory.
 
 Beside them, `MLGOV_DEBUG=1` has `mlgov` show where an error arose. `mlgov doctor` names variables that begin with `MLGOV_` and are

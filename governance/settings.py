@@ -3,7 +3,7 @@
 Precedence: constructor arguments, then environment variables, then the TOML file named by `MLGOV_CONFIG` (default
 `mlgov.toml` in `MLGOV_HOME`). A settings file is never looked for in the working directory: a cloned repository must
 not be able to say where the token goes. What concerns the audit log is read from the file alone, and a variable for it is
-an error: whoever starts one process must not be able to lead its decisions elsewhere.
+an error: whoever starts one process must not lead its decisions elsewhere by one variable. Another file is another log.
 """
 
 from __future__ import annotations
