@@ -7,7 +7,9 @@ Where whoever loads a model with MLflow is not asked, it is its files, and so wh
 2. an adapter names the model that it was made for, which transformers fetches where the adapter has none beside it, and its older
    versions in any case;
 3. a detector names the backbone whose weights it begins with;
-4. `MLmodel` names a model of the hub, or a path outside of the model (`content.references`).
+4. a configuration asks for attention by a compiled kernel of the hub (`owner/name`), of any publisher or of trusted ones, as the release
+   of transformers and kernels has it;
+5. `MLmodel` names a model of the hub, or a path outside of the model (`content.references`).
 
 Promises: each is named as `?elsewhere.owner/name`; classes that sentence-transformers imports by their names are named like imports of a
 pickle. Does not: name what is mentioned and not fetched, such as where a model's weights came from, or the base of an adapter that
@@ -35,6 +37,7 @@ _ADAPTER: Final = "adapter_config.json"
 _MODULES: Final = frozenset({"modules.json", "router_config.json", "wordembedding_config.json"})
 _TRANSFORMER: Final = re.compile(r"sentence_[\w-]+_config\.json")
 _TOKENIZER: Final = "tokenizer_name_or_path"
+_ATTENTION: Final = ("attn_implementation", "_attn_implementation")
 _KEPT: Final = f"/{MLFLOW_ADAPTER}/{_ADAPTER}"
 _KEY: Final = HELD.decode()
 _FROM: Final = "--"
@@ -84,6 +87,7 @@ def _named(name: str, nodes: Nodes) -> Iterator[str]:
         yield from _places(nodes)
     elif base == _CONFIG:
         yield from _backbones(nodes)
+        yield from _kernels(nodes)
     elif base == _ADAPTER:
         yield from _bases(name, nodes)
     elif _TRANSFORMER.fullmatch(base):
@@ -126,6 +130,11 @@ def _backbones(nodes: Nodes) -> Iterator[str]:
         is_there = node.get("backbone_config") and not node.get("use_pretrained_backbone")
         if isinstance(name, str) and _OWNED.search(name) and not is_there:
             yield name
+
+
+def _kernels(nodes: Nodes) -> Iterator[str]:
+    asked = texts_in([node.get(key) for node in nodes for key in _ATTENTION])
+    return (text for text in asked if "/" in text)
 
 
 def _bases(name: str, nodes: Nodes) -> Iterator[str]:

@@ -130,6 +130,7 @@ OWN = "sentence_transformers.models.Transformer"
         ("model/adapter_config.json", {"base_model_name_or_path": None}),
         ("model/config.json", {"_name_or_path": "owner/base", "activation_function": "gelu_new"}),
         ("2_Dense/config.json", {"activation_function": "torch.nn.modules.activation.Tanh"}),
+        ("model/config.json", {"attn_implementation": "sdpa", "text_config": {"_attn_implementation": None}}),
         ("model/config.json", {"backbone": "resnet50", "use_pretrained_backbone": True}),
         (
             "model/config.json",
@@ -166,6 +167,8 @@ def test_a_document_that_mentions_a_model_fetches_none(name: str, content: objec
         ("2_Dense/config.json", {"activation_function": "evil.run"}, "evil.run"),
         ("sentence_bert_config.json", {"tokenizer_name_or_path": "m/evil"}, "?elsewhere.m/evil"),
         ("config.json", {"backbone": "hf-hub:m/evil", "use_pretrained_backbone": True}, "?elsewhere.hf-hub:m/evil"),
+        ("config.json", {"attn_implementation": "m/evil:run"}, "?elsewhere.m/evil:run"),
+        ("config.json", {"text_config": {"_attn_implementation": {"": "m/evil"}}}, "?elsewhere.m/evil"),
         ("config.json", {"backbone": "m/evil", "use_pretrained_backbone": False}, "?elsewhere.m/evil"),
     ],
 )  # fmt: skip
