@@ -9,10 +9,11 @@ Where whoever loads a model with MLflow is not asked, it is its files, and so wh
 3. a detector names the backbone whose weights it begins with;
 4. a configuration asks for attention by a compiled kernel of the hub (`owner/name`), of any publisher or of trusted ones, as the release
    of transformers and kernels has it;
-5. `MLmodel` names a model of the hub, or a path outside of the model (`content.references`).
+5. the settings of a LlamaIndex model name classes, and what those of Hugging Face fetch, with its code where they say so;
+6. `MLmodel` names a model of the hub, or a path outside of the model (`content.references`).
 
-Promises: each is named as `?elsewhere.owner/name`; classes that sentence-transformers imports by their names are named like imports of a
-pickle. Does not: name what is mentioned and not fetched, such as where a model's weights came from, or the base of an adapter that
+Promises: each is named as `?elsewhere.owner/name`; classes that sentence-transformers and LlamaIndex import by their names are named like imports
+of a pickle. Does not: name what is mentioned and not fetched, such as where a model's weights came from, or the base of an adapter that
 MLflow keeps beside it; or name classes beside a configuration of transformers, whose source is a file of the model's own.
 """
 
@@ -36,6 +37,10 @@ _CONFIG: Final = "config.json"
 _ADAPTER: Final = "adapter_config.json"
 _MODULES: Final = frozenset({"modules.json", "router_config.json", "wordembedding_config.json"})
 _TRANSFORMER: Final = re.compile(r"sentence_[\w-]+_config\.json")
+_SETTINGS: Final = "settings.json"
+_NAMED: Final = _MODULES | {_ADAPTER, _SETTINGS}
+_CONSTRUCTOR: Final = "object_constructor"
+_HUB_CLASS: Final = re.compile(r"\.huggingface(?!_api)")
 _TOKENIZER: Final = "tokenizer_name_or_path"
 _ATTENTION: Final = ("attn_implementation", "_attn_implementation")
 _KEPT: Final = f"/{MLFLOW_ADAPTER}/{_ADAPTER}"
@@ -43,15 +48,13 @@ _KEY: Final = HELD.decode()
 _FROM: Final = "--"
 _LONGEST: Final = 200
 _OWNED: Final = re.compile(r"[/:]")
-_OWN: Final = re.compile(r"sentence_transformers(?:\.[A-Za-z]\w*)+\.[A-Z]\w*", re.ASCII)
+_OWN: Final = re.compile(r"(?:sentence_transformers|llama_index)(?:\.[A-Za-z]\w*)+\.[A-Z]\w*", re.ASCII)
 
 
 def says_where(name: str) -> bool:
     """Whether it is its name by which loaders find what to fetch in a file. In any case of its letters, as for `MLmodel`."""
     base = _base(name)
-    return (
-        usual_name(name) == MODEL or base in _MODULES | {_ADAPTER} or _TRANSFORMER.fullmatch(base) is not None
-    )
+    return usual_name(name) == MODEL or base in _NAMED or _TRANSFORMER.fullmatch(base) is not None
 
 
 def fetched(name: str, data: bytes, effort: Effort) -> frozenset[str]:
@@ -90,13 +93,21 @@ def _named(name: str, nodes: Nodes) -> Iterator[str]:
         yield from _kernels(nodes)
     elif base == _ADAPTER:
         yield from _bases(name, nodes)
+    elif base == _SETTINGS:
+        yield from _trusted(nodes)
     elif _TRANSFORMER.fullmatch(base):
         yield from texts_in([node.get(_TOKENIZER) for node in nodes])
 
 
 def _imported(base: str, nodes: Nodes) -> frozenset[str]:
-    """What sentence-transformers imports by its name, and is none of its own."""
-    names = _classes(nodes) if base in _MODULES else _activations(nodes) if base == _CONFIG else ()
+    """What sentence-transformers or LlamaIndex imports by its name, and is none of its own."""
+    names: Iterable[str] = ()
+    if base in _MODULES:
+        names = _classes(nodes)
+    elif base == _CONFIG:
+        names = _activations(nodes)
+    elif base == _SETTINGS:
+        names = texts_in([node.get(_CONSTRUCTOR) for node in nodes])
     return frozenset(text[:_LONGEST] for text in names if _FROM not in text and not _OWN.fullmatch(text))
 
 
@@ -135,6 +146,20 @@ def _backbones(nodes: Nodes) -> Iterator[str]:
 def _kernels(nodes: Nodes) -> Iterator[str]:
     asked = texts_in([node.get(key) for node in nodes for key in _ATTENTION])
     return (text for text in asked if "/" in text)
+
+
+def _trusted(nodes: Nodes) -> Iterator[str]:
+    """The models that classes of LlamaIndex fetch from the hub. What calls a service, by whatever model's name, fetches none."""
+    for node in nodes:
+        given = node.get("object_kwargs")
+        class_ = node.get(_CONSTRUCTOR)
+        if not isinstance(given, Mapping) or not isinstance(class_, str):
+            continue
+        asks = any(
+            "trust_remote_code" in each for each in (given, *given.values()) if isinstance(each, Mapping)
+        )
+        if asks or _HUB_CLASS.search(class_):
+            yield from texts_in([given.get("model_name"), given.get("tokenizer_name")])
 
 
 def _bases(name: str, nodes: Nodes) -> Iterator[str]:

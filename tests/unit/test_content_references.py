@@ -119,6 +119,11 @@ def document(name: str, content: object) -> tuple[str, ...]:
     return inspect(name, json.dumps(content).encode()).imports
 
 
+def of(class_: str, **given: object) -> dict[str, object]:
+    """An object as MLflow writes it among the settings of a LlamaIndex model."""
+    return {"object_constructor": f"llama_index.{class_}", "object_kwargs": given}
+
+
 OWN = "sentence_transformers.models.Transformer"
 
 
@@ -142,6 +147,14 @@ OWN = "sentence_transformers.models.Transformer"
         ),
         ("router_config.json", {"types": {"query_0": OWN}, "structure": {"query": ["query_0"]}}),
         ("sentence_bert_config.json", {"max_seq_length": 512, "do_lower_case": False}),
+        (
+            "settings.json",
+            {"_llm": of("llms.openai.base.OpenAI", model_name="a/b"), "_t": [of("core.node_parser.text.A")]},
+        ),
+        (
+            "settings.json",
+            {"_llm": of("llms.huggingface_api.base.A", model_name="a/b"), "editor": {"path": "../a"}},
+        ),
         ("modules.json", ["a", {"type": "commonjs", "main": "x.y"}]),
     ],
 )
@@ -166,6 +179,9 @@ def test_a_document_that_mentions_a_model_fetches_none(name: str, content: objec
         ("wordembedding_config.json", {"tokenizer_class": "evil.Class"}, "evil.Class"),
         ("2_Dense/config.json", {"activation_function": "evil.run"}, "evil.run"),
         ("sentence_bert_config.json", {"tokenizer_name_or_path": "m/evil"}, "?elsewhere.m/evil"),
+        ("settings.json", {"_e": of("embeddings.huggingface.base.A", model_name="m/evil")}, "?elsewhere.m/evil"),
+        ("settings.json", {"_e": of("x.A", model_name="m/evil", model_kwargs={"trust_remote_code": True})}, "?elsewhere.m/evil"),
+        ("settings.json", {"_e": [{"object_constructor": "evil.Class", "object_kwargs": {}}]}, "evil.Class"),
         ("config.json", {"backbone": "hf-hub:m/evil", "use_pretrained_backbone": True}, "?elsewhere.hf-hub:m/evil"),
         ("config.json", {"attn_implementation": "m/evil:run"}, "?elsewhere.m/evil:run"),
         ("config.json", {"text_config": {"_attn_implementation": {"": "m/evil"}}}, "?elsewhere.m/evil"),
