@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -29,7 +29,7 @@ from governance.model.digest import Sha256
 from governance.policy.bundle import PAYLOAD_TYPE as POLICY_BUNDLE_TYPE
 from governance.policy.bundlesource import BundleSource
 from governance.policy.documents import PolicyBundle
-from governance.policy.load import documents_among, load_files, load_policies
+from governance.policy.load import load_files, load_policies
 from governance.policy.revisions import RevisionMemory
 from governance.policy.source import PolicySource
 from governance.policy_wiring import bundle_fetcher, policy_bundle, policy_files
@@ -87,16 +87,17 @@ class Assembly(AuditAssembly):
             bundle_fetcher(settings, bundle, artifactory=self.artifactory),
             verify=self._verified_policy,
             load=lambda files: self._in_force(
-                self._settled(load_files(documents_among(files), catalogue=catalogue()), steps_among(files))
+                self._settled(load_files(files, catalogue=catalogue()), steps_among(files))
             ),
             memory=RevisionMemory(settings.home / "policy-revisions.json"),
             name=settings.policy_bundle_name,
             max_age=settings.policy_bundle_max_age,
         )
 
-    def register(self, paths: Sequence[Path]) -> Register:
-        """The waivers among policy files, settled by their signatures. Raises `PolicyInvalidError`."""
-        return self._settled(load_policies(paths, catalogue=catalogue()), read_steps(paths))
+    def register(self, paths: Sequence[Path], *, revoked: Container[str] | None = None) -> Register:
+        """The waivers among policy files, settled by their signatures; `revoked` as in `load_policies`. Raises
+        `PolicyInvalidError`."""
+        return self._settled(load_policies(paths, catalogue=catalogue(), revoked=revoked), read_steps(paths))
 
     def _settled(self, bundle: PolicyBundle, files: Sequence[StepFile]) -> Register:
         """Nothing is asked of trust file or log where there is no waiver."""

@@ -126,13 +126,13 @@ def _compared(
     from governance.cli.policy_versions import git_files, require_revision
     from governance.policy import checking
     from governance.policy.compile import compile_bundle
-    from governance.policy.load import written_files
+    from governance.policy.load import documents_among, written_files
 
     require_revision(against)
     files: dict[str, bytes] = {}
     for path in paths:
         files |= git_files(against, os.path.relpath(path), may_be_absent=True)
-    if not files:
+    if not documents_among(files):
         err().print(
             styled(f"there is no policy file at these paths in `{against}`: everything counts as new")
         )

@@ -46,7 +46,9 @@ def policy_version(text: str) -> CompiledPolicy:
 
 def git_files(revision: str, path: str, *, may_be_absent: bool = False) -> dict[str, bytes]:
     """The YAML files at or below a path (from here) of a revision, as those of a folder are read: without hidden ones, and none
-    left out without a word. Raises `SettingsError`."""
+    left out without a word; and the names of waivers' steps. Raises `SettingsError`."""
+    from governance.policy.load import STEP_SUFFIX, documents_among
+
     commit = require_revision(revision)
     listed = _git("ls-tree", "-r", "-z", commit, "--", path) or b""
     files: dict[str, bytes] = {}
@@ -54,6 +56,9 @@ def git_files(revision: str, path: str, *, may_be_absent: bool = False) -> dict[
         head, _, name = row.decode("utf-8", "replace").partition("\t")
         mode, _, identity = head.replace(" blob ", " ", 1).partition(" ")
         if any(part[0] == "." for part in PurePosixPath(posixpath.relpath(name or path, path)).parts):
+            continue
+        if name.endswith(STEP_SUFFIX):
+            files[f"{revision}:{name}"] = b""  # the name is enough: somebody took a waiver back
             continue
         is_policy = name.lower().endswith((".yaml", ".yml"))
         if mode == _LINK and (is_policy or _leads_to_folder(commit, name, identity)):
@@ -67,7 +72,7 @@ def git_files(revision: str, path: str, *, may_be_absent: bool = False) -> dict[
                     f"there are more than {_MOST_FILES} policy files at `{path}` in revision `{revision}`"
                 )
             files[f"{revision}:{name}"] = _git("cat-file", "blob", identity) or b""
-    if not files and not may_be_absent:
+    if not documents_among(files) and not may_be_absent:
         raise SettingsError(f"there is no policy file at `{path}` in revision `{revision}`")
     return files
 

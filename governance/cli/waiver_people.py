@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,16 @@ if TYPE_CHECKING:
     from governance.wiring import Assembly
 
 
+class _Any:
+    """Holds every name: what does not suit the policy keeps nobody from revoking it, nor one after the other."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+ANY = _Any()
+
+
 class WaiverError(ConfigurationError):
     """A step that cannot be taken, or a waiver that is not there."""
 
@@ -32,9 +42,9 @@ class Desk:
     paths: tuple[Path, ...]
     now: datetime
 
-    def register(self) -> Register:
-        """The waivers of the files, settled."""
-        return self.assembly.register(self.paths)
+    def register(self, *, revoked: Container[str] | None = None) -> Register:
+        """The waivers of the files, settled; `revoked` as in `load_policies`."""
+        return self.assembly.register(self.paths, revoked=revoked)
 
     def log(self) -> AuditLog | None:
         """The audit log, if there is one here: reading is no reason to make it, and a server's is read at the server."""
@@ -58,9 +68,9 @@ class Desk:
             hint="Ask whoever keeps the trust file for `mlgov trust add FILE --name YOU --role waiver`, or set `MLGOV_TRUST`.",
         )
 
-    def find(self, name: str) -> Settled:
+    def find(self, name: str, *, revoked: Container[str] | None = None) -> Settled:
         """A waiver by name. Raises `WaiverError`, naming those that there are."""
-        register = self.register()
+        register = self.register(revoked=revoked)
         found = register.find(name)
         if found is not None:
             return found
@@ -77,7 +87,7 @@ class Desk:
         from governance.waivers.files import read_steps
         from governance.waivers.memory import record_step
         from governance.waivers.settling import settle
-        from governance.waivers.steps import StepFile, sign_step, step_name, terms_of
+        from governance.waivers.steps import Step, StepFile, sign_step, step_name, terms_of
         from governance.waivers.writing import find_document, write_step
 
         signer, by = self.signer()
@@ -90,7 +100,7 @@ class Desk:
         if document is None:
             raise WaiverError(f"the document of `{waiver.name}` is not among the policy files")
         after = settle(
-            load_policies(self.paths, catalogue=catalogue()),
+            load_policies(self.paths, catalogue=catalogue(), revoked=ANY if step is Step.REVOKE else None),
             (*read_steps(self.paths), file),
             trust=self.assembly.trust,
             now=self.now,

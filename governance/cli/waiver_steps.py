@@ -61,14 +61,14 @@ def revoke(
     yes: Yes = False,
 ) -> None:
     """Take a waiver back from now on. It stays in the register."""
-    from governance.cli.waiver_people import WaiverError, desk
+    from governance.cli.waiver_people import ANY, WaiverError, desk
     from governance.waivers.standing import State, state_of
     from governance.waivers.steps import Step
 
     if not reason.strip():
         raise ConfigurationError("a revocation says why", hint="`--reason TEXT`; it stands in the register.")
     with desk(path) as at:
-        settled = at.find(waiver)
+        settled = at.find(waiver, revoked=ANY)
         if state_of(settled, at.now) is State.REVOKED:
             raise WaiverError(f"`{waiver}` was revoked by {settled.waiver.revoked_by} already")
         print_terms(settled)

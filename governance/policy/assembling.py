@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -55,6 +55,10 @@ class Assembler:
     stand in a document that could not be read: one mistake is told once, and not at whatever names its document."""
 
     catalogue: Mapping[str, FactSpec]
+    revoked: Container[str] = ()
+    """Waivers that somebody took back. Where one does not suit the policy any more it is void, and no mistake: else no rule that
+    was ever waived could be renamed, or made one that nobody may waive."""
+
     _policies: dict[str, _Entity[Policy]] = field(default_factory=dict)
     _sets: dict[str, _Entity[PolicySet]] = field(default_factory=dict)
     _waivers: dict[str, _Entity[Waiver]] = field(default_factory=dict)
@@ -242,13 +246,20 @@ class Assembler:
         for entity in self._waivers.values():
             waiver = entity.value
             policy, rule = rules.get(waiver.rule, (None, None))
-            if rule is None and waiver.revoked_at is None and "Policy" not in self._unread:
-                expected = "the full name of a rule; revoke a waiver whose rule is gone"
-                entity.mistakes.add(("spec", "rule"), expected, got=waiver.rule, among=rules)
-            if "PolicySet" in self._unread:
-                continue
-            owner = policy.owner if policy else None
-            check_waiver(waiver, rule, owner, merged.waivers if merged else WaiverRules(), entity.mistakes)
+            found = Mistakes()
+            is_over = waiver.revoked_at is not None or waiver.void is not None
+            if rule is None and not is_over and "Policy" not in self._unread:
+                expected = f"the full name of a rule; if it is gone, `mlgov waiver revoke {waiver.name}`"
+                found.add(("spec", "rule"), expected, got=waiver.rule, among=rules)
+            if "PolicySet" not in self._unread:
+                owner = policy.owner if policy else None
+                check_waiver(waiver, rule, owner, merged.waivers if merged else WaiverRules(), found)
+            if found.found and waiver.name in self.revoked:
+                wanted = found.found[0].expected.partition(";")[0]
+                why = f"it was taken back; the policy asks for {wanted}"
+                entity.value = replace(waiver, void=why)
+            else:
+                entity.mistakes.found += found.found
 
 
 def _check_references(

@@ -17,7 +17,7 @@ from governance.model.facts import CATALOGUE, FactSpec
 from governance.policy.bundle import BundleError, open_bundle
 from governance.policy.compile import CompiledPolicy, compile_bundle
 from governance.policy.documents import PolicyBundle
-from governance.policy.load import documents_among, load_files
+from governance.policy.load import load_files
 from governance.policy.revisions import RevisionMemory
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class BundleSource:
         self._verify = verify
         self._memory = memory
         self._name = name
-        self._load = load or (lambda files: load_files(documents_among(files), catalogue=catalogue))
+        self._load = load or (lambda files: load_files(files, catalogue=catalogue))
         self._refresh = refresh
         self._max_age = max_age
         self._clock = clock

@@ -7,7 +7,7 @@ out of here compiles. Does not: read the environment or a clock; where policies 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ FOLDERS = (".governance", "policies")
 
 SUFFIXES = frozenset({".yaml", ".yml"})
 STEP_SUFFIX = ".sig.json"
+REVOKED = ".revoke."
+"""What stands between a waiver's name and a key's in the name of a step that takes it back."""
 _MAX_FILES = 2000
 _MAX_FOLDERS = 2000
 _NO_POLICIES = "lost+found"
@@ -35,10 +37,15 @@ _MARK = b"mlgov/"
 
 
 def load_policies(
-    paths: Sequence[Path], *, catalogue: Mapping[str, FactSpec] = CATALOGUE, limits: Limits = DEFAULT_LIMITS
+    paths: Sequence[Path],
+    *,
+    catalogue: Mapping[str, FactSpec] = CATALOGUE,
+    limits: Limits = DEFAULT_LIMITS,
+    revoked: Container[str] | None = None,
 ) -> PolicyBundle:
-    """Everything in the files, and in the YAML files below the folders. Raises `PolicyInvalidError`."""
-    return load_written(paths, catalogue=catalogue, limits=limits).bundle
+    """Everything in the files, and in the YAML files below the folders. `revoked` are waivers that are about to be taken back;
+    those with a step that says so are known. Raises `PolicyInvalidError`."""
+    return load_written(paths, catalogue=catalogue, limits=limits, revoked=revoked).bundle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +57,11 @@ class Written:
 
 
 def load_written(
-    paths: Sequence[Path], *, catalogue: Mapping[str, FactSpec] = CATALOGUE, limits: Limits = DEFAULT_LIMITS
+    paths: Sequence[Path],
+    *,
+    catalogue: Mapping[str, FactSpec] = CATALOGUE,
+    limits: Limits = DEFAULT_LIMITS,
+    revoked: Container[str] | None = None,
 ) -> Written:
     """`load_policies` with the documents. Raises `PolicyInvalidError`."""
     problems: list[str] = []
@@ -65,7 +76,8 @@ def load_written(
             )
     if not files and not problems:
         problems += [Problem(str(path), 1, 1, "expected a YAML file below this folder") for path in paths]
-    return written_files(files, catalogue=catalogue, limits=limits, problems=problems)
+    files |= dict.fromkeys(map(str, step_paths(paths)), b"")  # their names are enough
+    return written_files(files, catalogue=catalogue, limits=limits, problems=problems, revoked=revoked)
 
 
 def load_files(
@@ -75,7 +87,8 @@ def load_files(
     limits: Limits = DEFAULT_LIMITS,
     problems: Iterable[str] = (),
 ) -> PolicyBundle:
-    """The same for files already read, such as those of a signed bundle. `problems` are mistakes found before."""
+    """The same for files already read, such as those of a signed bundle, with the steps of waivers among them. `problems` are
+    mistakes found before."""
     return written_files(files, catalogue=catalogue, limits=limits, problems=problems).bundle
 
 
@@ -85,10 +98,13 @@ def written_files(
     catalogue: Mapping[str, FactSpec] = CATALOGUE,
     limits: Limits = DEFAULT_LIMITS,
     problems: Iterable[str] = (),
+    revoked: Container[str] | None = None,
 ) -> Written:
     """`load_files` with the documents. Raises `PolicyInvalidError`."""
+    assembler = Assembler(catalogue, _revoked_among(files) if revoked is None else revoked)
+    files = documents_among(files)
     with collector_paused(worth_it=sum(map(len, files.values())) > _MANY_BYTES):
-        written, found = _assembled(files, catalogue, limits, list(problems))
+        written, found = _assembled(files, assembler, limits, list(problems))
     if not written.bundle.policies and not found:
         names = ", ".join(sorted(files)) or "(nothing)"
         found.append(Problem(names, 1, 1, "expected at least one document of kind Policy"))
@@ -98,9 +114,8 @@ def written_files(
 
 
 def _assembled(
-    files: Mapping[str, bytes], catalogue: Mapping[str, FactSpec], limits: Limits, found: list[str]
+    files: Mapping[str, bytes], assembler: Assembler, limits: Limits, found: list[str]
 ) -> tuple[Written, list[str]]:
-    assembler = Assembler(catalogue)
     for name in sorted(files):
         if not files[name].strip() and len(files) > 1:  # else there is no policy at all, which is said
             found.append(Problem(name, 1, 1, "expected a document, got an empty file"))
@@ -144,6 +159,12 @@ def policy_paths(paths: Sequence[Path], problems: list[str] | None = None) -> li
             message = f"expected a folder or file of policies, got {_what_is_there(path)}"
             noted.append(Problem(str(path), 1, 1, message))
     return sorted(found)
+
+
+def _revoked_among(names: Iterable[str]) -> frozenset[str]:
+    """The waivers with a step of revocation among files: it counts even where it cannot be checked, so its name is enough."""
+    steps = (name.rpartition("/")[2] for name in names if name.endswith(STEP_SUFFIX))
+    return frozenset(name.rpartition(REVOKED)[0] for name in steps if REVOKED in name)
 
 
 def documents_among(files: Mapping[str, bytes]) -> dict[str, bytes]:

@@ -128,7 +128,9 @@ def check_waiver(
         return  # kept for the record, whatever the rules say today
     if rule is not None and rule.waivable is Waivable.NEVER:
         mistakes.add(
-            (*at, "rule"), "a rule that may be waived; this one is `waivable: never`", got=waiver.rule
+            (*at, "rule"),
+            f"a rule that may be waived; this one is `waivable: never`: `mlgov waiver revoke {waiver.name}`",
+            got=waiver.rule,
         )
     if rule is not None and not rule.effect:
         mistakes.add((*at, "rule"), "a rule that objects to something; this one allows", got=waiver.rule)

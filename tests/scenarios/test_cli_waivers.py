@@ -126,6 +126,26 @@ def test_a_new_finding_about_the_same_bytes_reopens_the_question(team: Team) -> 
     assert "reopened" in team.run("ann", "waiver", "show", name).out
 
 
+def test_a_revoked_waiver_stands_in_the_way_of_no_stricter_policy(team: Team) -> None:
+    """A rule that was waived is made one that nobody may waive: the waiver has to go, and says by which command."""
+    name = team.ask()
+    assert team.run("bob", "waiver", "approve", name, "--yes").code == 0
+    assert team.load() == "allowed"
+    file = team.folder / ".governance" / "baseline.yaml"
+    head = "    - id: critical-vulnerability\n"
+    assert head in file.read_text()
+    file.write_text(file.read_text().replace(head, f"{head}      waivable: never\n"))
+    refused = team.run("bob", "policy", "check")
+    assert (refused.code, f"`mlgov waiver revoke {name}`" in refused.out) == (2, True), refused.out
+    revoked = team.run("bob", "waiver", "revoke", name, "--reason", "exploited", "--yes")
+    assert revoked.code == 0, revoked.err
+    assert team.run("bob", "policy", "check").code == 0
+    assert "critical-vulnerability" in team.load()
+    assert team.run("server", "audit", "replay", team.decision()).code == 0
+    (row,) = team.listed("--strict")["waivers"]
+    assert row["state"] == "revoked"
+
+
 def test_two_approvals_and_the_cap_of_the_set(team: Team) -> None:
     (team.folder / ".governance" / "set.yaml").write_text(SET)
     name = team.ask(days="60")

@@ -153,7 +153,7 @@ def test_each_mistake_in_a_rule_has_its_own_message(body: str, message: str) -> 
 
 
 def test_what_stands_in_a_document_that_cannot_be_read_is_not_called_missing() -> None:
-    """One slip is one mistake: `revoke a waiver whose rule is gone` would have been bad advice."""
+    """One slip is one mistake: `if it is gone, mlgov waiver revoke` would have been bad advice."""
     texts = [
         policy(rule("{fact: publisher, in: {list: known}}")),
         policy_set(
@@ -236,7 +236,7 @@ def test_each_mistake_between_documents_has_its_own_message(texts: list[str], me
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"rule": "p/x"}, "expected the full name of a rule; revoke a waiver whose rule is gone, got 'p/x', did you mean `p/r`?"),
+        ({"rule": "p/x"}, "expected the full name of a rule; if it is gone, `mlgov waiver revoke W-1`, got 'p/x', did you mean `p/r`?"),
         ({"rule": "r"}, "expected the full name of a rule: `policy/rule`"),
         ({"expires": None}, "expected the key `expires`, which is missing"),
         ({"expires": "2026-12-20"}, "expected a time in UTC such as"),
@@ -272,6 +272,20 @@ def test_waivers_are_held_to_the_rule_and_the_set(
     texts = [policy(rule(CVE, more=rule_more)), waiver(**changes)]
     found = problems(*texts, policy_set(set_body)) if set_body else problems(*texts)
     assert any(message in line for line in found) if message else found == []
+
+
+@pytest.mark.parametrize("changes", [{"rule": "p/gone"}, {"expires": "2027-12-20T00:00:00Z"}])
+def test_a_waiver_that_was_taken_back_is_void_where_it_does_not_suit(changes: dict[str, str]) -> None:
+    files = {"p.yaml": policy(rule(CVE)).encode(), "waivers/W-1.yaml": waiver(**changes).encode()}
+    step = f"waivers/W-1.revoke.{'0' * 16}{STEP_SUFFIX}"
+    for names in ((), (step.replace("W-1", "W-10"),), (step.replace("revoke", "approve"),)):
+        with pytest.raises(PolicyInvalidError):
+            load_files(files | dict.fromkeys(names, b""))
+    (void,) = load_files(files | {step: b""}).waivers
+    assert void.void is not None
+    assert void.void.startswith("it was taken back; the policy asks for ")
+    (good,) = load_files({**files, "waivers/W-1.yaml": waiver().encode(), step: b""}).waivers
+    assert good.void is None  # its own steps say what it is worth
 
 
 def test_a_waiver_of_an_allow_rule_is_refused() -> None:
