@@ -35,6 +35,8 @@ _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _MAX_DEPTH: Final = 40
 _TOOLS: Final = frozenset({"python", "pip", "setuptools", "wheel"})
 _MAX_ROWS: Final = 5_000
+_MAX_EVENTS: Final = 100_000
+"""A mebibyte of `{a},` has a million, which take nine seconds and four hundred megabytes."""
 _OPTION: Final = re.compile(r"\s--?[a-z-]+[= ].*")
 _COMMENT: Final = re.compile(r"(?:^|\s)#.*")
 _WHOLE_COMMENT: Final = re.compile(r"\s*#")
@@ -222,10 +224,12 @@ def read_mapping(text: str) -> Mapping[str, Any]:
 
 
 def _check_events(text: str) -> None:
-    """Refuse what the loader must not meet: deep nesting, since libyaml's recursion has no limit, and ends the process; and
-    merge keys, whose copies of copies take older releases of PyYAML minutes for a few lines."""
+    """Refuse what the loader must not meet: deep nesting, since libyaml's recursion has no limit, and ends the process; merge keys,
+    whose copies of copies take older releases of PyYAML minutes for a few lines; and more values than any such file has."""
     depth = 0
-    for event in yaml.parse(text, Loader=_LOADER):
+    for number, event in enumerate(yaml.parse(text, Loader=_LOADER)):
+        if number > _MAX_EVENTS:
+            raise ValueError("more values than are read")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _MAX_DEPTH:
             raise ValueError(f"nested deeper than {_MAX_DEPTH}")

@@ -23,6 +23,8 @@ MLFLOW_ADAPTER: Final = "peft"
 """The folder in which MLflow keeps an adapter, and from which it loads it onto a model that it has already."""
 
 _LARGEST: Final = 1 << 20
+_PRICE: Final = 2
+"""How many operations of a pickle reading a byte is worth."""
 _APART: Final = re.compile(r"[/\\]")
 _DRIVE: Final = re.compile(r"[A-Za-z]:\S")
 _ADAPTER_KEY: Final = "peft_adaptor"
@@ -36,7 +38,7 @@ def model_references(data: bytes, effort: Effort) -> list[str]:
     """The names and paths. Raises `DocumentError` for what cannot be read, and `SpentError`."""
     if len(data) > _LARGEST:
         raise DocumentError("an `MLmodel` that is too long")
-    effort.demand(len(data))
+    effort.demand(_PRICE * len(data))
     try:
         document = read_mapping(data.decode("utf-8-sig"))
     except (UnicodeDecodeError, yaml.YAMLError, ValueError, RecursionError) as error:

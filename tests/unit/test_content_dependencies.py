@@ -256,6 +256,7 @@ BROKEN = [
         b"[" * (1 << 17),
         ("nested deeper than 40", "no YAML from line 1 on (exceeded maximum nesting depth"),
     ),
+    ("conda.yaml", b"dependencies: [" + b"{a}," * 50_000 + b"]", "more values than are read"),
     *(("MLmodel", each * (1 << 17), "nested deeper than 40") for each in (b"- ", b"? ", b"{a: ")),
     ("requirements.txt", b"\x80\x81", "byte 0 is not UTF-8"),
 ]
