@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 _DIGEST = re.compile(r"(?:sha256:)?([0-9a-f]{8,64})")
 _MOST_FILES = 2_000
 _SECONDS = 30
-_LINK = "120000"
-"""The mode of symbolic links in git."""
+_LINK, _SUBMODULE = "120000", "160000"
+"""The modes of symbolic links and of submodules in git."""
 
 
 def policy_version(text: str) -> CompiledPolicy:
@@ -54,9 +54,14 @@ def git_files(revision: str, path: str, *, may_be_absent: bool = False) -> dict[
     files: dict[str, bytes] = {}
     for row in listed.split(b"\0"):
         head, _, name = row.decode("utf-8", "replace").partition("\t")
-        mode, _, identity = head.replace(" blob ", " ", 1).partition(" ")
+        mode, _, identity = head.replace(" blob ", " ", 1).replace(" commit ", " ", 1).partition(" ")
         if any(part[0] == "." for part in PurePosixPath(posixpath.relpath(name or path, path)).parts):
             continue
+        if mode == _SUBMODULE:
+            raise SettingsError(
+                f"`{name}` is a submodule in revision `{revision}`, whose files git keeps elsewhere",
+                hint="Run it within the submodule, with a revision of its own.",
+            )
         if name.endswith(STEP_SUFFIX):
             files[f"{revision}:{name}"] = b""  # the name is enough: somebody took a waiver back
             continue
@@ -87,10 +92,25 @@ def require_revision(revision: str) -> str:
     """The commit that a revision stands for. Raises `SettingsError`."""
     commit = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
     if commit is None:
-        raise SettingsError(
-            f"git knows no revision `{revision}` here", hint="`git log --oneline` lists them."
-        )
+        raise _unknown(revision)
     return commit.decode().strip()
+
+
+def _unknown(revision: str) -> SettingsError:
+    """Why git does not know a revision. In a pipeline that is seldom a slip of the pen."""
+    asked = _run("rev-parse", "--is-shallow-repository")
+    if asked.returncode != 0:
+        said = asked.stderr.decode("utf-8", "replace").partition("\n")[0].removeprefix("fatal: ")
+        return SettingsError(
+            f"git reads no repository at `{Path.cwd()}`: {said}",
+            hint="Run it within the repository of the policies, as the user whose it is; or see `git status` there.",
+        )
+    if asked.stdout.strip() == b"true":
+        return SettingsError(
+            f"git knows no revision `{revision}` here: this clone is shallow, and has the newest revisions alone",
+            hint="`git fetch --unshallow` brings the others; in GitHub Actions `fetch-depth: 0`, in GitLab `GIT_DEPTH: 0`.",
+        )
+    return SettingsError(f"git knows no revision `{revision}` here", hint="`git log --oneline` lists them.")
 
 
 def _recorded(digest: str) -> CompiledPolicy:
@@ -111,8 +131,13 @@ def _recorded(digest: str) -> CompiledPolicy:
 
 
 def _git(*arguments: str) -> bytes | None:
+    done = _run(*arguments)
+    return done.stdout if done.returncode == 0 else None
+
+
+def _run(*arguments: str) -> subprocess.CompletedProcess[bytes]:
     try:
-        done = subprocess.run(  # noqa: S603 - a fixed program, no shell, and no argument that it could take for an option
+        return subprocess.run(  # noqa: S603 - a fixed program, no shell, and no argument that it could take for an option
             ["git", *arguments],  # noqa: S607 - the user's own git
             capture_output=True,
             check=False,
@@ -122,4 +147,3 @@ def _git(*arguments: str) -> bytes | None:
         raise SettingsError("git is not installed, so a revision cannot be read") from error
     except subprocess.TimeoutExpired as error:
         raise SettingsError(f"git gave no answer within {_SECONDS} s") from error
-    return done.stdout if done.returncode == 0 else None

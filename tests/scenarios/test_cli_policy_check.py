@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Callable
 from contextlib import closing
@@ -183,6 +184,26 @@ def test_against_a_revision_only_what_is_new_counts(repository: Path, check: Lin
         ("allow-without-effect", "models/scanned", 7),
         ("loosened", "models", 5),
     }
+
+
+def test_why_git_does_not_know_a_revision_is_told(
+    repository: Path, check: Line, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit(repository, lambda text: text.replace("default: block", "default: allow"))
+    commit(repository)
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    shallow, empty = elsewhere / "shallow", elsewhere / "empty"
+    git(elsewhere, "clone", "-q", "--depth", "1", repository.as_uri(), str(shallow))
+    monkeypatch.chdir(shallow)
+    assert "this clone is shallow" in check("--against", "HEAD~1").err
+    shutil.copytree(repository / ".governance", empty / ".governance")
+    monkeypatch.chdir(empty)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(elsewhere))
+    assert "git reads no repository at" in check(".governance", "--against", "HEAD").err
+    monkeypatch.chdir(repository)
+    git(repository, "update-index", "--add", "--cacheinfo", f"160000,{'7' * 40},.governance/team")
+    git(repository, "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "a submodule")
+    assert "`.governance/team` is a submodule in revision `HEAD`" in check("--against", "HEAD").err
 
 
 def test_a_revision_that_is_not_there_or_holds_no_good_policy_is_told(repository: Path, check: Line) -> None:
