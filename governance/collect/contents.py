@@ -28,7 +28,7 @@ from governance.content.inspection import TOO_LARGE, Inspection, inspect, inspec
 from governance.content.judgement import CLEAN, MALICIOUS, SUSPICIOUS, is_allowed, is_dangerous, judge
 from governance.content.zips import END_SIZE, ends_as_zip
 from governance.errors import ProtocolError
-from governance.model.artifact import FileEntry
+from governance.model.artifact import Artifact, FileEntry, Kind
 from governance.model.digest import Sha256
 from governance.model.facts import Collection, FactValue, Item, Unknown
 from governance.model.request import Request
@@ -65,7 +65,8 @@ class ContentsCollector:
     def collect(self, request: Request) -> Mapping[str, FactValue]:
         """The facts about an artifact's files. Raises `RemoteError`, `DigestMismatchError` for changed files, or
         `TransferError` where a file of an upload cannot be read."""
-        files = request.artifact.files
+        beside = _beside(request.artifact)
+        files = (*request.artifact.files, *beside)
         if len(files) > _MAX_FILES:
             return dict.fromkeys(self.supplies, Unknown(f"more than {_MAX_FILES} files"))
         source = byte_source(request, self._clients)
@@ -79,7 +80,20 @@ class ContentsCollector:
                     files,
                 )
             )
-        return _facts(found)
+        own, others = found[: len(found) - len(beside)], found[len(found) - len(beside) :]
+        return _facts([*own, *(look for look in others if not _is_plain(look.inspection))])
+
+
+def _beside(artifact: Artifact) -> tuple[FileEntry, ...]:
+    """The signature in a folder, which is handed out with it, and which `MLmodel` may call the model's weights."""
+    if artifact.kind is Kind.FILE or artifact.signature is None:
+        return ()
+    return (artifact.signature,)
+
+
+def _is_plain(found: Inspection) -> bool:
+    """Whether a signature is a text in which nothing was found, as all good ones are. Any other is a file of the artifact."""
+    return found == Inspection(format="text")
 
 
 def _allowance(files: Sequence[FileEntry]) -> frozenset[str]:

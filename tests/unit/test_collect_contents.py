@@ -58,6 +58,21 @@ def test_a_malicious_pickle_is_seen_under_any_name(edge: Edge) -> None:
     assert (row["format"], row["imports"]) == ("pickle", ("os.system",))
 
 
+@pytest.mark.parametrize(
+    ("signature", "verdict"), [(EVIL, "malicious"), (b"PK\x05\x06" + bytes(18), "clean")]
+)
+def test_what_is_called_a_signature_and_is_none_is_a_file_of_the_model(
+    edge: Edge, signature: bytes, verdict: str
+) -> None:
+    """It is handed out with the model, whose `MLmodel` may call it the weights."""
+    edge.put({**CLEAN, FOLDER_SIGNATURE: signature})
+    facts = edge.facts("contents")
+    assert facts["content.verdict"] == verdict
+    assert facts["content.files_total"] == len(CLEAN) + 1
+    edge.put({FOLDER_SIGNATURE: b'{"dsseEnvelope": {}}'})
+    assert edge.facts("contents")["content.files_total"] == len(CLEAN)
+
+
 def test_imports_that_speak_for_malice_come_first(edge: Edge) -> None:
     """A refusal names the first few."""
     edge.put({"a.pkl": b"cacme\nNet\n.", "b.pkl": b"cposix\nsystem\n."})
