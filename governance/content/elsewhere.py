@@ -36,12 +36,13 @@ Nodes = Sequence[Mapping[str, object]]
 _CONFIG: Final = "config.json"
 _ADAPTER: Final = "adapter_config.json"
 _MODULES: Final = frozenset({"modules.json", "router_config.json", "wordembedding_config.json"})
-_TRANSFORMER: Final = re.compile(r"sentence_[\w-]+_config\.json")
 _SETTINGS: Final = "settings.json"
-_NAMED: Final = _MODULES | {_ADAPTER, _SETTINGS}
+_NAMED: Final = _MODULES | {_SETTINGS}
 _CONSTRUCTOR: Final = "object_constructor"
 _HUB_CLASS: Final = re.compile(r"\.huggingface(?!_api)")
+_TRANSFORMER: Final = re.compile(r"sentence_[\w-]+_config\.json")
 _TOKENIZER: Final = "tokenizer_name_or_path"
+_SPEECH: Final = "audio_tokenizer_name_or_path"
 _ATTENTION: Final = ("attn_implementation", "_attn_implementation")
 _KEPT: Final = f"/{MLFLOW_ADAPTER}/{_ADAPTER}"
 _KEY: Final = HELD.decode()
@@ -54,7 +55,7 @@ _OWN: Final = re.compile(r"(?:sentence_transformers|llama_index)(?:\.[A-Za-z]\w*
 def says_where(name: str) -> bool:
     """Whether it is its name by which loaders find what to fetch in a file. In any case of its letters, as for `MLmodel`."""
     base = _base(name)
-    return usual_name(name) == MODEL or base in _NAMED or _TRANSFORMER.fullmatch(base) is not None
+    return usual_name(name) == MODEL or base in _NAMED or base.endswith(_CONFIG)
 
 
 def fetched(name: str, data: bytes, effort: Effort) -> frozenset[str]:
@@ -67,7 +68,8 @@ def fetched(name: str, data: bytes, effort: Effort) -> frozenset[str]:
     except NoDocumentError:
         return frozenset()  # nobody reads it
     mapped = texts_in([node[_KEY] for node in nodes if _KEY in node])
-    return _elsewhere([*_repositories(mapped), *_named(name, nodes)]) | _imported(_base(name), nodes)
+    spoken = texts_in([node.get(_SPEECH) for node in nodes])
+    return _elsewhere([*_repositories(mapped), *spoken, *_named(name, nodes)]) | _imported(_base(name), nodes)
 
 
 def _base(name: str) -> str:

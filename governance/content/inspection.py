@@ -179,7 +179,7 @@ def _said(format_: str, name: str, data: bytes, budget: Budget) -> Iterator[Insp
     """What a file tells those who read it to import, to render or to fetch."""
     if _is_config(name):
         yield _plan(format_, data, keras_imports)
-    if says_where(name) or is_document(name) or _is_config(name) or (format_ == "json" and AUTO_MAP in data):
+    if says_where(name) or is_document(name) or (format_ == "json" and AUTO_MAP in data):
         yield _rendered(format_, lambda: fetched(name, data, budget.effort))
     if _is_yaml(name):
         yield _rendered(format_, lambda: tag_imports(data, budget.effort))

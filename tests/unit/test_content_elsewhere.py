@@ -26,8 +26,11 @@ def test_code_from_another_repository_is_named_and_suspicious(name: str, map_: o
     assert judge(found.imports, is_broken=False) == "suspicious"
 
 
-def test_it_is_found_however_the_key_is_written() -> None:
-    found = inspect("config.json", b'{"\\u0061uto_map": {"AutoConfig": "mallory/evil--configuration.C"}}')
+@pytest.mark.parametrize(
+    "name", ["config.json", "m/video_preprocessor_config.json", "Generation_Config.JSON"]
+)
+def test_it_is_found_however_the_key_is_written(name: str) -> None:
+    found = inspect(name, b'{"\\u0061uto_map": {"AutoConfig": "mallory/evil--configuration.C"}}')
     assert found.imports == ("?elsewhere.mallory/evil",)
 
 

@@ -109,7 +109,13 @@ def test_many_long_mlmodels_are_more_than_is_looked_into() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["MLmodel", "adapter_config.json", "modules.json", "Router_config.json", "sentence_bert_config.json"],
+    [
+        "MLmodel",
+        "adapter_config.json",
+        "modules.json",
+        "Router_config.json",
+        "video_preprocessor_config.json",
+    ],
 )
 def test_a_long_document_is_read_to_its_end(name: str) -> None:
     assert must_look(f"m/{name}", b" " * 4_096, 1 << 20)
@@ -131,7 +137,10 @@ OWN = "sentence_transformers.models.Transformer"
     ("name", "content"),
     [
         ("peft/adapter_config.json", {"base_model_name_or_path": "owner/base"}),
-        ("m/peft/adapter_config.json", {"base_model_name_or_path": "owner/base"}),
+        (
+            "m/peft/adapter_config.json",
+            {"base_model_name_or_path": "owner/base", "tokenizer_name_or_path": "a/b"},
+        ),
         ("model/adapter_config.json", {"base_model_name_or_path": None}),
         ("model/config.json", {"_name_or_path": "owner/base", "activation_function": "gelu_new"}),
         ("2_Dense/config.json", {"activation_function": "torch.nn.modules.activation.Tanh"}),
@@ -183,6 +192,7 @@ def test_a_document_that_mentions_a_model_fetches_none(name: str, content: objec
         ("settings.json", {"_e": of("x.A", model_name="m/evil", model_kwargs={"trust_remote_code": True})}, "?elsewhere.m/evil"),
         ("settings.json", {"_e": [{"object_constructor": "evil.Class", "object_kwargs": {}}]}, "evil.Class"),
         ("config.json", {"backbone": "hf-hub:m/evil", "use_pretrained_backbone": True}, "?elsewhere.hf-hub:m/evil"),
+        ("processor_config.json", {"a": {"audio_tokenizer_name_or_path": "m/evil"}}, "?elsewhere.m/evil"),
         ("config.json", {"attn_implementation": "m/evil:run"}, "?elsewhere.m/evil:run"),
         ("config.json", {"text_config": {"_attn_implementation": {"": "m/evil"}}}, "?elsewhere.m/evil"),
         ("config.json", {"backbone": "m/evil", "use_pretrained_backbone": False}, "?elsewhere.m/evil"),
