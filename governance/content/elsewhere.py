@@ -33,7 +33,9 @@ HELD: Final = b"auto_map"
 
 Nodes = Sequence[Mapping[str, object]]
 
-_CONFIG: Final = "config.json"
+_CONFIG: Final = re.compile(r"config(?:\..*)?\.json")
+"""A release of transformers is given another one by what `config.json` says of such files, as `config.4.0.0.json`."""
+_ANY_CONFIG: Final = re.compile(rf".*{_CONFIG.pattern}")
 _ADAPTER: Final = "adapter_config.json"
 _MODULES: Final = frozenset({"modules.json", "router_config.json", "wordembedding_config.json"})
 _SETTINGS: Final = "settings.json"
@@ -55,7 +57,7 @@ _OWN: Final = re.compile(r"(?:sentence_transformers|llama_index)(?:\.[A-Za-z]\w*
 def says_where(name: str) -> bool:
     """Whether it is its name by which loaders find what to fetch in a file. In any case of its letters, as for `MLmodel`."""
     base = _base(name)
-    return usual_name(name) == MODEL or base in _NAMED or base.endswith(_CONFIG)
+    return usual_name(name) == MODEL or base in _NAMED or _ANY_CONFIG.fullmatch(base) is not None
 
 
 def fetched(name: str, data: bytes, effort: Effort) -> frozenset[str]:
@@ -90,7 +92,7 @@ def _named(name: str, nodes: Nodes) -> Iterator[str]:
     if base in _MODULES:
         yield from _repositories(_classes(nodes))
         yield from _places(nodes)
-    elif base == _CONFIG:
+    elif _CONFIG.fullmatch(base):
         yield from _backbones(nodes)
         yield from _kernels(nodes)
     elif base == _ADAPTER:
@@ -106,7 +108,7 @@ def _imported(base: str, nodes: Nodes) -> frozenset[str]:
     names: Iterable[str] = ()
     if base in _MODULES:
         names = _classes(nodes)
-    elif base == _CONFIG:
+    elif _CONFIG.fullmatch(base):
         names = _activations(nodes)
     elif base == _SETTINGS:
         names = texts_in([node.get(_CONSTRUCTOR) for node in nodes])

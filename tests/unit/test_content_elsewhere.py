@@ -27,7 +27,7 @@ def test_code_from_another_repository_is_named_and_suspicious(name: str, map_: o
 
 
 @pytest.mark.parametrize(
-    "name", ["config.json", "m/video_preprocessor_config.json", "Generation_Config.JSON"]
+    "name", ["config.json", "m/video_preprocessor_config.json", "Generation_Config.JSON", "config.4.0.0.json"]
 )
 def test_it_is_found_however_the_key_is_written(name: str) -> None:
     found = inspect(name, b'{"\\u0061uto_map": {"AutoConfig": "mallory/evil--configuration.C"}}')
