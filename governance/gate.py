@@ -51,6 +51,7 @@ from governance.policy.breakglass import Glass, break_glass_objection
 from governance.policy.compile import CompiledPolicy
 from governance.policy.evaluate import evaluate
 from governance.policy.outage import Earlier, in_outage, is_degraded_refusal
+from governance.policy.waiver import are_live, holds_until
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +102,8 @@ class Gate:
         """`gather_seconds` bounds the wait for all facts together; `gather_all` has also those gathered that no rule
         reads, for a log over which later policies can be tried. For `reuse_seconds` a decision about the same bytes
         for the same actor under the same policy stands for the next request too, as when the files of one model are
-        fetched one by one; a new finding takes effect at the latest after that time. `break_glass` is a justification
+        fetched one by one; a new finding takes effect at the latest after that time, and the end of a waiver
+        or a grace at once. `break_glass` is a justification
         for overriding refusals where the policy set allows it; every decision made under it is recorded as such.
         `on_policy` is called before the first decision under a policy is recorded, to record what belongs to it, and
         `on_decision` before each, to record what its facts brought to light. `may_act` is called before a permit is handed
@@ -123,7 +125,7 @@ class Gate:
         self._meter = meter
         self._noted: set[Sha256] = set()
         self._flights: dict[tuple[object, ...], Future[Decision | None]] = {}
-        self._recent: dict[tuple[object, ...], tuple[float, Decision]] = {}
+        self._recent: dict[tuple[object, ...], tuple[float, datetime | None, Decision]] = {}
         self._lock = ForkLock()
         call_after_fork(self._land)
 
@@ -205,17 +207,19 @@ class Gate:
         if not isinstance(unreachable, tuple) or not is_degraded_refusal(verdict, unreachable):
             return verdict
         rule = policy.outage_rule(request.environment)
-        earlier = None if rule.max_age is None else self._earlier(request, verdict, rule.max_age)
+        earlier = None if rule.max_age is None else self._earlier(request, policy, rule.max_age)
         return in_outage(verdict, unreachable, rule, earlier)
 
-    def _earlier(self, request: Request, verdict: Verdict, max_age: int) -> Earlier | None:
+    def _earlier(self, request: Request, policy: CompiledPolicy, max_age: int) -> Earlier | None:
         """The last recorded verdict on the same question that was not degraded itself."""
         if request.artifact.digest is None:
             return None
         found = None
         since = request.at - timedelta(seconds=max_age)
         for stored in self._log.witnessed(kind=EntryKind.DECISION, subject=request.artifact.ref, since=since):
-            found = earlier_verdict(stored.entry, request, verdict.policy_digest) or found
+            found = earlier_verdict(stored.entry, request, policy.digest) or found
+        if found is None or not are_live(found.waivers, policy.bundle.waivers, request.at):
+            return None  # nor does an older one stand: the last one says what is known
         return found
 
     def _record(self, decision: Decision) -> None:
@@ -311,8 +315,8 @@ class Gate:
         if key is None:
             return self._decide_on_record(request, policy)
         with self._lock:
-            expiry, known = self._recent.get(key, (0.0, None))
-            if known is not None and expiry >= self._clock():
+            expiry, until, known = self._recent.get(key, (0.0, None, None))
+            if known is not None and expiry >= self._clock() and (until is None or request.at < until):
                 return _again(known, request)
             flight = self._flights.get(key)
             if flight is None:
@@ -352,12 +356,13 @@ class Gate:
         # A quarantine may end at any moment, so it is never remembered.
         if self._reuse_seconds <= 0 or decision.verdict.decision is Effect.QUARANTINE:
             return
+        until = holds_until(decision.verdict, decision.policy.bundle.waivers)
         with self._lock:
             now = self._clock()
             if len(self._recent) >= _MAX_REMEMBERED:
                 self._recent = {kept: row for kept, row in self._recent.items() if row[0] >= now}
             if len(self._recent) < _MAX_REMEMBERED:
-                self._recent[key] = (now + self._reuse_seconds, decision)
+                self._recent[key] = (now + self._reuse_seconds, until, decision)
 
 
 def _shielded(tell: Callable[..., None], *figures: object) -> None:
@@ -408,4 +413,11 @@ def earlier_verdict(entry: Entry, request: Request, policy_digest: Sha256) -> Ea
     ):
         return None
     age = int((request.at - entry.at).total_seconds())
-    return Earlier(decision_id=entry.id, decision=Effect[str(verdict["decision"]).upper()], age=age)
+    waived = verdict["waived"]
+    rows = waived if isinstance(waived, list | tuple) else ()
+    return Earlier(
+        decision_id=entry.id,
+        decision=Effect[str(verdict["decision"]).upper()],
+        age=age,
+        waivers=tuple(str(row["waiver"]) for row in rows if isinstance(row, Mapping)),
+    )

@@ -136,6 +136,12 @@ def waived_in(rules: Sequence[RuleResult]) -> Sequence[tuple[str, str]]:
     return known
 
 
+def graces_in(rules: Sequence[RuleResult]) -> Sequence[str]:
+    """The times until which matches are in grace (at hand: `graces`)."""
+    known: Sequence[str] | None = getattr(rules, "graces", None)
+    return [result.grace for result in rules if result.grace is not None] if known is None else known
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
     """Everything a refused caller is told: the same content in the exception, in `application/problem+json` and in

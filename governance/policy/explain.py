@@ -95,6 +95,11 @@ class RuleResults(Lazy[RuleResult]):
             (rule, tempered.waiver) for rule, tempered in special.items() if tempered.waiver is not None
         )
 
+    @property
+    def graces(self) -> list[str]:
+        """The times until which matches are in grace."""
+        return [one.grace for one in self._from.special.values() if one.grace is not None]
+
     def _make(self) -> tuple[RuleResult, ...]:
         truths = {rule.name: truth for rule, truth in self._from.judged}
         facts, special = self._from.facts, self._from.special

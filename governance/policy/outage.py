@@ -18,11 +18,12 @@ from governance.policy.documents import OutageRule
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Earlier:
     """A recorded verdict about the same bytes, action, actor and environment under the same policy, itself not
-    degraded. `age` in seconds."""
+    degraded. `age` in seconds; `waivers` are the names of those that it rested on."""
 
     decision_id: str
     decision: Effect
     age: int
+    waivers: tuple[str, ...] = ()
 
 
 def is_degraded_refusal(verdict: Verdict, unreachable: tuple[str, ...]) -> bool:

@@ -6,15 +6,15 @@ Does not: verify who signed it; what reaches this module was accepted into the p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 
 from governance.model.canonical import canonical_digest
 from governance.model.digest import Digest, Sha256, file_digest
 from governance.model.facts import CATALOGUE, Facts, FactSpec, FactType, find_spec
 from governance.model.people import is_same_person, person
-from governance.model.request import Actor, Request, utc_text
-from governance.model.verdict import RuleResult, Truth
+from governance.model.request import Actor, Request, parse_utc, utc_text
+from governance.model.verdict import RuleResult, Truth, Verdict, graces_in, waived_in
 from governance.policy.compiled import MAX_MATCHED, CompiledRule
 from governance.policy.documents import Rule, Waivable, Waiver, WaiverRules
 from governance.policy.environments import normal_environment
@@ -34,6 +34,25 @@ def fits_actor(pattern: str, actor: Actor) -> bool:
         test = compile_glob(pattern[6:] or "*")
         return any(test(group) for group in actor.groups)
     return compile_glob(pattern.removeprefix("user:") or "*")(actor.name)
+
+
+def holds_until(verdict: Verdict, waivers: Iterable[Waiver]) -> datetime | None:
+    """When the first of the waivers and graces ends that a verdict rests on; None where it rests on none."""
+    names = {name for _, name in waived_in(verdict.rules)}
+    ends = [parse_utc(text) for text in graces_in(verdict.rules)]
+    if names:  # there may be thousands of waivers, and few verdicts rest on one
+        ends += [_end(waiver) for waiver in waivers if waiver.name in names]
+    return min(ends, default=None)
+
+
+def are_live(names: Iterable[str], waivers: Iterable[Waiver], at: datetime) -> bool:
+    """Whether waivers that counted earlier under the same policy have not ended."""
+    ends = {waiver.name: _end(waiver) for waiver in waivers}
+    return all(name in ends and at < ends[name] for name in names)
+
+
+def _end(waiver: Waiver) -> datetime:
+    return waiver.expires if waiver.revoked_at is None else min(waiver.expires, waiver.revoked_at)
 
 
 def addresses(waiver: Waiver, request: Request) -> bool:

@@ -117,11 +117,13 @@ def compiled(tmp_path: Path, mode: str = "enforce") -> CompiledPolicy:
     return compile_bundle(load_policies([file]))
 
 
-def bench(tmp_path: Path, mode: str = "enforce", log: AuditLog | None = None) -> Bench:
+def bench(
+    tmp_path: Path, mode: str = "enforce", log: AuditLog | None = None, policy: CompiledPolicy | None = None
+) -> Bench:
     world, clock = World(), [0.0]
     log = log or AuditLog(MemoryStore(), now=lambda: NOON, instance="test")
     gate = Gate(
-        policies=Fixed(compiled(tmp_path, mode)),
+        policies=Fixed(policy or compiled(tmp_path, mode)),
         collectors=[world],
         log=log,
         now=lambda: NOON,
@@ -178,3 +180,15 @@ def load(b: Bench, asked: Request) -> str:
 
 def silence(b: Bench) -> None:
     b.world.error = UnreachableError("no answer", service="Xray", method="GET", path="/x")
+
+
+def waived(tmp_path: Path) -> CompiledPolicy:
+    """The policy with a waiver for malicious bytes of `request()`, which ends ten seconds after noon."""
+    file, model = tmp_path / "waived.yaml", request().artifact
+    file.write_text(
+        f"{POLICY.format(mode='enforce')}---\napiVersion: mlgov/v1\nkind: Waiver\nmetadata: {{name: W-1}}\nspec:\n"
+        f'  rule: trial/malicious\n  artifact: {{ref: {model.ref}, digest: "{model.digest}"}}\n'
+        "  reason: read by hand\n  requestedBy: ann\n  approvedBy: [bob]\n"
+        "  starts: 2026-11-22T00:00:00Z\n  expires: 2026-11-22T12:00:10Z\n"
+    )
+    return compile_bundle(load_policies([file]))

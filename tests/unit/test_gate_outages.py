@@ -33,6 +33,7 @@ from tests.unit.gate_kit import (
     load,
     request,
     silence,
+    waived,
 )
 
 
@@ -50,6 +51,21 @@ def test_in_an_outage_the_last_verdict_stands_where_the_set_says_so(tmp_path: Pa
     assert isinstance(last, Mapping)
     assert last["decision"] == "allow"
     assert first in str(last["degraded"])
+
+
+def test_in_an_outage_no_verdict_outlives_the_waiver_that_it_rested_on(tmp_path: Path) -> None:
+    b = bench(tmp_path, policy=waived(tmp_path))
+    b.world.facts = {"xray.malicious": False, "scan.complete": True}
+    load(b, request())
+    b.clock[0] = 100.0
+    b.world.facts = {"xray.malicious": True, "scan.complete": True}
+    load(b, request(at=NOON + timedelta(seconds=1)))  # the last word: malicious, and waived
+    b.clock[0] = 200.0
+    silence(b)
+    load(b, request(at=NOON + timedelta(seconds=9)))
+    b.clock[0] = 300.0
+    with pytest.raises(BlockedError):
+        load(b, request(at=NOON + timedelta(seconds=10)))
 
 
 @pytest.mark.parametrize(

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
+
+import pytest
 
 from governance.audit.entry import EntryKind
 from governance.audit.memory import MemoryStore
 from governance.errors import (
     AuditUnavailableError,
+    BlockedError,
     QuarantinedError,
 )
 from governance.model.artifact import FileEntry, parse_relative_path
+from governance.model.facts import Collection
 from governance.model.request import Action, Actor, MlflowContext
-from tests.unit.gate_kit import ELSEWHERE, NOON, TWO, Unwritable, bench, load, request
+from governance.policy.compile import compile_bundle
+from governance.policy.load import load_policies
+from tests.unit.gate_kit import ELSEWHERE, NOON, TWO, Unwritable, bench, load, request, waived
 
 
 def test_a_decision_stands_for_the_same_bytes_for_a_while(tmp_path: Path) -> None:
@@ -26,6 +33,32 @@ def test_a_decision_stands_for_the_same_bytes_for_a_while(tmp_path: Path) -> Non
     assert len(b.entries(EntryKind.OUTCOME)) == 2
     b.clock[0] = 31.0
     assert load(b, request()) != first
+
+
+def test_a_decision_that_rests_on_a_waiver_does_not_outlive_it(tmp_path: Path) -> None:
+    b = bench(tmp_path, policy=waived(tmp_path))
+    b.world.facts = {"xray.malicious": True, "scan.complete": True}
+    first = load(b, request())
+    assert load(b, request(at=NOON + timedelta(seconds=9))) == first
+    with pytest.raises(BlockedError):
+        load(b, request(at=NOON + timedelta(seconds=10)))
+
+
+def test_a_decision_does_not_outlive_the_grace_that_it_rests_on(tmp_path: Path) -> None:
+    file = tmp_path / "grace.yaml"
+    file.write_text(
+        "apiVersion: mlgov/v1\nkind: Policy\nmetadata: {name: trial}\nspec:\n  default: allow\n  rules:\n"
+        "    - {id: high, effect: block, grace: {production: 1h}, message: old,\n"
+        "       when: {some: vulnerabilities, where: {fact: severity, is: high}}}\n"
+    )
+    b = bench(tmp_path, policy=compile_bundle(load_policies([file])))
+    item = {"id": "X-1", "severity": "high", "first_seen": "2026-11-22T11:00:05.000000Z"}
+    b.world.facts = {"vulnerabilities": Collection((item,))}
+    b.world.supplies = frozenset({"vulnerabilities"})
+    first = load(b, request(environment="production"))
+    assert load(b, request(environment="production", at=NOON + timedelta(seconds=4))) == first
+    with pytest.raises(BlockedError):
+        load(b, request(environment="production", at=NOON + timedelta(seconds=5)))
 
 
 def test_the_same_question_asked_at_once_is_decided_once(tmp_path: Path) -> None:
