@@ -11,6 +11,7 @@ from typing import Any
 from governance.model.facts import FactType
 from governance.policy.condition import AllOf, AnyOf, Compare, Condition, ListName, Not, Quantified, Scope
 from governance.policy.literals import severity_rank
+from governance.policy.names import loose_name
 
 _RANKED = frozenset({FactType.INTEGER, FactType.SCORE, FactType.DURATION, FactType.SEVERITY, FactType.TIME})
 
@@ -51,7 +52,10 @@ def _clash(name: str, compares: list[Compare], scope: Scope) -> bool:
     if False in operands["exists"] and len(compares) > len(operands["exists"]):
         return True  # an absent value equals nothing and has no order
     allowed = [set(one) for one in operands["in"]] + [{one} for one in operands["is"]]
-    if kind in {FactType.NAME, FactType.VERSION, FactType.LICENCE, FactType.PURL}:
+    if kind is FactType.NAME:  # names that differ in the coarsest form differ in every ecosystem
+        loose = [{loose_name(one) for one in names} for names in allowed]
+        return bool(loose) and not set.intersection(*loose)
+    if kind in {FactType.VERSION, FactType.LICENCE, FactType.PURL}:
         return False  # spelled in several ways
     common = set.intersection(*allowed) if allowed else None
     if common is not None and not common:

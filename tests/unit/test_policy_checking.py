@@ -58,6 +58,8 @@ def at(finding: Finding, *texts: str) -> str:
         ("allow-without-evidence", rule("{not: {fact: revision.ref, exists: true}}", effect="allow"), "block", "{not"),
         ("allow-without-effect", rule(MALICIOUS, effect="allow"), "allow", "allow"),
         ("never-matches", rule("{fact: xray.max_cvss, gte: 7.0, lt: 4.0}"), "block", "{fact"),
+        ("never-matches", rule("{all: [{fact: publisher, is: acme}, {fact: publisher, in: [google, meta]}]}"), "block", "{all"),
+        ("never-matches", rule("{some: dependencies, where: {all: [{fact: name, is: torch}, {fact: name, is: keras}]}}"), "block", "{some"),
         ("never-matches", rule("{all: [{fact: scan.complete, is: true}, {not: {fact: scan.complete, exists: true}}]}"), "block", "{all"),
         ("always-matches", rule("{any: [{fact: scan.age, gt: 7d}, {fact: scan.age, lte: 7d}, {fact: scan.age, exists: false}]}"), "block", "{any"),
         ("licence-in-block", rule("{some: licences, where: {fact: spdx, in: [MIT]}}"), "block", "{some"),
@@ -148,6 +150,11 @@ def test_a_misspelt_environment_is_found_wherever_one_is_named() -> None:
         ("`developement`, did you mean `development`?", "developement"),
         ("`Prodcution`, did you mean `production`?", "Prodcution"),
     ]  # fmt: skip
+
+
+def test_two_spellings_of_a_name_contradict_each_other_nowhere() -> None:
+    both = "{all: [{fact: publisher, is: Acme_AI}, {fact: publisher, in: [acme-ai, other]}]}"
+    assert "never-matches" not in {one.code for one in found(policy(rule(both), default="block"))}
 
 
 def test_what_is_sound_is_not_found() -> None:
