@@ -48,7 +48,7 @@ def backtest(
     if last is not None:
         require_period(first, last)
     with open_log() as log:
-        made = run_over(log, _policy(policy), first, last)
+        made = run_over(log, _policy(policy, log, now), first, last)
     if html is not None:
         _write(made, html)
     if as_json:
@@ -80,17 +80,39 @@ def run_over(log: AuditLog, policy: CompiledPolicy, since: datetime, until: date
     return made
 
 
-def _policy(text: str | None) -> CompiledPolicy:
+def _policy(text: str | None, log: AuditLog, now: datetime) -> CompiledPolicy:
+    """The policy to judge by. Waivers among files count by their signatures, as where they are in force: what they let through
+    was not stopped."""
+    from contextlib import closing
+
     from governance.cli.policy_versions import policy_version
     from governance.collect.extensions import catalogue
+    from governance.errors import KeyFileError
     from governance.policy.compile import compile_bundle
     from governance.policy.load import load_policies
     from governance.policy_wiring import policy_files
     from governance.settings import load_settings
+    from governance.signing.trust import TrustStore
+    from governance.waivers.files import read_steps
+    from governance.waivers.memory import memory_of
+    from governance.waivers.settling import settle
+    from governance.wiring import build_assembly
 
-    if text is not None:
+    if text is not None and not Path(text).exists():
         return policy_version(text)
-    return compile_bundle(load_policies(policy_files(load_settings()), catalogue=catalogue()))
+    settings = load_settings()
+    paths = policy_files(settings) if text is None else (Path(text),)
+    bundle = load_policies(paths, catalogue=catalogue())
+    if not bundle.waivers:
+        return compile_bundle(bundle)
+    with closing(build_assembly(settings)) as assembly:
+        try:
+            trust = assembly.trust
+        except KeyFileError as error:
+            print_problem(f"no waiver counts: {error}")
+            trust = TrustStore.empty()
+    settled = settle(bundle, read_steps(paths), trust=trust, now=now, memory=memory_of(log))
+    return compile_bundle(settled.bundle)
 
 
 def parse_since(text: str, now: datetime) -> datetime:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -144,6 +145,20 @@ def test_a_revoked_waiver_stands_in_the_way_of_no_stricter_policy(team: Team) ->
     assert team.run("server", "audit", "replay", team.decision()).code == 0
     (row,) = team.listed("--strict")["waivers"]
     assert row["state"] == "revoked"
+
+
+def test_a_backtest_counts_the_waivers_that_were_in_force(team: Team) -> None:
+    name = team.ask()
+    assert team.run("bob", "waiver", "approve", name, "--yes").code == 0
+    since = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    assert team.load() == "allowed"
+    entries = team.run("ann", "audit", "tail", "-n", "1", "--json").out
+    for policy in ((), (".governance",)):
+        done = team.run("ann", "policy", "backtest", *policy, "--since", since)
+        assert (done.code, "as recorded: 1" in done.out) == (0, True), done.out + done.err
+    assert team.run("ann", "audit", "tail", "-n", "1", "--json").out == entries
+    nobody = team.run("ann", "policy", "backtest", "--since", since, MLGOV_TRUST="/nonexistent/trust.json")
+    assert (nobody.code, "newly blocked: 1" in nobody.out) == (1, True), nobody.out + nobody.err
 
 
 def test_two_approvals_and_the_cap_of_the_set(team: Team) -> None:
