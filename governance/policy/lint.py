@@ -193,6 +193,10 @@ def _is_half_anchored(pattern: str) -> bool:
 _CHOICE = re.compile(r"\[[^\]]*\]|\{[^}]*,[^}]*\}")
 
 
+_PREFIX = re.compile(r"(?!(?-i:group:|user:))(groups?|users?|teams?|roles?)\s*[:=/]", re.IGNORECASE)
+"""What stands before a group or a user in other tools."""
+
+
 def _operands(part: Compare) -> Iterator[str]:
     """The texts that a comparison writes: operands, and the name of a property."""
     if part.fact.startswith("property."):
@@ -280,6 +284,10 @@ def _policies(bundle: PolicyBundle) -> Iterator[Note]:
             if choice is not None:
                 more = f": `{choice[:_SHOWN]}`"
                 yield _note("pattern-of-elsewhere", policy.name, "Policy", "spec", "match", key, more=more)
+        prefixed = next(filter(_PREFIX.match, policy.match.actors or ()), None)
+        if prefixed is not None:
+            more = f": `{prefixed[:_SHOWN]}` is a name, and no `group:` or `user:`"
+            yield _note("pattern-of-elsewhere", policy.name, "Policy", "spec", "match", "actors", more=more)
         if bundle.set is not None and bundle.set.bindings is not None and not _is_bound(policy, bundle):
             yield _note("unbound-policy", policy.name, "Policy", "metadata", "name")
         mode = mode_of(policy.name, PRODUCTION, bundle.set)

@@ -90,8 +90,8 @@ _ROWS = (
     _row("pattern-of-elsewhere", _W,
          "a pattern that means something else here",
          "A regular expression must fit the whole text, so `^models/` fits `models/` alone; in a glob, `[ab]` and `{a,b}` are the "
-         "signs that they are.",
-         "Write `models/.*`, or a glob for each choice."),
+         "signs that they are; of actors, `groups:a` is somebody's name.",
+         "Write `models/.*`, a glob for each choice, or `group:a`."),
     _row("implied-rule", _W,
          "a rule matches only where another one of the same effect does",
          "It changes no verdict.",

@@ -103,6 +103,17 @@ def test_odd_texts_elsewhere_have_places_and_say_what_is_odd() -> None:
     assert odd["odd-text", "W-1"][0].endswith("equals no composed one (Unicode NFC)")
 
 
+def test_an_actor_with_the_prefix_of_elsewhere_is_found() -> None:
+    for actors, is_noted in (
+        ("['groups:interns']", True),
+        ("[bob, 'Group:interns']", True),
+        ("['group:a', 'user:b', ci]", False),
+    ):
+        text = policy(rule(MALICIOUS), head=f"  match: {{actors: {actors}}}\n")
+        places = [at(one, text) for one in found(text) if one.code == "pattern-of-elsewhere"]
+        assert places == ([f"{actors}}}"] if is_noted else []), actors
+
+
 def test_patterns_that_fit_the_whole_are_meant() -> None:
     for pattern in ("regex: 'models/.*'", "regex: '^models/.*$'", "regex: '^models/.*'", "regex: '.*pkl$'", "regex: 'a'",
                     "regex: '[ab]+'", "glob: 'models/*'", "regex: 'cost\\$'"):  # fmt: skip
