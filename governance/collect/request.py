@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from governance.model.facts import FactValue, Unknown
 from governance.model.request import Request
-from governance.policy.environments import normal_environment
 
 
 def request_facts(request: Request) -> dict[str, FactValue]:
@@ -25,7 +24,7 @@ def request_facts(request: Request) -> dict[str, FactValue]:
         "actor.authenticated": actor.is_authenticated,
         "actor.groups": actor.groups,
         "actor.kind": actor.kind.value,
-        "environment": normal_environment(request.environment),
+        "environment": request.environment,
     }
     for field in ("run_id", "experiment_id", "model_name", "model_version", "alias"):
         value = getattr(mlflow, field)

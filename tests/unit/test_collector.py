@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pytest
@@ -115,11 +115,6 @@ def test_no_source_means_no_fact() -> None:
 def test_the_request_states_only_facts_of_the_catalogue() -> None:
     assert set(request_facts(REQUEST)) <= set(CATALOGUE)
     assert isinstance(request_facts(REQUEST)["artifact.digest"], Unknown)
-
-
-def test_an_environment_is_one_fact_however_it_is_spelt() -> None:
-    for name in ("prod", "Production", "live"):
-        assert request_facts(replace(REQUEST, environment=name))["environment"] == "production"
 
 
 _NEVER = """

@@ -251,6 +251,9 @@ def test_the_working_directory_is_not_asked(tmp_path: Path) -> None:
 def test_signing_is_required_in_production_unless_said_otherwise() -> None:
     for name in ("production", "prod", "Production"):
         assert Settings(environment=name).is_signing_required, name
+        assert (
+            Settings(environment=name).environment == "production"
+        )  # what requests state, rules read and records say
     assert not Settings(environment="production", signing="when-key").is_signing_required
     assert not Settings(environment="development").is_signing_required
 
