@@ -26,25 +26,34 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import apsw
 
 from governance.audit import merkle
-from governance.audit.entry import EntryKind
+from governance.audit.entry import EntryKind, evidence_digest
 from governance.audit.log import AuditLog
 from governance.audit.sqlite import SqliteStore
 from governance.audit.store import AuditStore, Draft
+from governance.audit.verify import verify_store
 from governance.model.request import new_id
 
 _UNDISTURBED = 6.0
 ROOT = Path(__file__).resolve().parents[1]
+FILES = b'[{"path":"MLmodel","sha256":"00","size":1}]'
+"""What an outcome rests on: the list of its files, the same for all of them."""
 BODY: dict[str, Any] = {
     "decision": "01a2055f-2dc1-7ad1-bb49-8f5dcc180d49",
     "action": "load",
     "status": "done",
-    "moved": {"bytes": 1_048_576, "count": 12, "digest": "dirhash1:" + "ab" * 32, "manifest": "cd" * 32},
+    "moved": {
+        "bytes": 1_048_576,
+        "count": 12,
+        "digest": "dirhash1:" + "ab" * 32,
+        "manifest": evidence_digest(FILES),
+    },
     "error": None,
     "signature": {
         "event": "made",
@@ -137,7 +146,7 @@ def hammer(log: AuditLog, threads: int, seconds: float) -> tuple[float, float]:
     def work(mine: list[float]) -> None:
         while not ended.is_set():
             started = time.perf_counter()
-            log.append(EntryKind.OUTCOME, BODY, subject="models/a", correlation="c")
+            log.append(EntryKind.OUTCOME, BODY, subject="models/a", correlation="c", evidence=(FILES,))
             mine.append(time.perf_counter() - started)
 
     workers = [threading.Thread(target=work, args=(mine,)) for mine in times]
@@ -206,6 +215,7 @@ def grow(store: SqliteStore, count: int) -> None:
     """Fill a store by its front door, in large batches."""
     log = AuditLog(store, now=now, instance="bench")
     data = log._draft(EntryKind.OUTCOME, BODY, subject="models/a", correlation="c")  # noqa: SLF001 - a benchmark
+    data = data._replace(evidence=((evidence_digest(FILES), FILES),))
     at = now()
     for start in range(0, count, 512):
         drafts: list[Draft] = []
@@ -226,22 +236,27 @@ def hashing_rate(data: bytes, count: int = 200_000) -> float:
 
 
 def verification(folder: Path, count: int) -> Iterator[Figure]:
-    """Entries verified a CPU second, the best of nine runs or of six seconds' runs: one that nobody disturbed."""
+    """Entries verified a CPU second, the best of nine runs or of six seconds' runs: one that nobody disturbed. Once the log
+    alone, and once with the documents that its entries rest on."""
     store = SqliteStore(folder / "verify.sqlite")
     grow(store, count)
     log = AuditLog(store, now=now, instance="bench")
-    best, begun, runs = 0.0, time.monotonic(), 0
-    while runs < 9 or time.monotonic() - begun < _UNDISTURBED:
-        started = time.process_time()
-        result = log.verify()
-        best = max(best, result.size / (time.process_time() - started))
-        result.require_good()
-        runs += 1
     peer = hashing_rate(sample())
-    yield Figure(
-        figure=f"verify {count} entries, beside hashing alone", value=round(best), unit="entries/CPU s", peer=round(peer),
-        ratio=round(best / peer, 2), target=">= 250000", met=best >= 250_000,
-    )  # fmt: skip
+    for verify, more in (
+        (partial(verify_store, store), ""),
+        (log.verify, ", and that what they rest on is there"),
+    ):
+        best, begun, runs = 0.0, time.monotonic(), 0
+        while runs < 9 or time.monotonic() - begun < _UNDISTURBED:
+            started = time.process_time()
+            result = verify()
+            best = max(best, result.size / (time.process_time() - started))
+            result.require_good()
+            runs += 1
+        yield Figure(
+            figure=f"verify {count} entries{more}, beside hashing alone", value=round(best), unit="entries/CPU s", peer=round(peer),
+            ratio=round(best / peer, 2), target=">= 250000", met=best >= 250_000,
+        )  # fmt: skip
     yield from proofs(log, count)
     log.close()
 

@@ -33,7 +33,7 @@ from governance.audit.pseudonyms import Pseudonyms
 from governance.audit.stamp import is_stamped
 from governance.audit.store import AuditStore, Draft, KeptElsewhere, Query, Row, draft_of
 from governance.audit.verify import Verification, verify_range, verify_store
-from governance.audit.verify_evidence import verify_evidence
+from governance.audit.verify_evidence import NamedDocuments, verify_evidence
 from governance.errors import AuditBrokenError, AuditConflictError, AuditUnavailableError, SettingsError
 from governance.forking import call_after_fork
 from governance.model.canonical import Json, canonical_bytes
@@ -215,8 +215,9 @@ class AuditLog:
     def verify(self, roots: Mapping[int, bytes] | None = None) -> Verification:
         """Walk over the whole log and what is kept beside it; see `governance.audit.verify` and `verify_evidence`. `roots` are
         remembered roots by tree size."""
-        found = verify_store(self._store, roots)
-        return replace(found, problems=(*found.problems, *verify_evidence(self._store)))
+        named = NamedDocuments(self._store)
+        found = verify_store(self._store, roots, passing=named.look)
+        return replace(found, problems=(*found.problems, *verify_evidence(self._store, named=named)))
 
     def verify_range(self, start: int, stop: int) -> Verification:
         """Check some entries against the tree without reading the others; see `governance.audit.verify`."""

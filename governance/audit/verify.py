@@ -329,12 +329,18 @@ class Walk:
         self.notes += notes[: _MOST_PROBLEMS - len(self.notes)]
 
 
-def verify_store(store: AuditStore, roots: Mapping[int, bytes] | None = None) -> Verification:
-    """Walk over the whole log. `roots` are roots remembered from elsewhere, by tree size."""
+def verify_store(
+    store: AuditStore,
+    roots: Mapping[int, bytes] | None = None,
+    *,
+    passing: Callable[[Sequence[FramedRow]], None] | None = None,
+) -> Verification:
+    """Walk over the whole log. `roots` are roots remembered from elsewhere, by tree size. `passing` is given the rows, a page at a
+    time, by the way: it need not read them again."""
     remembered = {size: root for size, root in (roots or {}).items() if size > 0}
     stored = store.frontier()
     walk = Walk(remembered)
-    _walk(walk, store, 0, stored.size)
+    _walk(walk, store, 0, stored.size, passing)
     walk.finish(stored)
     return _result(walk, compared=len(remembered))
 
@@ -358,16 +364,27 @@ def verify_range(store: AuditStore, start: int, stop: int) -> Verification:
     return _result(walk, compared=0)
 
 
-def _walk(walk: Walk, store: AuditStore, start: int, stop: int) -> None:
+def _walk(
+    walk: Walk,
+    store: AuditStore,
+    start: int,
+    stop: int,
+    passing: Callable[[Sequence[FramedRow]], None] | None = None,
+) -> None:
     if isinstance(store, FramedPages):
         for page in store.framed_pages(start, stop):
             end = min(start - start % _STEP + _STEP, stop)
             walk.add_page(page, functools.partial(store.rows, start, end))
+            if passing is not None:
+                passing(page)
             start = end
         return
     rows = store.rows(start, stop)
     while some := list(itertools.islice(rows, _STEP - start % _STEP)):
-        walk.add_page([framed_row(row) for row in some], functools.partial(iter, some))
+        framed = [framed_row(row) for row in some]
+        walk.add_page(framed, functools.partial(iter, some))
+        if passing is not None:
+            passing(framed)
         start += len(some)
 
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from governance.audit.bodies import RESTS_ON, rests_on
 from governance.audit.entry import EntryKind, parse_entry
 from governance.audit.stamp import is_stamped
-from governance.audit.store import AuditStore, EvidenceInfo, Query, Row, documents_of, kept_of
+from governance.audit.store import AuditStore, EvidenceInfo, FramedRow, Query, Row, documents_of, kept_of
 from governance.audit.verify import Problem
 from governance.errors import AuditBrokenError
 from governance.model.digest import Sha256
@@ -27,14 +27,53 @@ _ROWS_AT_ONCE = 256
 _BYTES_AT_ONCE = 4 << 20
 _HEX = re.compile(rb"[0-9a-f]{64}")
 # Quotes inside of texts are escaped, so these are keys, found without parsing.
+_MARKS = tuple((b'"kind":"%b"' % kind.encode(), b'"%b":"' % keys[-1].encode()) for kind, keys in RESTS_ON.items())  # fmt: skip
+_NAME = re.compile(rb'[0-9a-f]{64}"')
+_SHOWN = 65
+_MOST_AT_ONCE = 512
+_MOST_KNOWN = 65_536
 _NAMED = {kind: re.compile(rb'"%b":"([0-9a-f]{64})"' % keys[-1].encode()) for kind, keys in RESTS_ON.items()}
 
 
+class NamedDocuments:
+    """A quick look, by the way, at whether all that entries name is on record. It may be wrong in one way only: `may_lack` is True where
+    something is named that no entry rests on."""
+
+    def __init__(self, store: AuditStore) -> None:
+        self._store = store
+        self._known: set[bytes] = set()
+        self.may_lack = False
+
+    def look(self, page: Sequence[FramedRow]) -> None:
+        """See to what these entries name, whatever it is that says so in them."""
+        if self.may_lack:
+            return
+        named: set[bytes] = set()
+        for _, _, back, _, data in page:
+            for mark, key in _MARKS:
+                if mark in back:
+                    at = data.rfind(key)
+                    while at >= 0:
+                        start = at + len(key)
+                        named.add(data[start : start + _SHOWN])
+                        at = data.rfind(key, 0, at)
+        named -= self._known
+        digests = [Sha256(each[:-1].decode()) for each in named if _NAME.fullmatch(each)]
+        self.may_lack = len(digests) > _MOST_AT_ONCE or len(kept_of(self._store, digests)) < len(digests)
+        if len(self._known) > _MOST_KNOWN:
+            self._known.clear()
+        self._known |= named
+
+
 def verify_evidence(
-    store: AuditStore, *, taking: Callable[[str, bytes | None], object] | None = None
+    store: AuditStore,
+    *,
+    named: NamedDocuments | None = None,
+    taking: Callable[[str, bytes | None], object] | None = None,
 ) -> tuple[Problem, ...]:
-    """What is wrong with the documents, at most 100 of them, each at the first entry that names it. `taking` is given each as it
-    was read, if it is what its digest says, and None for one that is not there: it need not read them again.
+    """What is wrong with the documents, at most 100 of them, each at the first entry that names it. `named` has looked at all
+    entries already, if somebody has. `taking` is given each document as it was read, if it is what its digest says, and None for one
+    that is not there: it need not read them again.
     """
     changed: set[str] = set()
     gone: set[str] = set()
@@ -53,7 +92,7 @@ def verify_evidence(
         if len(changed) + len(gone) >= _MOST:
             break
     problems = list(_problems(store, changed, gone))
-    if len(problems) < _MOST:
+    if len(problems) < _MOST and (named is None or named.may_lack):
         problems += itertools.islice(_without_record(store), _MOST - len(problems))
     return tuple(sorted(problems, key=lambda each: (each.index is None, each.index or 0)))
 
@@ -102,7 +141,7 @@ def _without_record(store: AuditStore) -> Iterator[Problem]:
         rows = _readable(store.find(Query(kind=EntryKind(kind))))
         while page := list(itertools.islice(rows, _ROWS_AT_ONCE)):
             named = [(row, digest) for row in page if (digest := _named_in(row, pattern)) is not None]
-            kept = kept_of(store, [digest for _, digest in named])
+            kept = kept_of(store, list({digest for _, digest in named}))
             for row, digest in named:
                 if digest not in kept and digest == _rests_on(row):
                     yield Problem(
