@@ -39,7 +39,8 @@ def uri(devserver: DevServer, home: Home, repo: str) -> str:
 def model_folder(path: Path) -> Path:
     path.mkdir(parents=True, exist_ok=True)
     (path / "MLmodel").write_text("flavors:\n  python_function: {}\n  sklearn: {}\n")
-    (path / "model.bin").write_bytes(os.urandom(3000))
+    # Begins as no pickle does: what it is taken for must not be left to chance.
+    (path / "model.bin").write_bytes(b"\xff" + os.urandom(3000))
     (path / "data").mkdir()
     (path / "data/empty.txt").write_bytes(b"")
     (path / "hollow/inner").mkdir(parents=True)
