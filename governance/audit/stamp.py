@@ -93,10 +93,10 @@ def stamp_of(caller: Actor, pseudonyms: Pseudonyms | None = None) -> Stamp:
 def is_stamped(entry: Entry) -> bool:
     """Whether an entry came over the network, so that it is its sender's word and nobody else's. A stamp puts the sender and
     a slash in front of the writer's name, and a log's own writers, named after their hosts, have none."""
-    return is_clients(entry.writer)
+    return is_client(entry.writer)
 
 
-def is_clients(writer: Writer) -> bool:
+def is_client(writer: Writer) -> bool:
     """Whether a writer is a client, by its name."""
     return "/" in writer.instance
 

@@ -22,7 +22,7 @@ import orjson
 
 from governance.audit.entry import Entry, Writer, parse_entry
 from governance.audit.merkle import Frontier, leaf_hash, leaf_hashes, perfect_root, root_of
-from governance.audit.stamp import is_clients
+from governance.audit.stamp import is_client
 from governance.audit.store import AuditStore, FramedPages, FramedRow, Row, framed_row
 from governance.errors import AuditBrokenError
 from governance.model.request import parse_utc, utc_text
@@ -296,7 +296,7 @@ class Walk:
         if self._is_whole:
             for writer, number in self._writers.missing():
                 lost = "an entry was lost before it reached the log"
-                why = f"{lost}, or never was" if is_clients(writer) else lost
+                why = f"{lost}, or never was" if is_client(writer) else lost
                 self._about_numbers(
                     None, writer, f"writer {writer.instance}, run {writer.boot}, lacks number {number}: {why}"
                 )
@@ -316,7 +316,7 @@ class Walk:
 
     def _about_numbers(self, index: int | None, writer: Writer, what: str) -> None:
         """What is wrong with a writer's numbers. A client counts as it likes, and must not keep the log from proving itself."""
-        if is_clients(writer):
+        if is_client(writer):
             self._note(Problem(index, what))
         else:
             self._fault(index, what)

@@ -2,8 +2,8 @@
 
 Promises: a document is what its digest says, and one whose body is gone was erased by an entry of this log, or it is named, with the
 first entry that rests on it; so are the facts of a decision, the list of files of an outcome and the policy of an entry that states one,
-of which there is no record. In constant memory, however many there are. Does not: miss the file of a signature that was removed with
-all traces: only some of these are kept as evidence.
+of which there is no record. In constant memory, however many there are. Does not: notice that the file of a
+signature was removed with all traces: only some of these are kept as evidence.
 """
 
 from __future__ import annotations

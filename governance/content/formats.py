@@ -88,12 +88,8 @@ def detect(name: str, head: bytes) -> str:
 
 def name_zip(named: str, head: bytes) -> str:
     """Which zip it is that has this name and these first bytes."""
-    if named in {
-        "keras-v3",
-        "skops",
-        "python",
-        "native",
-    }:  # Python imports from a zip as well, and a wheel is one; so is a jar
+    # Python imports from a zip as well, and a wheel is one; so is a jar.
+    if named in {"keras-v3", "skops", "python", "native"}:
         return named
     # A torch file holds `<folder>/data.pkl`, normally as its first member.
     if named in {"torch-zip", "pickle"} or b"/data.pkl" in head[:256]:

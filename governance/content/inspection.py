@@ -126,9 +126,8 @@ def inspect_parts(name: str, head: bytes, size: int, read: Read, effort: Effort)
     format_ = detect(name, head)
     if format_ not in _WALKS or MEMBER in head or _says_what(name) or _may_import(head, size, effort):
         return Inspection(format=format_, skipped=TOO_LARGE)
-    left = (
-        effort.operations // 2
-    )  # a large file must not keep the small ones beside it from being looked into
+    # A large file must not keep the small ones beside it from being looked into.
+    left = effort.operations // 2
     own = Effort(operations=left)
     try:
         return _walked(format_, name, Window(read, size, own), own)
