@@ -128,7 +128,7 @@ def clients_entry(number: int = 1, **more: object) -> Entry:
         "subject": "models/a",
         "body": body(f"d-{number}"),
     }
-    return Entry(**(fields | more))  # type: ignore[arg-type]
+    return Entry(**(fields | more))  # type: ignore[arg-type]  # fields by name, which mypy cannot pair
 
 
 def claim(name: str) -> dict[str, Json]:

@@ -28,7 +28,7 @@ from tests.audit_tools import clients_entry as entry
 
 
 def intake(store: MemoryStore | None = None, **more: object) -> Intake:
-    return Intake(store or MemoryStore(), now=lambda: START, **more)  # type: ignore[arg-type]
+    return Intake(store or MemoryStore(), now=lambda: START, **more)  # type: ignore[arg-type]  # settings by name, which mypy cannot pair
 
 
 def one(made: Entry) -> bytes:

@@ -242,10 +242,10 @@ def written_in_a_notebook() -> type:
         def refusal() -> type[Exception]:
             return RefusedError
 
-        def predict(self, rows: list[Any], params: Optional[dict[str, Any]] = None) -> list[Any]:  # noqa: UP045
+        def predict(self, rows: list[Any], params: Optional[dict[str, Any]] = None) -> list[Any]:  # noqa: UP045 - as others write it, which names `typing.Optional`
             return rows if super().__eq__(params) else []
 
-    Model.predict.__annotations__ |= {"rows": list[int | None], "params": Optional[dict[str, Any]]}  # noqa: UP045
+    Model.predict.__annotations__ |= {"rows": list[int | None], "params": Optional[dict[str, Any]]}  # noqa: UP045 - see above
     return Model
 
 
