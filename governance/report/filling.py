@@ -1,8 +1,9 @@
 """The entries of a period into a ledger, in one pass.
 
 Promises: every entry of the period is counted under its kind, broken ones too; a decision at the period's edge is not taken
-for one without an outcome, since outcomes and later decisions are read up to the log's end, and marked as later. What
-began before the period and still matters in it (waivers, keys, policies, holds, registered models) is read from the log's beginning.
+for one without an outcome, since outcomes and later decisions are read up to the log's end, and marked as later; so are those
+that a selection leaves out, so that what is told of a selected decision is true of the log. What began before the period and
+still matters in it (waivers, keys, policies, holds, registered models) is read from the log's beginning.
 """
 
 from __future__ import annotations
@@ -114,16 +115,17 @@ class Filler:
             self.extent.selected += 1
             if self.observe is not None:
                 self.observe(entry)
-        if entry.kind is EntryKind.OUTCOME:  # whatever the selection: it belongs to its decision
-            self._outcome(stored, at, LATER if not is_selected else WITHIN)
-        elif not is_selected:
-            return
+        if not is_selected:
+            self._after(stored, at)
+        elif entry.kind is EntryKind.OUTCOME:
+            self._outcome(stored, at, WITHIN)
         elif entry.kind is EntryKind.DECISION:
             self._decision(stored, WITHIN)
         else:
             self._event(stored, at, WITHIN)
 
     def _after(self, stored: Stored, at: str) -> None:
+        """An entry that is not counted itself, and may tell what became of one that is: written after the period, or not selected."""
         kind = stored.entry.kind
         if kind is EntryKind.OUTCOME:
             self._outcome(stored, at, LATER)

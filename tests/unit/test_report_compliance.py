@@ -143,6 +143,60 @@ def test_what_happened_next(log: AuditLog, clock: Wall) -> None:
         )
 
 
+def test_what_was_let_through_against_the_verdict_was_not_refused_again(log: AuditLog, clock: Wall) -> None:
+    decide(log, decision=Effect.BLOCK)
+    clock.at += timedelta(hours=1)
+    opened = decide(log, decision=Effect.BLOCK, mode=Mode.OBSERVE)
+    clock.at += timedelta(hours=1)
+    good = decide(log, action=Action.DOWNLOAD, content=3)
+    with report_on(log) as made:
+        refused, trial = rows(made, "refused")
+    against, then = (
+        "let through against the verdict 1 hour later, the same bytes",
+        "let through {} later, other bytes",
+    )
+    assert (refused["next"], refused["next_id"]) == (f"{against}; download {then.format('2 hours')}", good)
+    assert (trial["next"], trial["id"]) == (f"download {then.format('1 hour')}", opened)
+
+
+def test_the_deletion_of_a_refused_model_is_no_use_of_it(log: AuditLog) -> None:
+    decide(log, decision=Effect.BLOCK)
+    decide(log, action=Action.DELETE)
+    decide(log, action=Action.UPLOAD, decision=Effect.BLOCK)
+    good = decide(log, action=Action.UPLOAD)
+    with report_on(log) as made:
+        told = [(row["action"], row["next"], row["next_id"]) for row in rows(made, "refused")]
+    assert told == [
+        ("load", "not asked for again", None),
+        ("upload", "let through 0 seconds later, the same bytes", good),
+    ]
+
+
+def test_what_happened_next_is_told_whatever_was_selected(log: AuditLog) -> None:
+    decide(log, decision=Effect.BLOCK)
+    asked = waiver_body(event="requested", waiver="W-1", more={"by": "ann", "rule": "p/wine", "terms": "t"})
+    log.append(EntryKind.WAIVER, asked, subject="models/wine", correlation="c")
+    good = decide(log)
+    with report_on(log, selection=parse_selection("refused:yes")) as made:
+        (row,) = rows(made, "refused")
+        assert figure(made, "population", "Decisions") == 1
+    assert (row["next"], row["next_id"]) == (
+        "let through 0 seconds later, the same bytes; 1 waiver asked for",
+        good,
+    )
+
+
+def test_a_review_is_found_whatever_was_selected(log: AuditLog) -> None:
+    used = waiver_body(event="break-glass", waiver="d-1", more={"by": "bob", "needed": True, "opened": True})
+    log.append(EntryKind.WAIVER, used, subject="models/wine", correlation="c")
+    reviewed = waiver_body(event="reviewed", waiver="d-1", more={"by": "ann", "reason": "closed"})
+    log.append(EntryKind.WAIVER, reviewed, subject="models/wine", correlation="c")
+    with report_on(log, selection=parse_selection("event:break-glass")) as made:
+        (row,) = rows(made, "break-glass")
+        assert figure(made, "break-glass", "without a review") == 0
+    assert row["reviewed_by"] == "ann"
+
+
 def test_a_trial_is_no_refusal(log: AuditLog) -> None:
     decide(log, decision=Effect.BLOCK, mode=Mode.OBSERVE)
     decide(log, decision=Effect.BLOCK)

@@ -10,16 +10,17 @@ from governance.report.ledger import Ledger
 from governance.report.sections import columns as col
 from governance.report.sections.context import Context, bar_chart, counted, query_table, span_words
 
+_SHUT = "('refused', 'quarantined')"
 _AGAINST = "('refused', 'quarantined', 'would-block')"
+_USES = ("load", "download", "promote")
+"""Ways to get at the same bytes. That a refused model may be deleted or uploaded anew says nothing about its use."""
 _MOST_RULES = 20
 
 
 def refusals(at: Context) -> Section:
     """Denials and quarantines."""
     total = at.ledger.count(f"SELECT count(*) FROM decision WHERE later = 0 AND result IN {_AGAINST}")
-    shut = at.ledger.count(
-        "SELECT count(*) FROM decision WHERE later = 0 AND result IN ('refused', 'quarantined')"
-    )
+    shut = at.ledger.count(f"SELECT count(*) FROM decision WHERE later = 0 AND result IN {_SHUT}")
     lead = (
         (
             f"The policy said no {counted(total, 'time')}. {counted(shut, 'act')} did not happen; "
@@ -27,8 +28,9 @@ def refusals(at: Context) -> Section:
             "break-glass was used."
         ),
         (
-            "What happened next looks at the log up to the time of this report: the first later request for the same artifact in the same "
-            "environment that was let through, else the last that was refused again."
+            "What happened next looks at the log up to the time of this report, whatever the report is narrowed to: the first later request "
+            "for the same artifact in the same environment that was let through, else the last that was refused again. After a refused "
+            "upload or deletion it is the next one; after a refused load, download or promotion the next of these three."
         ),
     )
     return Section(
@@ -48,8 +50,10 @@ def refusals(at: Context) -> Section:
 
 def _refused(at: Context) -> Table:
     def each(row: tuple[Any, ...]) -> Row:
-        n, ref, environment, digest, when, *cells = row
-        words, later = what_next(at.ledger, n=n, ref=ref, environment=environment, digest=digest, at=when)
+        n, ref, environment, action, digest, when, *cells = row
+        words, later = what_next(
+            at.ledger, n=n, ref=ref, environment=environment, action=action, digest=digest, at=when
+        )
         return (*cells, words, later)
 
     return query_table(
@@ -60,7 +64,7 @@ def _refused(at: Context) -> Table:
             col.ENTRY, col.AT, col.RESULT, col.ACTION, col.ARTIFACT, col.DIGEST, col.ACTOR, col.ENVIRONMENT, col.MODE, col.RULES,
             Column("message", "First objection"), col.OUTCOME, col.DECISION, Column("next", "What happened next"), Column("next_id", "Next decision", CellKind.ID),
         ),
-        "SELECT n, ref, environment, digest, at, seq, at, result, action, ref, digest, actor, environment, mode, rules, "
+        "SELECT n, ref, environment, action, digest, at, seq, at, result, action, ref, digest, actor, environment, mode, rules, "
         "(SELECT message FROM objection o WHERE o.n = d.n LIMIT 1), "
         "coalesce((SELECT group_concat(DISTINCT status) FROM outcome o WHERE o.decision = d.id), '(none)'), id "
         f"FROM decision d WHERE later = 0 AND result IN {_AGAINST} ORDER BY n {at.order}",
@@ -71,39 +75,60 @@ def _refused(at: Context) -> Table:
 
 
 def what_next(
-    ledger: Ledger, *, n: int, ref: str, environment: str, digest: str | None, at: str
+    ledger: Ledger, *, n: int, ref: str, environment: str, action: str, digest: str | None, at: str
 ) -> tuple[str, str | None]:
     """What became of an artifact after a refusal, in words, and the decision that shows it."""
+    acts = ", ".join(f"'{each}'" for each in (_USES if action in _USES else (action,)))
+    later = f"FROM decision WHERE ref = ? AND n > ? AND environment = ? AND action IN ({acts})"
+
+    def first(results: str) -> tuple[Any, ...] | None:
+        found = ledger.rows(
+            f"SELECT n, id, at, digest, waivers, action {later} AND result {results} ORDER BY n LIMIT 1",
+            (ref, n, environment),
+        )
+        return next(found, None)
+
+    good, forced = first(f"NOT IN {_AGAINST}"), first("= 'would-block'")
+    words, shown = [], None
+    if forced is not None and (good is None or forced[0] < good[0]):
+        _, shown, when, other, _, act = forced
+        words.append(
+            f"{_act(act, action)}let through against the verdict {span_words(_seconds(at, when))} later{_bytes(digest, other)}"
+        )
+    if good is not None:
+        _, shown, when, other, waivers, act = good
+        how = f" by waiver {waivers}" if waivers else ""
+        words.append(
+            f"{_act(act, action)}let through {span_words(_seconds(at, when))} later{how}{_bytes(digest, other)}"
+        )
+    if not words:
+        again, last = ledger.row(
+            f"SELECT count(*), max(n) {later} AND result IN {_SHUT}", (ref, n, environment)
+        )
+        if again:
+            shown, when = ledger.row("SELECT id, at FROM decision WHERE n = ?", (last,))
+            words.append(
+                f"refused again {counted(again, 'time')}, the last {span_words(_seconds(at, when))} later"
+            )
+        else:
+            words.append("not asked for again")
     asked = ledger.count(
         "SELECT count(*) FROM event WHERE kind = 'waiver' AND event = 'requested' AND subject = ? AND at >= ?",
         (ref, at),
     )
-    waiver = f"; {counted(asked, 'waiver')} asked for" if asked else ""
-    good = next(
-        ledger.rows(
-            "SELECT id, at, digest, waivers, decision, mode FROM decision WHERE ref = ? AND n > ? AND environment = ? "
-            f"AND result NOT IN {_AGAINST} ORDER BY n LIMIT 1",
-            (ref, n, environment),
-        ),
-        None,
-    )
-    if good is not None:
-        entry_id, when, other, waivers, _, _ = good
-        how = f" by waiver {waivers}" if waivers else ""
-        if digest is not None and other is not None:
-            how += ", the same bytes" if other == digest else ", other bytes"
-        return f"let through {span_words(_seconds(at, when))} later{how}{waiver}", entry_id
-    again, last = ledger.row(
-        "SELECT count(*), max(n) FROM decision WHERE ref = ? AND n > ? AND environment = ?",
-        (ref, n, environment),
-    )
-    if again:
-        entry_id, when = ledger.row("SELECT id, at FROM decision WHERE n = ?", (last,))
-        return (
-            f"refused again {counted(again, 'time')}, the last {span_words(_seconds(at, when))} later{waiver}",
-            entry_id,
-        )
-    return f"not asked for again{waiver}", None
+    if asked:
+        words.append(f"{counted(asked, 'waiver')} asked for")
+    return "; ".join(words), shown
+
+
+def _act(then: str, refused: str) -> str:
+    return "" if then == refused else f"{then} "
+
+
+def _bytes(refused: str | None, then: str | None) -> str:
+    if refused is None or then is None:
+        return ""
+    return ", the same bytes" if then == refused else ", other bytes"
 
 
 def _seconds(first: str, then: str) -> float:
