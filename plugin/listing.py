@@ -21,7 +21,7 @@ from governance.errors import NotFoundError
 from governance.forking import ForkLock
 from governance.model.artifact import FILE_SIGNATURE_SUFFIX, FileEntry, RelativePath
 from governance.model.request import new_id
-from plugin.location import Part, find_root, is_sidecar, lone_file, select, split, whole
+from plugin.location import Part, find_root, is_sidecar, lone_file, select, split, top_parts, whole
 
 _FRESH_SECONDS = 5.0
 _MAX_KEPT = 64
@@ -121,9 +121,13 @@ class Listings:
     def _alone(self, place: Address) -> Plan:
         tree = self._client.tree(place.repository, place.path)
         correlation = new_id(self._now())
+        top = top_parts(self._client, place)
         if not tree.is_file:
             folders = tuple(f"{place.path}/{folder}".lstrip("/") for folder in tree.folders)
-            return Plan(place=place, parts=split(place, tree), folders=folders, correlation=correlation)
+            parts = top or split(place, tree)
+            return Plan(place=place, parts=parts, folders=folders, correlation=correlation)
+        if top:
+            return Plan(place=place, parts=top, correlation=correlation, is_file=True)
         file = tree.files[0]
         entry = FileEntry(path=file.path, size=file.size, sha256=file.sha256)
         artifact = lone_file(place, entry, self._sidecar(place))

@@ -6,7 +6,8 @@ destination and a long path. All become one `Address` first. What is judged is t
 1. `…/models/m-<32 hex>/artifacts`, where the path lies in a logged model;
 2. else the outermost folder above it that holds `MLmodel` or a signature, but not the repository itself, and nothing
    above the artifacts of the run;
-3. else the file, or the folder, that was asked for.
+3. else, outside of runs, all that lies in no such folder, where the repository itself holds `MLmodel` or a signature;
+4. else the file, or the folder, that was asked for.
 
 The outermost, since a model may hold other models, and since a further `MLmodel` slipped into a subfolder must not cut
 what is judged down to that subfolder.
@@ -23,7 +24,7 @@ from dataclasses import dataclass, replace
 from governance.artifactory.address import Address
 from governance.artifactory.client import ArtifactoryClient
 from governance.artifactory.items import StoredFile, Tree
-from governance.errors import NotFoundError
+from governance.errors import ForbiddenError, NotFoundError
 from governance.model.artifact import (
     FILE_SIGNATURE_SUFFIX,
     FOLDER_SIGNATURE,
@@ -208,6 +209,34 @@ def split(place: Address, tree: Tree) -> tuple[Part, ...]:
         artifact = whole(place, Tree(files=rest))
         parts.append(Part(root=place, artifact=artifact))
     return tuple(parts)
+
+
+def top_parts(client: ArtifactoryClient, place: Address) -> tuple[Part, ...]:
+    """The wholes for a place that has no root by rules 1 and 2, by rule 3. Empty where that does not hold.
+
+    Whoever may not look at the repository itself cannot fetch the model that lies there, and so no file of it as its.
+    """
+    if not place.path or run_id(place.path) is not None:
+        return ()
+    top = replace(place, path="")
+    try:
+        if not any(map(_marks_a_root, client.info(top.repository, "").children)):
+            return ()
+        tree = client.tree(top.repository, "")
+    except (NotFoundError, ForbiddenError):
+        return ()
+    chosen = (_chosen(part, place) for part in split(top, tree))
+    return tuple(part for part in chosen if part is not None)
+
+
+def _chosen(part: Part, place: Address) -> Part | None:
+    """What asking for `place` moves of a part of the repository: all of a whole below the place, some of the rest."""
+    inside = f"{place.path}/"
+    if part.root.path:
+        return part if f"{part.root.path}/".startswith(inside) else None
+    names = (str(entry.path) for entry in part.artifact.files)
+    selection = tuple(name for name in names if f"{name}/".startswith(inside))
+    return replace(part, selection=selection) if selection else None
 
 
 def _inner_roots(place: Address, tree: Tree) -> list[str]:

@@ -22,7 +22,7 @@ from governance.model.artifact import (
     parse_repository_key,
 )
 from governance.settings import Settings
-from plugin.location import Part, find_root, lone_file, select, split, whole
+from plugin.location import Part, find_root, lone_file, select, split, top_parts, whole
 
 _MLFLOW_SCHEMES = ("models:", "runs:", "mlflow-artifacts:")
 
@@ -78,8 +78,9 @@ def locate(client: ArtifactoryClient, place: Address) -> tuple[Part, ...]:
         tree = client.tree(root.repository, root.path)
         return (Part(root=root, artifact=whole(root, tree), selection=select(place, root, tree)),)
     tree = client.tree(place.repository, place.path)
-    if not tree.is_file:
-        return split(place, tree)
+    top = top_parts(client, place)
+    if top or not tree.is_file:
+        return top or split(place, tree)
     file = tree.files[0]
     entry = FileEntry(path=file.path, size=file.size, sha256=file.sha256)
     return (Part(root=place.parent, artifact=lone_file(place, entry, _sidecar(client, place))),)

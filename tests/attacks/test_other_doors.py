@@ -12,9 +12,10 @@ import requests
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import MlflowClient
 
+from governance.audit.entry import EntryKind
 from governance.devserver import DevServer
 from plugin.errors import BlockedModelError, ModelVerificationError
-from tests.mlflow_tools import database_template, environment, make_home
+from tests.mlflow_tools import bodies, database_template, environment, make_home
 
 DOORS = """
 apiVersion: mlgov/v1
@@ -58,6 +59,45 @@ def test_a_rule_keeps_a_virtual_repository_from_being_a_way_around_those_bound_t
         with pytest.raises(BlockedModelError, match="by another repository than its own"):
             get_artifact_repository(f"{base}/{repo}-door").download_artifacts("m", str(tmp_path / "out"))
     devserver.remove_repository(f"{repo}-door")
+
+
+def test_a_file_of_a_model_at_the_top_of_a_repository_is_judged_as_that_model(
+    devserver: DevServer, repo: str, tmp_path: Path
+) -> None:
+    """Nothing above it but the repository: one file asked for by its own name was no model's, and passed."""
+    evil = b"cos\nsystem\n(S'echo'\ntR."
+    inner = {"inner/MLmodel": b"flavors: {}\n", "inner/a.txt": b"a", "data/own/MLmodel": b"flavors: {}\n"}
+    for name, data in {
+        "MLmodel": b"flavors: {}\n",
+        "data/w.pkl": evil,
+        "data/own/a.txt": b"a",
+        **inner,
+    }.items():
+        devserver.put(repo, name, data)
+    run = f"0/{'ab' * 16}/artifacts/notes.txt"
+    devserver.put(repo, run, b"of a run, and of no model")
+    (tmp_path / "out").mkdir()
+    home = make_home(tmp_path / "home", devserver)
+    with environment(home.env):
+        store = get_artifact_repository(f"artifactory://{devserver.host}/artifactory/{repo}")
+        for name in ("data/w.pkl", "data", "MLmodel", "data/own/a.txt"):
+            with pytest.raises(BlockedModelError):
+                store.download_artifacts(name, str(tmp_path / "out"))
+        store.download_artifacts(run, str(tmp_path / "out"))
+        store.delete_artifacts("data/w.pkl")
+    assert "data/w.pkl" not in devserver.paths(repo)
+    rows = home.entries(EntryKind.DECISION)
+    decided = [
+        (row.entry.subject, body["artifact"]["kind"]) for row, body in zip(rows, bodies(rows), strict=True)
+    ]
+    assert decided == [
+        (repo, "model"),
+        (f"{repo}/data/own", "model"),
+        (repo, "model"),
+        (f"{repo}/data/own", "model"),
+        (f"{repo}/{run}", "file"),
+        (repo, "model"),
+    ]
 
 
 @pytest.fixture
