@@ -21,7 +21,8 @@ from governance.model.digest import Sha256, parse_sha256
 
 Json: TypeAlias = "bool | int | str | Sequence[Json] | Mapping[str, Json] | None"
 
-_MAX_INT = 2**53 - 1
+MAX_INT = 2**53 - 1
+"""The largest whole number that every reader of JSON takes for itself (RFC 8785, section 3.2.2.3)."""
 _MAX_DEPTH = 64
 
 
@@ -89,7 +90,7 @@ def _are_plain(members: Iterable[Any], depth: int) -> bool:
         if kind is str:
             is_plain = member.isascii()
         elif kind is int:
-            is_plain = -_MAX_INT <= member <= _MAX_INT
+            is_plain = -MAX_INT <= member <= MAX_INT
         elif kind is dict:
             is_plain = (
                 depth < _MAX_DEPTH and _has_ascii_keys(member) and _are_plain(member.values(), depth + 1)
@@ -118,7 +119,7 @@ def _check(value: object, path: str, depth: int) -> None:
     elif isinstance(value, float):
         raise CanonicalError(f"{path}: a float is outside the subset")
     elif isinstance(value, int):
-        if not -_MAX_INT <= value <= _MAX_INT:
+        if not -MAX_INT <= value <= MAX_INT:
             raise CanonicalError(f"{path}: integer needs more than 53 bits")
     elif isinstance(value, Mapping):
         _check_members(value, path, depth)

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import TypeAlias
 from urllib.parse import quote
 
-from governance.model.canonical import Json, canonical_bytes
+from governance.model.canonical import MAX_INT, Json, canonical_bytes
 from governance.model.digest import Sha256
 
 
@@ -196,7 +196,7 @@ def _member_to_json(value: object) -> Json:
         return {"unknown": _written(value.reason)}
     if isinstance(value, str):
         return _written(value)
-    if isinstance(value, float) or (isinstance(value, int) and abs(value) > _MAX_INT):
+    if isinstance(value, float) or (isinstance(value, int) and abs(value) > MAX_INT):
         return {"decimal": repr(value)}
     if isinstance(value, tuple):
         return [_written(str(one)) for one in value]
@@ -206,9 +206,6 @@ def _member_to_json(value: object) -> Json:
         if value is None or isinstance(value, int)
         else {"unknown": f"a {type(value).__name__} is no value"}
     )
-
-
-_MAX_INT = 2**53 - 1  # see `governance.model.canonical`
 
 
 def _written(text: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TypeAlias
 
+from governance.model.canonical import MAX_INT
 from governance.model.facts import CATALOGUE, FactSpec, FactType
 from governance.model.request import parse_utc, utc_text
 from governance.model.verdict import Severity
@@ -31,6 +32,7 @@ _TIME = re.compile(TIME_PATTERN)
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)")
 MAX_TEXT = 1000
 _ENVIRONMENT = CATALOGUE["environment"]
+WHOLE_FORM = f"a whole number of at most {MAX_INT}"
 DURATION_FORM = "a duration such as `12h` or `7d`, of at most 99999d"
 SEVERITIES = tuple(severity.word for severity in Severity)
 
@@ -158,6 +160,8 @@ def _number(spec: FactSpec, value: object) -> int | float:
     if kind is FactType.INTEGER:
         if not isinstance(value, int):
             raise LiteralError("a whole number")
+        if abs(value) > MAX_INT:  # canonical JSON, of which the policy's digest is, has none beyond
+            raise LiteralError(WHOLE_FORM)
         return value
     if spec.bounds is not None and not spec.bounds[0] <= value <= spec.bounds[1]:
         raise LiteralError(f"a number from {spec.bounds[0]:g} to {spec.bounds[1]:g}")

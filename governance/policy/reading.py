@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from governance.model.canonical import MAX_INT
 from governance.model.facts import CATALOGUE, FactSpec
 from governance.model.verdict import Effect, Mode, Severity
 from governance.policy.cel import CelError, compile_expression
@@ -27,7 +28,7 @@ from governance.policy.documents import (
     WaiverRules,
 )
 from governance.policy.environments import normal_environment
-from governance.policy.literals import LiteralError, parse_duration, parse_time
+from governance.policy.literals import WHOLE_FORM, LiteralError, parse_duration, parse_time
 from governance.policy.mistakes import Mistakes, Path
 from governance.policy.parsing import ConditionParser
 from governance.policy.quantifying import bears_grace, matched_fields
@@ -256,6 +257,8 @@ class Reader:
         for place, value in enumerate(values):
             if isinstance(value, bool) or not isinstance(value, str | int | float):
                 self.mistakes.add((*path, place), "a text or a number", got=value)
+            elif isinstance(value, int) and abs(value) > MAX_INT:
+                self.mistakes.add((*path, place), WHOLE_FORM, got=value)
         return tuple(sorted({value for value in values if isinstance(value, str | int | float)}, key=str))
 
     def _match(self, shape: MatchShape) -> Match:

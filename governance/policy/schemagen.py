@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from governance.model.canonical import MAX_INT
 from governance.model.facts import CATALOGUE, FactSpec, FactType
 from governance.policy.condition import MEMBER
 from governance.policy.literals import (
@@ -150,7 +151,7 @@ def _literal(spec: FactSpec) -> Tree:
         return text | {"pattern": FORMS[spec.form][0]}
     plain: dict[FactType, Tree] = {
         FactType.BOOLEAN: {"type": "boolean"},
-        FactType.INTEGER: {"type": "integer"},
+        FactType.INTEGER: {"type": "integer"} | _between((-MAX_INT, MAX_INT)),
         FactType.SCORE: {"type": "number"} | _between(spec.bounds),
         FactType.DURATION: {"type": "string", "pattern": DURATION_PATTERN},
         FactType.SEVERITY: {"enum": list(SEVERITIES)},

@@ -105,6 +105,14 @@ BAD: dict[str, tuple[list[str | bytes], str]] = {
     "date where a time should be": (
         [RULE % "{some: vulnerabilities, where: {fact: published, gt: 2026-11-20}}"],
         "a.yaml:10:66 spec.rules[0].when.where.gt: expected a time in UTC such as `2026-11-20T00:00:00Z`, got '2026-11-20'"),
+    "whole number that canonical JSON does not have": (
+        [RULE % "{fact: artifact.size, gt: 9007199254740992}"],
+        ("a.yaml:10:39 spec.rules[0].when.gt: expected a whole number of at most 9007199254740991, "
+        "got the number 9007199254740992")),
+    "such a number in a list": (
+        [GOOD, SET + "  lists: {sizes: [1, -9007199254740992]}\n"],
+        ("b.yaml:5:22 spec.lists.sizes[1]: expected a whole number of at most 9007199254740991, "
+        "got the number -9007199254740992")),
     "waiver that ends before it starts": (
         [GOOD, WAIVER % ("2026-11-20T00:00:00Z", "2026-11-19T00:00:00Z")],
         "b.yaml:11:12 spec.expires: expected a time after `starts`, got '2026-11-19T00:00:00Z'"),
