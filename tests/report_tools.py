@@ -58,6 +58,7 @@ def decide(
     content: int = 2,
     waiver: str | None = None,
     facts: Facts | None = None,
+    policy: Sha256 | None = None,
     kept: bool = True,
     status: OutcomeStatus | None = OutcomeStatus.DONE,
 ) -> str:
@@ -80,7 +81,7 @@ def decide(
         findings=(finding,) if decision >= Effect.WARN else (),
         rules=(waived,) if waiver else (),
         policies=("p",),
-        policy_digest=sha(1),
+        policy_digest=policy or sha(1),
         facts_digest=known.digest(),
     )
     refused = mode is Mode.ENFORCE and decision >= Effect.QUARANTINE

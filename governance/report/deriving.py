@@ -6,8 +6,8 @@ Promises: a policy or a document of facts that cannot be read is named as such, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import orjson
@@ -23,8 +23,8 @@ from governance.report.facts_seen import items_of, read_facts
 from governance.report.fields import Fields
 from governance.report.ledger import Ledger
 from governance.report.recorded import PolicyCache
-from governance.waivers.settling import Settled, terms_digest
-from governance.waivers.standing import state_of
+from governance.waivers.settling import Revoked, Settled, terms_digest
+from governance.waivers.standing import State, state_of
 
 IN_USE = (
     "later = 0 AND action IN ('load', 'download') AND result NOT IN ('refused', 'quarantined') AND EXISTS "
@@ -91,20 +91,24 @@ class Deriver:
             )
 
     def _waivers(self, policies: PolicyCache) -> None:
+        revoked, newest = self._revocations(), self._newest()
         for digest, policy in self._in_force(policies):
             for waiver in policy.bundle.waivers:
-                self._waiver(waiver, digest)
+                self._waiver(_with_revocation(waiver, revoked), digest, is_gone=newest not in {None, digest})
         self.ledger.flush()
         self._log_only()
         self.ledger.flush()
         self._used_only()
 
     def _in_force(self, policies: PolicyCache) -> Iterator[tuple[str, CompiledPolicy]]:
-        """The policies of the period, oldest first, and the one that was in force when it began."""
+        """The policies of the period and those that its decisions rest on, and the one that was in force when it began; the newest
+        on record last, before it the others as they were last used."""
         found = self.ledger.rows(
-            "SELECT json_extract(body, '$.digest'), max(seq) FROM event WHERE kind = 'policy' AND span = 0 GROUP BY 1 UNION ALL "
-            "SELECT * FROM (SELECT json_extract(body, '$.digest'), seq FROM event WHERE kind = 'policy' AND span < 0 "
-            "ORDER BY seq DESC LIMIT 1) ORDER BY 2"
+            "SELECT digest, max(seq) FROM (SELECT json_extract(body, '$.digest') AS digest, seq FROM event WHERE kind = 'policy' AND span = 0 "
+            "UNION ALL SELECT policy, seq FROM decision WHERE later = 0 UNION ALL SELECT * FROM (SELECT json_extract(body, '$.digest'), seq "
+            "FROM event WHERE kind = 'policy' AND span < 0 ORDER BY seq DESC LIMIT 1)) WHERE digest IS NOT NULL GROUP BY 1 "
+            "ORDER BY digest IS ?, 2",
+            (self._newest(),),
         )
         for digest, _ in list(found)[-_MOST_COMPARED:]:
             try:
@@ -112,8 +116,34 @@ class Deriver:
             except (GovernanceError, ValueError):
                 continue  # named in section 8, where the policy itself is
 
-    def _waiver(self, waiver: Waiver, source: str) -> None:
+    def _newest(self) -> str | None:
+        """The policy that came into force last before the period's end, also where it is not of the selection."""
+        found = self.ledger.rows(
+            "SELECT json_extract(body, '$.digest') FROM event WHERE kind = 'policy' AND (span <= 0 OR at < ?) ORDER BY seq DESC LIMIT 1",
+            (utc_text(self.now),),
+        )
+        return next((digest for (digest,) in found), None)
+
+    def _revocations(self) -> dict[str, Revoked]:
+        """The first revocation on record for each terms, up to the period's end. It holds at once, though the policies on record
+        may have been loaded before."""
+        found = self.ledger.rows(
+            "SELECT json_extract(body, '$.terms'), at, json_extract(body, '$.by'), json_extract(body, '$.reason') FROM event "
+            "WHERE kind = 'waiver' AND event = 'revoked' AND (span <= 0 OR at < ?) ORDER BY seq DESC",
+            (utc_text(self.now),),
+        )
+        return {
+            str(terms): Revoked(
+                at=parse_utc(at), by=str(by or "?"), reason=None if reason is None else str(reason)
+            )
+            for terms, at, by, reason in found
+        }
+
+    def _waiver(self, waiver: Waiver, source: str, *, is_gone: bool) -> None:
         state = state_of(Settled(waiver=waiver), self.now)
+        stands = state.value + (f": {waiver.void}" if waiver.void else "")
+        if is_gone and state not in {State.REVOKED, State.EXPIRED}:
+            stands += "; not in the newest policy"
         revoked = None
         if waiver.revoked_at is not None:
             why = f": {waiver.revoked_reason}" if waiver.revoked_reason else ""
@@ -122,7 +152,7 @@ class Deriver:
             terms_digest(waiver), waiver.name, waiver.rule, waiver.ref, waiver.digest, _listed(waiver.environments),
             _listed(waiver.actors), waiver.findings, waiver.reason, waiver.ticket, waiver.requested_by,
             ", ".join(waiver.approved_by) or None, utc_text(waiver.starts), utc_text(waiver.expires), revoked,
-            state.value + (f": {waiver.void}" if waiver.void else ""), f"policy {source[:16]}",
+            stands, f"policy {source[:16]}",
         ))  # fmt: skip
 
     def _log_only(self) -> None:
@@ -204,6 +234,13 @@ class Deriver:
             if max(published or "", seen or "") > before_at and (published or "") >= (newest[1] or ""):
                 newest = (item.text("cve") or item.text("id"), published, seen)
         return newest
+
+
+def _with_revocation(waiver: Waiver, revoked: Mapping[str, Revoked]) -> Waiver:
+    found = revoked.get(terms_digest(waiver))
+    if found is None or (waiver.revoked_at is not None and waiver.revoked_at <= found.at):
+        return waiver
+    return replace(waiver, revoked_at=found.at, revoked_by=found.by, revoked_reason=found.reason)
 
 
 def _between(first: str, then: str) -> int | None:

@@ -131,7 +131,7 @@ class Filler:
             self._outcome(stored, at, LATER)
         elif kind is EntryKind.DECISION:
             self._decision(stored, LATER)
-        elif kind is EntryKind.WAIVER:
+        elif kind in {EntryKind.WAIVER, EntryKind.POLICY}:
             self._event(stored, at, LATER)
 
     def _decision(self, stored: Stored, later: int) -> None:

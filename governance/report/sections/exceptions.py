@@ -8,6 +8,9 @@ from governance.report.sections.context import Context, counted, query_table
 
 UNFINISHED = "later = 0 AND NOT EXISTS (SELECT 1 FROM outcome o WHERE o.decision = d.id)"
 """What is true of a decision `d` of the period of which nothing more was recorded."""
+_APPLIED = "FROM waived u JOIN decision d USING (n) WHERE later = 0"
+_USED = f"{_APPLIED} AND u.waiver = w.name AND u.rule = w.rule AND d.ref = w.ref AND (w.digest IS NULL OR d.digest IS NULL OR d.digest = w.digest)"
+"""Decisions of the period in which a waiver `w` was applied."""
 _MEMBER = "json_extract(body, '$.{}')"
 _REVIEW = "json_extract(r.body, '$.{}')"
 
@@ -15,11 +18,11 @@ _REVIEW = "json_extract(r.body, '$.{}')"
 def waivers(at: Context) -> Section:
     """The exception register."""
     total = at.ledger.count("SELECT count(*) FROM waiver")
-    used = at.ledger.count("SELECT count(DISTINCT n) FROM waived JOIN decision USING (n) WHERE later = 0")
-    unused = at.ledger.count(
-        "SELECT count(*) FROM waiver w WHERE NOT EXISTS (SELECT 1 FROM waived u JOIN decision d USING (n) WHERE later = 0 "
-        "AND u.waiver = w.name AND u.rule = w.rule)"
+    used = at.ledger.count(f"SELECT count(DISTINCT n) {_APPLIED}")
+    refused = at.ledger.count(
+        f"SELECT count(DISTINCT n) {_APPLIED} AND d.result IN ('refused', 'quarantined')"
     )
+    unused = at.ledger.count(f"SELECT count(*) FROM waiver w WHERE NOT EXISTS (SELECT 1 {_USED})")
     register = query_table(
         at.ledger,
         "waivers",
@@ -34,10 +37,9 @@ def waivers(at: Context) -> Section:
             Column("source", "Known from"),
         ),
         "SELECT name, state, rule, ref, digest, environments, actors, reason, ticket, requested_by, approved_by, starts, expires, "
-        "revoked, findings, (SELECT count(*) FROM waived u JOIN decision d USING (n) WHERE later = 0 AND u.waiver = w.name "
-        "AND u.rule = w.rule AND d.ref = w.ref), (SELECT max(d.at) FROM waived u JOIN decision d USING (n) WHERE later = 0 AND "
-        "u.waiver = w.name AND u.rule = w.rule AND d.ref = w.ref), source FROM waiver w ORDER BY name, terms",
-        note="A waiver without environments or people holds for all of them. Where it stands is told for the end of the period.",
+        f"revoked, findings, (SELECT count(*) {_USED}), (SELECT max(d.at) {_USED}), source FROM waiver w ORDER BY name, terms",
+        note="A waiver without environments or people holds for all of them. Where it stands is told for the end of the period, by the "
+        "newest policy that has it and the revocations on record up to then.",
         minor="digest environments actors ticket requested_by starts revoked findings last_use source",
         empty="No waiver was in a policy of the period, and none is on record.",
     )  # fmt: skip
@@ -66,13 +68,13 @@ def waivers(at: Context) -> Section:
         "waiver-uses",
         "Each use in the period",
         (
-            col.AT, col.ENTRY, col.WAIVER, col.RULE, col.ARTIFACT,
+            col.AT, col.ENTRY, col.WAIVER, col.RULE, col.RESULT, col.ARTIFACT,
             col.DIGEST, col.ACTOR, col.ENVIRONMENT, col.DECISION,
         ),
-        "SELECT d.at, d.seq, u.waiver, u.rule, d.ref, d.digest, d.actor, d.environment, d.id FROM waived u JOIN decision d USING (n) "
-        "WHERE later = 0 ORDER BY n",
+        f"SELECT d.at, d.seq, u.waiver, u.rule, d.result, d.ref, d.digest, d.actor, d.environment, d.id {_APPLIED} ORDER BY n",
+        note="A waiver sets aside one rule. Where another one objected, the act was refused all the same.",
         minor="entry digest id",
-        empty="No waiver let anything through in the period.",
+        empty="No waiver was applied in the period.",
     )  # fmt: skip
     return Section(
         name="waivers",
@@ -80,14 +82,20 @@ def waivers(at: Context) -> Section:
         lead=(
             (
                 f"{counted(total, 'waiver')} stood in a policy of the period or left a step in the log. They were applied in "
-                f"{counted(used, 'decision')}; {counted(unused, 'waiver')} went unused."
+                f"{counted(used, 'decision')}, of which {refused:,} {'was' if refused == 1 else 'were'} refused all the same by another rule; "
+                f"{counted(unused, 'waiver')} went unused."
             ),
             (
                 "A waiver holds for one rule and for exactly these bytes, has an end, and counts only with the signatures of people other "
                 "than the one who asked and the one who made the artifact."
             ),
         ),
-        pairs=(("Waivers", total), ("Decisions that rest on one", used), ("Unused in the period", unused)),
+        pairs=(
+            ("Waivers", total),
+            ("Decisions in which one was applied", used),
+            ("of these refused by another rule", refused),
+            ("Unused in the period", unused),
+        ),
         tables=(register, steps, uses),
         selection=at.search(kinds=("waiver",)),
     )

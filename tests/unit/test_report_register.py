@@ -1,0 +1,104 @@
+"""The exception register: where each waiver stands at the end of a period, and what it was applied to."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from governance.audit.bodies import waiver_body
+from governance.audit.entry import EntryKind
+from governance.audit.log import AuditLog
+from governance.model.verdict import Effect
+from governance.report.selection import parse_selection
+from governance.waivers.settling import terms_digest
+from tests.report_tools import DAY, Wall, decide, figure, note_policy, report_on, rows, signed_log
+from tests.unit import policy_kit as kit
+
+POLICY = kit.policy(kit.rule("{fact: publisher, is: evil}", name="w"))
+WAIVER = kit.waiver(rule="p/w", artifact=f'{{ref: models/wine, digest: "{kit.DIGEST}"}}')
+NOW = kit.NOON + 10 * DAY
+
+
+@pytest.fixture(name="clock")
+def make_clock() -> Wall:
+    return Wall(kit.NOON)
+
+
+@pytest.fixture(name="log")
+def make_log_(clock: Wall) -> AuditLog:
+    return signed_log(clock)
+
+
+def use(log: AuditLog, *texts: str) -> None:
+    """A process begins under this policy."""
+    compiled = kit.compiled(POLICY, *texts)
+    note_policy(log, compiled.document, compiled.digest)
+
+
+def revoke(log: AuditLog) -> None:
+    (waiver,) = kit.bundle(POLICY, WAIVER).waivers
+    more = {"terms": terms_digest(waiver), "rule": "p/w", "by": "carol", "reason": "mended"}
+    body = waiver_body(event="revoked", waiver="W-1", more=more)
+    log.append(EntryKind.WAIVER, body, subject="models/wine", correlation="c")
+
+
+def test_a_revocation_holds_also_where_no_gate_has_loaded_policies_since(log: AuditLog, clock: Wall) -> None:
+    use(log, WAIVER)
+    clock.at += DAY
+    revoke(log)
+    with report_on(log, now=NOW) as made:
+        (row,) = rows(made, "waivers")
+        assert (row["state"], row["revoked"]) == ("revoked", "2026-11-23T12:00:00.000000Z by carol: mended")
+    with report_on(log, now=NOW, until=clock.at) as made:
+        (row,) = rows(made, "waivers")
+        assert (row["state"], row["revoked"]) == ("live", None), (
+            "it was revoked at the moment after the period"
+        )
+    with report_on(log, now=NOW, selection=parse_selection("kind:policy")) as made:
+        (row,) = rows(made, "waivers")
+        assert row["state"] == "revoked", "whatever was selected"
+
+
+def test_a_waiver_that_is_in_the_policies_no_more_does_not_stand_as_live(log: AuditLog, clock: Wall) -> None:
+    use(log, WAIVER)
+    clock.at += DAY
+    use(log)
+    with report_on(log, now=NOW) as made:
+        assert [row["state"] for row in rows(made, "waivers")] == ["live; not in the newest policy"]
+    clock.at += DAY
+    use(log, WAIVER)
+    with report_on(log, now=NOW) as made:
+        assert [row["state"] for row in rows(made, "waivers")] == ["live"]
+
+
+def test_the_waivers_of_a_process_that_runs_since_before_the_period_are_in_it(
+    log: AuditLog, clock: Wall
+) -> None:
+    compiled = kit.compiled(POLICY, WAIVER)
+    note_policy(log, compiled.document, compiled.digest)
+    use(log)
+    clock.at += DAY
+    decide(log, policy=compiled.digest)
+    with report_on(log, now=NOW, since=clock.at - timedelta(hours=1)) as made:
+        assert [row["waiver"] for row in rows(made, "waivers")] == ["W-1"]
+
+
+def test_a_waiver_that_did_not_help_let_nothing_through(log: AuditLog) -> None:
+    decide(log, waiver="W-1")
+    decide(log, waiver="W-1", decision=Effect.BLOCK)
+    with report_on(log, now=NOW) as made:
+        assert [row["result"] for row in rows(made, "waiver-uses")] == ["waived", "refused"]
+        assert figure(made, "waivers", "Decisions in which one was applied") == 2
+        assert figure(made, "waivers", "of these refused by another rule") == 1
+
+
+def test_uses_are_counted_for_the_bytes_that_a_waiver_is_for(log: AuditLog) -> None:
+    """A waiver may be granted anew, under its old name, for what became of the model."""
+    decide(log, waiver="W-1")
+    decide(log, waiver="W-1", content=3)
+    decide(log, waiver="W-1", content=3)
+    with report_on(log, now=NOW) as made:
+        uses = [row["uses"] for row in rows(made, "waivers")]
+        assert sorted(uses) == [1, 2]
+        assert figure(made, "waivers", "Unused in the period") == 0
