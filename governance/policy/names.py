@@ -41,6 +41,17 @@ def folds_names(ecosystem: str) -> bool:
 
 
 @lru_cache(maxsize=_CACHE)
+def name_spellings(ecosystem: str, name: str) -> tuple[str, ...]:
+    """`name` as it is written, then its normal form with each sign that `ecosystem` takes for the same between its parts. For
+    patterns that cannot be normalised themselves; in which case they are written makes no difference here."""
+    normal = normal_name(ecosystem, name)
+    return (name, *(normal.replace("-", sign) for sign in _SEPARATORS.get(ecosystem, "-")))
+
+
+_SEPARATORS = {"pypi": "-_.", "cargo": "-_"}
+
+
+@lru_cache(maxsize=_CACHE)
 def loose_name(name: str) -> str:
     """The coarsest form: two names that differ in it differ in every ecosystem."""
     return _PYPI_RUNS.sub("-", name).lower()

@@ -19,7 +19,7 @@ from governance.policy.comparing import Built, Spelled, ValueTest
 from governance.policy.condition import Operand
 from governance.policy.licences import parse_expression, requires_any
 from governance.policy.literals import LiteralError, parse_literal
-from governance.policy.names import folds_names, loose_name, normal_name, parse_purl
+from governance.policy.names import folds_names, loose_name, name_spellings, normal_name, parse_purl
 from governance.policy.patterns import PatternError, TextTest, check_regex, compile_glob, compile_regex
 from governance.policy.versions import RangeError, in_range, parse_range
 
@@ -157,8 +157,8 @@ def _glob(spec: FactSpec, operand: Any) -> Built:
 
 
 def _regex(spec: FactSpec, operand: Any) -> Built:
-    """An expression cannot be normalised as a name can, so it is tried on the name as written and, without regard to
-    case, as its ecosystem writes it: a deny list must not be passed by spelling.
+    """An expression cannot be normalised as a name can, so it is tried on the spellings that its ecosystem takes for the
+    same, without regard to case: a deny list must not be passed by spelling.
     """
     fits = compile_regex(operand)
     if spec.type is not FactType.NAME:
@@ -170,9 +170,12 @@ def _regex(spec: FactSpec, operand: Any) -> Built:
             return False if value is None else None
         if fits(value):
             return True
-        if ecosystem is None:
-            return None if loose(loose_name(value)) else False
-        return folds_names(ecosystem) and loose(normal_name(ecosystem, value))
+        if ecosystem is not None and not folds_names(ecosystem):
+            return False
+        # Where nobody says whose rules apply, PyPI's are the widest.
+        if not any(loose(one) for one in name_spellings(ecosystem or "pypi", value)):
+            return False
+        return True if ecosystem is not None else None
 
     return Spelled(test)
 

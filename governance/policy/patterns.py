@@ -113,8 +113,12 @@ def _full_match(pattern: str) -> TextTest:
     def test(text: str) -> bool:
         try:
             return compiled.fullmatch(text) is not None
-        except (UnicodeEncodeError, re2.error):
-            return False  # text with lone surrogates is not text
+        except (
+            UnicodeEncodeError
+        ):  # lone surrogates are judged as they stand on record, else they would pass every deny list
+            return compiled.fullmatch(text.encode("utf-8", "replace").decode()) is not None
+        except re2.error:
+            return False
 
     return test
 

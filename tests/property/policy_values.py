@@ -121,14 +121,16 @@ def name_glob(ecosystem: str | None, pattern: str, name: str) -> Truth:
 
 
 def name_regex(ecosystem: str | None, pattern: str, name: str) -> Truth:
-    """An expression cannot be normalised: it is tried on the name as written, and without regard to case on the normal
-    form where the ecosystem folds names."""
+    """An expression cannot be normalised: where the ecosystem folds names, it fits if it fits a spelling that means the
+    same, without regard to case and with one sign between the parts."""
     if re.fullmatch(pattern, name):
         return True
-    if ecosystem is None:
-        return None if re.fullmatch(pattern, name_in("pypi", name), re.IGNORECASE) else False
-    if ecosystem in {"pypi", "cargo"} or ecosystem in LOWER:
-        return re.fullmatch(pattern, name_in(ecosystem, name), re.IGNORECASE) is not None
+    signs = {"pypi": "-_.", None: "-_.", "cargo": "-_"}.get(ecosystem, "-" if ecosystem in LOWER else "")
+    if not signs:
+        return False
+    spelled = [name] + [name_in(ecosystem or "pypi", name).replace("-", sign) for sign in signs]
+    if any(re.fullmatch(pattern, one, re.IGNORECASE) for one in spelled):
+        return None if ecosystem is None else True
     return False
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from governance.model.artifact import Kind
 from governance.model.facts import Collection, Facts, FactValue, Origin, Unknown
+from governance.model.recorded_facts import facts_from_json
 from governance.model.request import Action, Actor
 from governance.model.verdict import Effect, Mode, Truth
 from governance.policy.cases import run_cases
@@ -228,6 +230,35 @@ def test_names_are_compared_as_their_ecosystem_spells_them(
     ):
         text = policy(rule(f"{{some: dependencies, where: {{fact: name, {when}}}}}"))
         assert verdict(text, {"dependencies": Collection((item,))}).rules[0].truth.value == truth, when
+
+
+@pytest.mark.parametrize("written", ["is: %s", "matches: {glob: '%s*'}", "matches: {regex: '(%s|worse).*'}"])
+@pytest.mark.parametrize(
+    ("ecosystem", "spellings", "truth"),
+    [
+        ("pypi", ("evil_pkg", "Evil.Pkg", "evil-pkg", "EVIL_PKG"), "true"),
+        ("cargo", ("evil_pkg", "Evil-Pkg"), "true"),
+        ("npm", ("evil_pkg", "Evil_Pkg"), "true"),
+        (None, ("evil_pkg", "Evil.Pkg"), "unknown"),
+    ],
+)
+def test_a_name_is_met_in_every_spelling_however_the_policy_writes_it(
+    written: str, ecosystem: str | None, spellings: tuple[str, ...], truth: str
+) -> None:
+    for one, other in itertools.permutations(spellings, 2):
+        text = policy(rule(f"{{some: dependencies, where: {{fact: name, {written % one}}}}}"))
+        item: dict[str, Any] = {"name": other} | ({"ecosystem": ecosystem} if ecosystem else {})
+        found = verdict(text, {"dependencies": Collection((item,))}).rules[0].truth.value
+        assert found == truth, (one, other)
+
+
+@pytest.mark.parametrize("written", ["glob: 'evil*'", "glob: 'evi?*'", "regex: 'evil.*'"])
+def test_a_text_that_utf_8_does_not_have_passes_no_pattern(written: str) -> None:
+    text = policy(rule(f"{{fact: property.from, matches: {{{written}}}}}"))
+    seen = facts({"property.from": "evil\ud800"})
+    found = evaluate(compiled(text), request(), seen)
+    assert found.decision is Effect.BLOCK
+    assert evaluate(compiled(text), request(), facts_from_json(seen.to_json())).decision is Effect.BLOCK
 
 
 def test_a_purl_tells_the_ecosystem_of_its_item() -> None:
