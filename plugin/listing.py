@@ -16,12 +16,11 @@ from weakref import WeakValueDictionary
 
 from governance.artifactory.address import Address
 from governance.artifactory.client import ArtifactoryClient
-from governance.artifactory.items import Tree
+from governance.artifactory.items import ItemInfo, Tree
 from governance.errors import NotFoundError
 from governance.forking import ForkLock
-from governance.model.artifact import FILE_SIGNATURE_SUFFIX, FileEntry, RelativePath
 from governance.model.request import new_id
-from plugin.location import Part, find_root, is_sidecar, lone_file, select, split, top_parts, whole
+from plugin.location import Part, is_sidecar, lone_part, look_up, select, split, top_parts, whole
 
 _FRESH_SECONDS = 5.0
 _MAX_KEPT = 64
@@ -72,9 +71,10 @@ class Listings:
         if kept is not None:
             with suppress(NotFoundError):  # it may have come since
                 return _within(place, kept, is_kept=True)
-        root = find_root(self._client, place)
+        found = look_up(self._client, place)
+        root = found.root
         if root is None:
-            return self._alone(place)
+            return self._alone(place, found.file)
         if fresh or place == root:
             return _within(place, self._look(root), is_kept=False)
         # The first files of one model are asked for at the same moment: one listing, and one correlation, for all.
@@ -118,31 +118,15 @@ class Listings:
             self._kept = {root.uri: kept} | dict(list(live.items())[: _MAX_KEPT - 1])
         return kept
 
-    def _alone(self, place: Address) -> Plan:
-        tree = self._client.tree(place.repository, place.path)
+    def _alone(self, place: Address, file: ItemInfo | None) -> Plan:
         correlation = new_id(self._now())
         top = top_parts(self._client, place)
-        if not tree.is_file:
-            folders = tuple(f"{place.path}/{folder}".lstrip("/") for folder in tree.folders)
-            parts = top or split(place, tree)
-            return Plan(place=place, parts=parts, folders=folders, correlation=correlation)
-        if top:
-            return Plan(place=place, parts=top, correlation=correlation, is_file=True)
-        file = tree.files[0]
-        entry = FileEntry(path=file.path, size=file.size, sha256=file.sha256)
-        artifact = lone_file(place, entry, self._sidecar(place))
-        part = Part(root=place.parent, artifact=artifact, selection=(str(entry.path),))
-        return Plan(place=place, parts=(part,), correlation=correlation, is_file=True)
-
-    def _sidecar(self, place: Address) -> FileEntry | None:
-        name = f"{place.name}{FILE_SIGNATURE_SUFFIX}"
-        try:
-            info = self._client.info(place.repository, f"{place.path}{FILE_SIGNATURE_SUFFIX}")
-        except NotFoundError:
-            return None
-        return (
-            None if info.is_folder else FileEntry(path=RelativePath(name), size=info.size, sha256=info.sha256)
-        )
+        if file is not None:
+            parts = top or (lone_part(self._client, place, file),)
+            return Plan(place=place, parts=parts, correlation=correlation, is_file=True)
+        tree = self._client.tree(place.repository, place.path)
+        folders = tuple(f"{place.path}/{folder}".lstrip("/") for folder in tree.folders)
+        return Plan(place=place, parts=top or split(place, tree), folders=folders, correlation=correlation)
 
 
 def _all_of(root: Address, tree: Tree) -> Part:

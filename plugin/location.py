@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 
 from governance.artifactory.address import Address
 from governance.artifactory.client import ArtifactoryClient
-from governance.artifactory.items import StoredFile, Tree
+from governance.artifactory.items import ItemInfo, StoredFile, Tree
 from governance.errors import ForbiddenError, NotFoundError
 from governance.model.artifact import (
     FILE_SIGNATURE_SUFFIX,
@@ -108,21 +108,35 @@ def candidates(path: str) -> Iterator[str]:
             yield path[:end]
 
 
-def find_root(client: ArtifactoryClient, place: Address) -> Address | None:
-    """The root that a place belongs to by rules 1 and 2, or None. Asks the server about each folder on the way."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whereabouts:
+    """The root that a place belongs to by rules 1 and 2, or None; then `file` is what lies there, where it is a file."""
+
+    root: Address | None = None
+    file: ItemInfo | None = None
+
+
+def look_up(client: ArtifactoryClient, place: Address) -> Whereabouts:
+    """Where a place belongs. Asks the server about each folder on the way, and about the place itself."""
     known = logged_model_root(place.path)
     if known is not None:
-        return replace(place, path=known)
+        return Whereabouts(root=replace(place, path=known))
     for path in dict.fromkeys(candidates(place.path)):
         try:
             item = client.info(place.repository, path)
         except NotFoundError:
-            return None
+            return Whereabouts()
         if not item.is_folder:
-            return None
+            return Whereabouts(file=item if path == place.path else None)
         if any(_marks_a_root(child) for child in item.children):
-            return replace(place, path=path)
-    return None
+            return Whereabouts(root=replace(place, path=path))
+    return Whereabouts()
+
+
+def lone_part(client: ArtifactoryClient, place: Address, file: ItemInfo) -> Part:
+    """A file that belongs to no root, with the signature beside it. The server is asked for that alone."""
+    artifact = lone_file(place, _described(place, file), _sidecar(client, place))
+    return Part(root=place.parent, artifact=artifact)
 
 
 def whole(root: Address, tree: Tree) -> Artifact:
@@ -260,6 +274,19 @@ def _inner_part(place: Address, root: str, tree: Tree) -> Part:
     )
     inner = place / root
     return Part(root=inner, artifact=whole(inner, Tree(files=files)))
+
+
+def _sidecar(client: ArtifactoryClient, place: Address) -> FileEntry | None:
+    beside = replace(place, path=f"{place.path}{FILE_SIGNATURE_SUFFIX}")
+    try:
+        item = client.info(beside.repository, beside.path)
+    except NotFoundError:
+        return None
+    return None if item.is_folder else _described(beside, item)
+
+
+def _described(place: Address, file: ItemInfo) -> FileEntry:
+    return FileEntry(path=parse_relative_path(place.name), size=file.size, sha256=file.sha256)
 
 
 def _entry(file: StoredFile) -> FileEntry:

@@ -40,12 +40,12 @@ from governance.wiring import Assembly
 from plugin.context import caller, in_server, mlflow_context, read_flavors
 from plugin.ledger import uploaded
 from plugin.location import (
-    find_root,
     folder_kind,
     folder_name,
     is_model_file,
     logged_model_root,
     lone_file,
+    look_up,
 )
 from plugin.progress import progress
 from plugin.sealing import Sealer
@@ -79,7 +79,7 @@ class Uploads:
         with open_local(real):
             entry = FileEntry(path=parse_relative_path(source.name), size=real.stat().st_size)
         place = folder / source.name
-        root = find_root(self._client, folder)
+        root = look_up(self._client, folder).root
         if root is None and is_model_file(source.name) and folder.path:
             root = folder
         if root is None:
@@ -91,7 +91,7 @@ class Uploads:
         """Upload what lies in a local folder into `place`. Raises `UnsafePathError` for links, before anything is sent."""
         self._sealer.require_signer()
         tree = scan(source)
-        root = find_root(self._client, place)
+        root = look_up(self._client, place).root
         is_model = any(is_model_file(name) for name, _ in tree.files)
         if root is None and not is_model and self._is_taken(place):
             self._scatter(source, tree, place)

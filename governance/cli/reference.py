@@ -8,21 +8,15 @@ bytes as the real one. Does not: speak to MLflow, hence no `models:/` or `runs:/
 from __future__ import annotations
 
 import errno
-from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from governance.artifactory.address import Address, parse_uri
 from governance.artifactory.client import ArtifactoryClient
-from governance.errors import NotFoundError, SettingsError, TransferError, UnsafePathError
-from governance.model.artifact import (
-    FILE_SIGNATURE_SUFFIX,
-    FileEntry,
-    parse_relative_path,
-    parse_repository_key,
-)
+from governance.errors import SettingsError, TransferError, UnsafePathError
+from governance.model.artifact import parse_relative_path, parse_repository_key
 from governance.settings import Settings
-from plugin.location import Part, find_root, lone_file, select, split, top_parts, whole
+from plugin.location import Part, lone_part, look_up, select, split, top_parts, whole
 
 _MLFLOW_SCHEMES = ("models:", "runs:", "mlflow-artifacts:")
 
@@ -73,24 +67,12 @@ def parse_reference(text: str, settings: Settings) -> Address:
 
 def locate(client: ArtifactoryClient, place: Address) -> tuple[Part, ...]:
     """The wholes that asking for `place` means, each with the files asked for. Raises `NotFoundError`."""
-    root = find_root(client, place)
+    found = look_up(client, place)
+    root = found.root
     if root is not None:
         tree = client.tree(root.repository, root.path)
         return (Part(root=root, artifact=whole(root, tree), selection=select(place, root, tree)),)
+    if found.file is not None:
+        return top_parts(client, place) or (lone_part(client, place, found.file),)
     tree = client.tree(place.repository, place.path)
-    top = top_parts(client, place)
-    if top or not tree.is_file:
-        return top or split(place, tree)
-    file = tree.files[0]
-    entry = FileEntry(path=file.path, size=file.size, sha256=file.sha256)
-    return (Part(root=place.parent, artifact=lone_file(place, entry, _sidecar(client, place))),)
-
-
-def _sidecar(client: ArtifactoryClient, place: Address) -> FileEntry | None:
-    """The signature beside a file that was logged alone."""
-    beside = replace(place, path=f"{place.path}{FILE_SIGNATURE_SUFFIX}")
-    try:
-        item = client.info(beside.repository, beside.path)
-    except NotFoundError:
-        return None
-    return FileEntry(path=parse_relative_path(beside.name), size=item.size, sha256=item.sha256)
+    return top_parts(client, place) or split(place, tree)

@@ -20,7 +20,7 @@ from governance.collect.ecosystems import ecosystem_of
 from governance.collect.threads import Threads
 from governance.errors import GovernanceError
 from governance.forking import ForkLock
-from governance.model.artifact import Artifact
+from governance.model.artifact import Artifact, Kind
 from governance.model.facts import FactValue, Unknown
 from governance.model.request import Action, Request
 
@@ -44,9 +44,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Found:
-    """The answers of Artifactory, each of which may have failed by itself."""
+    """The answers of Artifactory, each of which may have failed by itself. There is no tree of a single file."""
 
-    tree: Tree | Unknown
+    tree: Tree | Unknown | None
     info: ItemInfo | Unknown
     repository: RepositoryInfo | Unknown
     properties: dict[str, tuple[str, ...]] | Unknown
@@ -74,7 +74,7 @@ class StorageCollector:
         artifact = request.artifact
         found = self._ask(artifact)
         return {
-            "artifact.age": self._age(found.tree),
+            "artifact.age": self._age(found),
             "artifact.created_by": found.info if isinstance(found.info, Unknown) else found.info.created_by,
             "artifact.ecosystem": _ecosystem(found.repository),
             "artifact.origin": _origin(found.repository),
@@ -86,12 +86,16 @@ class StorageCollector:
         client = self._clients(artifact.host)
         repository, root = artifact.repository, artifact.ref.partition("/")[2]
         with Threads(4, "storage") as executor:
-            tree = executor.submit(_attempt, lambda: client.tree(repository, root))
+            tree = (
+                executor.submit(_attempt, lambda: client.tree(repository, root))
+                if artifact.kind is not Kind.FILE
+                else None
+            )
             info = executor.submit(_attempt, lambda: client.info(repository, root))
             properties = executor.submit(_attempt, lambda: client.properties(repository, root))
             settings = executor.submit(_attempt, lambda: self._repository(client, repository))
             return _Found(
-                tree=tree.result(),
+                tree=tree.result() if tree is not None else None,
                 info=info.result(),
                 repository=settings.result(),
                 properties=properties.result(),
@@ -109,12 +113,10 @@ class StorageCollector:
             self._repositories[place] = (self._now(), info)
         return info
 
-    def _age(self, tree: Tree | Unknown) -> FactValue:
-        if isinstance(tree, Unknown):
-            return tree
-        newest = max((file.modified for file in tree.files), default=None)
-        if newest is None:
-            return Unknown("there is no file")
+    def _age(self, found: _Found) -> FactValue:
+        newest = _newest(found)
+        if isinstance(newest, Unknown):
+            return newest
         # A server whose clock runs ahead makes nothing younger than new.
         return max(0, int((self._now() - newest).total_seconds()))
 
@@ -124,6 +126,16 @@ def _attempt(ask: Callable[[], T]) -> T | Unknown:
         return ask()
     except GovernanceError as error:
         return Unknown(error.message)
+
+
+def _newest(found: _Found) -> datetime | Unknown:
+    if found.tree is None:
+        if isinstance(found.info, Unknown):
+            return found.info
+        return found.info.modified or Unknown("Artifactory does not say when the file was changed")
+    if isinstance(found.tree, Unknown):
+        return found.tree
+    return max((file.modified for file in found.tree.files), default=Unknown("there is no file"))
 
 
 def _ecosystem(repository: RepositoryInfo | Unknown) -> FactValue:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from governance.artifactory.address import parse_uri
 from governance.collect.collector import UNREACHABLE, gather
 from governance.collect.contents import ContentsCollector
 from governance.collect.dependencies import DependenciesCollector, DependencyReader
@@ -23,6 +24,7 @@ from governance.model.artifact import (
 )
 from governance.model.facts import CATALOGUE, Unknown, find_spec
 from governance.model.request import Action
+from plugin.location import lone_file
 from tests.unit.collect_kit import CLEAN, NOW, Edge, asking, is_an_hour
 from tests.unit.signing_kit import trust
 
@@ -81,6 +83,26 @@ def test_storage(edge: Edge) -> None:
     assert found["property.stage"] == "gold"
     assert found["property.teams"] == ("a", "b")
     assert found["publisher"] is None
+
+
+def test_a_single_file_is_described_without_a_listing(edge: Edge) -> None:
+    edge.put({"notes.txt": b"x"})
+    info = edge.artifactory.info(edge.repo, "m/notes.txt")
+    file = lone_file(
+        parse_uri(f"artifactory://{edge.server.host}/artifactory/{edge.repo}/m/notes.txt"),
+        FileEntry(path=parse_relative_path("notes.txt"), size=info.size, sha256=info.sha256),
+    )
+    listed = edge.server.faults.add(Fault(query="*list*", delay=0.0, times=None))
+    found = edge.collectors()["storage"].collect(asking(file, Action.DOWNLOAD))
+    age, author = found["artifact.age"], found["artifact.created_by"]
+    assert isinstance(age, int)
+    assert is_an_hour(age)
+    assert author == "alice"
+    assert listed.hits == 0
+    edge.server.faults.add(Fault(path="*/notes.txt", times=None, status=403, message="not for you"))
+    assert isinstance(
+        edge.collectors()["storage"].collect(asking(file, Action.DOWNLOAD))["artifact.age"], Unknown
+    )
 
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from governance.artifactory.address import Address, parse_uri
 from governance.devserver import DevServer, Fault
 from governance.errors import NotFoundError
+from governance.model.artifact import FILE_SIGNATURE_SUFFIX
 from plugin.listing import Listings
 from tests.mlflow_tools import make_home
 
@@ -73,3 +76,20 @@ def test_a_whole_and_a_file_that_came_later_are_listed_anew(
         listings.plan(root / "later.txt")
     devserver.put(repo, f"{root.path}/later.txt", b"later")
     assert listings.plan(root / "later.txt").parts[0].selection == ("later.txt",)
+
+
+def test_a_file_of_no_model_is_found_without_a_listing(
+    devserver: DevServer, listings: Listings, root: Address, repo: str
+) -> None:
+    devserver.put(repo, "1/notes/a.txt", b"a")
+    devserver.put(repo, f"1/notes/a.txt{FILE_SIGNATURE_SUFFIX}", b"{}")
+    listed = devserver.faults.add(Fault(query=LISTINGS, delay=0.0, times=None))
+    plan = listings.plan(replace(root, path="1/notes/a.txt"))
+    (part,) = plan.parts
+    assert plan.is_file
+    assert [(str(each.path), each.sha256) for each in part.artifact.files] == [
+        ("a.txt", sha256(b"a").hexdigest())
+    ]
+    assert part.artifact.signature is not None
+    assert part.artifact.signature.sha256 == sha256(b"{}").hexdigest()
+    assert listed.hits == 0
