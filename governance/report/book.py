@@ -108,7 +108,8 @@ class Section:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InventoryRow:
-    """Bytes that were used in an environment within the period, by the newest decision that let them through.
+    """Bytes that were used in an environment within the period. `decision` and `result` are of the last use, which a later refusal may
+    follow.
 
     `facts` is the digest of that decision's facts, where its dependencies and licences are (`Report.evidence`).
     """
@@ -129,6 +130,8 @@ class InventoryRow:
     facts: Sha256 | None
     registered: str | None
     """Versions of registered models that these bytes are, with commas between them."""
+    refused_since: int
+    """Loads and downloads of the same bytes there that were refused after the last use."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

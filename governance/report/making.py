@@ -43,6 +43,10 @@ from governance.report.sections.usage import inventory_rows
 from governance.report.selection import Selection
 
 MOST_SAMPLED = 1_000
+_SAY_IT = frozenset({"scope", "integrity", "overview"})
+"""Sections which say themselves what they are about."""
+_OF_THE_LOG = frozenset({"problems", "broken", "oddities"})
+"""Tables of entries that no selection leaves out."""
 
 
 class Controls(Protocol):
@@ -145,7 +149,8 @@ def make_report(log: AuditLog, asked: Asked, *, now: datetime) -> Iterator[Repor
             ),
             counts=counts_of(ledger),
         )  # fmt: skip
-        yield _bound(context, entries, tuple(make(context) for make in asked.outline.sections))
+        sections = (make(context) for make in asked.outline.sections)
+        yield _bound(context, entries, tuple(_narrowed(each, context.selection) for each in sections))
 
 
 def _record(log: AuditLog, more: Mapping[str, Json], before: Verification) -> tuple[Verification, datetime]:
@@ -162,6 +167,21 @@ def _record(log: AuditLog, more: Mapping[str, Json], before: Verification) -> tu
     stored = log.get(receipt.id)
     assert stored is not None  # it was just written
     return whole, stored.entry.at
+
+
+def _narrowed(section: Section, selection: Selection) -> Section:
+    """A section that says no more of the period than the entries it is about can show."""
+    if selection == Selection():
+        return section
+    about = f"What follows is about the entries that match `{selection}`, and says nothing of the others."
+    tables = (
+        each
+        if each.name in _OF_THE_LOG
+        else replace(each, empty="Nothing of this kind is among the selected entries.")
+        for each in section.tables
+    )
+    lead = section.lead if section.name in _SAY_IT else (about, *section.lead)
+    return replace(section, lead=lead, tables=tuple(tables))
 
 
 def _bound(at: Context, entries: PeriodEntries, sections: tuple[Section, ...]) -> Report:

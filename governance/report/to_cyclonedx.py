@@ -1,7 +1,7 @@
 """The inventory in use as a machine-learning bill of materials: CycloneDX 1.6, as JSON.
 
 Promises: one component for each model in use by its bytes, with its files and their hashes, the packages that it declares, the known
-vulnerabilities of both, and the newest verdict in each environment as properties `mlgov:*`. What nobody established is not left out in
+vulnerabilities of both, and the last use in each environment with its verdict as properties `mlgov:*`. What nobody established is not left out in
 silence: packages that are not known make the model's composition `unknown`. Does not: hold more than `most` models; those over it
 are counted in the metadata.
 
@@ -195,6 +195,7 @@ def _uses(row: InventoryRow) -> list[Property]:
         f"mlgov:{row.environment}:uses": str(row.uses),
         f"mlgov:{row.environment}:first-used": row.first_used,
         f"mlgov:{row.environment}:last-used": row.last_used,
+        f"mlgov:{row.environment}:refused-since": str(row.refused_since),
     })  # fmt: skip
 
 

@@ -176,7 +176,9 @@ def test_a_period_and_a_subject_narrow_it(log: AuditLog) -> None:
     ):
         with report(log, **asked) as made:
             assert made.counts[name] == count
-    assert "No decision was recorded" in render(log, selection=about("models/none"))
+    nothing = render(log, selection=about("models/none"))
+    assert "Nothing of this kind is among the selected entries" in nothing
+    assert "was recorded in the period" not in nothing, "others were"
     assert len(render(log, "jsonl", selection=about("models/evil")).splitlines()) == 3, (
         "head, decision, outcome"
     )

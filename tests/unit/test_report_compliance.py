@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from governance.audit.bodies import OutcomeStatus, key_body, signature_body, waiver_body
-from governance.audit.entry import EntryKind
+from governance.audit.entry import EntryKind, Writer, evidence_digest
 from governance.audit.log import AuditLog
 from governance.audit.memory import MemoryStore
 from governance.errors import SettingsError
@@ -22,7 +22,7 @@ from governance.report.entries import RESULTS
 from governance.report.folder import check_formats, format_names
 from governance.report.sections.context import span_words, steps_between
 from governance.report.selection import parse_selection
-from tests.audit_tools import START, sha
+from tests.audit_tools import START, draft, sha
 from tests.report_tools import DAY, Wall, conclude, decide, figure, note_policy, report_on, rows, signed_log
 
 NAMES = (
@@ -203,7 +203,7 @@ def test_a_trial_is_no_refusal(log: AuditLog) -> None:
     with report_on(log) as made:
         assert [row["result"] for row in rows(made, "refused")] == ["would-block", "refused"]
         assert figure(made, "refusals", "of these refused or quarantined") == 1
-        assert figure(made, "inventory", "against a policy in trial") == 1
+        assert figure(made, "inventory", "against the verdict") == 1
 
 
 @pytest.mark.parametrize("spoil", ["bytes", "id"])
@@ -245,6 +245,45 @@ def test_a_selection_narrows_all_of_it(log: AuditLog) -> None:
         assert figure(made, "population", "of these not in the selection") == 4
         selection = made.section("population").selection
         assert selection == "mlgov audit search kind:decision environment:staging"
+
+
+def test_a_selection_denies_nothing_that_it_leaves_out(log: AuditLog) -> None:
+    decide(log, waiver="W-1")
+    note_policy(log, b"{}", evidence_digest(b"{}"))
+    with report_on(log, selection=parse_selection("environment:staging")) as made:
+        narrowed = [section for section in made.sections if section.name not in {"scope", "integrity"}]
+        assert all(
+            "`environment:staging`, and says nothing of the others" in each.lead[0] for each in narrowed
+        )
+        empty = {
+            table.name: table.empty
+            for section in made.sections
+            for table in section.tables
+            if not table.count
+        }
+    of_the_log = (
+        "Nothing is broken.",
+        "No clock went backwards, and nothing else was odd.",
+        "No entry of the period is broken.",
+    )
+    assert tuple(empty.pop(name) for name in ("problems", "oddities", "broken")) == of_the_log
+    assert set(empty.values()) == {"Nothing of this kind is among the selected entries."}
+
+
+def test_a_gap_in_a_clients_numbers_is_not_denied() -> None:
+    store = MemoryStore()
+    log = signed_log(Wall(), store)
+    decide(log)
+    store.append(
+        [draft(number, writer=Writer(instance="ann/laptop", boot="b", n=number)) for number in (1, 3)]
+    )
+    with report_on(log) as made:
+        assert made.is_good
+        (odd,) = rows(made, "oddities")
+        assert "ann/laptop, run b, lacks number 2" in str(odd["what"])
+        said = made.section("integrity").lead[0]
+    assert "each writer beside the log has no gap" in said
+    assert "gaps in that are their word, and among the oddities below" in said
 
 
 def test_the_sample_can_be_drawn_again_by_hand(log: AuditLog) -> None:
@@ -392,6 +431,25 @@ def test_the_inventory_is_what_was_let_through_and_done(log: AuditLog) -> None:
     decide(log, facts=scanned(dependencies=deps))
     with report_on(log) as made:
         assert [row["package"] for row in rows(made, "dependencies")] == ["pkg:pypi/numpy@2.1.0"]
+
+
+def test_the_inventory_tells_what_was_refused_since_its_last_use(log: AuditLog) -> None:
+    decide(log)
+    decide(log, name="good", decision=Effect.BLOCK)
+    decide(log, name="good")
+    decide(log, decision=Effect.BLOCK, content=3)
+    decide(log, decision=Effect.BLOCK, environment="staging")
+    decide(log, decision=Effect.BLOCK, action=Action.UPLOAD)
+    for _ in range(2):
+        decide(log, decision=Effect.BLOCK)
+    with report_on(log) as made:
+        told = {row["artifact"]: (row["result"], row["refused"]) for row in rows(made, "inventory")}
+        assert told == {"models/wine": ("allowed", 2), "models/good": ("allowed", 0)}
+        assert figure(made, "inventory", "refused since the last use") == 1
+        assert {row.ref: row.refused_since for row in made.inventory()} == {
+            "models/wine": 2,
+            "models/good": 0,
+        }
 
 
 def test_waivers_keys_and_break_glass_from_the_log(log: AuditLog, clock: Wall) -> None:

@@ -38,7 +38,7 @@ def policies(at: Context) -> Section:
         note="The log records which policy decided, by the digest of its whole text, which is kept as evidence. Who wrote it, who approved "
         "it and what its tests and backtests gave is where the policy's files are versioned (the revision's commit and its review).",
         minor="entry digest approver tests",
-        empty="No policy came into force in the period: the one before went on.",
+        empty="No policy came into force in the period.",
     )  # fmt: skip
     return Section(
         name="policies",

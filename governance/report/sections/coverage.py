@@ -60,7 +60,7 @@ def coverage(at: Context) -> Section:
              col.FIRST, col.LAST),
             "SELECT name, more, count, first, last FROM tally WHERE what = 'unknown' ORDER BY count DESC, name, more",
             note="Facts that no rule in force asked for are left out. Whether an unknown fact refused the act is the policy's decision; it was never read as good.",
-            empty="Every fact that was asked for was found out.",
+            empty="The facts at hand have none that was asked for and not found out.",
         ),
     )  # fmt: skip
     return Section(

@@ -169,14 +169,14 @@ def degraded(at: Context) -> Section:
             "SELECT at, seq, action, ref, actor, environment, result, degraded, id FROM decision WHERE later = 0 AND degraded IS NOT NULL "
             f"ORDER BY n {at.order}",
             minor="entry id",
-            empty="No decision was made in degraded mode: every source that mattered answered.",
+            empty="No decision was made in degraded mode.",
         ),
         query_table(
             at.ledger, "unreachable", "Sources that gave no answer",
             (Column("sources", "Sources"), col.DECISIONS, col.FIRST,
              col.LAST),
             "SELECT unreachable, count(*), min(at), max(at) FROM seen JOIN decision USING (n) WHERE unreachable IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1",
-            empty="Every source answered each time it was asked.",
+            empty="The facts at hand name no source that gave no answer.",
         ),
         query_table(
             at.ledger, "unfinished", "Decisions without an outcome",
@@ -193,14 +193,14 @@ def degraded(at: Context) -> Section:
             "SELECT o.at, o.seq, o.status, o.action, d.ref, d.actor, d.environment, o.error, o.decision FROM outcome o "
             f"LEFT JOIN decision d ON d.id = o.decision WHERE o.later = 0 AND o.status IN ('failed', 'incomplete') ORDER BY o.seq {at.order}",
             minor="entry id",
-            empty="No act that was let through failed.",
+            empty="No act is on record as failed or incomplete.",
         ),
         query_table(
             at.ledger, "recoveries", "Entries that were written after all",
             (col.AT, col.ENTRY, Column("writer", "Writer", CellKind.ID), Column("count", "Entries", CellKind.NUMBER), Column("ids", "Their ids", CellKind.ID)),
             f"SELECT at, seq, writer, json_array_length(body, '$.ids'), {_MEMBER.format('ids')} FROM event WHERE kind = 'recovery' AND span = 0 ORDER BY seq",
             note="The store had not confirmed these when they were first written. Nothing was let through until it did.",
-            empty="The log confirmed every entry at once.",
+            empty="No entry is on record that was confirmed later than it was written.",
         ),
     )  # fmt: skip
     return Section(

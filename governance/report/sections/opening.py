@@ -100,7 +100,8 @@ def integrity(at: Context) -> Section:
         lead = [
             (
                 f"All {found.size:,} entries of the log were read and recomputed for this report. Each is byte for byte the one that was "
-                "recorded, none is missing, none was added, and each writer's own numbering has no gap."
+                "recorded, none is missing, none was added, and the own numbering of each writer beside the log has no gap. Clients over the "
+                "network number what they send by themselves: gaps in that are their word, and among the oddities below."
             )
         ]
     else:

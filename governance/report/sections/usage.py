@@ -21,12 +21,16 @@ _REGISTERED = (
     "AND NOT EXISTS (SELECT 1 FROM registration x WHERE x.name = r.name AND x.seq > r.seq AND x.span <= 0 "
     "AND (x.event = 'removed' OR (x.event = 'deleted' AND x.version = r.version))))"
 )
+_REFUSED_SINCE = (
+    "(SELECT count(*) FROM decision r WHERE r.ref = i.ref AND r.digest IS i.digest AND r.environment = i.environment AND r.n > i.newest "
+    "AND r.action IN ('load', 'download') AND r.result IN ('refused', 'quarantined'))"
+)
 _WORSE = "(CASE {} WHEN 'allow' THEN 0 WHEN 'warn' THEN 1 WHEN 'quarantine' THEN 2 ELSE 3 END)"
 
 
 def inventory_rows(ledger: Ledger) -> Iterator[InventoryRow]:
     """What was used in the period, by environment."""
-    for row in ledger.rows(f"SELECT i.*, {_REGISTERED} FROM ({_INVENTORY}) i"):
+    for row in ledger.rows(f"SELECT i.*, {_REGISTERED}, {_REFUSED_SINCE} FROM ({_INVENTORY}) i"):
         (
             environment,
             ref,
@@ -44,11 +48,12 @@ def inventory_rows(ledger: Ledger) -> Iterator[InventoryRow]:
             result,
             facts,
             registered,
+            refused_since,
         ) = row
         yield InventoryRow(
             environment=environment, ref=ref, kind=kind, name=name, version=version, digest=digest, size=size, files=files,
             uses=uses, first_used=first, last_used=last, decision=entry_id, result=result,
-            facts=None if facts is None else Sha256(facts), registered=registered,
+            facts=None if facts is None else Sha256(facts), registered=registered, refused_since=refused_since,
         )  # fmt: skip
 
 
@@ -65,12 +70,15 @@ def inventory(at: Context) -> Section:
             col.DIGEST,
             col.SIZE, col.FILES, Column("uses", "Uses", CellKind.NUMBER),
             Column("first", "First use", CellKind.TIME), Column("last", "Last use", CellKind.TIME),
-            Column("result", "Newest verdict", CellKind.WORD), Column("decision", "Newest decision", CellKind.ID),
+            Column("result", "Verdict of the last use", CellKind.WORD), Column("refused", "Refused since", CellKind.NUMBER),
+            Column("decision", "Decision of the last use", CellKind.ID),
         ),
-        f'SELECT environment, ref, kind, name, version, {_REGISTERED}, digest, "max(size)", "max(files)", uses, first, last, result, id FROM ({_INVENTORY}) i',
-        note="In use: loaded or downloaded within the period, let through, and done. What was loaded before and is still running does not show.",
+        f'SELECT environment, ref, kind, name, version, {_REGISTERED}, digest, "max(size)", "max(files)", uses, first, last, result, '
+        f"{_REFUSED_SINCE}, id FROM ({_INVENTORY}) i",
+        note="In use: loaded or downloaded within the period, let through, and done. What was loaded before and is still running does not show. "
+        "Refused since: loads and downloads of the same bytes there after the last use, up to the time of this report.",
         minor="kind name digest files first decision",
-        empty="Nothing was loaded or downloaded in the period.",
+        empty="No load or download of the period is on record as let through and done.",
     )  # fmt: skip
     dependencies = query_table(
         ledger,
@@ -84,17 +92,24 @@ def inventory(at: Context) -> Section:
         note="From the facts of the newest decision about each. The bill of materials (format `cyclonedx`) has them model by model.",
         empty="No dependency is known: nothing was in use, no rule asked for dependencies, or the facts are not kept any more.",
     )  # fmt: skip
-    total, objected = ledger.row(f"SELECT count(*), sum(result IN ('would-block')) FROM ({_INVENTORY})")
+    total, objected, refused = ledger.row(
+        f"SELECT count(*), sum(result = 'would-block'), sum({_REFUSED_SINCE} > 0) FROM ({_INVENTORY}) i"
+    )
     return Section(
         name="inventory",
         title="Inventory in use",
         lead=(
             (
                 f"{counted(total, 'artifact')} (by environment and bytes) {'was' if total == 1 else 'were'} in use in the period; of these "
-                f"{objected or 0:,} although the policy that was being tried out said no."
+                f"{objected or 0:,} at last although the policy said no (in a trial, or by break-glass). {counted(refused or 0, 'artifact')} "
+                f"{'was' if refused == 1 else 'were'} refused after the last use, with the same bytes."
             ),
         ),
-        pairs=(("In use", total), ("against a policy in trial", objected or 0)),
+        pairs=(
+            ("In use", total),
+            ("against the verdict", objected or 0),
+            ("refused since the last use", refused or 0),
+        ),
         tables=(models, dependencies, _registry(ledger), _promotions(ledger)),
         charts=_by_environment(at),
         selection=at.search(kinds=("decision", "registration")),
