@@ -33,7 +33,7 @@ from governance.policy.mistakes import nearest
 from governance.policy.promotion import Promotions, parse_promotions
 from governance.settings_file import FILE_ONLY, PATHS, PREFIX, FileSource, file_keys, settings_file, variable
 from governance.stream.channel import Channel
-from governance.stream.destination import Destination
+from governance.stream.destination import Destination, refuse_boolean
 
 DEFAULT_PROMOTIONS = (
     ("champion", "production"),
@@ -41,6 +41,10 @@ DEFAULT_PROMOTIONS = (
     ("stage:Production", "production"),
     ("stage:Staging", "staging"),
 )
+_NUMBERS = (
+    "policy_bundle_max_age", "audit_quorum", "audit_quorum_max_age", "audit_heartbeat", "gather_seconds", "reuse_seconds",
+    "transfer_workers",
+)  # fmt: skip
 _HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _NOT_IN_URL = re.compile(r"[\x00-\x20\x7f\\]")
 
@@ -120,6 +124,11 @@ class Settings(BaseSettings):
     def _expand(cls, value: object) -> object:
         """Before pydantic makes a path of it: `""` would be the working directory, which is asked for nothing."""
         return expanded(value) if isinstance(value, str | Path) else value
+
+    @field_validator(*_NUMBERS, mode="before")
+    @classmethod
+    def _number(cls, value: object) -> object:
+        return refuse_boolean(value)
 
     @field_validator("audit_path", mode="after")
     @classmethod

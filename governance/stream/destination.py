@@ -50,6 +50,11 @@ class Destination(BaseModel):
         "mlgov@32473"
     )
 
+    @field_validator("start", "facility", "max_message", mode="before")
+    @classmethod
+    def _number(cls, value: object) -> object:
+        return refuse_boolean(value)
+
     @field_validator("to")
     @classmethod
     def _check_to(cls, value: str) -> str:
@@ -120,6 +125,13 @@ class Destination(BaseModel):
     def digest(self) -> str:
         """Tells destinations apart without saying where they are."""
         return hashlib.sha256(self.to.encode()).hexdigest()
+
+
+def refuse_boolean(value: object) -> object:
+    """What was given for a number, unless it is a yes or no, which Python takes for 1 or 0. Raises `ValueError`."""
+    if isinstance(value, bool):
+        raise ValueError("a number is expected, and this is a yes or no")  # noqa: TRY004 - pydantic names the place of a `ValueError` alone
+    return value
 
 
 def check_host(host: str) -> None:
