@@ -29,6 +29,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from governance.audit.bodies import (
+    GRACE_UNTIL,
     OutcomeStatus,
     decision_body,
     moved_documents,
@@ -44,7 +45,7 @@ from governance.errors import AuditError
 from governance.forking import ForkLock, call_after_fork
 from governance.model.digest import Sha256
 from governance.model.facts import Facts, Origin
-from governance.model.request import Action, Request, new_id, utc_text
+from governance.model.request import Action, Request, new_id, parse_utc, utc_text
 from governance.model.verdict import Effect, Mode, Verdict
 from governance.permit import SEAL, Decision, Permit
 from governance.policy.breakglass import Glass, break_glass_objection
@@ -218,7 +219,11 @@ class Gate:
         since = request.at - timedelta(seconds=max_age)
         for stored in self._log.witnessed(kind=EntryKind.DECISION, subject=request.artifact.ref, since=since):
             found = earlier_verdict(stored.entry, request, policy.digest) or found
-        if found is None or not are_live(found.waivers, policy.bundle.waivers, request.at):
+        if (
+            found is None
+            or not are_live(found.waivers, policy.bundle.waivers, request.at)
+            or (found.grace_until is not None and request.at >= found.grace_until)
+        ):
             return None  # nor does an older one stand: the last one says what is known
         return found
 
@@ -420,4 +425,5 @@ def earlier_verdict(entry: Entry, request: Request, policy_digest: Sha256) -> Ea
         decision=Effect[str(verdict["decision"]).upper()],
         age=age,
         waivers=tuple(str(row["waiver"]) for row in rows if isinstance(row, Mapping)),
+        grace_until=parse_utc(str(grace)) if (grace := verdict.get(GRACE_UNTIL)) is not None else None,
     )

@@ -16,10 +16,22 @@ from governance.model.artifact import Artifact, FileEntry, parse_relative_path
 from governance.model.canonical import CanonicalError, Json, canonical_bytes, parse_canonical
 from governance.model.digest import Sha256, parse_sha256, tree_digest
 from governance.model.request import Actor, MlflowContext, Request
-from governance.model.verdict import Effect, Finding, Mode, Verdict, fired_in, waived_in
+from governance.model.verdict import (
+    Effect,
+    Finding,
+    Mode,
+    RuleResult,
+    Verdict,
+    fired_in,
+    graces_in,
+    waived_in,
+)
 
 MAX_ADVISORY = 100
 """Longest id of an advisory."""
+
+GRACE_UNTIL = "grace_until"
+"""Key of a verdict's time from which it would be another. There only where a match is in grace."""
 
 RESTS_ON: Mapping[str, tuple[str, ...]] = {
     EntryKind.DECISION: ("facts",),
@@ -276,6 +288,7 @@ def _verdict(verdict: Verdict, mode: Mode, *, refused: bool, most: int) -> dict[
         "findings": [_finding(finding, most) for finding in findings[:most]],
         "findings_omitted": max(0, len(findings) - most),
         "fired": [_name(rule) for rule in fired_in(rules)[: most * 2]],
+        **_grace(rules),
         "mode": mode.value,
         "refused": refused,
         "retry_after": verdict.retry_after,
@@ -285,6 +298,11 @@ def _verdict(verdict: Verdict, mode: Mode, *, refused: bool, most: int) -> dict[
         ],
         "would_block": verdict.decision >= Effect.QUARANTINE and not refused,
     }
+
+
+def _grace(rules: Sequence[RuleResult]) -> dict[str, Json]:
+    graces = graces_in(rules)
+    return {GRACE_UNTIL: min(graces)} if graces else {}
 
 
 def _finding(finding: Finding, most: int) -> dict[str, Json]:

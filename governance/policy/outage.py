@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from governance.model.verdict import Effect, Truth, Verdict
 from governance.policy.documents import OutageRule
@@ -18,12 +19,14 @@ from governance.policy.documents import OutageRule
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Earlier:
     """A recorded verdict about the same bytes, action, actor and environment under the same policy, itself not
-    degraded. `age` in seconds; `waivers` are the names of those that it rested on."""
+    degraded. `age` in seconds; `waivers` are the names of those that it rested on, `grace_until` is when the first grace ends
+    that it rested on."""
 
     decision_id: str
     decision: Effect
     age: int
     waivers: tuple[str, ...] = ()
+    grace_until: datetime | None = None
 
 
 def is_degraded_refusal(verdict: Verdict, unreachable: tuple[str, ...]) -> bool:

@@ -17,7 +17,7 @@ from typing import Protocol
 
 import orjson
 
-from governance.audit.bodies import decision_body, policy_body, text, verdict_body
+from governance.audit.bodies import GRACE_UNTIL, decision_body, policy_body, text, verdict_body
 from governance.audit.log import Stored
 from governance.collect.collector import UNREACHABLE
 from governance.errors import AuditBrokenError
@@ -85,11 +85,19 @@ def replay(log: ReadableLog, entry: Decision, *, policies: PolicyCache) -> Repla
     recorded_bytes, got = orjson.dumps(kept), orjson.dumps(made)
     if got == recorded_bytes:  # both have their keys in order as they are
         return Replayed(recorded=recorded_bytes, got=got)
-    recorded_bytes, got = _canonical(kept), _canonical(made)
+    recorded_bytes, got = _canonical(kept), _canonical(_as_then(made, recorded))
     if got != recorded_bytes:  # the entry may have been short of room, which `decision_body` knows
         body = decision_body(request=request, verdict=verdict, mode=mode, refused=refused)
-        got = _canonical({name: body[name] for name in _COMPARED})
+        got = _canonical(_as_then({name: body[name] for name in _COMPARED}, recorded))
     return Replayed(recorded=recorded_bytes, got=got)
+
+
+def _as_then(made: dict[str, Json], recorded: Recorded) -> dict[str, Json]:
+    """Older entries do not say when a grace ends."""
+    verdict = made["verdict"]
+    if GRACE_UNTIL in recorded.verdict or not isinstance(verdict, Mapping):
+        return made
+    return made | {"verdict": {name: value for name, value in verdict.items() if name != GRACE_UNTIL}}
 
 
 def _canonical(tree: dict[str, Json]) -> bytes:

@@ -19,7 +19,7 @@ from governance.errors import (
 from governance.gate import Gate
 from governance.model.artifact import Artifact, FileEntry, Kind, parse_relative_path, parse_repository_key
 from governance.model.digest import Sha256, parse_sha256
-from governance.model.facts import FactValue
+from governance.model.facts import Collection, FactValue
 from governance.model.request import Action, Actor, Request
 from governance.policy.compile import CompiledPolicy, compile_bundle
 from governance.policy.load import load_policies
@@ -192,3 +192,22 @@ def waived(tmp_path: Path) -> CompiledPolicy:
         "  starts: 2026-11-22T00:00:00Z\n  expires: 2026-11-22T12:00:10Z\n"
     )
     return compile_bundle(load_policies([file]))
+
+
+def graced(tmp_path: Path) -> CompiledPolicy:
+    """A policy that lets advisories of severity high pass for an hour. `advise` reports one."""
+    file = tmp_path / "graced.yaml"
+    rest = POLICY.format(mode="enforce").partition("---\n")[2]
+    file.write_text(
+        "apiVersion: mlgov/v1\nkind: Policy\nmetadata: {name: trial}\nspec:\n  default: allow\n  rules:\n"
+        "    - {id: high, effect: block, grace: {development: 1h, production: 1h}, message: old,\n"
+        f"       when: {{some: vulnerabilities, where: {{fact: severity, is: high}}}}}}\n---\n{rest}"
+    )
+    return compile_bundle(load_policies([file]))
+
+
+def advise(b: Bench) -> None:
+    """An advisory that is known for an hour five seconds after noon."""
+    item = {"id": "X-1", "severity": "high", "first_seen": "2026-11-22T11:00:05.000000Z"}
+    b.world.facts = {"vulnerabilities": Collection((item,))}
+    b.world.supplies = frozenset({"vulnerabilities"})

@@ -28,8 +28,10 @@ from tests.unit.gate_kit import (
     TWO,
     Fixed,
     World,
+    advise,
     bench,
     compiled,
+    graced,
     load,
     request,
     silence,
@@ -66,6 +68,21 @@ def test_in_an_outage_no_verdict_outlives_the_waiver_that_it_rested_on(tmp_path:
     b.clock[0] = 300.0
     with pytest.raises(BlockedError):
         load(b, request(at=NOON + timedelta(seconds=10)))
+
+
+def test_in_an_outage_no_verdict_outlives_the_grace_that_it_rested_on(tmp_path: Path) -> None:
+    b = bench(tmp_path, policy=graced(tmp_path))
+    advise(b)
+    load(b, request())
+    verdict = b.entries(EntryKind.DECISION)[-1].entry.body["verdict"]
+    assert isinstance(verdict, Mapping)
+    assert (verdict["decision"], verdict["grace_until"]) == ("warn", "2026-11-22T12:00:05.000000Z")
+    b.clock[0] = 100.0
+    silence(b)
+    load(b, request(at=NOON + timedelta(seconds=4)))
+    b.clock[0] = 200.0
+    with pytest.raises(BlockedError):
+        load(b, request(at=NOON + timedelta(seconds=5)))
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,8 @@ from governance.errors import (
     QuarantinedError,
 )
 from governance.model.artifact import FileEntry, parse_relative_path
-from governance.model.facts import Collection
 from governance.model.request import Action, Actor, MlflowContext
-from governance.policy.compile import compile_bundle
-from governance.policy.load import load_policies
-from tests.unit.gate_kit import ELSEWHERE, NOON, TWO, Unwritable, bench, load, request, waived
+from tests.unit.gate_kit import ELSEWHERE, NOON, TWO, Unwritable, advise, bench, graced, load, request, waived
 
 
 def test_a_decision_stands_for_the_same_bytes_for_a_while(tmp_path: Path) -> None:
@@ -45,16 +42,8 @@ def test_a_decision_that_rests_on_a_waiver_does_not_outlive_it(tmp_path: Path) -
 
 
 def test_a_decision_does_not_outlive_the_grace_that_it_rests_on(tmp_path: Path) -> None:
-    file = tmp_path / "grace.yaml"
-    file.write_text(
-        "apiVersion: mlgov/v1\nkind: Policy\nmetadata: {name: trial}\nspec:\n  default: allow\n  rules:\n"
-        "    - {id: high, effect: block, grace: {production: 1h}, message: old,\n"
-        "       when: {some: vulnerabilities, where: {fact: severity, is: high}}}\n"
-    )
-    b = bench(tmp_path, policy=compile_bundle(load_policies([file])))
-    item = {"id": "X-1", "severity": "high", "first_seen": "2026-11-22T11:00:05.000000Z"}
-    b.world.facts = {"vulnerabilities": Collection((item,))}
-    b.world.supplies = frozenset({"vulnerabilities"})
+    b = bench(tmp_path, policy=graced(tmp_path))
+    advise(b)
     first = load(b, request(environment="production"))
     assert load(b, request(environment="production", at=NOON + timedelta(seconds=4))) == first
     with pytest.raises(BlockedError):

@@ -67,6 +67,24 @@ def test_every_decision_comes_out_with_the_same_bytes(tmp_path: Path) -> None:
     assert {str(one["degraded"])[:40] for one in verdicts if isinstance(one, Mapping) and one["degraded"]}
 
 
+def test_a_verdict_in_grace_comes_out_with_the_same_bytes_also_where_its_entry_is_older(
+    tmp_path: Path,
+) -> None:
+    b = gate.bench(tmp_path, policy=gate.graced(tmp_path))
+    gate.advise(b)
+    _ask(b)
+    (entry,) = decisions(b)
+    assert replay(b.log, entry, policies=PolicyCache(b.log)).same
+    older = {name: value for name, value in _verdict(entry).items() if name != "grace_until"}
+    assert len(older) < len(_verdict(entry))
+    assert replay(
+        b.log, replace(entry, body={**entry.body, "verdict": older}), policies=PolicyCache(b.log)
+    ).same
+    wrong = {**older, "grace_until": "2026-11-22T12:00:06.000000Z"}
+    forged = replace(entry, body={**entry.body, "verdict": wrong})
+    assert not replay(b.log, forged, policies=PolicyCache(b.log)).same
+
+
 def test_a_changed_verdict_shows(tmp_path: Path) -> None:
     b = story(tmp_path)
     entry = next(one for one in decisions(b) if _verdict(one)["decision"] == "block")
