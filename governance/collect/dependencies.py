@@ -11,9 +11,11 @@ from typing import Final
 from governance.artifactory.client import ArtifactoryClient
 from governance.collect.bytesource import ByteSource, byte_source
 from governance.content.dependencies import (
+    LOCK,
     MODEL,
     Declared,
     Package,
+    declaring,
     merge,
     read_declared,
     usual_name,
@@ -27,6 +29,8 @@ from governance.model.request import Action, Request
 NOT_STORED: Final = "not stored yet"
 
 _LIMIT: Final = 1 << 20
+_LOCK_LIMIT: Final = 4 << 20
+"""A lock names every file of every package for every system."""
 _MAX_FILES: Final = 20
 _REMEMBERED: Final = 64
 
@@ -76,7 +80,7 @@ class DependencyReader:
         if source is None:
             return Declared(problems=(NOT_STORED,))
         by_path = {str(entry.path): entry for entry in artifact.files}
-        wanted = [path for path in by_path if usual_name(path) is not None]
+        wanted = declaring(by_path)
         parts: list[Declared] = []
         done: set[str] = set()
         while wanted:
@@ -91,7 +95,8 @@ class DependencyReader:
             if entry is None:
                 parts.append(Declared(problems=(f"`{path}` is referred to and not there",)))
                 continue
-            part = read_declared(path, source.whole(entry, _LIMIT))
+            limit = _LOCK_LIMIT if usual_name(path) == LOCK else _LIMIT
+            part = read_declared(path, source.whole(entry, limit))
             parts.append(part)
             wanted += [_beside(path, name) for name in part.files]
         return merge(parts)

@@ -1,4 +1,4 @@
-"""What a model's files declare that it needs: requirements files, conda and virtualenv environments, `MLmodel`.
+"""What a model's files declare that it needs: requirements files, conda and virtualenv environments, uv's lock, `MLmodel`.
 
 Promises: nothing is run, resolved or fetched; whatever could not be read as a named package is listed in `problems`,
 so that an empty list of packages is never mistaken for a model without any. Does not: evaluate environment markers
@@ -11,7 +11,7 @@ an address.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
@@ -23,12 +23,15 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from governance.content.conda import is_common, read_spec
+from governance.content.uv import read_lock, read_project
 
 REQUIREMENTS: Final = "requirements.txt"
 CONDA: Final = "conda.yaml"
 VIRTUALENV: Final = "python_env.yaml"
+LOCK: Final = "uv.lock"
+PROJECT: Final = "pyproject.toml"
 MODEL: Final = "MLmodel"
-_DECLARE: Final = {name.casefold(): name for name in (REQUIREMENTS, CONDA, VIRTUALENV, MODEL)}
+_DECLARE: Final = {name.casefold(): name for name in (REQUIREMENTS, CONDA, VIRTUALENV, LOCK, PROJECT, MODEL)}
 
 _MERGE: Final = "tag:yaml.org,2002:merge"
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -47,6 +50,7 @@ _CODING: Final = re.compile(rb"#.*?coding[:=]\s*(?P<name>[-\w.]+)")
 _UTF8: Final = frozenset({b"utf-8", b"utf8", b"ascii", b"us-ascii"})
 _FROM: Final = " @ "
 _USERINFO: Final = re.compile(r"//[^/@\s]*@")
+_INDEX: Final = "packages may come from another index"
 _SOURCES: Final = re.compile(
     r"(?:-i|--index-url|--extra-index-url|-f|--find-links|--trusted-host|--no-index|--pre)\b"
 )
@@ -65,6 +69,11 @@ class Package:
     name: str
     version: str | None
     asked: str = ""
+
+    @property
+    def name_key(self) -> tuple[str, str]:
+        """The package, whatever its version."""
+        return self.ecosystem, self.name
 
     @property
     def purl(self) -> str:
@@ -93,13 +102,21 @@ def usual_name(path: str) -> str | None:
     return _DECLARE.get(path.rpartition("/")[2].casefold())
 
 
+def declaring(paths: Iterable[str]) -> list[str]:
+    """The files that declare packages. A `pyproject.toml` does where a lock lies beside it: without one MLflow leaves it alone."""
+    found = {path: name for path in paths if (name := usual_name(path)) is not None}
+    locked = {path.rpartition("/")[0] for path, name in found.items() if name == LOCK}
+    return [path for path, name in found.items() if name != PROJECT or path.rpartition("/")[0] in locked]
+
+
 def read_declared(name: str, data: bytes) -> Declared:
     """Read a file by its name. A file that cannot be read is all problem."""
     try:
         text = data.decode("utf-8-sig")
         base = usual_name(name) or name.rpartition("/")[2].casefold()
-        if base == MODEL:
-            return _model(read_mapping(text))
+        reader = _READERS.get(base)
+        if reader is not None:
+            return reader(text)
         if base.endswith((".yaml", ".yml")):
             return _environment(base, read_mapping(text))
         if _coding(data) not in _UTF8:
@@ -134,17 +151,24 @@ def _coding(data: bytes) -> bytes:
 
 
 def merge(parts: Iterable[Declared]) -> Declared:
-    """All that the parts declare, without repetition. One package with two versions stays two."""
-    packages: dict[tuple[str, str, str | None], Package] = {}
+    """All that the parts declare, without repetition. One package with two versions stays two.
+
+    One without a version is left out where the same part has it with one, since they are installed together; another part may be
+    installed instead. One from an address is never left out: that address counts, and any version will do.
+    """
+    packages: dict[tuple[str, str, str | None, str], Package] = {}
     problems: dict[str, None] = {}
     files: dict[str, None] = {}
     for part in parts:
-        packages |= {(each.ecosystem, each.name, each.version): each for each in part.packages}
+        pinned = {each.name_key for each in part.packages if each.version is not None}
+        for each in part.packages:
+            if each.version is not None:
+                packages[(*each.name_key, each.version, "")] = each
+            elif each.name_key not in pinned or each.asked.startswith(_FROM):
+                packages[(*each.name_key, None, each.asked)] = each
         problems |= dict.fromkeys(part.problems)
         files |= dict.fromkeys(part.files)
-    pinned = {key[:2] for key in packages if key[2] is not None}
-    kept = [each for key, each in packages.items() if key[2] is not None or key[:2] not in pinned]
-    kept.sort(key=lambda each: (each.ecosystem, each.name, each.version or ""))
+    kept = sorted(packages.values(), key=lambda each: (*each.name_key, each.version or "", each.asked))
     return Declared(packages=tuple(kept), problems=tuple(problems), files=tuple(files))
 
 
@@ -159,7 +183,7 @@ def read_requirements(lines: Iterable[str]) -> Declared:
         if reference is not None:
             files.append(reference["file"])
         elif _SOURCES.match(line):
-            problems.append("packages may come from another index")
+            problems.append(_INDEX)
         elif (found := _requirement(_OPTION.sub("", line))) is not None:
             packages.append(found)
         else:
@@ -190,7 +214,7 @@ def _requirement(text: str) -> Package | None:
     except InvalidRequirement:
         return None
     pins = [pin for each in found.specifier if (pin := _pin(each)) is not None]
-    asked = f"{_FROM}{_without_secrets(found.url).partition('?')[0]}" if found.url else str(found.specifier)
+    asked = _asked_from(found.url) if found.url else str(found.specifier)
     return Package(
         ecosystem="pypi",
         name=canonicalize_name(found.name),
@@ -206,6 +230,29 @@ def _pin(specifier: Specifier) -> str | None:
     if specifier.operator != "==" or specifier.version.endswith(".*"):
         return None
     return str(Version(specifier.version))
+
+
+def _lock(text: str) -> Declared:
+    locked, is_strange = read_lock(text)
+    packages = [
+        Package(
+            ecosystem="pypi",
+            name=each.name,
+            version=each.version,
+            asked=f"=={each.version}" if each.origin is None else _asked_from(each.origin),
+        )
+        for each in locked
+    ]
+    return _without_tools(packages, [_INDEX] if is_strange else [], [])
+
+
+def _project(text: str) -> Declared:
+    requirements, is_strange = read_project(text)
+    return merge([read_requirements(requirements), Declared(problems=(_INDEX,) if is_strange else ())])
+
+
+def _asked_from(address: str) -> str:
+    return f"{_FROM}{_without_secrets(address).partition('?')[0][:200]}"
 
 
 def _without_secrets(text: str) -> str:
@@ -304,8 +351,9 @@ def _strange(channels: Iterable[str]) -> list[str]:
     ]
 
 
-def _model(document: Mapping[str, Any]) -> Declared:
+def _model(text: str) -> Declared:
     """`MLmodel` names the files that hold the environments, which need not have the usual names."""
+    document = read_mapping(text)
     files: list[str] = []
     problems: list[str] = []
     flavors = document.get("flavors")
@@ -344,3 +392,6 @@ def _strings(value: object) -> list[str]:
 def _sort_of(row: object) -> str:
     """What a row is that is no text. It is not written out: a few aliases of aliases make billions of values."""
     return f"({type(row).__name__})"
+
+
+_READERS: Final[Mapping[str, Callable[[str], Declared]]] = {LOCK: _lock, PROJECT: _project, MODEL: _model}

@@ -43,6 +43,8 @@ _WHOLE_NAMES: Final[Mapping[str, str]] = {
     "LICENSE": "text",
     "LICENCE": "text",
     "README": "text",
+    "uv.lock": "text",
+    ".python-version": "text",
 }
 
 _ZIP: Final = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")

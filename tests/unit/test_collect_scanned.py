@@ -36,6 +36,8 @@ GOOD = [
     scan(),
     scan("MLmodel", ScanState.NOT_SUPPORTED, summary=None),
     scan("a.json", ScanState.NOT_SUPPORTED),
+    scan("uv.lock", ScanState.NOT_SUPPORTED),
+    scan(".python-version", ScanState.NOT_SUPPORTED),
 ]
 BAD = [
     *(scan(state=state) for state in ScanState if state is not ScanState.DONE),

@@ -313,11 +313,28 @@ def test_a_row_of_conda_that_names_no_package_is_a_problem(row: str, count: int)
 
 
 def test_merging_keeps_two_versions_and_drops_the_loose_one() -> None:
-    parts = [read_requirements(["a==1", "b"]), read_requirements(["a==2", "A", "b==3"])]
+    parts = [read_requirements(["a==1", "b"]), read_requirements(["a==2", "A", "b==3", "b"])]
     assert [(each.name, each.version) for each in merge(parts).packages] == [
         ("a", "1"),
         ("a", "2"),
+        ("b", None),
         ("b", "3"),
+    ]
+
+
+@pytest.mark.parametrize("line", ["pyyaml @ https://evil.example/pyyaml-6.0.1.zip", "pyyaml<=5.3", "pyyaml"])
+def test_no_version_of_one_file_hides_what_another_leaves_open(line: str) -> None:
+    """MLflow installs by one of them: which one, the loader's `env_manager` says."""
+    pinned = read_declared("conda.yaml", b"dependencies: [{pip: [pyyaml==6.0.1]}]\n")
+    for parts in ([read_requirements([line]), pinned], [pinned, read_requirements([line])]):
+        assert [each.version for each in merge(parts).packages] == [None, "6.0.1"]
+
+
+def test_no_version_hides_an_address() -> None:
+    found = merge([read_requirements(["a==1", "a @ https://evil.example/a.zip", "a"])])
+    assert [(each.version, each.asked) for each in found.packages] == [
+        (None, " @ https://evil.example/a.zip"),
+        ("1", "==1"),
     ]
 
 
