@@ -153,12 +153,15 @@ def entry_of(document: Any) -> Entry:
     """The entry of a document, as `parse_entry` makes it."""
     try:
         if document["v"] != VERSION:
-            raise AuditBrokenError(f"an entry of version {document['v']}, which this program does not know")
+            raise _newer(f"version {document['v']}")
+        kind = document["kind"]
+        if kind not in KINDS:
+            raise _newer(f"kind `{str(kind)[:40]}`")
         writer = document["writer"]
         return Entry(
             id=document["id"],
             at=parse_utc(document["at"]),
-            kind=KINDS[document["kind"]],
+            kind=KINDS[kind],
             writer=Writer(instance=writer["instance"], boot=writer["boot"], n=int(writer["n"])),
             correlation=document["correlation"],
             subject=document["subject"],
@@ -166,6 +169,13 @@ def entry_of(document: Any) -> Entry:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise AuditBrokenError(f"not an entry: {type(error).__name__}: {error}") from error
+
+
+def _newer(what: str) -> AuditBrokenError:
+    return AuditBrokenError(
+        f"an entry of {what}, which this program does not know: a newer one may have written it",
+        hint="Use the newest version of this program that writes to the log.",
+    )
 
 
 def evidence_digest(document: bytes) -> Sha256:

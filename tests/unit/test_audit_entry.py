@@ -107,6 +107,21 @@ def test_what_is_no_entry_is_said_so(data: bytes) -> None:
             parse_entry(data, strict=strict)
 
 
+@pytest.mark.parametrize(
+    ("ours", "theirs", "said"),
+    [('"kind":"key"', '"kind":"lock"', "of kind `lock`"), ('"v":1', '"v":2', "of version 2")],
+)
+def test_an_entry_of_a_newer_program_is_called_so(ours: str, theirs: str, said: str) -> None:
+    """It said `not an entry: KeyError: 'lock'`, which reads as damage to a log that only needs a newer reader."""
+    data = entry().to_bytes().replace(ours.encode(), theirs.encode())
+    with pytest.raises(
+        AuditBrokenError, match=f"{said}, which this program does not know: a newer one"
+    ) as caught:
+        parse_entry(data)
+    assert caught.value.hint is not None
+    assert "newest version" in caught.value.hint
+
+
 def test_strict_reading_demands_the_canonical_form() -> None:
     loose = json.dumps(json.loads(entry().to_bytes())).encode()
     assert parse_entry(loose) == entry()
