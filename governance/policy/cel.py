@@ -10,16 +10,20 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
-from governance.model.facts import Collection, FactSpec, FactType, Unknown, find_spec
+from governance.model.facts import Collection, FactSpec, FactType, find_spec
 from governance.policy.celconstants import check_constants, fields_looked_for
 from governance.policy.celfields import FieldError, check_fields
 from governance.policy.celsizes import MOST, builds, built, size_of
 from governance.policy.celtree import Node, read_tree
 from governance.policy.closures import value_of
+from governance.policy.comparing import order_key
 from governance.policy.condition import Record, Test
+from governance.policy.literals import severity_key
 from governance.policy.logic import NO_VALUE
+
+Reader: TypeAlias = "Callable[[Any], Any]"
 
 _STRINGS = re.compile(r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')""")
 _CHAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
@@ -86,9 +90,7 @@ def _checked(program: Any, specs: Mapping[str, FactSpec]) -> Node:
 
 def _closure(program: Any, specs: Mapping[str, FactSpec], wanted: Any, tree: Node) -> Test:
     sought, is_measured = fields_looked_for(tree), builds(tree)
-    readers: list[tuple[str, Callable[[Any], Any]]] = [
-        (name, _reader(spec, sought)) for name, spec in specs.items()
-    ]
+    readers = [(name, _reader(spec, sought)) for name, spec in specs.items()]
 
     def test(record: Record, _facts: Record) -> bool | None:
         data: dict[str, Any] = {}
@@ -124,38 +126,42 @@ def _type(cel: Any, spec: FactSpec) -> Any:
     return getattr(kinds, _CEL_TYPES.get(spec.type, "STRING"))
 
 
-def _reader(spec: FactSpec, sought: frozenset[str]) -> Callable[[Any], Any]:
-    """What CEL gets for a value, or `NO_VALUE`. Unknown fields are left out of items: to read one is an error there, and
-    where one of them is looked for, nobody knows whether it is there."""
+def _reader(spec: FactSpec, sought: frozenset[str] = frozenset()) -> Reader:
+    """What CEL gets for a value, or `NO_VALUE` for one that operators are unknown about: of the wrong type, outside a closed list,
+    no number, or a severity that may be any."""
     if spec.type is FactType.COLLECTION:
-        names = tuple(one.name for one in spec.fields if one.name in sought)
-        return (lambda value: _items(value, names)) if names else _items
+        return _items_reader(spec, sought)
     if spec.type is FactType.STRINGS:
         return lambda value: list(value) if isinstance(value, tuple) else NO_VALUE
     if spec.type is FactType.BOOLEAN:
         return lambda value: value if isinstance(value, bool) else NO_VALUE
-    if spec.type is FactType.SCORE:
-        return lambda value: (
-            float(value) if isinstance(value, int | float) and not isinstance(value, bool) else NO_VALUE
-        )
-    if spec.type in {FactType.INTEGER, FactType.DURATION}:
-        return lambda value: value if isinstance(value, int) and not isinstance(value, bool) else NO_VALUE
-    return lambda value: value if isinstance(value, str) else NO_VALUE
+    if spec.type in {FactType.INTEGER, FactType.DURATION, FactType.SCORE}:
+        key, made = order_key(spec), float if spec.type is FactType.SCORE else int
+        return lambda value: NO_VALUE if (found := key(value)) is None else made(found)
+    if spec.type is FactType.SEVERITY:
+        return lambda value: NO_VALUE if severity_key(value) is None else value
+    allowed = frozenset(spec.values)
+    return lambda value: value if isinstance(value, str) and (not allowed or value in allowed) else NO_VALUE
 
 
-def _items(value: Any, sought: tuple[str, ...] = ()) -> Any:
-    if not isinstance(value, Collection) or not value.is_complete:
-        return NO_VALUE
-    if any(isinstance(item.get(name, NO_VALUE), Unknown) for item in value.items for name in sought):
-        return NO_VALUE
-    return [
-        {
-            name: list(member) if isinstance(member, tuple) else member
-            for name, member in item.items()
-            if not isinstance(member, Unknown) and member is not None
-        }
-        for item in value.items
-    ]
+def _items_reader(spec: FactSpec, sought: frozenset[str]) -> Reader:
+    """Absent and unknown fields are left out of items: to read one is an error there. Where a field is looked for (`has`) that is
+    unknown in some item, nobody knows whether it is there."""
+    fields = {one.name: _reader(one) for one in spec.fields}
+    looked_for = sought & fields.keys()
+
+    def read(value: Any) -> Any:
+        if not isinstance(value, Collection) or not value.is_complete:
+            return NO_VALUE
+        items = []
+        for item in value.items:
+            known = {name: field(item[name]) for name, field in fields.items() if item.get(name) is not None}
+            if any(known.get(name, item.get(name, NO_VALUE)) is NO_VALUE for name in looked_for):
+                return NO_VALUE
+            items.append({name: member for name, member in known.items() if member is not NO_VALUE})
+        return items
+
+    return read
 
 
 def _reason(text: str) -> str:

@@ -13,6 +13,7 @@ from tests.unit.policy_kit import (
     MALICIOUS,
     policy,
     problems,
+    rule,
     verdict,
 )
 
@@ -40,6 +41,45 @@ def test_a_cel_condition_is_judged_with_the_fields_and_unknown_like_them() -> No
     assert [
         row.fact for row in verdict(both, {"xray.malicious": True, "scan.age": 6}).findings[0].evidence
     ] == ["scan.age", "xray.malicious"]
+
+
+@pytest.mark.parametrize(
+    ("fact", "expression", "when", "values"),
+    [
+        ("xray.max_severity", "{} == 'critical'", "is: critical", ("critical", "low", "unknown", "CRITICAL", "worst", 5)),
+        ("content.verdict", "{} == 'malicious'", "is: malicious", ("malicious", "clean", "Malicious", "")),
+        ("xray.max_cvss", "{} >= 7.0", "gte: 7.0", (7.0, 7, 6.9, float("nan"), "7.0", True)),
+        ("xray.malicious", "{} == true", "is: true", (True, False, "true", 1)),
+    ],
+)  # fmt: skip
+def test_a_value_that_says_nothing_is_as_unknown_in_cel_as_to_an_operator(
+    fact: str, expression: str, when: str, values: tuple[FactValue, ...]
+) -> None:
+    pytest.importorskip("cel_expr_python.cel", reason="the extra `cel` is not installed")
+    for value in values:
+        wanted = verdict(policy(rule(f"{{fact: {fact}, {when}}}")), {fact: value}).rules[0].truth
+        assert verdict(cel(expression.format(fact)), {fact: value}).rules[0].truth is wanted, value
+
+
+@pytest.mark.parametrize(
+    ("field", "expression", "when", "values"),
+    [
+        ("severity", "v.severity == 'critical'", "is: critical", ("critical", "low", "unknown", "worst", 5)),
+        ("cvss", "v.cvss >= 7.0", "gte: 7.0", (7.0, 7, 6.9, float("nan"), "7.0", True)),
+        ("fix_available", "v.fix_available == true", "is: true", (True, False, "true", 1)),
+        ("ecosystem", "v.ecosystem == 'pypi'", "is: pypi", ("pypi", "npm", "PyPI")),
+    ],
+)  # fmt: skip
+def test_a_field_that_says_nothing_is_as_unknown_in_cel_as_to_an_operator(
+    field: str, expression: str, when: str, values: tuple[FactValue, ...]
+) -> None:
+    pytest.importorskip("cel_expr_python.cel", reason="the extra `cel` is not installed")
+    asked = policy(rule(f"{{some: vulnerabilities, where: {{fact: {field}, {when}}}}}"))
+    for value in values:
+        known = {"vulnerabilities": Collection(({field: value},))}  # type: ignore[dict-item]  # odd values on purpose
+        wanted = verdict(asked, known).rules[0].truth  # type: ignore[arg-type]
+        found = verdict(cel(f"vulnerabilities.exists(v, {expression})"), known)  # type: ignore[arg-type]
+        assert found.rules[0].truth is wanted, value
 
 
 @pytest.mark.parametrize(
