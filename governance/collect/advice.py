@@ -25,24 +25,18 @@ def vulnerabilities(
     *,
     first_seen: Callable[[frozenset[str]], Mapping[str, ItemValue]],
 ) -> Collection:
-    """Every advisory, once for each component and CVE. `missing` says why there may be more, `first_seen` since when
-    issues are known here.
+    """Every advisory for each component and CVE; where Xray says different things about it, of two files or twice of one, each
+    counts. `missing` says why there may be more, `first_seen` since when issues are known here.
     """
     issues = list(_security(summaries))
     seen = first_seen(frozenset(issue.id for issue in issues))
-    rows: dict[tuple[str, str | None, str | None, str | None], Item] = {}
+    rows: dict[str, Item] = {}
     for issue in issues:
         for component in issue.components or (None,):
             for cve in issue.cves or (None,):
                 row = _row(issue, component, cve, seen[issue.id])
-                key = (
-                    issue.id,
-                    cve.id if cve else None,
-                    component.name if component else None,
-                    component.version if component else None,
-                )
-                rows[key] = row
-    return Collection(tuple(rows[key] for key in sorted(rows, key=repr)), missing)
+                rows[repr(row)] = row
+    return Collection(tuple(rows[key] for key in sorted(rows)), missing)
 
 
 def malicious(summaries: Iterable[Summary], missing: str | None) -> FactValue:
@@ -113,7 +107,7 @@ def _security(summaries: Iterable[Summary]) -> Iterable[Issue]:
 
 def _row(issue: Issue, component: Affected | None, cve: Cve | None, seen: ItemValue) -> Item:
     score = cve.cvss if cve is not None else None
-    fixed_in = component.fixed_in if component is not None else ()
+    fixed_in = component.fixed_in if component is not None else None
     return {
         "id": issue.id,
         "cve": cve.id if cve is not None else None,
@@ -124,8 +118,8 @@ def _row(issue: Issue, component: Affected | None, cve: Cve | None, seen: ItemVa
         "component": component.name if component is not None else _SILENT,
         "ecosystem": ecosystem_of(component.ecosystem) if component is not None else _SILENT,
         "component_version": (component.version if component is not None else None) or _SILENT,
-        "fix_available": bool(fixed_in) if component is not None else _SILENT,
-        "fixed_in": fixed_in,
+        "fix_available": bool(fixed_in) if fixed_in is not None else _SILENT,
+        "fixed_in": fixed_in or (),
         "applicable": issue.applicable if issue.applicable is not None else Unknown("no contextual analysis"),
         "published": utc_text(issue.created) if issue.created is not None else _SILENT,
         "first_seen": seen,

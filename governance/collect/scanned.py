@@ -17,11 +17,11 @@ _KNOWN: Final = frozenset(ScanState) - {ScanState.ABSENT, ScanState.NOT_SCANNED}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileScan:
-    """One file with what Xray says about it. `summary` is None where it says nothing."""
+    """One file with what Xray says about it: nothing, one summary, or several that need not agree."""
 
     entry: FileEntry
     status: ScanStatus
-    summary: Summary | None
+    summaries: tuple[Summary, ...]
 
     @property
     def problem(self) -> str | None:
@@ -30,25 +30,20 @@ class FileScan:
             return None
         if self.status.state is not ScanState.DONE:
             return f"`{self.entry.path}` is {_WORDS[self.status.state]}"
-        if self.summary is None:
+        if not self.summaries:
             return f"`{self.entry.path}` has no scan result"
-        if not self.is_current:
+        if not all(map(self.is_current, self.summaries)):
             return f"`{self.entry.path}` was scanned with other bytes than it has now"
         return None
 
-    @property
-    def is_current(self) -> bool:
-        """True where the summary is about the bytes that are there now."""
-        return (
-            self.summary is not None
-            and self.entry.sha256 is not None
-            and self.summary.sha256 == self.entry.sha256
-        )
+    def is_current(self, summary: Summary) -> bool:
+        """Whether a summary is about the bytes that are there now."""
+        return self.entry.sha256 is not None and summary.sha256 == self.entry.sha256
 
     @property
     def is_indexed(self) -> bool:
         """True where Xray knows the file."""
-        return self.summary is not None or self.status.state in _KNOWN
+        return bool(self.summaries) or self.status.state in _KNOWN
 
 
 _WORDS: Final[Mapping[ScanState, str]] = {
@@ -82,7 +77,7 @@ class Scanned:
     @property
     def summaries(self) -> tuple[Summary, ...]:
         """What is known of the bytes that are there now. A summary of other bytes is no news about these."""
-        return tuple(file.summary for file in self.files if file.summary is not None and file.is_current)
+        return tuple(each for file in self.files for each in file.summaries if file.is_current(each))
 
     @property
     def oldest(self) -> datetime | None:
@@ -103,11 +98,17 @@ def join(
     summaries: Iterable[Summary],
 ) -> Scanned:
     """Bring together files with their `repository/path`, statuses by that place, and summaries."""
-    by_place = {summary.path: summary for summary in summaries}
+    by_place: dict[str | None, list[Summary]] = {}
+    for summary in summaries:
+        by_place.setdefault(summary.path, []).append(summary)
     absent = ScanStatus(state=ScanState.ABSENT)
     return Scanned(
         files=tuple(
-            FileScan(entry=entry, status=statuses.get(place, absent), summary=by_place.get(place))
+            FileScan(
+                entry=entry,
+                status=statuses.get(place, absent),
+                summaries=tuple(by_place.get(place, ())),
+            )
             for entry, place in places
         )
     )

@@ -42,12 +42,13 @@ class Cve:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Affected:
-    """A component that an issue is about. `ecosystem` is the scheme of its id, such as `pypi`."""
+    """A component that an issue is about. `ecosystem` is the scheme of its id, such as `pypi`; `fixed_in` is None where Xray does not
+    say."""
 
     ecosystem: str
     name: str
     version: str | None
-    fixed_in: tuple[str, ...] = ()
+    fixed_in: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

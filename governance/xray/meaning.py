@@ -37,6 +37,7 @@ _SEVERITIES: Final = {
     "none": Severity.NONE,
 }
 _MALICE: Final = re.compile(r"\bmalicious\b", re.IGNORECASE)
+_OTHER_TYPES: Final = frozenset({"license", "licence", "operational_risk", "operational risk"})
 _MALICE_TYPES: Final = frozenset({"malicious", "malicious_package", "malicious_code", "malware"})
 _COMPONENT: Final = re.compile(
     r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<name>.+?)(?::(?P<version>[^:/]*))?", re.IGNORECASE
@@ -90,7 +91,7 @@ def issue(row: wire.IssueRow, subject: str) -> Issue:
         id=row.issue_id or "unnamed",
         severity=severity(row.severity),
         summary=row.summary,
-        is_security=row.issue_type.lower() in {"", "security", *_MALICE_TYPES},
+        is_security=row.issue_type.lower() not in _OTHER_TYPES,
         is_malicious=_is_malicious(row),
         cves=tuple(Cve(id=found.cve or None, cvss=cvss(found)) for found in row.cves),
         components=components,

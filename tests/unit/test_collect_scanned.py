@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,6 +14,10 @@ from governance.xray.items import ScanState, ScanStatus, Summary
 
 NOW_BYTES, OTHER_BYTES = parse_sha256("a" * 64), parse_sha256("b" * 64)
 AT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def about(name: str, sha256: str) -> Summary:
+    return Summary(path=name, component_id="", sha256=parse_sha256(sha256))
 
 
 def scan(
@@ -28,7 +33,7 @@ def scan(
             path=parse_relative_path(name), size=1, sha256=parse_sha256(entry) if entry else None
         ),
         status=ScanStatus(state=state, at=at, engines=("sca",)),
-        summary=Summary(path=name, component_id="", sha256=parse_sha256(summary)) if summary else None,
+        summaries=(about(name, summary),) if summary else (),
     )
 
 
@@ -36,6 +41,7 @@ GOOD = [
     scan(),
     scan("MLmodel", ScanState.NOT_SUPPORTED, summary=None),
     scan("a.json", ScanState.NOT_SUPPORTED),
+    replace(scan(), summaries=(about("model.pkl", NOW_BYTES),) * 2),
     scan("uv.lock", ScanState.NOT_SUPPORTED),
     scan(".python-version", ScanState.NOT_SUPPORTED),
 ]
@@ -49,6 +55,7 @@ BAD = [
     scan(summary=OTHER_BYTES),
     scan(entry=None),
     scan(entry=None, summary=None),
+    replace(scan(), summaries=(about("model.pkl", OTHER_BYTES), about("model.pkl", NOW_BYTES))),
 ]
 
 
@@ -78,6 +85,12 @@ def test_the_oldest_scan_counts_and_one_without_a_time_makes_it_unknown() -> Non
     assert Scanned(files=(scan(), older)).oldest == AT - timedelta(days=1)
     assert Scanned(files=(scan(), scan(at=None))).oldest is None
     assert Scanned(files=()).oldest is None
+
+
+def test_two_summaries_of_one_file_both_count() -> None:
+    entry = FileEntry(path=parse_relative_path("x"), sha256=NOW_BYTES)
+    first, last = about("r/x", NOW_BYTES), replace(about("r/x", NOW_BYTES), component_id="again")
+    assert join([(entry, "r/x")], {}, [first, last]).summaries == (first, last)
 
 
 def test_a_file_that_nobody_speaks_of_is_absent() -> None:

@@ -93,6 +93,60 @@ def test_malice_counts_although_the_scan_is_not_done(edge: Edge) -> None:
     assert [row["component"] for row in found["vulnerabilities"].items if row["malicious"] is True]
 
 
+def _issue(severity: str = "High", kind: str = "security", **more: object) -> dict[str, object]:
+    component = {"component_id": "lib", "version": "1.0", "pkg_type": "Pypi", "fixed_versions": ["[1.1]"]}
+    cve = {"cve": "CVE-2026-1", "cvss_v3": "7.5/CVSS:3.1/AV:N"}
+    return {
+        "issue_id": "XRAY-1", "issue_type": kind, "severity": severity, "cves": [cve], "components": [component], **more
+    }  # fmt: skip
+
+
+def _said(edge: Edge, **issues: dict[str, object]) -> list[Mapping[str, object]]:
+    """The advisories, where Xray says this of the files `a.pkl`, `b.pkl` and so on."""
+    edge.put({"MLmodel": b"{}", **{f"{name}.pkl": EVIL + name.encode() for name in issues}})
+
+    def rewrite(body: bytes) -> bytes:
+        answer = json.loads(body)
+        for row in answer["artifacts"]:
+            issue = issues.get(row["general"]["path"].rpartition("/")[2].removesuffix(".pkl"))
+            row["issues"] = [issue] if issue is not None else []
+        return json.dumps(answer).encode()
+
+    edge.server.faults.add(Fault(path="*/summary/artifact", times=None, rewrite=rewrite))
+    found = edge.facts("xray")["vulnerabilities"]
+    edge.server.faults.clear()
+    assert isinstance(found, Collection)
+    return list(found.items)
+
+
+@pytest.mark.parametrize("order", [("applicable", "not_applicable"), ("not_applicable", "applicable")])
+def test_what_is_said_of_one_file_does_not_take_back_what_is_said_of_another(
+    edge: Edge, order: tuple[str, str]
+) -> None:
+    """Contextual analysis is about one file; one where a CVE does not apply made it apply nowhere, if it came last."""
+    one, other = (_issue(applicability_details=[{"result": each}]) for each in order)
+    assert {row["applicable"] for row in _said(edge, a=one, b=other)} == {True, False}
+
+
+def test_the_higher_of_two_severities_of_one_advisory_is_not_lost(edge: Edge) -> None:
+    rows = _said(edge, a=_issue("Critical"), b=_issue("Low"), c=_issue("Low"))
+    assert sorted(str(row["severity"]) for row in rows) == ["critical", "low"]
+
+
+@pytest.mark.parametrize(("kind", "count"), [("vulnerability", 1), ("", 1), ("Security", 1), ("License", 0)])
+def test_an_issue_of_a_type_not_known_here_is_an_advisory(edge: Edge, kind: str, count: int) -> None:
+    assert len(_said(edge, a=_issue(kind=kind))) == count
+
+
+def test_where_xray_names_no_versions_it_is_not_known_whether_one_holds_the_fix(edge: Edge) -> None:
+    (row,) = _said(edge, a=_issue(components=[]))
+    assert isinstance(row["fix_available"], Unknown)
+    (row,) = _said(
+        edge, a=_issue(components=[{"component_id": "lib", "version": "1.0", "fixed_versions": None}])
+    )
+    assert row["fix_available"] is False
+
+
 @pytest.mark.parametrize(
     ("word", "ecosystem"),
     [
