@@ -13,6 +13,8 @@ from governance.report.entries import RESULTS
 from governance.report.showing import result_words
 
 _SLOT = 12
+_WIDTH = 240
+_COLUMN = 40
 
 
 def drawn(chart: Chart) -> dict[str, object]:
@@ -46,12 +48,20 @@ def _plot(chart: Chart) -> dict[str, object]:
     stacked = chart.kind == "columns"
     sums = [sum(values) if stacked else max(values, default=0) for values in _by_label(chart.series)]
     top = max(sums, default=0) or 1
+    slot = _slot(len(chart.labels))
     return {
         "highest": top,
-        "width": max(len(chart.labels) * _SLOT, 240),
-        "marks": list(_marks(chart, top, stacked=stacked)),
-        "lines": [] if stacked else [{"tone": _tone(each, at), "path": _steps(each, top)} for at, each in enumerate(chart.series)],
+        "width": len(chart.labels) * slot if len(chart.labels) > 1 else _WIDTH,
+        "slot": slot,
+        "column": min(slot - 2, _COLUMN),
+        "marks": list(_marks(chart, top, slot, stacked=stacked)),
+        "lines": [] if stacked else [{"tone": _tone(each, at), "path": _steps(each, top, slot)} for at, each in enumerate(chart.series)],
     }  # fmt: skip
+
+
+def _slot(labels: int) -> int:
+    """How wide the place of one label is: all of them fill the drawing, since the last one's name stands at its right end."""
+    return _SLOT if labels < 2 else max(_SLOT, _WIDTH // labels)
 
 
 def _by_label(series: tuple[Series, ...]) -> Iterator[tuple[int, ...]]:
@@ -59,7 +69,7 @@ def _by_label(series: tuple[Series, ...]) -> Iterator[tuple[int, ...]]:
         yield tuple(value or 0 for value in values)
 
 
-def _marks(chart: Chart, top: int, *, stacked: bool) -> Iterator[dict[str, object]]:
+def _marks(chart: Chart, top: int, slot: int, *, stacked: bool) -> Iterator[dict[str, object]]:
     """A column for each label, with what it says when it is pointed at."""
     for place, label in enumerate(chart.labels):
         parts, level, words = [], 100.0, [label]
@@ -72,10 +82,11 @@ def _marks(chart: Chart, top: int, *, stacked: bool) -> Iterator[dict[str, objec
             level -= height
             if stacked:
                 parts.append({"tone": _tone(each, at), "y": f"{level:.2f}", "height": f"{height:.2f}"})
-        yield {"x": place * _SLOT, "words": ", ".join(words), "parts": parts}
+        left = place * slot + (slot - min(slot - 2, _COLUMN)) / 2
+        yield {"x": place * slot, "left": f"{left:g}", "words": ", ".join(words), "parts": parts}
 
 
-def _steps(series: Series, top: int) -> str:
+def _steps(series: Series, top: int, slot: int) -> str:
     """A line of level pieces, one a label, broken where nothing is known."""
     path, is_drawing = [], False
     for place, value in enumerate(series.values):
@@ -83,7 +94,7 @@ def _steps(series: Series, top: int) -> str:
             is_drawing = False
             continue
         y = f"{98 - 96.0 * value / top:.2f}"
-        path.append(f"{'L' if is_drawing else 'M'}{place * _SLOT} {y}H{(place + 1) * _SLOT}")
+        path.append(f"{'L' if is_drawing else 'M'}{place * slot} {y}H{(place + 1) * slot}")
         is_drawing = True
     return "".join(path)
 

@@ -83,7 +83,7 @@ def _statement(report: Report, styles: Styles) -> Flowable:
         title = "The log proves itself"
         lines = [f"All {verification.size:,} entries were read and recomputed for this report."]
         lines.append(
-            f"It continues {verification.compared:,} heads remembered from before."
+            f"It continues what was remembered from before (tree heads compared: {verification.compared:,})."
             if verification.compared
             else "No head remembered from before was compared: a log rewritten as a whole would not show. Compare the root below."
         )

@@ -33,7 +33,8 @@ from governance.model.artifact import Artifact, Kind, parse_repository_key
 from governance.model.canonical import Json, parse_canonical
 from governance.model.request import Action, Actor, Request
 from governance.model.verdict import Effect, Evidence, Finding, Mode, RuleResult, Severity, Truth, Verdict
-from governance.report.book import Report
+from governance.report.book import Chart, Report, Series
+from governance.report.drawing import drawn
 from governance.report.editions import AUDIT
 from governance.report.fields import Fields
 from governance.report.format import AUDIT_FORMATS
@@ -391,3 +392,20 @@ def test_a_broken_entry_is_left_out_and_told() -> None:
     head, *lines = render(log, "jsonl").splitlines()
     assert json.loads(head)["integrity"]["good"] is False
     assert not any('"evil"' in line for line in lines if '"decision"' in line and '"verdict"' in line)
+
+
+@pytest.mark.parametrize("count", [2, 7, 19, 20, 96])
+def test_the_last_of_a_charts_columns_is_above_the_last_label(count: int) -> None:
+    """The first and the last label stand at the ends of the drawing."""
+    labels = tuple(f"day {place}" for place in range(count))
+    series = (Series("allowed", (1,) * count),)
+    figure: dict[str, Any] = drawn(
+        Chart(name="c", title="c", kind="columns", labels=labels, series=series, unit="decisions")
+    )
+    last = figure["marks"][-1]
+    assert last["x"] + figure["slot"] == figure["width"]
+    assert last["x"] < float(last["left"]) < float(last["left"]) + figure["column"] < figure["width"]
+    lines: dict[str, Any] = drawn(
+        Chart(name="c", title="c", kind="lines", labels=labels, series=series, unit="hours")
+    )
+    assert lines["lines"][0]["path"].endswith(f"H{lines['width']}")
