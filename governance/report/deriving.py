@@ -52,7 +52,8 @@ class Deriver:
         self.ledger.flush()
 
     def _policies(self, policies: PolicyCache) -> None:
-        before: str | None = None
+        used: dict[str, str] = {}  # by writer: a server and a laptop may each have their own
+        newest: str | None = None
         compared: set[tuple[str | None, str]] = set()
         n = 0
         found = self.ledger.rows(
@@ -61,23 +62,27 @@ class Deriver:
         for seq, entry_id, at, writer, span, text in found:
             body = Fields(orjson.loads(text))
             digest = body.word("digest")
+            is_new = writer not in used
+            before = used.get(writer, newest)
+            used[writer] = newest = digest
             if digest == before:
                 continue
             if span == 0:
                 n += 1
-                state = "changed" if before is not None else "first on record"
+                state = (
+                    "first on record" if before is None else "first of this writer" if is_new else "changed"
+                )
                 if (before, digest) in compared:
-                    state = "changed, as once before"
+                    state += ", as once before"
                 elif before is not None and len(compared) < _MOST_COMPARED:
                     self._compare(n, policies, before, digest)
                 elif before is not None:
-                    state = f"changed; not compared: more than {_MOST_COMPARED} changes"
+                    state += f"; not compared: more than {_MOST_COMPARED} changes"
                 compared.add((before, digest))
                 names = ", ".join(body.texts("names"))
                 self.ledger.add(
                     "policy", (n, seq, entry_id, at, digest, body.number("revision"), names, writer, state)
                 )
-            before = digest
 
     def _compare(self, n: int, policies: PolicyCache, before: str, after: str) -> None:
         try:

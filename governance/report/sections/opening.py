@@ -13,13 +13,16 @@ from governance.report.fields import Fields
 from governance.report.sections import columns as col
 from governance.report.sections.context import NOT_RECORDED, Context, counted, fixed_table, query_table
 
+_WRITTEN = (
+    "SELECT writer, at, NULL AS version FROM decision WHERE later = 0 UNION ALL SELECT writer, at, NULL FROM outcome WHERE later = 0 "
+    "UNION ALL SELECT writer, at, iif(kind = 'start', coalesce(json_extract(body, '$.version'), '?'), NULL) FROM event WHERE span = 0"
+)
+"""Every entry of the report by its writer, with the software of those that say it."""
+
 
 def scope(at: Context) -> Section:
     """What, when, from which systems, by whom, and what was left out on purpose."""
-    first, last = at.ledger.row(
-        "SELECT min(at), max(at) FROM (SELECT at FROM decision WHERE later = 0 UNION ALL SELECT at FROM outcome WHERE later = 0 "
-        "UNION ALL SELECT at FROM event WHERE span = 0)"
-    )
+    first, last = at.ledger.row(f"SELECT min(at), max(at) FROM ({_WRITTEN})")
     lead = [
         f"This report tells what the audit log `{at.log.origin}` recorded "
         + (f"from {at.since}" if at.since else "from its first entry on")
@@ -61,13 +64,14 @@ def scope(at: Context) -> Section:
         (
             Column("instance", "Instance", CellKind.ID),
             Column("software", "Software"),
+            Column("entries", "Entries", CellKind.NUMBER),
             Column("starts", "Starts", CellKind.NUMBER),
-            Column("first", "First start", CellKind.TIME),
-            Column("last", "Last start", CellKind.TIME),
+            Column("first", "First entry", CellKind.TIME),
+            Column("last", "Last entry", CellKind.TIME),
         ),
-        "SELECT writer, json_extract(body, '$.version'), count(*), min(at), max(at) FROM event WHERE kind = 'start' AND span = 0 "
-        "GROUP BY 1, 2 ORDER BY 1, 2",
-        empty="No system started to write in the period; those that wrote had started before.",
+        f"SELECT writer, group_concat(DISTINCT version), count(*), count(version), min(at), max(at) FROM ({_WRITTEN}) GROUP BY 1 ORDER BY 1",
+        note="The software is known of those that started in the period. `NAME/HOST` is a client that sent its entries to a server: the server "
+        "vouches for the name, where it is not `claimed:`, and the host is the client's word.",
     )
     hosts = query_table(
         at.ledger,
