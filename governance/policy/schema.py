@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 
 from governance.model.facts import CATALOGUE, FactSpec
 from governance.model.request import Action
-from governance.policy.literals import DURATION_FORM, DURATION_PATTERN, SEVERITIES
+from governance.policy.literals import DURATION_FORM, DURATION_PATTERN, SEVERITIES, TIME_PATTERN
 from governance.policy.mistakes import Mistakes, Path, joined
 
 API_VERSION = "mlgov/v1"
@@ -39,7 +39,16 @@ Environment = Annotated[str, Field(pattern=ENVIRONMENT_PATTERN)]
 Text = Annotated[str, Field(min_length=1, max_length=2000)]
 Glob = Annotated[str, Field(min_length=1, max_length=200)]
 Duration = Annotated[str, Field(description=DURATION_FORM, pattern=DURATION_PATTERN)]
-Time = Annotated[str, Field(description="a time in UTC such as `2026-11-20T00:00:00Z`")]
+Time = Annotated[
+    str,
+    Field(
+        description="a time in UTC such as `2026-11-20T00:00:00Z`",
+        json_schema_extra={"pattern": TIME_PATTERN},
+    ),
+]
+Listed = Annotated[
+    Any, Field(description="a text or a number", json_schema_extra={"type": ["string", "number"]})
+]
 EffectWord = Literal["allow", "warn", "quarantine", "block"]
 SeverityWord = Literal["none", "unknown", "low", "medium", "high", "critical"]
 ActionWord = Literal["download", "load", "upload", "delete", "promote"]
@@ -193,7 +202,7 @@ class SetSpecShape(_Shape):
     outage: dict[Environment, OutageShape] = {}
     waivers: WaiverRulesShape = WaiverRulesShape()
     break_glass: BreakGlassShape | None = None
-    lists: dict[Name, list[Any]] = {}
+    lists: dict[Name, list[Listed]] = {}
 
 
 class SetShape(_Shape):

@@ -48,6 +48,10 @@ def schema_of(
         definitions |= _condition_definitions(catalogue)
         rule["properties"]["when"] = {"$ref": "#/$defs/Condition"}
         rule["anyOf"] = [{"required": ["when"]}, {"required": ["condition"]}]
+        refuses = {"properties": {"effect": {"enum": ["block", "quarantine"]}}, "required": ["effect"]}
+        rule |= {"if": refuses, "then": {"required": ["message"]}}
+        for short in ("ShorthandShape", "AllowShape"):
+            _complete_short(definitions[short], catalogue)
     if kind == "PolicyTest":
         facts = _fixture(catalogue)
         definitions["Fixture"] = facts
@@ -56,6 +60,28 @@ def schema_of(
         }
         definitions["CaseShape"]["properties"]["set"] = {"$ref": "#/$defs/Fixture"}
     return {"$schema": DIALECT, "$id": f"{BASE}{kind}.json", **schema, "title": f"mlgov/v1 {kind}"}
+
+
+def _complete_short(short: Tree, catalogue: Mapping[str, FactSpec]) -> None:
+    """The short form says something, and its lists hold what the facts they stand for are compared with."""
+    short["minProperties"] = 1
+    for key, (fact, field) in _SHORT_LISTS.items():
+        if key in short["properties"]:
+            spec = catalogue[fact]
+            literal = _literal(next((one for one in spec.fields if one.name == field), spec))
+            listed = next(one for one in short["properties"][key]["anyOf"] if one["type"] == "array")
+            listed["items"] = (
+                literal if key != "packages" else {"type": "string", "pattern": "^[pP][kK][gG]:."}
+            )
+
+
+_SHORT_LISTS = {
+    "publishers": ("publisher", None),
+    "formats": ("files", "format"),
+    "licences": ("licences", "spdx"),
+    "packages": ("dependencies", "purl"),
+}
+"""The lists of the short form, and the fact or field of items that each is about."""
 
 
 def _condition_definitions(catalogue: Mapping[str, FactSpec]) -> Tree:

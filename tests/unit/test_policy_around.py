@@ -239,6 +239,36 @@ def test_schemas_know_the_forms_and_bounds_that_the_loader_demands(when: str, go
     ) == (good, good)
 
 
+SHORT = "  block: {severity: high, licences: [AGPL-3.0-only], packages: ['PKG:pypi/evil-*'], publishers: [a], formats: [pickle]}\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "was", "became"),
+    [
+        ("Policy", policy(head=SHORT), "AGPL-3.0-only", "3"),
+        ("Policy", policy(head=SHORT), "PKG:pypi/evil-*", "evil"),
+        ("Policy", policy(head=SHORT), "publishers: [a]", "publishers: ['a*']"),
+        ("Policy", policy(head=SHORT), "pickle", "pikle"),
+        ("Policy", policy(head="  allow: {formats: [onnx]}\n", default="block"), "{formats: [onnx]}", "{}"),
+        ("Policy", policy(rule(MALICIOUS)), "  message: it matched\n", ""),
+        ("Policy", policy(rule(MALICIOUS, effect="quarantine")), "  message: it matched\n", ""),
+        ("PolicySet", policy_set("  lists: {l: [a, 1, 1.5]}\n"), "1.5", "true"),
+        ("Waiver", waiver(), "2026-12-20T00:00:00Z", "2026-12-20"),
+        ("Waiver", waiver(revoked="{at: 2026-11-21T00:00:00Z, by: bob}"), "2026-11-21T00:00:00Z", "yesterday"),
+        ("PolicyTest", CASES.strip() + "\n", "at: 2026-11-20T12:00:00Z", "at: 2026-11-20 12:00"),
+    ],
+)  # fmt: skip
+def test_schemas_know_the_short_form_times_lists_and_which_rules_say_why(
+    kind: str, text: str, was: str, became: str
+) -> None:
+    schema = json_schema(kind)
+    maker = jsonschema.validators.validator_for(schema)(schema)
+    other = () if kind == "Policy" else (policy(rule(MALICIOUS)),)
+    for written, good in ((text, True), (text.replace(was, became), False)):
+        (document,) = parse_yaml(written.encode(), "f")
+        assert (problems(written, *other) == [], maker.is_valid(document.data)) == (good, good), written
+
+
 def test_generated_files_are_what_would_be_generated() -> None:
     for name, text in docs.generated_files().items():
         assert (ROOT / name).read_text(encoding="utf-8") == text, (
