@@ -21,6 +21,7 @@ from governance.report.framework_files import (
 from governance.report.matrix import STATUS_WORDS, ControlTally
 from governance.report.selection import parse_selection
 from tests.audit_tools import make_log
+from tests.report_tools import decide as judge
 from tests.unit.test_report import decide
 
 GOOD = """
@@ -154,6 +155,31 @@ def test_records_are_counted_and_no_more_is_said() -> None:
     decide(log)
     (found,) = tally(log).results()
     assert found.results[0].status is ControlStatus.PARTLY
+
+
+@pytest.mark.parametrize(
+    ("framework", "control", "counts"),
+    [
+        ("iso-42001", "A.6.2.5", (1, 2)),  # let into production, and not
+        ("iso-27001", "A.5.9", (2, 0, 0)),  # let through to use
+        ("nist-ai-rmf", "GOVERN 1.6", (0, 2)),
+        ("nist-800-53", "SI-7(1)", (2, 6)),
+    ],
+)
+def test_what_is_said_to_be_let_through_or_kept_out_of_a_place_is_counted_as_that(
+    framework: str, control: str, counts: tuple[int, ...]
+) -> None:
+    log = make_log()
+    judge(log, environment="production")
+    judge(log, environment="staging")
+    for environment in ("production", "production", "staging", "staging"):
+        judge(log, environment=environment, decision=Effect.BLOCK)
+    made = ControlTally(load_frameworks([framework]))
+    for stored in log.find():
+        made.add(stored.entry)
+    (found,) = made.results()
+    (result,) = (each for each in found.results if each.control.id == control)
+    assert tuple(each.count for each in result.counts) == counts
 
 
 def test_an_empty_period_has_no_record() -> None:

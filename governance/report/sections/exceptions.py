@@ -87,7 +87,8 @@ def waivers(at: Context) -> Section:
             ),
             (
                 "A waiver holds for one rule and for exactly these bytes, has an end, and counts only with the signatures of people other "
-                "than the one who asked and the one who made the artifact."
+                "than the one who made the artifact and the one who asked; a policy set may let the latter approve as well (`selfApproval`), "
+                "and the names below tell."
             ),
         ),
         pairs=(
