@@ -16,6 +16,7 @@ from governance.errors import KeyFileError
 from governance.places import expanded, read_bounded
 
 if TYPE_CHECKING:
+    from governance.audit.log import AuditLog
     from governance.settings import Settings
     from governance.signing.trust import TrustedKey
     from governance.wiring import Assembly
@@ -61,6 +62,9 @@ def init(
     with closing(_assembly(passphrase_file)) as assembly:
         settings = assembly.settings
         path = key_path(settings)
+        log = (
+            assembly.log
+        )  # a log that cannot be opened is found out before a key is trusted that it does not know
         trusted = init_key(
             path,
             settings.trust_file,
@@ -69,7 +73,7 @@ def init(
             at=assembly.now(),
             algorithm=Algorithm[algorithm.name],
         )
-        _record(assembly, "made", trusted)
+        _record(log, "made", trusted, at=assembly.now())
         kept = settings.key_passphrase_keyring if not _has_other_source(settings) else None
         out().print(sign(Mark.OK), styled(f"made a signing key for `{trusted.name}`", "bold"))
         print_pairs({
@@ -160,6 +164,7 @@ def rotate(
         settings = assembly.settings
         path = key_path(settings)
         old = parse_public_key(_own_public(settings))
+        log = assembly.log  # as for a first key
         new = rotate_key(
             path,
             settings.trust_file,
@@ -169,7 +174,7 @@ def rotate(
             supersede_at=supersede.replace(tzinfo=UTC) if supersede else None,
             algorithm=Algorithm[algorithm.name],
         )
-        _record(assembly, "rotated", new)
+        _record(log, "rotated", new, at=assembly.now())
     out().print(sign(Mark.OK), styled(f"signing with {new.key_id[:16]} from now on", "bold"))
     out().print(
         styled(f"  {old.key_id[:16]} {'vouches until ' + str(supersede) if supersede else 'stays trusted'}")
@@ -193,7 +198,7 @@ def revoke_key(
         key = get_key(store, key_id)
         why = Revocation.COMPROMISED if compromised else Revocation.SUPERSEDED
         save_trust(path, revoke(store, key.key_id, why=why, at=assembly.now()))
-        _record(assembly, "revoked", key, reason=why.value)
+        _record(assembly.log, "revoked", key, at=assembly.now(), reason=why.value)
     out().print(sign(Mark.OK), styled(f"revoked {key.key_id[:16]} of `{key.name}` as {why.value}"))
 
 
@@ -255,13 +260,13 @@ def _has_other_source(settings: Settings) -> bool:
     return settings.key_passphrase is not None or settings.key_passphrase_file is not None
 
 
-def _record(assembly: Assembly, event: str, key: TrustedKey, *, reason: str | None = None) -> None:
+def _record(log: AuditLog, event: str, key: TrustedKey, *, at: datetime, reason: str | None = None) -> None:
     from governance.audit.bodies import key_body
     from governance.audit.entry import EntryKind
     from governance.model.request import new_id
 
     body = key_body(event=event, key_id=key.key_id, name=key.name, reason=reason)
-    assembly.log.append(EntryKind.KEY, body, subject=f"key {key.key_id}", correlation=new_id(assembly.now()))
+    log.append(EntryKind.KEY, body, subject=f"key {key.key_id}", correlation=new_id(at))
 
 
 def _standing(key: TrustedKey) -> str:

@@ -88,6 +88,7 @@ def add(
     roles = frozenset(Role(each.value) for each in role)
     with closing(build_assembly(load_settings())) as assembly:
         path, now = assembly.settings.trust_file, assembly.now()
+        log = assembly.log  # found out to be there before a key is trusted that it does not know
         store = load_trust(path) if path.exists() else TrustStore.empty()
         key = TrustedKey(
             name=name.strip(),
@@ -101,7 +102,7 @@ def add(
         )
         save_trust(path, add_key(store, key))
         body = key_body(event="trusted", key_id=key.key_id, name=key.name, reason=None)
-        assembly.log.append(EntryKind.KEY, body, subject=f"key {key.key_id}", correlation=new_id(now))
+        log.append(EntryKind.KEY, body, subject=f"key {key.key_id}", correlation=new_id(now))
     out().print(sign(Mark.OK), styled(f"`{path}` trusts the key of `{key.name}`", "bold"))
     print_pairs({
         "  key id": f"{key.key_id} (compare it with its owner)",

@@ -157,6 +157,25 @@ def test_keys_from_first_to_last(cli: Cli, tmp_path: Path) -> None:
     assert events == ["made", "rotated", "revoked"]
 
 
+def test_no_key_is_trusted_that_a_log_which_cannot_be_opened_does_not_know(cli: Cli, tmp_path: Path) -> None:
+    """A first key, its successor and somebody else's: each was trusted, and on record nowhere."""
+    log = tmp_path / "home/audit.sqlite"
+    log.parent.mkdir(exist_ok=True)
+    log.write_text("no log")
+    log.chmod(0o600)
+    assert cli("keys", "init").code == 4
+    assert not (tmp_path / "home/keys").exists()
+    log.unlink()
+    assert cli("keys", "init").code == 0
+    trusted = (tmp_path / "home/trust.json").read_bytes()
+    for path in log.parent.glob("audit.sqlite*"):
+        path.unlink()
+    log.write_text("no log")
+    assert cli("keys", "rotate").code == 4
+    assert cli("trust", "add", "home/keys/signing.pub", "--name", "bob", "--role", "waiver").code == 4
+    assert (tmp_path / "home/trust.json").read_bytes() == trusted
+
+
 def test_a_key_needs_a_passphrase(cli: Cli, tmp_path: Path) -> None:
     done = cli("keys", "init", MLGOV_KEY_PASSPHRASE="")
     assert done.code == 2
