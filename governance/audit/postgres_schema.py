@@ -149,8 +149,20 @@ def _demand_unicode(connection: Any) -> None:
 def migrate(connection: Any, migrations: Sequence[str] = MIGRATIONS) -> None:
     """Bring the schema up to the last of `migrations`, all of it or nothing. Safe to call from many processes at once.
     Where nothing is to be done no right is needed but to read: neither who writes nor who only reads owns the database."""
-    if _version(connection) == len(migrations):
+    if (version := _version(connection)) == len(migrations):
         return
+    try:
+        _bring_up(connection, migrations)
+    except psycopg.errors.InsufficientPrivilege as error:
+        if version == 0:
+            raise
+        raise AuditUnavailableError(
+            f"the audit database is of version {version}, this program writes {len(migrations)}, and this user may not bring it up",
+            hint="Have the user who owns the schema open the log once with this version of the program.",
+        ) from error
+
+
+def _bring_up(connection: Any, migrations: Sequence[str]) -> None:
     connection.patience = (
         math.inf
     )  # an index over a long log takes its time, and whoever runs this is there to look

@@ -477,6 +477,30 @@ def test_the_schema_is_brought_up_by_versions_once_and_whole(postgres: PostgresS
         open_log(dsn)
 
 
+def test_a_writer_who_is_upgraded_before_the_owner_is_told_who_has_to_come_first(
+    postgres: PostgresServer,
+) -> None:
+    """It said that the rights of docs/audit.md are to be granted, which this user has, and which are not enough for that."""
+    from governance.audit.postgres_schema import MIGRATIONS, connect, migrate
+
+    dsn = postgres.new_database()
+    database = dsn.rsplit("/", 1)[1]
+    with contextlib.closing(connect(dsn, timeout=30)) as connection:
+        migrate(connection, MIGRATIONS[:1])
+    role = f"early_{database}"
+    for statement in (
+        f"CREATE ROLE {role} LOGIN",
+        f"GRANT USAGE ON SCHEMA mlgov_audit TO {role}",
+        f"GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA mlgov_audit TO {role}",
+    ):
+        postgres.run(statement, database)
+    with pytest.raises(AuditUnavailableError, match="of version 1, this program writes 2") as caught:
+        open_log(dsn.replace("postgres@", f"{role}@"))
+    assert "the user who owns the schema" in (caught.value.hint or "")
+    open_log(dsn).close()
+    open_log(dsn.replace("postgres@", f"{role}@")).close()
+
+
 def test_an_unreachable_server_is_said_so_without_the_password() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
