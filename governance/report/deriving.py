@@ -30,6 +30,8 @@ IN_USE = (
     "later = 0 AND action IN ('load', 'download') AND result NOT IN ('refused', 'quarantined') AND EXISTS "
     "(SELECT 1 FROM outcome o WHERE o.decision = d.id AND o.status = 'done')"
 )
+_WHO = "json_extract(body, '$.by') || iif(instr(writer, '/'), ' (by the word of ' || writer || ')', '')"
+"""Who took a step of a waiver. A client may write of one that was never signed."""
 _RANK = {"allow": 0, "warn": 1, "quarantine": 2, "block": 3}
 _MOST_COMPARED = 500
 
@@ -165,8 +167,8 @@ class Deriver:
         found = self.ledger.rows(
             "SELECT json_extract(body, '$.terms'), json_extract(body, '$.waiver'), json_extract(body, '$.rule'), subject, "
             "json_extract(body, '$.digest'), json_extract(body, '$.reason'), json_extract(body, '$.ticket'), "
-            "json_extract(body, '$.expires'), group_concat(iif(event = 'requested', json_extract(body, '$.by'), NULL), ', '), "
-            "group_concat(iif(event = 'approved', json_extract(body, '$.by'), NULL), ', '), "
+            f"json_extract(body, '$.expires'), group_concat(iif(event = 'requested', {_WHO}, NULL), ', '), "
+            f"group_concat(iif(event = 'approved', {_WHO}, NULL), ', '), "
             "max(iif(event = 'revoked', at || ' by ' || coalesce(json_extract(body, '$.by'), '?'), NULL)) "
             "FROM event WHERE kind = 'waiver' AND span <= 0 AND event IN ('requested', 'approved', 'revoked') "
             "AND coalesce(json_extract(body, '$.terms'), '') NOT IN (SELECT terms FROM waiver) GROUP BY 1, 2, 3, 4"

@@ -13,6 +13,8 @@ from typing import Any, Self
 
 import apsw
 
+from governance.model.people import person
+
 _BATCH = 2_000
 _SCHEMA = """
 CREATE TABLE decision (
@@ -62,6 +64,12 @@ CREATE INDEX event_kind ON event (kind, event, subject);
 """
 
 
+def _person(*names: object) -> str | None:
+    """In queries: the form in which a person's name is compared."""
+    (name,) = names
+    return None if name is None else person(str(name))
+
+
 class Ledger:
     """One report's working tables. A context manager; used by one thread."""
 
@@ -71,6 +79,7 @@ class Ledger:
         self._connection.execute("PRAGMA synchronous = OFF")
         self._connection.execute("PRAGMA cache_size = -16384")  # 16 MiB
         self._connection.execute("PRAGMA temp_store = FILE")  # sorting spills to disk too
+        self._connection.create_scalar_function("person", _person, 1, deterministic=True)
         self._connection.execute(_SCHEMA)
         self._waiting: dict[str, list[tuple[Any, ...]]] = {}
         self._connection.execute("BEGIN")

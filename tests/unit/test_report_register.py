@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 
 import pytest
 
 from governance.audit.bodies import waiver_body
 from governance.audit.entry import EntryKind
+from governance.audit.intake import Intake
 from governance.audit.log import AuditLog
+from governance.audit.memory import MemoryStore
+from governance.audit.parcel import pack
+from governance.audit.store import draft_of
+from governance.model.canonical import Json
+from governance.model.request import new_id
 from governance.model.verdict import Effect
 from governance.report.selection import parse_selection
 from governance.waivers.settling import terms_digest
+from tests.audit_tools import BOB, clients_entry
 from tests.report_tools import DAY, Wall, decide, figure, note_policy, report_on, rows, signed_log
 from tests.unit import policy_kit as kit
 
@@ -34,6 +42,14 @@ def use(log: AuditLog, *texts: str) -> None:
     """A process begins under this policy."""
     compiled = kit.compiled(POLICY, *texts)
     note_policy(log, compiled.document, compiled.digest)
+
+
+def clients(store: MemoryStore, body: Mapping[str, Json], number: int) -> None:
+    """An entry about a waiver that bob sends from his laptop."""
+    sent = clients_entry(
+        number, id=new_id(kit.NOON), at=kit.NOON, kind=EntryKind.WAIVER, subject="models/wine", body=body
+    )
+    Intake(store, now=lambda: kit.NOON).receive(pack([draft_of(sent)]), BOB)
 
 
 def revoke(log: AuditLog) -> None:
@@ -102,3 +118,32 @@ def test_uses_are_counted_for_the_bytes_that_a_waiver_is_for(log: AuditLog) -> N
         uses = [row["uses"] for row in rows(made, "waivers")]
         assert sorted(uses) == [1, 2]
         assert figure(made, "waivers", "Unused in the period") == 0
+
+
+def test_a_client_cannot_review_what_it_did_in_an_emergency(clock: Wall) -> None:
+    """Whoever is logged in may write entries of his own: also one that says that somebody reviewed them."""
+    store = MemoryStore()
+    log = signed_log(clock, store)
+    used = waiver_body(event="break-glass", waiver="d-1", more={"by": "bob", "needed": True, "opened": True})
+    clients(store, used, 1)
+    clients(store, waiver_body(event="reviewed", waiver="d-1", more={"by": "ann"}), 2)
+    with report_on(log, now=NOW) as made:
+        (row,) = rows(made, "break-glass")
+        assert (row["by"], row["reviewed_by"]) == ("bob", "nobody yet")
+        assert figure(made, "break-glass", "without a review") == 1
+    for by in ("BOB ", "ann"):
+        log.append(
+            EntryKind.WAIVER, waiver_body(event="reviewed", waiver="d-1", more={"by": by, "reason": "closed"}),
+            subject="models/wine", correlation="c",
+        )  # fmt: skip
+    with report_on(log, now=NOW) as made:
+        assert [row["reviewed_by"] for row in rows(made, "break-glass")] == ["ann"], "and not he who used it"
+
+
+def test_a_step_of_a_waiver_by_a_clients_word_is_called_that(clock: Wall) -> None:
+    store = MemoryStore()
+    approved = waiver_body(event="approved", waiver="W-9", more={"by": "ann", "rule": "p/w", "terms": "t"})
+    clients(store, approved, 1)
+    with report_on(signed_log(clock, store), now=NOW) as made:
+        assert [row["approved_by"] for row in rows(made, "waivers")] == ["ann (by the word of bob/laptop)"]
+        assert [row["writer"] for row in rows(made, "waiver-steps")] == ["bob/laptop"]

@@ -54,13 +54,13 @@ def waivers(at: Context) -> Section:
             col.AT, col.ENTRY, Column("event", "Step", CellKind.WORD), col.WAIVER,
             col.RULE, col.ARTIFACT, col.BY, col.KEY,
             Column("signed_at", "Signed at", CellKind.TIME), col.REASON, col.TICKET,
-            col.UNTIL,
+            col.UNTIL, Column("writer", "Recorded by", CellKind.ID),
         ),
-        f"SELECT at, seq, event, {_MEMBER.format('waiver')}, {_MEMBER.format('rule')}, subject, {members} FROM event "
+        f"SELECT at, seq, event, {_MEMBER.format('waiver')}, {_MEMBER.format('rule')}, subject, {members}, writer FROM event "
         "WHERE kind = 'waiver' AND span = 0 AND event NOT IN ('break-glass', 'reviewed') ORDER BY seq",
-        note="A step is recorded once its signature was verified; the signed file is kept as evidence. `copied`: an ignore rule of "
-        "Xray that was in force there.",
-        minor="entry rule key_id signed_at ticket expires",
+        note="A step is recorded once its signature was verified; the signed file is kept as evidence. What was recorded by a client "
+        "(`NAME/HOST`) is its word. `copied`: an ignore rule of Xray that was in force there.",
+        minor="entry rule key_id signed_at ticket expires writer",
         empty="Nobody asked for, approved or revoked a waiver in the period.",
     )  # fmt: skip
     uses = query_table(
@@ -105,7 +105,10 @@ def waivers(at: Context) -> Section:
 def break_glass(at: Context) -> Section:
     """Overrides in an emergency, and who looked at them afterwards."""
     where = "kind = 'waiver' AND event = 'break-glass' AND span {} 0"
-    same = f"r.kind = 'waiver' AND r.event = 'reviewed' AND json_extract(r.body, '$.waiver') = {_MEMBER.format('waiver').replace('body', 'e.body')}"
+    same = (
+        f"r.kind = 'waiver' AND r.event = 'reviewed' AND {_REVIEW.format('waiver')} = {_MEMBER.format('waiver').replace('body', 'e.body')} "
+        f"AND instr(r.writer, '/') = 0 AND person({_REVIEW.format('by')}) IS NOT person({_MEMBER.format('by').replace('body', 'e.body')})"
+    )
     total = at.ledger.count(f"SELECT count(*) FROM event WHERE {where.format('=')}")
     opened = at.ledger.count(
         f"SELECT count(*) FROM event WHERE {where.format('=')} AND json_extract(body, '$.opened') = 1"
@@ -129,6 +132,7 @@ def break_glass(at: Context) -> Section:
         f"iif({_MEMBER.format('opened')} OR NOT {_MEMBER.format('needed')}, NULL, {_MEMBER.format('reason')}), "
         f"{review.format('r.at')}, coalesce({review.format(_REVIEW.format('by'))}, 'nobody yet'), "
         f"{review.format(_REVIEW.format('reason'))}, {_MEMBER.format('waiver')} FROM event e WHERE {where.format('=')} ORDER BY e.seq",
+        note="A review counts where it was recorded beside the log, once its signature was verified, and by somebody else than whoever used it.",
         minor="entry needed objection reviewed_at id",
         empty="Break-glass was not used in the period.",
     )  # fmt: skip
