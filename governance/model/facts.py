@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -179,7 +180,7 @@ _MISSING = Unknown("")
 
 def _value_to_json(value: FactValue) -> dict[str, Json]:
     if isinstance(value, Unknown):
-        return {"unknown": _written(value.reason)}
+        return {"unknown": written_text(value.reason)}
     if isinstance(value, Collection):
         rows: dict[str, Json] = {
             "items": [
@@ -187,19 +188,19 @@ def _value_to_json(value: FactValue) -> dict[str, Json]:
                 for item in value.items
             ],
         }
-        return rows if value.missing is None else rows | {"missing": _written(value.missing)}
+        return rows if value.missing is None else rows | {"missing": written_text(value.missing)}
     return {"value": _member_to_json(value)}
 
 
 def _member_to_json(value: object) -> Json:
     if isinstance(value, Unknown):
-        return {"unknown": _written(value.reason)}
+        return {"unknown": written_text(value.reason)}
     if isinstance(value, str):
-        return _written(value)
+        return written_text(value)
     if isinstance(value, float) or (isinstance(value, int) and abs(value) > MAX_INT):
         return {"decimal": repr(value)}
     if isinstance(value, tuple):
-        return [_written(str(one)) for one in value]
+        return [written_text(str(one)) for one in value]
     # A collector from outside may return anything; what is no value of a fact is judged as unknown and recorded so.
     return (
         value
@@ -208,10 +209,13 @@ def _member_to_json(value: object) -> Json:
     )
 
 
-def _written(text: str) -> str:
-    """Text without lone surrogates, which JSON from a server may hold and canonical JSON may not: they must not keep a
-    decision off the record."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+def written_text(text: str) -> str:
+    """Text without lone surrogates, which a collector may hand over and canonical JSON may not hold: they must not keep a
+    decision off the record. Messages show the same sign in their place, so that what is on record gives the same verdict."""
+    return text if text.isascii() else _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def written_name(name: str) -> str:

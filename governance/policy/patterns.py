@@ -14,6 +14,8 @@ from typing import Any, Literal, TypeAlias
 
 import re2
 
+from governance.model.facts import written_text
+
 TextTest: TypeAlias = "Callable[[str], bool]"
 
 MAX_PATTERN = 500
@@ -116,7 +118,7 @@ def _full_match(pattern: str) -> TextTest:
         except (
             UnicodeEncodeError
         ):  # lone surrogates are judged as they stand on record, else they would pass every deny list
-            return compiled.fullmatch(text.encode("utf-8", "replace").decode()) is not None
+            return compiled.fullmatch(written_text(text)) is not None
         except re2.error:
             return False
 
