@@ -38,7 +38,7 @@ _MOST_COMPARED = 500
 
 @dataclass(slots=True, kw_only=True)
 class Deriver:
-    """Fills the tables `policy`, `difference`, `waiver`, `dependency` and `turned`. `now` is the end of the period."""
+    """Fills the tables `policy`, `difference`, `waiver`, `dependency` and `turned`, and follows renamed models. `now` is the end of the period."""
 
     log: AuditLog
     ledger: Ledger
@@ -47,11 +47,22 @@ class Deriver:
     def derive(self) -> None:
         """All of them."""
         policies = PolicyCache(self.log)
+        self._renames()
         self._policies(policies)
         self._waivers(policies)
         self._dependencies()
         self._turned()
         self.ledger.flush()
+
+    def _renames(self) -> None:
+        """Give what is on record of registered models the names that these have at the end of the period."""
+        found = list(
+            self.ledger.rows(
+                "SELECT seq, before, name FROM registration WHERE event = 'renamed' ORDER BY seq"
+            )
+        )
+        for seq, before, name in found:
+            self.ledger.rows("UPDATE registration SET now = ? WHERE now = ? AND seq < ?", (name, before, seq))
 
     def _policies(self, policies: PolicyCache) -> None:
         used: dict[str, str] = {}  # by writer: a server and a laptop may each have their own

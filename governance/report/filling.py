@@ -117,6 +117,8 @@ class Filler:
                 self.observe(entry)
         if not is_selected:
             self._after(stored, at)
+            if entry.kind is EntryKind.REGISTRATION:
+                self._event(stored, at, LATER)
         elif entry.kind is EntryKind.OUTCOME:
             self._outcome(stored, at, WITHIN)
         elif entry.kind is EntryKind.DECISION:
@@ -188,5 +190,5 @@ class Filler:
         body = Fields(body_of(stored.entry))
         self.ledger.add("registration", (
             row.index, row.id, at, span, row.event, row.name, row.version, row.digest, row.ref, row.alias, row.stage, row.actor,
-            int(row.is_authenticated), body.text("decision"),
+            int(row.is_authenticated), body.text("decision"), row.before, row.name,
         ))  # fmt: skip

@@ -31,7 +31,7 @@ CREATE TABLE outcome (
 CREATE TABLE event (seq INTEGER, id TEXT, at TEXT, span INTEGER, kind TEXT, subject TEXT, writer TEXT, event TEXT, body TEXT);
 CREATE TABLE registration (
     seq INTEGER, id TEXT, at TEXT, span INTEGER, event TEXT, name TEXT, version TEXT, digest TEXT, ref TEXT, alias TEXT,
-    stage TEXT, actor TEXT, vouched INTEGER, decision TEXT);
+    stage TEXT, actor TEXT, vouched INTEGER, decision TEXT, before TEXT, now TEXT);
 CREATE TABLE broken (seq INTEGER, id TEXT, at TEXT, why TEXT);
 CREATE TABLE seen (
     n INTEGER PRIMARY KEY, state TEXT, scan TEXT, scan_age INTEGER, database_age INTEGER, total INTEGER,
@@ -59,7 +59,7 @@ CREATE INDEX waived_n ON waived (n);
 CREATE INDEX waived_name ON waived (waiver, rule, n);
 CREATE INDEX outcome_decision ON outcome (decision);
 CREATE INDEX registration_digest ON registration (digest, event);
-CREATE INDEX registration_version ON registration (name, version, event);
+CREATE INDEX registration_version ON registration (now, version, event);
 CREATE INDEX event_kind ON event (kind, event, subject);
 """
 

@@ -194,6 +194,26 @@ def test_the_report_names_registered_versions_of_what_is_in_use(story: Story) ->
         assert (environment, ref, registered, result) == ("development", "models/fraud/2", None, "warned")
 
 
+@pytest.mark.parametrize("selected", ["", "environment:development,production"])
+def test_the_inventory_has_the_names_of_renamed_models_and_no_removed_ones(
+    story: Story, selected: str
+) -> None:
+    register(story, "created", 1, name="gone")
+    register(story, "renamed", None, name="left", before="gone")
+    register(story, "removed", None, name="left")
+    register(story, "created", 1)
+    register(story, "renamed", None, name="store", before="shop")
+    register(story, "created", 1)  # another one, under the name that was free again
+    register(story, "removed", None)
+    with make_report(story.log, Asked(selection=parse_selection(selected)), now=story.clock()) as made:
+        named = {row.ref: row.registered for row in made.inventory()}
+        assert named["models/fraud/1"] == "store/1"
+        if not selected:
+            (table,) = (each for each in made.section("inventory").tables if each.name == "registrations")
+            place = [column.name for column in table.columns].index("before")
+            assert [row[place] for row in table.rows() if row[1] == "renamed"] == ["gone", "shop"]
+
+
 def _entry(body: dict[str, Any]) -> Entry:
     writer = Writer(instance="host", boot="b", n=1)
     return Entry(

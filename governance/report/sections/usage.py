@@ -17,10 +17,11 @@ _USED = (
 )
 _INVENTORY = f"SELECT u.*, d.id, d.result, d.facts FROM ({_USED}) u JOIN decision d ON d.n = u.newest ORDER BY u.environment, u.ref, u.newest"
 _REGISTERED = (
-    "(SELECT group_concat(DISTINCT r.name || '/' || r.version) FROM registration r WHERE r.digest = i.digest AND r.event = 'created' "
-    "AND NOT EXISTS (SELECT 1 FROM registration x WHERE x.name = r.name AND x.seq > r.seq AND x.span <= 0 "
+    "(SELECT group_concat(DISTINCT r.now || '/' || r.version) FROM registration r WHERE r.digest = i.digest AND r.event = 'created' "
+    "AND NOT EXISTS (SELECT 1 FROM registration x WHERE x.now = r.now AND x.seq > r.seq "
     "AND (x.event = 'removed' OR (x.event = 'deleted' AND x.version = r.version))))"
 )
+"""Versions of registered models that the bytes of `i` are, by their names at the end of the period."""
 _REFUSED_SINCE = (
     "(SELECT count(*) FROM decision r WHERE r.ref = i.ref AND r.digest IS i.digest AND r.environment = i.environment AND r.n > i.newest "
     "AND r.action IN ('load', 'download') AND r.result IN ('refused', 'quarantined'))"
@@ -123,11 +124,11 @@ def _registry(ledger: Ledger) -> Table:
         "What became of registered models",
         (
             col.AT, col.EVENT, Column("name", "Model"),
-            col.VERSION, Column("alias", "Alias", CellKind.ID), Column("stage", "Stage", CellKind.WORD),
+            col.VERSION, Column("alias", "Alias", CellKind.ID), Column("stage", "Stage", CellKind.WORD), Column("before", "Called before"),
             col.ACTOR, Column("vouched", "Proven", CellKind.WORD), col.ARTIFACT,
             col.DIGEST, Column("decision", "Decision", CellKind.ID), Column("entry", "Entry", CellKind.ID),
         ),
-        "SELECT at, event, name, version, alias, stage, actor, CASE vouched WHEN 1 THEN 'yes' ELSE 'claimed' END, ref, digest, decision, id "
+        "SELECT at, event, name, version, alias, stage, before, actor, CASE vouched WHEN 1 THEN 'yes' ELSE 'claimed' END, ref, digest, decision, id "
         "FROM registration WHERE span = 0 ORDER BY seq",
         note="As tracking servers with the `governance` app saw it. Who changes MLflow's database by itself is not seen.",
         minor="artifact digest decision entry",
