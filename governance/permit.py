@@ -127,6 +127,10 @@ class Permit:
         with self._lock:
             self._moved[path] = sha256
 
+    def expected(self, path: str) -> Sha256 | None:
+        """The digest that a file was judged with. None where none is known, and for a file that was not judged."""
+        return self._judged.get(path)
+
     def signed(self, *, digest: Digest, key_id: str, bundle: Sha256) -> None:
         """Report the signature bundle (by its SHA-256) that was made over `digest`."""
         self._signed = signature_body(event="made", digest=digest, key_id=key_id, bundle=bundle)

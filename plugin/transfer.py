@@ -7,6 +7,7 @@ decide, sign, or release.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +18,7 @@ from typing import BinaryIO
 from governance.artifactory.client import ArtifactoryClient
 from governance.artifactory.hashing import hashing
 from governance.content.localfile import open_local
-from governance.errors import DigestMismatchError, TransferError, UnsafePathError
+from governance.errors import ConflictError, DigestMismatchError, TransferError, UnsafePathError
 from governance.model.artifact import RelativePath, RepositoryKey, parse_relative_path
 from governance.model.digest import Sha256
 from governance.permit import Permit
@@ -134,7 +135,10 @@ def send(
 def send_file(
     client: ArtifactoryClient, permit: Permit, item: Outgoing, *, stop: threading.Event | None = None
 ) -> Sha256:
-    """Upload one file, hashed while it is read; the server's own digest must agree. The digest of what was sent."""
+    """Upload one file, hashed while it is read; the server's own digest must agree. The digest of what was sent.
+
+    Where the file was looked into before, the server is told its digest, so that it does not store other bytes.
+    """
     with open_local(item.source) as file:
         size = os.fstat(file.fileno()).st_size
         if size != item.size:
@@ -142,7 +146,15 @@ def send_file(
                 f"`{item.source}` changed while it was about to be uploaded ({item.size} bytes, now {size})",
                 hint="Log it again when nothing writes to it any more.",
             )
-        sent = client.upload(item.repository, item.path, _Wanted(file, stop), size=size)
+        body, expected = _Wanted(file, stop), permit.expected(item.name)
+        try:
+            sent = client.upload(item.repository, item.path, body, size=size, sha256=expected)
+        except ConflictError as error:
+            file.seek(0)
+            actual = Sha256(hashlib.file_digest(file, "sha256").hexdigest())
+            if expected in (None, actual):
+                raise
+            raise DigestMismatchError(item.name, expected=expected, actual=actual) from error
     permit.moved(item.name, sent.sha256)
     return sent.sha256
 

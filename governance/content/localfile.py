@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from governance.errors import TransferError, UnsafePathError
 
@@ -16,7 +16,7 @@ from governance.errors import TransferError, UnsafePathError
 _FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
-def open_local(path: Path) -> BinaryIO:
+def open_local(path: Path) -> BufferedReader:
     """Open a regular file for reading. Raises `UnsafePathError` for a symbolic link, also one put there just now."""
     try:
         file = open(os.open(path, _FLAGS), "rb")  # noqa: PTH123, SIM115 - no pathlib form knows O_NOFOLLOW; the caller closes it

@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pytest
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
@@ -27,6 +27,7 @@ from plugin.errors import (
     ModelVerificationError,
 )
 from plugin.listing import Listings
+from plugin.transfer import send
 from tests.mlflow_tools import POLICIES, Home, environment, make_home
 
 
@@ -353,3 +354,44 @@ def test_an_empty_folder_is_there_when_it_was_fetched(uri: str, out: Path, tmp_p
     (tmp_path / "src/empty").mkdir(parents=True)
     get_artifact_repository(uri).log_artifacts(str(tmp_path / "src"), "folder")
     assert Path(get_artifact_repository(uri).download_artifacts("folder/empty", str(out))).is_dir()
+
+
+LOOKED_INTO = """
+apiVersion: mlgov/v1
+kind: Policy
+metadata: {name: looked-into, title: Uploads are looked into, owner: tests@example.org}
+spec:
+  match: {actions: [upload]}
+  default: allow
+  rules:
+    - id: malicious
+      effect: block
+      severity: critical
+      when: {fact: content.verdict, is: malicious}
+      onUnknown: match
+      message: "{artifact.ref} is malicious"
+      remediation: Do not upload it.
+"""
+
+
+def test_a_file_swapped_after_it_was_looked_into_is_not_stored(
+    devserver: DevServer, repo: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was refused once it lay there, by a server that had not been told what to expect, and the record named it nowhere."""
+    (tmp_path / "src").mkdir()
+    weights = tmp_path / "src/w.pkl"
+    weights.write_bytes(b"\x80\x04].")
+
+    def swapped(*args: Any, **more: Any) -> Any:
+        weights.write_bytes(b"cos\n")
+        return send(*args, **more)
+
+    monkeypatch.setattr("plugin.uploads.send", swapped)
+    home = make_home(tmp_path / "home", devserver, policy=LOOKED_INTO)
+    with environment(home.env), pytest.raises(ModelVerificationError, match=r"w\.pkl`: expected"):
+        get_artifact_repository(f"artifactory://{devserver.host}/artifactory/{repo}").log_artifacts(
+            str(tmp_path / "src"), "m"
+        )
+    assert devserver.paths(repo) == ()
+    (row,) = home.entries(EntryKind.OUTCOME)
+    assert (row.entry.body["status"], row.entry.body["error"]) == ("failed", "DigestMismatchError")
