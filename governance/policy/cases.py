@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from governance.model.artifact import Artifact, Kind, parse_repository_key
 from governance.model.digest import Digest, parse_digest
-from governance.model.facts import Facts
+from governance.model.facts import Facts, FactValue
 from governance.model.request import Action, Actor, ActorKind, Request
 from governance.model.verdict import Effect, RuleResult, Truth, Verdict
 from governance.policy.compile import CompiledPolicy, compile_bundle
@@ -140,9 +140,11 @@ def deciding_rules(verdict: Verdict) -> tuple[RuleResult, ...]:
 
 def case_facts(case: Case) -> Facts:
     """The facts of a case, with what its request states."""
-    stated = {"artifact.kind": case.kind, "environment": case.environment}
+    stated: dict[str, FactValue] = {"artifact.kind": case.kind, "environment": case.environment}
     if case.actor is not None:
-        stated |= {"actor.name": case.actor}
+        stated["actor.name"] = case.actor
+    if case.groups:
+        stated["actor.groups"] = case.groups
     found = {**stated, **case.facts}
     if isinstance(environment := found["environment"], str):
         found["environment"] = normal_environment(environment)
@@ -164,10 +166,16 @@ def case_request(case: Case) -> Request:
         stated=_digest_of(case.facts),
     )
     actor = case.actor or _text(case.facts, "actor.name") or "tester"
+    groups = case.facts.get("actor.groups")
     return Request(
         action=Action(case.action),
         artifact=artifact,
-        actor=Actor(name=actor, kind=ActorKind.HUMAN, groups=case.groups, authentication="test"),
+        actor=Actor(
+            name=actor,
+            kind=ActorKind.HUMAN,
+            groups=case.groups or (groups if isinstance(groups, tuple) else ()),
+            authentication="test",
+        ),
         environment=case.environment,
         at=case.at,
         correlation="policy-test",

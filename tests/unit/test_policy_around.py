@@ -53,6 +53,27 @@ spec:
 """.replace("DIGEST", "7d" * 32)
 
 
+GROUPS = """
+apiVersion: mlgov/v1
+kind: PolicyTest
+metadata: {name: t}
+spec:
+  at: 2026-11-20T12:00:00Z
+  cases:
+    - {name: by the key, groups: [staff, interns], action: load, expect: {verdict: block}}
+    - {name: by the fact, set: {actor.groups: [staff, interns]}, action: load, expect: {verdict: block}}
+    - {name: others by the key, groups: [staff], action: load, expect: {verdict: allow}}
+    - {name: others by the fact, set: {actor.groups: [staff]}, action: load, expect: {verdict: allow}}
+    - {name: the fact says otherwise, groups: [staff], set: {actor.groups: {unknown: why}}, action: load, expect: {verdict: block}}
+"""
+
+
+def test_the_groups_of_a_case_are_those_of_its_facts_and_of_its_request() -> None:
+    interns = rule("{some: actor.groups, where: {fact: value, is: interns}}")
+    bound = policy(interns, head="  match: {actors: ['group:staff']}\n")
+    assert [one.differences for one in run_cases(bundle(bound, GROUPS)).results] == [()] * 5
+
+
 def test_cases_say_what_differs_and_what_is_not_covered() -> None:
     report = run_cases(bundle(policy(rule(MALICIOUS)), CASES))
     assert [(one.case, one.is_passed) for one in report.results] == [("good", True), ("bad", False)]
