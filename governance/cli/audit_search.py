@@ -93,6 +93,8 @@ def search(
         found = Search(log, with_pseudonyms(log, selection), index, newest_first=not oldest_first)
         shown = _show(found, limit or None, as_json=as_json)
         _tell_rest(found, shown)
+        if shown and not limit:
+            err().print(f"{shown:,} {'entry' if shown == 1 else 'entries'}")
     end_broken(found.broken)
 
 

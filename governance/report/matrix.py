@@ -121,10 +121,10 @@ _ONE_VALUE = frozenset({
 def _command(
     selection: Selection, within: Selection | None, since: datetime | None, until: datetime | None
 ) -> str:
-    """The line that repeats a query within the report's own limits. Empty where no selection says both at once, as where they
+    """The line that repeats a query within the report's own limits, shows all and says how many. Empty where no selection says both at once, as where they
     contradict each other."""
     narrowed = selection if within is None else _both(selection, within)
-    return "" if narrowed is None else replace(narrowed, since=since, until=until).as_command()
+    return "" if narrowed is None else f"{replace(narrowed, since=since, until=until).as_command()} --limit 0"
 
 
 def _both(one: Selection, other: Selection) -> Selection | None:

@@ -78,6 +78,10 @@ def test_search_prints_a_table_and_how_many_more_there_are(story: Story, cli: Cl
     assert done.out.splitlines()[0].split() == ["#", "at", "entry", "about", "what"]
     assert "load: block (refused) by mal" in done.out
     assert "3 more; `--limit 0` prints all" in done.err
+    everything = cli("search", "--limit", "0")
+    assert everything.err.strip() == f"{len(everything.out.splitlines()) - 1} entries", (
+        "a line is the heading"
+    )
     assert "at most 4 more" in cli("search", "kind:decision", "since:2026-11-22", "-n", "1").err
     assert len(numbers(cli("search", "--json", "-n", "0"))) == 12
 

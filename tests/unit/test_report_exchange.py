@@ -290,7 +290,11 @@ def test_an_observation_has_the_searches_behind_it(log: AuditLog) -> None:
     rows = [
         {each["name"]: each["value"] for each in row["props"]} for row in observation["relevant-evidence"]
     ]
-    assert rows[0] == {"search": "kind:decision", "command": "mlgov audit search kind:decision", "count": "8"}
+    assert rows[0] == {
+        "search": "kind:decision",
+        "command": "mlgov audit search kind:decision --limit 0",
+        "count": "8",
+    }
     assert observation["description"].startswith("Records found for some of the queries.")
 
 

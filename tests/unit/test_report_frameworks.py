@@ -199,14 +199,14 @@ def test_the_command_repeats_the_query_within_the_reports_limits() -> None:
 
     start = "mlgov audit search kind:decision"
     assert commands("environment:production") == [
-        f"{start} environment:production since:2026-01-01T00:00:00Z",
-        f"{start} refused:yes environment:production since:2026-01-01T00:00:00Z",
-        "mlgov audit search kind:hold environment:production since:2026-01-01T00:00:00Z",
+        f"{start} environment:production since:2026-01-01T00:00:00Z --limit 0",
+        f"{start} refused:yes environment:production since:2026-01-01T00:00:00Z --limit 0",
+        "mlgov audit search kind:hold environment:production since:2026-01-01T00:00:00Z --limit 0",
     ]
     assert commands("kind:decision,hold refused:no") == [
-        f"{start} refused:no since:2026-01-01T00:00:00Z",
+        f"{start} refused:no since:2026-01-01T00:00:00Z --limit 0",
         "",  # nothing is refused and not refused
-        "mlgov audit search kind:hold refused:no since:2026-01-01T00:00:00Z",
+        "mlgov audit search kind:hold refused:no since:2026-01-01T00:00:00Z --limit 0",
     ]
 
 
