@@ -180,14 +180,14 @@ class Reader:
         if shape.message is None and effect >= Effect.QUARANTINE:
             self.mistakes.add(path, f"the key `message`: a rule that may {shape.effect} says why", got=None)
         message = shape.message or f"rule {shape.id} matched"
+        is_read = when is not None or (shape.condition is not None and "when" not in shape.model_fields_set)
         for key, text in (("message", message), ("remediation", shape.remediation)):
             if text is not None:
-                is_read = when is not None or "when" not in shape.model_fields_set
                 self._template(text, (*path, key), matched_fields(when, scope) if is_read else None)
         self._check_expression(shape, path)
         if shape.grace is not None and effect < Effect.QUARANTINE:
             self.mistakes.add((*path, "grace"), "no grace on a rule that refuses nothing", key=True)
-        elif shape.grace is not None and when is not None and not bears_grace(when, scope):
+        elif shape.grace is not None and is_read and not bears_grace(when, scope):
             expected = "no grace, or a `some: vulnerabilities` in `when`: grace is counted from an item's `first_seen`"
             self.mistakes.add((*path, "grace"), expected, key=True)
         if shape.retry_after is not None and effect is not Effect.QUARANTINE:

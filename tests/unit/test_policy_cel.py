@@ -43,6 +43,13 @@ def test_a_cel_condition_is_judged_with_the_fields_and_unknown_like_them() -> No
     ] == ["scan.age", "xray.malicious"]
 
 
+def test_a_rule_in_cel_alone_has_no_grace_since_it_names_no_item_that_a_day_belongs_to() -> None:
+    pytest.importorskip("cel_expr_python.cel", reason="the extra `cel` is not installed")
+    text = cel("vulnerabilities.exists(v, v.cvss >= 7.0)", when="  grace: {production: 7d}\n")
+    (found,) = problems(text)
+    assert "spec.rules[0].grace: expected no grace, or a `some: vulnerabilities` in `when`" in found
+
+
 @pytest.mark.parametrize(
     ("fact", "expression", "when", "values"),
     [
