@@ -17,6 +17,9 @@ Tree = dict[str, Any]
 
 SEVERITIES = {"critical": "critical", "high": "high", "medium": "medium", "low": "low"}
 _ADVISORY = "{matched.label} ({matched.severity}, CVSS {matched.cvss})"
+_DECLARED = (
+    "packages that the model declares are meant, and not those inside a file that it brings, such as a wheel"
+)
 _ECOSYSTEMS = {
     "pypi": "pypi",
     "npm": "npm",
@@ -71,7 +74,7 @@ def _question(kind: str, criteria: Mapping[str, Any]) -> Question:
     if criteria.get("malicious_package"):
         return Question({"fact": "xray.malicious", "is": True}, "{artifact.ref} is reported malicious")
     if criteria.get("package_name"):
-        return Question(_package(criteria), "depends on {matched.purl}")
+        return Question(_package(criteria), "depends on {matched.purl}", notes=(_DECLARED,))
     return Question({"some": "vulnerabilities", "where": _all(list(_advisory(criteria)))}, _ADVISORY)
 
 

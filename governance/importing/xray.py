@@ -1,9 +1,9 @@
 """Xray's policies and watches as policies of ours.
 
 Promises: each rule is translated whole or left out with a note that says what has no equal here; every document that
-comes out loads. What is translated is never milder than what Xray does: a filter of a watch that we do not have widens
-the rule, and what is not known matches, where Xray lets it pass. Both are said in a note. Does not: enforce anything;
-the set that goes with it observes.
+comes out loads. What is translated is no milder than what Xray does: a filter of a watch that we do not have widens
+the rule, and what is not known matches, where Xray lets it pass. Both are said in a note; so is what Xray sees and we do not, files
+asked for by another repository's key and packages inside a file. Does not: enforce anything; the set that goes with it observes.
 """
 
 from __future__ import annotations
@@ -158,6 +158,11 @@ def _scope(policy: XrayPolicy, watches: Sequence[XrayWatch]) -> _Scope:
                     f"watch {watch.name!r} narrows {resource.name or 'its repositories'} by {kind!r}, which has no "
                     "equal here: the policy holds for all of it"
                 )
+    if scope.repositories and "*" not in scope.repositories:
+        scope.notes.append(
+            "its repositories are meant by these keys alone, where Xray stops the files whatever key they are asked for by: add "
+            "the keys of virtual repositories and of caches (`KEY-cache`) that show them"
+        )
     if not scope.repositories:
         scope.notes.append("no active watch puts a repository under it: it is not bound, and not in force")
     return scope

@@ -203,6 +203,11 @@ def test_what_has_no_equal_is_said_and_left_out(criteria: dict[str, Any], kind: 
     assert any(note in line for line in imported.notes), imported.notes
 
 
+def test_a_rule_about_a_package_says_which_packages_it_sees() -> None:
+    imported = brought({"package_name": "pyyaml", "package_type": "pypi"})
+    assert any("not those inside a file that it brings" in note for note in imported.notes)
+
+
 def test_watches() -> None:
     watches = [
         XrayWatch(
@@ -228,8 +233,14 @@ def test_watches() -> None:
         "# NOTE: watch 'narrow' narrows hf-remote by 'regex', which has no equal here: the policy holds for all of it",
         "# NOTE: watch 'narrow': resources of type 'all-builds' have no equal here",
         "# NOTE: watch 'off' is not active, so its repositories are left out",
+        "# NOTE: its repositories are meant by these keys alone, where Xray stops the files whatever key they are asked for by",
     ):
         assert note in text
+    everywhere = XrayWatch(
+        name="all", active=True, resources=(XrayResource(type="all-repos", name=""),), policies=("P",)
+    )
+    (wide,) = translate([policy({"min_severity": "High"})], [everywhere])
+    assert not any("by these keys alone" in note for note in wide.notes)
     (unbound,) = translate([policy({"min_severity": "High"})], [])
     assert not unbound.is_bound
     assert set_tree([unbound])["spec"] == {}
