@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from governance.artifactory.address import Address
-from governance.artifactory.client import ArtifactoryClient
+from governance.artifactory.client import ArtifactoryClient, require_storable
 from governance.content.localfile import open_local
 from governance.errors import NotFoundError, TransferError
 from governance.model.artifact import (
@@ -88,9 +88,12 @@ class Uploads:
             self._below(root, place, entry, real)
 
     def folder(self, source: Path, place: Address) -> None:
-        """Upload what lies in a local folder into `place`. Raises `UnsafePathError` for links, before anything is sent."""
+        """Upload what lies in a local folder into `place`. Raises `UnsafePathError` for links, and `TransferError` for names that
+        Artifactory does not store, before anything is sent."""
         self._sealer.require_signer()
         tree = scan(source)
+        for path, _ in tree.files:
+            require_storable(path)
         root = look_up(self._client, place).root
         is_model = any(is_model_file(name) for name, _ in tree.files)
         if root is None and not is_model and self._is_taken(place):

@@ -119,7 +119,7 @@ class ArtifactoryClient(ServerClient):
 
         Raises `ConflictError` where the server got other bytes, `TransferError` where the local file changed.
         """
-        _check_storable(path)
+        require_storable(path)
         headers = {"X-Checksum-Sha256": sha256} if sha256 is not None else {}
         with hashing_reader(body, size) as reader:
             answer = self._transport.send(quoted(repository, path), reader, size=size, headers=headers)
@@ -131,7 +131,7 @@ class ArtifactoryClient(ServerClient):
     def deploy_by_checksum(self, repository: str, path: str, *, sha256: Sha256, size: int) -> Deployed | None:
         """Store a file whose bytes the server has already, without sending them. None where it does not have them (or
         does not let this user know)."""
-        _check_storable(path)
+        require_storable(path)
         headers = {"X-Checksum-Deploy": "true", "X-Checksum-Sha256": sha256}
         answer = self._transport.call(
             "PUT", quoted(repository, path), body=b"", headers=headers, ok=(200, 201, 404)
@@ -325,8 +325,9 @@ def _check_part(response: StreamedResponse, asked: int) -> None:
         raise response.exchange.broken("another range than the one asked for", status=response.status)
 
 
-def _check_storable(path: str) -> None:
-    """Artifactory takes an upload to `x.sha256` as a claim about `x`, and stores no such file."""
+def require_storable(path: str) -> None:
+    """Raise `TransferError` for a name with the ending of a checksum: Artifactory takes an upload to `x.sha256` as a claim about `x`,
+    and stores no such file."""
     if path.lower().endswith(_CHECKSUM_FILES):
         raise TransferError(
             f"`{path}`: Artifactory does not store files with the ending of a checksum",

@@ -395,3 +395,14 @@ def test_a_file_swapped_after_it_was_looked_into_is_not_stored(
     assert devserver.paths(repo) == ()
     (row,) = home.entries(EntryKind.OUTCOME)
     assert (row.entry.body["status"], row.entry.body["error"]) == ("failed", "DigestMismatchError")
+
+
+def test_a_folder_with_a_name_that_is_not_stored_is_refused_before_anything_is_sent(
+    devserver: DevServer, repo: str, uri: str, tmp_path: Path
+) -> None:
+    (tmp_path / "src").mkdir()
+    for name in ("a.txt", "weights.SHA256", "z.txt"):
+        (tmp_path / "src" / name).write_text(name)
+    with pytest.raises(GovernedStorageError, match="ending of a checksum"):
+        get_artifact_repository(uri).log_artifacts(str(tmp_path / "src"), "m")
+    assert devserver.paths(repo) == ()
