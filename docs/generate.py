@@ -99,6 +99,8 @@ MEANINGS = {
     "server_repositories": "repositories that a tracking server may use for `artifactory://` locations, beside those of its own "
     "command line, with commas between them",
     "artifactory_hosts": "further such hosts, as `host[:port]`, with commas between them",
+    "artifactory_certificate": "our certificate (PEM, with those that lead to its authority), where Artifactory or Xray asks who connects",
+    "artifactory_certificate_key": "its key (PEM), without a passphrase",
     "xray_url": "where Xray is, unless beside Artifactory",
     "ca_bundle": "certificate authorities (PEM) to trust in place of the usual ones",
     "gather_seconds": "how long all facts together may take",

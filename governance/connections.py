@@ -104,5 +104,6 @@ class Connections:
             credentials=Credentials(token=token) if token else None,
             pool_size=max(16, settings.transfer_workers + 4),
             verify=settings.certificates,
+            certificate=settings.own_certificate,
             proxies=settings.proxies_for(base),
         )

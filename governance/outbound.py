@@ -124,5 +124,6 @@ def _post(settings: Settings, destination: Destination, now: Callable[[], dateti
         shown=destination.shown,
         now=now,
         verify=settings.certificates if destination.ca is None else str(destination.ca),
+        certificate=destination.own_certificate,
         proxies=settings.proxies_for(destination.to),
     )

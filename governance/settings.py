@@ -13,7 +13,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, Self, get_args
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
@@ -34,6 +34,9 @@ from governance.policy.promotion import Promotions, parse_promotions
 from governance.settings_file import FILE_ONLY, PATHS, PREFIX, FileSource, file_keys, settings_file, variable
 from governance.stream.channel import Channel
 from governance.stream.destination import Destination, refuse_boolean
+
+if TYPE_CHECKING:
+    from governance.transport import ClientCertificate
 
 DEFAULT_PROMOTIONS = (
     ("champion", "production"),
@@ -83,6 +86,8 @@ class Settings(BaseSettings):
     signing: Literal["required", "when-key"] | None = None
     artifactory_url: str | None = None
     artifactory_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    artifactory_certificate: Path | None = None
+    artifactory_certificate_key: Path | None = None
     xray_url: str | None = None
     gather_seconds: float = Field(default=30.0, gt=0, le=600)
     gather_all: bool = False
@@ -217,6 +222,14 @@ class Settings(BaseSettings):
         return value
 
     @model_validator(mode="after")
+    def _check_pair(self) -> Self:
+        if (self.artifactory_certificate is None) != (self.artifactory_certificate_key is None):
+            raise ValueError(
+                "MLGOV_ARTIFACTORY_CERTIFICATE and MLGOV_ARTIFACTORY_CERTIFICATE_KEY are given together"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_quorum(self) -> Self:
         """A refusal that could never end, or never come, is not what anybody meant."""
         age, least = self.audit_quorum_max_age, 2 * self.audit_heartbeat
@@ -310,6 +323,15 @@ class Settings(BaseSettings):
     def certificates(self) -> str | bool:
         """Where the trusted certificate authorities are listed, or True for the usual ones."""
         return str(self.ca_bundle) if self.ca_bundle else True
+
+    @property
+    def own_certificate(self) -> ClientCertificate | None:
+        """What Artifactory and Xray are shown where they ask who connects."""
+        if self.artifactory_certificate is None or self.artifactory_certificate_key is None:
+            return None
+        from governance.transport import ClientCertificate
+
+        return ClientCertificate(self.artifactory_certificate, self.artifactory_certificate_key)
 
     @staticmethod
     def proxies_for(url: str) -> dict[str, str]:

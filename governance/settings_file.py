@@ -21,7 +21,7 @@ from governance.policy.mistakes import nearest
 PREFIX = "MLGOV_"
 PATHS = (
     "home", "policy_path", "audit_path", "audit_key", "audit_key_passphrase_file", "audit_pseudonym_key",
-    "audit_tsa_ca", "key_passphrase_file", "trust", "ca_bundle", "streams_path", "notify_path", "metrics_path",
+    "audit_tsa_ca", "artifactory_certificate", "artifactory_certificate_key", "key_passphrase_file", "trust", "ca_bundle", "streams_path", "notify_path", "metrics_path",
 )  # fmt: skip
 _PATHS_OR_ADDRESSES = frozenset({"key", "policy_bundle", "audit_anchors"})
 _TABLES = frozenset({"streams", "channels"})

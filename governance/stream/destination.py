@@ -9,12 +9,15 @@ from __future__ import annotations
 import hashlib
 import re
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from governance.places import expanded
+
+if TYPE_CHECKING:
+    from governance.transport import ClientCertificate
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,47}$")]
 
@@ -91,6 +94,15 @@ class Destination(BaseModel):
         if (self.certificate is None) != (self.certificate_key is None):
             raise ValueError("`certificate` and `certificate_key` are given together")
         return self
+
+    @property
+    def own_certificate(self) -> ClientCertificate | None:
+        """What it is shown where it asks who connects."""
+        if self.certificate is None or self.certificate_key is None:
+            return None
+        from governance.transport import ClientCertificate
+
+        return ClientCertificate(self.certificate, self.certificate_key)
 
     @property
     def kind(self) -> str:

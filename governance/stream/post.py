@@ -14,7 +14,7 @@ from urllib.parse import unquote_plus, urlsplit
 
 from governance.errors import RemoteError, TlsError, UnreachableError
 from governance.stream.signature import Secrets
-from governance.transport import Transport
+from governance.transport import ClientCertificate, Transport
 
 _OK: Final = frozenset({200, 201, 202, 204})
 _MAX_ANSWER: Final = 64 << 10
@@ -33,6 +33,7 @@ class Post:
         shown: str,
         now: Callable[[], datetime],
         verify: bool | str = True,
+        certificate: ClientCertificate | None = None,
         proxies: Mapping[str, str] | None = None,
         timeout: float = 30.0,
     ) -> None:
@@ -52,6 +53,7 @@ class Post:
             retries=0,
             pool_size=1,
             verify=verify,
+            certificate=certificate,
             proxies=proxies,
         )
 

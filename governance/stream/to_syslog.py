@@ -143,19 +143,18 @@ class SyslogSink:
 
 def _context(destination: Destination) -> ssl.SSLContext:
     """As strict as the platform's defaults, with the destination's own authority in place of the usual ones."""
-    for path in (destination.ca, destination.certificate, destination.certificate_key):
-        if path is not None and not path.is_file():
-            raise SettingsError(f"there is no file `{path}`", hint="Mend the destination's TLS files.")
+    if destination.ca is not None and not destination.ca.is_file():
+        raise SettingsError(f"there is no file `{destination.ca}`", hint="Mend the destination's TLS files.")
     try:
         context = ssl.create_default_context(cafile=None if destination.ca is None else str(destination.ca))
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if destination.certificate is not None:
-            context.load_cert_chain(destination.certificate, destination.certificate_key)
     except (ssl.SSLError, OSError) as error:
         raise SettingsError(
             f"the TLS files of `{destination.name}` cannot be used: {getattr(error, 'reason', None) or error.strerror}",
-            hint="They are PEM files; the key has no passphrase.",
+            hint="They are PEM files.",
         ) from None
+    if (own := destination.own_certificate) is not None:
+        own.load_into(context)
     return context
 
 

@@ -7,7 +7,8 @@ service's interface.
 
 from governance.transport.answer import Answer, StreamedResponse
 from governance.transport.body import Readable
+from governance.transport.client_certificate import ClientCertificate
 from governance.transport.credentials import Credentials
 from governance.transport.session import Transport
 
-__all__ = ["Answer", "Credentials", "Readable", "StreamedResponse", "Transport"]
+__all__ = ["Answer", "ClientCertificate", "Credentials", "Readable", "StreamedResponse", "Transport"]

@@ -25,6 +25,7 @@ from requests.utils import select_proxy
 
 from governance.errors import SettingsError
 from governance.forking import call_after_fork
+from governance.transport.client_certificate import ClientCertificate
 from governance.transport.clocked import with_bounded_answers
 from governance.transport.failures import clean
 
@@ -123,6 +124,8 @@ class Connections:
         timeouts: tuple[float, float],
         answer_timeout: float,
         verify: bool | str,
+        certificate: ClientCertificate | None,
+        home: str,
         proxies: Mapping[str, str],
     ) -> None:
         logging.getLogger("urllib3.connectionpool").addFilter(_WITHOUT_QUERIES)
@@ -131,6 +134,10 @@ class Connections:
         self._answer_timeout = answer_timeout
         self._timeout = urllib3.Timeout(connect=timeouts[0], read=timeouts[1])
         self._verify = verify
+        self._certificate = (
+            None if certificate is None else (str(certificate.certificate), str(certificate.key))
+        )
+        self._home = _split(home)[0]
         self._proxies = dict(proxies)
         self._begin()
         call_after_fork(self._begin)
@@ -176,10 +183,13 @@ class Connections:
 
     def _way(self, origin: str) -> _Way:
         prepared = requests.Request("GET", origin).prepare()
+        own = (
+            self._certificate if origin == self._home else None
+        )  # a redirect's target has no business with it
         pool = self._adapter.get_connection_with_tls_context(
-            prepared, self._verify, proxies=self._proxies, cert=None
+            prepared, self._verify, proxies=self._proxies, cert=own
         )
-        self._adapter.cert_verify(pool, origin, self._verify, None)  # type: ignore[no-untyped-call]  # as `requests` has it
+        self._adapter.cert_verify(pool, origin, self._verify, own)  # type: ignore[no-untyped-call]  # as `requests` has it
         kept = cast(urllib3.HTTPConnectionPool, pool)
         kept.ConnectionCls = with_bounded_answers(kept.ConnectionCls, self._answer_timeout)
         proxy = select_proxy(origin, self._proxies)

@@ -187,6 +187,13 @@ def _tls(exchange: Exchange, cause: BaseException) -> RemoteError:
     hint = "Give the certificate of the authority that signed the server's (MLGOV_CA_BUNDLE); never switch checking off."
     if any(word in text for word in ("WRONG_VERSION_NUMBER", "RECORD_LAYER", "EOF")):
         hint = "Perhaps the server speaks plain HTTP on this port: for a trial on this machine set ARTIFACTORY_NO_SSL=true."
+        if "EOF" in text:
+            hint = f"{hint} Or it asks for a certificate of ours: MLGOV_ARTIFACTORY_CERTIFICATE."
+    elif "_ALERT_" in text:  # the other side's word about us; what we think of its certificate is no alert
+        hint = (
+            "The server ended it, most likely since it asks for a certificate of ours or does not take this one: "
+            "MLGOV_ARTIFACTORY_CERTIFICATE and MLGOV_ARTIFACTORY_CERTIFICATE_KEY, or a stream's `certificate` and `certificate_key`."
+        )
     elif "has expired" in text or "not yet valid" in text:
         hint = "Have the server's administrator renew its certificate; if that is good, set the clock of this machine."
     elif "mismatch" in text or "doesn't match" in text:

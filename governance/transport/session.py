@@ -1,6 +1,6 @@
 """The one HTTP session: time limits, bounded retries, redirect and token rules, size limits, errors.
 
-Promises: a token goes to the origin of `base_url` and nowhere else; every wait and every whole body is bounded; an
+Promises: a token and a certificate of ours go to the origin of `base_url` and nowhere else; every wait and every whole body is bounded; an
 answer whose status was not asked for is an error. Does not: know what the paths mean, or read the environment (so
 proxies and CA bundles are arguments, and `~/.netrc` is never consulted).
 """
@@ -20,6 +20,7 @@ from governance.errors import RemoteError
 from governance.model.canonical import Json
 from governance.transport.answer import Answer, StreamedResponse, read_capped
 from governance.transport.body import Readable, SizedBody
+from governance.transport.client_certificate import ClientCertificate
 from governance.transport.connection import Connections, checked_base, checked_certificates, is_loopback
 from governance.transport.credentials import Credentials
 from governance.transport.failures import FAILURES, Exchange, failure_of, status_error
@@ -55,6 +56,7 @@ class Transport:
         retries: int = 3,
         pool_size: int = 16,
         verify: bool | str = True,
+        certificate: ClientCertificate | None = None,
         proxies: Mapping[str, str] | None = None,
         max_body: int = 16 << 20,
         sleep: Callable[[float], None] = time.sleep,
@@ -74,6 +76,8 @@ class Transport:
         self._answer_timeout = answer_timeout
         self._retries = Retries(limit=retries)
         self._verify = checked_certificates(verify)
+        if certificate is not None:
+            certificate.check()
         self._max_body = max_body
         self._sleep = sleep
         self._clock = clock
@@ -82,6 +86,8 @@ class Transport:
             timeouts=(connect_timeout, read_timeout),
             answer_timeout=answer_timeout,
             verify=self._verify,
+            certificate=certificate,
+            home=self.base_url,
             proxies=proxies or {},
         )
         self._warn()

@@ -131,6 +131,7 @@ def test_a_user_without_a_home_folder_is_told_so(tmp_path: Path) -> None:
         ("home = " + "[" * 10_000, "cannot be read"),
         ('audit_quorum_unmet = "refuse"', "  `audit_quorum_unmet`: without `audit_anchors`"),
         ('[[streams]]\nname = "a"\nto = "file:/x' + "x" * 300 + '"', "MLGOV_STREAMS.0: is longer than"),
+        ('artifactory_certificate = "a.pem"', "MLGOV_ARTIFACTORY_CERTIFICATE_KEY are given together"),
         ("gather_seconds = true", "MLGOV_GATHER_SECONDS: a number is expected"),
         ("reuse_seconds = false", "MLGOV_REUSE_SECONDS: a number is expected"),
         ("audit_quorum = true", "audit_quorum: a number is expected"),

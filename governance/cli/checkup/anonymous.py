@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from governance.settings import Settings
-from governance.transport import Credentials, Transport
+from governance.transport import ClientCertificate, Credentials, Transport
 
 
 def plain_transport(
-    base: str, service: str, settings: Settings, *, credentials: Credentials | None = None
+    base: str,
+    service: str,
+    settings: Settings,
+    *,
+    credentials: Credentials | None = None,
+    certificate: ClientCertificate | None = None,
 ) -> Transport:
     """A connection that carries no token of the settings by itself, tries once, and is the caller's to close."""
     return Transport(
@@ -16,5 +21,6 @@ def plain_transport(
         credentials=credentials,
         retries=0,
         verify=settings.certificates,
+        certificate=certificate,
         proxies=settings.proxies_for(base),
     )

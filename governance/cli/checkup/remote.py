@@ -70,7 +70,9 @@ def _server(assembly: Assembly, host: str) -> Iterator[Line]:
 def _clock(base: str, assembly: Assembly) -> Iterator[Line]:
     """Ages, expiries and the order of audit entries rest on the clock."""
     here = assembly.now()
-    transport = plain_transport(base, "Artifactory", assembly.settings)
+    transport = plain_transport(
+        base, "Artifactory", assembly.settings, certificate=assembly.settings.own_certificate
+    )
     try:
         header = transport.call("GET", "api/system/ping").headers.get("Date")
     finally:
