@@ -118,7 +118,7 @@ def make_story() -> AuditLog:
     made = signature_body(event="made", digest="dirhash1:" + "a" * 64, key_id="key-at-once", bundle=sha(3))
     decide(log, name="signed", action=Action.UPLOAD, signature=made)
     decide(log, name="parts", action=Action.UPLOAD)
-    later = signature_body(event="made", digest="dirhash1:" + "a" * 64, key_id="key-later", bundle=sha(3))
+    later = signature_body(event="made", digest="dirhash1:" + "a" * 64, key_id="key-later", bundle=sha(4))
     log.append(EntryKind.SIGNATURE, later, subject="models/parts", correlation="c")
     decide(log, name="unsigned", action=Action.UPLOAD)
     decide(log, name="broken", action=Action.UPLOAD, status=OutcomeStatus.FAILED)
@@ -242,6 +242,24 @@ def test_uploads_are_told_with_who_signed_them(log: AuditLog) -> None:
         ("models/parts", "as a whole", "key-later"),
         ("models/signed", "with its upload", "key-at-once"),
     ]
+
+
+def test_a_signature_that_was_made_with_an_upload_is_counted_once_and_signs_nothing_that_came_later() -> None:
+    log = make_log(signers=[signer()])
+    body = signature_body(event="made", digest="dirhash1:" + "a" * 64, key_id="k", bundle=sha(3))
+    decide(log, action=Action.UPLOAD)  # a file that comes before
+    log.append(EntryKind.SIGNATURE, body, subject="models/wine", correlation="c")
+    decide(log, action=Action.UPLOAD, signature=body)
+    decide(log, action=Action.UPLOAD)
+    with report(log) as made:
+        assert [row["signed"] for row in rows(made, "uploads")] == [
+            "not signed",
+            "with its upload",
+            "as a whole",
+        ]
+        assert dict(made.section("keys").pairs)["Signatures made"] == len(rows(made, "signatures")) == 1
+        assert [row["signatures"] for row in rows(made, "keys-used")] == [1]
+        assert (made.counts["uploads"], made.counts["signed"]) == (3, 2)
 
 
 def test_a_broken_log_cannot_look_good(log: AuditLog) -> None:

@@ -81,7 +81,7 @@ def _differences(at: Context) -> Table:
 def _uploads(at: Context) -> Table:
     later = (
         "(SELECT json_extract(s.body, '$.key_id') FROM event s WHERE s.kind = 'signature' AND s.event = 'made' AND s.span = 0 "
-        "AND s.subject = d.ref ORDER BY s.rowid DESC LIMIT 1)"
+        "AND s.subject = d.ref AND (s.seq IS NULL OR s.seq > d.seq) ORDER BY s.rowid DESC LIMIT 1)"
     )
     moved = "(SELECT sum(m.{}) FROM outcome m WHERE m.decision = d.id AND m.status = 'done')"
     return query_table(
@@ -99,7 +99,7 @@ def _uploads(at: Context) -> Table:
         f"coalesce(o.key_id, {later}), o.bundle, json_extract(d.mlflow, '$.run_id'), d.id FROM decision d LEFT JOIN outcome o ON o.rowid = "
         "(SELECT x.rowid FROM outcome x WHERE x.decision = d.id ORDER BY x.bundle IS NULL, x.rowid DESC LIMIT 1) "
         f"WHERE d.later = 0 AND d.action = 'upload' AND d.result NOT IN ('refused', 'quarantined') ORDER BY d.n {at.order}",
-        note="Files that arrive one by one are signed together afterwards: as a whole.",
+        note="Files that arrive one by one are signed together afterwards: as a whole. What was uploaded after the last signature is not signed.",
         minor="entry digest bundle id",
         empty="No upload was let through in the period.",
     )  # fmt: skip
@@ -176,6 +176,8 @@ _SIGNATURES = (
     "json_extract(body, '$.signer') AS signer, json_extract(body, '$.reason') AS reason, json_extract(body, '$.bundle') AS bundle "
     "FROM event WHERE kind = 'signature' AND span = 0 UNION ALL "
     "SELECT o.at, o.seq, 'made', d.ref, o.digest, o.key_id, NULL, 'with its upload', o.bundle FROM outcome o "
-    "LEFT JOIN decision d ON d.id = o.decision WHERE o.later = 0 AND o.bundle IS NOT NULL"
+    "LEFT JOIN decision d ON d.id = o.decision WHERE o.later = 0 AND o.bundle IS NOT NULL AND o.bundle NOT IN "
+    "(SELECT json_extract(m.body, '$.bundle') FROM event m WHERE m.kind = 'signature' AND m.event = 'made' AND json_extract(m.body, '$.bundle') IS NOT NULL)"
 )
+"""Each signature once: one that was made with an upload has an entry of its own, and the upload's outcome names it too."""
 _MADE_COUNT = f"SELECT count(*) FROM ({_SIGNATURES}) WHERE event = 'made'"
