@@ -33,11 +33,16 @@ def why_not() -> str | None:
         import psycopg  # noqa: F401
     except ImportError:
         return "psycopg is not installed (`pip install mlflow-governance[postgres]`)"
-    if os.geteuid() == 0:
-        try:
-            pwd.getpwnam("postgres")
-        except KeyError:
-            return "root cannot run PostgreSQL, and there is no user `postgres`"
+    if os.geteuid() == 0 and _runner() is None:
+        return "root cannot run PostgreSQL, and there is neither a user `postgres` nor `nobody`"
+    return None
+
+
+def _runner() -> pwd.struct_passwd | None:
+    """Who runs it where root, which it refuses, runs the tests. Its package makes a user, which not every image has kept."""
+    for name in ("postgres", "nobody"):
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(name)
     return None
 
 
@@ -64,7 +69,7 @@ class PostgresServer:
                 stdout=subprocess.DEVNULL,
                 stderr=log,
                 cwd="/",
-                **_as_postgres(),
+                **_as_runner(),
             )
         deadline = time.monotonic() + 30
         while True:
@@ -130,12 +135,13 @@ def running_postgres() -> Iterator[PostgresServer]:
     assert binaries is not None
     folder = Path(tempfile.mkdtemp(prefix="mlgov-pg-"))
     try:
-        if os.geteuid() == 0:
-            shutil.chown(folder, "postgres", "postgres")
+        runner = _as_runner()
+        if runner:
+            os.chown(folder, runner["user"], runner["group"])
         subprocess.run(
             [str(binaries / "initdb"), "-D", str(folder / "data"), "-A", "trust", "-U", "postgres", "-E", "UTF8",
              "--no-locale", "--no-sync"],
-            check=True, capture_output=True, cwd="/", **_as_postgres(),
+            check=True, capture_output=True, cwd="/", **runner,
         )  # fmt: skip
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -150,5 +156,7 @@ def running_postgres() -> Iterator[PostgresServer]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _as_postgres() -> dict[str, Any]:
-    return {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
+def _as_runner() -> dict[str, Any]:
+    """The arguments of `subprocess` by which a program does not run as root."""
+    runner = _runner() if os.geteuid() == 0 else None
+    return {"user": runner.pw_uid, "group": runner.pw_gid, "extra_groups": []} if runner else {}
