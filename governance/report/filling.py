@@ -172,6 +172,7 @@ class Filler:
         self.ledger.add("outcome", (
             stored.index, stored.entry.id, at, later, body.word("decision"), body.word("action"), row.status, row.count,
             row.size, row.error, row.digest, row.key_id, row.bundle, stored.entry.writer.instance,
+            stored.entry.subject,
         ))  # fmt: skip
 
     def _event(self, stored: Stored, at: str, span: int) -> None:

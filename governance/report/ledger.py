@@ -27,7 +27,7 @@ CREATE TABLE objection (
 CREATE TABLE waived (n INTEGER, rule TEXT, waiver TEXT);
 CREATE TABLE outcome (
     seq INTEGER, id TEXT, at TEXT, later INTEGER, decision TEXT, action TEXT, status TEXT, count INTEGER, bytes INTEGER,
-    error TEXT, digest TEXT, key_id TEXT, bundle TEXT, writer TEXT);
+    error TEXT, digest TEXT, key_id TEXT, bundle TEXT, writer TEXT, ref TEXT);
 CREATE TABLE event (seq INTEGER, id TEXT, at TEXT, span INTEGER, kind TEXT, subject TEXT, writer TEXT, event TEXT, body TEXT);
 CREATE TABLE registration (
     seq INTEGER, id TEXT, at TEXT, span INTEGER, event TEXT, name TEXT, version TEXT, digest TEXT, ref TEXT, alias TEXT,

@@ -114,6 +114,15 @@ def test_an_outcome_after_the_period_belongs_to_its_decision(log: AuditLog, cloc
         assert kinds == {"decision": 2, "start": 1, "Sum": 3}, "the outcome itself lies outside"
 
 
+def test_an_outcome_of_a_decision_before_the_period_tells_its_artifact(log: AuditLog, clock: Wall) -> None:
+    before = decide(log, status=None)
+    clock.at += 10 * DAY
+    conclude(log, before, status=OutcomeStatus.FAILED)
+    with report_on(log, since=START + 5 * DAY) as made:
+        (row,) = rows(made, "failed")
+    assert (row["artifact"], row["id"], row["actor"]) == ("models/wine", before, None)
+
+
 def test_what_happened_next(log: AuditLog, clock: Wall) -> None:
     def later(**more: object) -> str:
         clock.at += timedelta(hours=1)
@@ -361,7 +370,11 @@ def test_coverage_counts_unknown_as_unknown(log: AuditLog) -> None:
     decide(log, kept=False)
     with report_on(log) as made:
         (day,) = rows(made, "freshness")
-        assert (day["complete"], day["incomplete"], day["unknown"], day["decisions"]) == (1, 1, 2, 4)
+        split = [
+            day[name] for name in ("complete", "incomplete", "unknown", "not_asked", "gone", "decisions")
+        ]
+        assert split == [1, 1, 1, 0, 1, 4]
+        assert figure(made, "coverage", "Scan not known") == 1, "as in the table"
         assert (day["scan_age"], day["files"], day["skipped"]) == (3600 * 90, 12, 3)
         assert rows(made, "engines") == [
             {

@@ -175,8 +175,7 @@ _SIGNATURES = (
     "SELECT at, seq, event, subject AS ref, json_extract(body, '$.digest') AS digest, json_extract(body, '$.key_id') AS key_id, "
     "json_extract(body, '$.signer') AS signer, json_extract(body, '$.reason') AS reason, json_extract(body, '$.bundle') AS bundle "
     "FROM event WHERE kind = 'signature' AND span = 0 UNION ALL "
-    "SELECT o.at, o.seq, 'made', d.ref, o.digest, o.key_id, NULL, 'with its upload', o.bundle FROM outcome o "
-    "LEFT JOIN decision d ON d.id = o.decision WHERE o.later = 0 AND o.bundle IS NOT NULL AND o.bundle NOT IN "
+    "SELECT o.at, o.seq, 'made', o.ref, o.digest, o.key_id, NULL, 'with its upload', o.bundle FROM outcome o WHERE o.later = 0 AND o.bundle IS NOT NULL AND o.bundle NOT IN "
     "(SELECT json_extract(m.body, '$.bundle') FROM event m WHERE m.kind = 'signature' AND m.event = 'made' AND json_extract(m.body, '$.bundle') IS NOT NULL)"
 )
 """Each signature once: one that was made with an upload has an entry of its own, and the upload's outcome names it too."""

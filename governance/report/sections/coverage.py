@@ -14,6 +14,7 @@ from governance.report.sections.context import (
 )
 
 _SCANS = ("complete", "not complete", "not known", "not asked for")
+_SCAN_COUNTS = ", ".join(f"count(*) FILTER (WHERE scan = '{scan}')" for scan in _SCANS)
 _JOINED = "seen JOIN decision USING (n)"
 
 
@@ -39,11 +40,12 @@ def coverage(at: Context) -> Section:
                 Column("day", "Day", CellKind.TIME), col.ACTION, col.DECISIONS,
                 Column("complete", "Scan complete", CellKind.NUMBER), Column("incomplete", "Not complete", CellKind.NUMBER),
                 Column("unknown", "Not known", CellKind.NUMBER), Column("not_asked", "Not asked for", CellKind.NUMBER),
+                Column("gone", "Facts not at hand", CellKind.NUMBER),
                 Column("scan_age", "Oldest scan (s)", CellKind.NUMBER),
                 Column("database_age", "Oldest database (s)", CellKind.NUMBER), col.FILES,
                 Column("scanned", "Looked into", CellKind.NUMBER), Column("skipped", "Skipped", CellKind.NUMBER),
             ),
-            f"SELECT substr(at, 1, 10), action, count(*), sum(scan = 'complete'), sum(scan = 'not complete'), sum(coalesce(scan, 'not known') = 'not known'), sum(scan = 'not asked for'), max(scan_age), "
+            f"SELECT substr(at, 1, 10), action, count(*), {_SCAN_COUNTS}, count(*) FILTER (WHERE state <> 'read'), max(scan_age), "
             f"max(database_age), sum(total), sum(scanned), sum(skipped) FROM {_JOINED} GROUP BY 1, 2 ORDER BY 1, 2",
             empty=col.NO_DECISION,
         ),

@@ -195,8 +195,9 @@ def degraded(at: Context) -> Section:
         query_table(
             at.ledger, "failed", "Acts that did not end well",
             (col.AT, col.ENTRY, Column("status", "Status", CellKind.WORD), *what, Column("error", "Error", CellKind.ID), col.DECISION),
-            "SELECT o.at, o.seq, o.status, o.action, d.ref, d.actor, d.environment, o.error, o.decision FROM outcome o "
+            "SELECT o.at, o.seq, o.status, o.action, o.ref, d.actor, d.environment, o.error, o.decision FROM outcome o "
             f"LEFT JOIN decision d ON d.id = o.decision WHERE o.later = 0 AND o.status IN ('failed', 'incomplete') ORDER BY o.seq {at.order}",
+            note="Who asked and where is told where the decision is of the period too.",
             minor="entry id",
             empty="No act is on record as failed or incomplete.",
         ),
