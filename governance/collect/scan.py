@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, TypeAlias
 
 from governance.collect import advice
@@ -40,6 +40,8 @@ FirstSeen: TypeAlias = Callable[[frozenset[str], Request], Mapping[str, ItemValu
 _NO_HISTORY: Final = Unknown("no history of advisories is kept")
 _MAX_FILES: Final = 2_000
 _WORKERS: Final = 8
+_AHEAD: Final = timedelta(hours=1)
+"""By so much Xray's clock may run ahead. Of a time further off, a scan would stay fresh until it comes."""
 
 
 class ScanCollector:
@@ -171,7 +173,10 @@ class ScanCollector:
             return Unknown(scanned.problem)
         if scanned.oldest is None:
             return Unknown("Xray does not say when it scanned")
-        return max(0, int((self._now() - scanned.oldest).total_seconds()))
+        age = self._now() - scanned.oldest
+        if age < -_AHEAD:
+            return Unknown("Xray names a time of its scan that has not come yet")
+        return max(0, int(age.total_seconds()))
 
 
 def _violations(client: XrayClient, repository: str, artifact: Artifact) -> tuple[Violation, ...] | Unknown:

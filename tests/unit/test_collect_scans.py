@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import timedelta
 
 import pytest
 
@@ -31,6 +32,21 @@ def test_a_clean_model_is_clean_once_it_is_scanned(edge: Edge) -> None:
     assert is_an_hour(found["scan.age"])
     assert found["xray.violations"] == 0
     assert found["scan.engines"]
+
+
+def test_a_scan_in_the_future_is_not_a_fresh_one(edge: Edge) -> None:
+    edge.put(CLEAN)
+
+    def rewrite(body: bytes) -> bytes:
+        answer = json.loads(body)
+        answer["overall"]["time"] = at.isoformat()
+        return json.dumps(answer).encode()
+
+    edge.server.faults.add(Fault(path="*/artifact/status", times=None, rewrite=rewrite))
+    at = NOW + timedelta(minutes=5)  # a clock that runs ahead
+    assert edge.facts("xray")["scan.age"] == 0
+    at = NOW + timedelta(days=365)
+    assert isinstance(edge.facts("xray")["scan.age"], Unknown)
 
 
 NOT_GOOD_NEWS = ("xray.malicious", "xray.max_severity", "xray.max_cvss", "scan.age", "operational_risk")
