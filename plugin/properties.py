@@ -18,11 +18,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from governance.artifactory.client import ArtifactoryClient
-from governance.errors import ProtocolError
+from governance.errors import ForbiddenError, ProtocolError
 from governance.model.digest import Digest, Sha256
 from governance.permit import Permit
 
 _MAX_VALUE = 512
+_RIGHT = (
+    "The token needs the right to annotate (`mlgov doctor` looks). The files are stored, and signed where there is a key; what is "
+    "missing is their properties."
+)
 
 
 def properties_of(
@@ -49,10 +53,14 @@ def properties_of(
 def write_properties(
     client: ArtifactoryClient, repository: str, path: str, values: Mapping[str, str]
 ) -> None:
-    """Set properties and read them again. Raises `ProtocolError` where the server did not keep one, which is what a
-    missing right to annotate can look like.
+    """Set properties and read them again. Raises `ForbiddenError`, or `ProtocolError` where the server did not keep one, which is what
+    a missing right to annotate can look like.
     """
-    client.set_properties(repository, path, values)
+    try:
+        client.set_properties(repository, path, values)
+    except ForbiddenError as error:
+        error.hint = _RIGHT
+        raise
     found = client.properties(repository, path)
     lost = sorted(key for key, value in values.items() if found.get(key) != (value,))
     if lost:
@@ -61,5 +69,5 @@ def write_properties(
             service="Artifactory",
             method="PATCH",
             path=f"api/metadata/{repository}/{path}",
-            hint="The token needs the right to annotate (`mlgov doctor` looks); the files are stored, and signed.",
+            hint=_RIGHT,
         )

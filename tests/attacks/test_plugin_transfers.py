@@ -406,3 +406,13 @@ def test_a_folder_with_a_name_that_is_not_stored_is_refused_before_anything_is_s
     with pytest.raises(GovernedStorageError, match="ending of a checksum"):
         get_artifact_repository(uri).log_artifacts(str(tmp_path / "src"), "m")
     assert devserver.paths(repo) == ()
+
+
+def test_whoever_may_not_annotate_is_told_that_the_files_are_there(
+    devserver: DevServer, repo: str, uri: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    devserver.faults.add(Fault(method="PATCH", path="*/api/metadata/*", status=403))
+    with pytest.raises(GovernedStorageError, match="The files are stored"):
+        get_artifact_repository(uri).log_artifact(str(tmp_path / "a.txt"), "m")
+    assert devserver.paths(repo) == ("m/a.txt", "m/a.txt.mlgov.sig")
