@@ -13,6 +13,7 @@ from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from governance.errors import AuditBrokenError, AuditUnavailableError
 
@@ -102,7 +103,12 @@ class _Connection(psycopg.Connection[Any]):  # type: ignore[misc]  # its types a
 
 def connect(dsn: str, *, timeout: float) -> Any:
     """A connection that commits each statement by itself outside `transaction()`, confirms nothing that is not
-    flushed, and waits for no answer without end."""
+    flushed, and waits for no answer without end, nor for somebody to type a client key's passphrase."""
+    named = conninfo_to_dict(dsn)
+    if not {"service", "sslpassword"} & set(
+        named
+    ):  # with any word at all, OpenSSL does not ask on the terminal
+        dsn = make_conninfo(dsn, sslpassword="none")
     connection = _Connection.connect(
         dsn,
         autocommit=True,
