@@ -423,6 +423,12 @@ def test_a_verdict_that_turned_is_told_with_the_time_it_took(log: AuditLog, cloc
         assert worse["seconds"] == 3 * 3600
         assert (better["before"], better["after"], better["seconds"]) == ("block", "allow", None)
         assert figure(made, "reevaluation", "Harder than before") == 1
+        assert (worse["policy"], better["policy"]) == ("no", "no")
+    decide(log, decision=Effect.WARN, facts=scanned(vulnerabilities=news), policy=sha(2))
+    with report_on(log) as made:
+        assert [row["policy"] for row in rows(made, "turned")] == ["no", "no", "yes"], (
+            "and not the advisory alone"
+        )
 
 
 def test_the_inventory_is_what_was_let_through_and_done(log: AuditLog) -> None:

@@ -173,13 +173,14 @@ def reevaluation(at: Context) -> Section:
     lead = [
         f"The same bytes got a harder verdict than the time before {counted(worse, 'time')}, and a milder one {counted(better, 'time')}.",
         (
-            "Time to flag is from the publication of the newest advisory that is newer than the verdict before, to the decision that took it "
-            "into account. A verdict is renewed when somebody asks for the artifact: bytes that nobody asks for are not judged again."
+            "Time to flag is from the publication of the newest advisory that is newer than the verdict before, to the harder verdict. What made "
+            "it harder is in its objections (section 4): the policy may be another one, or a waiver may have ended. A verdict is renewed when "
+            "somebody asks for the artifact: bytes that nobody asks for are not judged again."
         ),
     ]
     if told:
         lead.append(
-            f"The slowest of {counted(told, 'flag')} with a dated advisory came {span_words(slowest)} after its publication."
+            f"Of {counted(told, 'harder verdict')} after a dated advisory the slowest came {span_words(slowest)} after its publication."
         )
     lead.append("Who was notified is not in this log.")
     table = query_table(
@@ -189,13 +190,15 @@ def reevaluation(at: Context) -> Section:
         (
             col.AT, col.ARTIFACT, col.DIGEST,
             col.ENVIRONMENT, Column("before", "Before", CellKind.WORD),
-            Column("before_at", "Decided", CellKind.TIME), Column("after", "After", CellKind.WORD), col.RULES,
+            Column("before_at", "Decided", CellKind.TIME), Column("after", "After", CellKind.WORD),
+            Column("policy", "By another policy", CellKind.WORD), col.RULES,
             Column("advisory", "Newest advisory", CellKind.ID), Column("published", "Published", CellKind.TIME),
             Column("first_seen", "Reached this log", CellKind.TIME), Column("seconds", "Time to flag (s)", CellKind.NUMBER),
             Column("before_id", "Decision before", CellKind.ID), Column("after_id", "Decision", CellKind.ID),
         ),
-        "SELECT at, ref, digest, environment, before, before_at, after, rules, advisory, published, first_seen, seconds, before_id, "
-        "after_id FROM turned ORDER BY n",
+        "SELECT t.at, t.ref, t.digest, t.environment, t.before, t.before_at, t.after, iif(b.policy IS d.policy, 'no', 'yes'), t.rules, "
+        "t.advisory, t.published, t.first_seen, t.seconds, t.before_id, t.after_id FROM turned t JOIN decision d USING (n) "
+        "JOIN decision b ON b.id = t.before_id ORDER BY t.n",
         note="Compared with the decision before it about the same bytes, act and environment within the period.",
         minor="digest before_at published first_seen before_id after_id",
         empty="No verdict about the same bytes changed within the period.",
