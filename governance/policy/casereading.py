@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from governance.model.artifact import parse_repository_key
 from governance.model.facts import Collection, FactSpec, FactType, Item, Unknown, find_spec
 from governance.model.verdict import Effect
 from governance.policy.documents import Case, Expectation, Suite
@@ -111,7 +112,19 @@ class FactReader:
                 )
                 continue
             found[name] = self.value(spec, value, (*path, name))
+            if name in {"artifact.ref", "artifact.repository"} and isinstance(value, str):
+                self._repository(name, value, (*path, name))
         return found
+
+    def _repository(self, name: str, value: str, path: Path) -> None:
+        """The request of a case is for a place that there can be."""
+        key = value.partition("/")[0] if name == "artifact.ref" else value
+        try:
+            parse_repository_key(key)
+        except ValueError:
+            expected = "a repository key (letters, digits, `.`, `_` and `-`, at most 64)"
+            more = " and a path, `repository/path`" if name == "artifact.ref" else ""
+            self.mistakes.add(path, f"{expected}{more}", got=value)
 
     def value(self, spec: FactSpec, value: Any, path: Path) -> Any:
         """One value."""

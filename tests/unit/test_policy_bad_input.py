@@ -24,6 +24,10 @@ HEAD = "apiVersion: mlgov/v1\nkind: Policy\nmetadata: {name: p}\nspec:\n  defaul
 RULE = HEAD + "  rules:\n    - id: r\n      effect: block\n      message: m\n      when: %s\n"
 GOOD = RULE % "{fact: xray.malicious, is: true}"
 SET = "apiVersion: mlgov/v1\nkind: PolicySet\nmetadata: {name: s}\nspec:\n"
+CASE = (
+    "apiVersion: mlgov/v1\nkind: PolicyTest\nmetadata: {name: t}\nspec:\n  at: 2026-11-20T12:00:00Z\n"
+    "  cases: [{name: c, set: %s, action: load, expect: {verdict: allow}}]\n"
+)
 DIGEST = "9393c4756e7e7188d56105018873f6e3ece1ca6c8d7a2e4793ec5478477f040e"
 WAIVER = (
     "apiVersion: mlgov/v1\nkind: Waiver\nmetadata: {name: W}\nspec:\n  rule: p/r\n"
@@ -113,6 +117,14 @@ BAD: dict[str, tuple[list[str | bytes], str]] = {
         [GOOD, SET + "  lists: {sizes: [1, -9007199254740992]}\n"],
         ("b.yaml:5:22 spec.lists.sizes[1]: expected a whole number of at most 9007199254740991, "
         "got the number -9007199254740992")),
+    "case for a place that no repository has": (
+        [GOOD, CASE % "{artifact.ref: hf remote/acme}"],
+        ("b.yaml:6:41 spec.cases[0].set.artifact.ref: expected a repository key (letters, digits, `.`, `_` and `-`, at most 64) "
+        "and a path, `repository/path`, got 'hf remote/acme'")),
+    "case for a repository with a path": (
+        [GOOD, CASE % "{artifact.repository: hf-remote/acme}"],
+        ("b.yaml:6:48 spec.cases[0].set.artifact.repository: expected a repository key (letters, digits, `.`, `_` and `-`, "
+        "at most 64), got 'hf-remote/acme'")),
     "waiver that ends before it starts": (
         [GOOD, WAIVER % ("2026-11-20T00:00:00Z", "2026-11-19T00:00:00Z")],
         "b.yaml:11:12 spec.expires: expected a time after `starts`, got '2026-11-19T00:00:00Z'"),
