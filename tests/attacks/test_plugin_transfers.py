@@ -416,3 +416,27 @@ def test_whoever_may_not_annotate_is_told_that_the_files_are_there(
     with pytest.raises(GovernedStorageError, match="The files are stored"):
         get_artifact_repository(uri).log_artifact(str(tmp_path / "a.txt"), "m")
     assert devserver.paths(repo) == ("m/a.txt", "m/a.txt.mlgov.sig")
+
+
+def test_whoever_may_not_overwrite_can_go_on_after_an_interrupted_upload(
+    devserver: DevServer, repo: str, tmp_path: Path
+) -> None:
+    (tmp_path / "src").mkdir()
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / "src" / name).write_text(name)
+    home = make_home(tmp_path / "home", devserver, user="ci")
+    with environment({**home.env, "MLGOV_TRANSFER_WORKERS": "1"}):
+        store = get_artifact_repository(f"artifactory://{devserver.host}/artifactory/{repo}")
+        devserver.faults.add(Fault(method="PUT", path="*/b.txt", status=507, times=None))
+        with pytest.raises(GovernedStorageError, match="storage is full"):
+            store.log_artifacts(str(tmp_path / "src"), "m")
+        devserver.faults.clear()
+        assert devserver.paths(repo) == ("m/a.txt",)
+        (tmp_path / "src/a.txt").write_text("A.txt")
+        with pytest.raises(GovernedStorageError, match="overwrite"):
+            store.log_artifacts(str(tmp_path / "src"), "m")
+        (tmp_path / "src/a.txt").write_text("a.txt")
+        store.log_artifacts(str(tmp_path / "src"), "m")
+    assert devserver.paths(repo) == ("m/a.txt", "m/b.txt", "m/model.sig")
+    bodies = [row.entry.body for row in home.entries(EntryKind.OUTCOME)]
+    assert [body["status"] for body in bodies] == ["failed", "failed", "done"]
