@@ -141,6 +141,20 @@ def test_verdicts_read_without_colour(page: Page) -> None:
     assert '"△"would have been blocked' in str(signs)
 
 
+def test_no_word_of_a_figures_name_is_broken_on_a_phone(page: Page) -> None:
+    page.resize(320, 844)
+    broken = page.run(
+        """[...document.querySelectorAll('.pairs dt')].filter(dt => {
+            const wide = dt.cloneNode(); dt.after(wide);
+            const cut = dt.textContent.split(/\\s+/).some(word => {
+                wide.textContent = word; wide.style.cssText = 'position:absolute;white-space:nowrap';
+                return wide.offsetWidth > dt.offsetWidth + 1; });
+            wide.remove(); return cut; }).map(dt => dt.textContent).join()"""
+    )
+    page.resize(1280, 844)
+    assert broken == ""
+
+
 @pytest.mark.parametrize("width", [320, 390, 768, 1280])
 def test_no_width_scrolls_sideways(page: Page, width: int) -> None:
     page.resize(width, 844)
