@@ -422,8 +422,9 @@ def test_whoever_may_not_overwrite_can_go_on_after_an_interrupted_upload(
     devserver: DevServer, repo: str, tmp_path: Path
 ) -> None:
     (tmp_path / "src").mkdir()
-    for name in ("a.txt", "b.txt"):
-        (tmp_path / "src" / name).write_text(name)
+    model = tmp_path / "src/MLmodel"
+    model.write_text("flavors: {}")
+    (tmp_path / "src/b.txt").write_text("b")
     home = make_home(tmp_path / "home", devserver, user="ci")
     with environment({**home.env, "MLGOV_TRANSFER_WORKERS": "1"}):
         store = get_artifact_repository(f"artifactory://{devserver.host}/artifactory/{repo}")
@@ -431,12 +432,12 @@ def test_whoever_may_not_overwrite_can_go_on_after_an_interrupted_upload(
         with pytest.raises(GovernedStorageError, match="storage is full"):
             store.log_artifacts(str(tmp_path / "src"), "m")
         devserver.faults.clear()
-        assert devserver.paths(repo) == ("m/a.txt",)
-        (tmp_path / "src/a.txt").write_text("A.txt")
+        assert devserver.paths(repo) == ("m/MLmodel",)
+        model.write_text("flavors: []")
         with pytest.raises(GovernedStorageError, match="overwrite"):
             store.log_artifacts(str(tmp_path / "src"), "m")
-        (tmp_path / "src/a.txt").write_text("a.txt")
+        model.write_text("flavors: {}")
         store.log_artifacts(str(tmp_path / "src"), "m")
-    assert devserver.paths(repo) == ("m/a.txt", "m/b.txt", "m/model.sig")
+    assert devserver.paths(repo) == ("m/MLmodel", "m/b.txt", "m/model.sig")
     bodies = [row.entry.body for row in home.entries(EntryKind.OUTCOME)]
     assert [body["status"] for body in bodies] == ["failed", "failed", "done"]
