@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +11,7 @@ import typer
 
 from governance.cli.output import Mark, err, out, print_pairs, styled
 from governance.cli.output import sign as mark_of
-from governance.errors import KeyFileError, TransferError
+from governance.errors import KeyFileError, TransferError, UnsafePathError
 
 if TYPE_CHECKING:
     from governance.signing.keys import Signer
@@ -68,13 +69,46 @@ def _sign_local(path: Path, signer: Signer, output: Path | None) -> None:
     beside = (
         path / FOLDER_SIGNATURE if path.is_dir() else path.with_name(f"{path.name}{FILE_SIGNATURE_SUFFIX}")
     )
+    if output is None:
+        _require_room(beside)
     with err().status("hashing"):
         manifest = hash_folder(path)
     _require_files(manifest, str(path))
     bundle = sign_manifest(manifest, name=path.resolve().name, signer=signer)
-    target = output or beside
-    _write(target, bundle)
-    _tell(str(path), manifest, signer, str(target))
+    if output is None:
+        _put_beside(beside, bundle)
+    else:
+        _write(output, bundle)
+    _tell(str(path), manifest, signer, str(output or beside))
+
+
+def _require_room(path: Path) -> None:
+    """Whoever made the folder may have put a link in the signature's place, which leads to any file of this user's, or a pipe,
+    into which one writes for ever. Raises `UnsafePathError`."""
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        kind = "a symbolic link" if path.is_symlink() else "no file"
+        raise UnsafePathError(
+            f"`{path}` is {kind}, and the signature is to lie there",
+            hint="Look at it and remove it, or write the signature elsewhere (`--output`).",
+        )
+
+
+def _put_beside(path: Path, data: bytes) -> None:
+    """Replace the signature in one step, and never write through what has come to lie there meanwhile."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        descriptor = os.open(
+            fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666
+        )
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+            fresh.replace(path)
+        except BaseException:
+            fresh.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise TransferError(f"`{path}` cannot be written: {error.strerror}") from error
 
 
 def _warn(assembly: Assembly) -> None:

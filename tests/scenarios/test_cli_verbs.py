@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -264,6 +265,28 @@ def test_sign_and_verify_a_folder(cli: Cli, tmp_path: Path) -> None:
     assert (report["valid"], report["changed"], report["unsigned"], report["missing"]) == (
         False, ["weights.safetensors"], ["more"], ["MLmodel"],
     )  # fmt: skip
+
+
+def test_a_signature_is_not_written_through_what_lies_in_its_place(cli: Cli, tmp_path: Path) -> None:
+    """A model from elsewhere may bring a link as its `model.sig`, and signing it wrote over the file at its other end."""
+    folder = write(tmp_path / "m", MODEL)
+    lone = write(tmp_path / "lone", {"weights.bin": b"x"}) / "weights.bin"
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    (folder / "model.sig").symlink_to(precious)
+    lone.with_name("weights.bin.mlgov.sig").symlink_to(precious)
+    cli("keys", "init")
+    for signed in (folder, lone):
+        done = cli("sign", str(signed))
+        assert done.code == 3
+        assert "is a symbolic link, and the signature is to lie there" in done.err
+    assert precious.read_text() == "precious"
+    (folder / "model.sig").unlink()
+    os.mkfifo(folder / "model.sig")  # nobody reads from it, so that writing never ended
+    assert "is no file" in cli("sign", str(folder)).err
+    (folder / "model.sig").unlink()
+    assert cli("sign", str(folder)).code == 0
+    assert {path.name for path in folder.iterdir()} == {*MODEL, "model.sig"}
 
 
 @pytest.mark.parametrize("verb", ["sign", "verify"])
