@@ -55,7 +55,6 @@ def load_pkcs11_signer(location: str, pin: bytes | str | None) -> Signer:
         raise KeyFileError(f"`{location}` needs its PIN as the passphrase")
     try:
         import pkcs11
-        from pkcs11.util.ec import encode_ec_public_key
     except ImportError as error:
         raise KeyFileError(
             "`pkcs11:` needs the extra `pkcs11`", hint="`pip install 'mlflow-governance[pkcs11]'`."
@@ -71,7 +70,7 @@ def load_pkcs11_signer(location: str, pin: bytes | str | None) -> Signer:
         session = _log_in(token, pin.decode("utf-8") if isinstance(pin, bytes) else pin)
         private = session.get_key(object_class=pkcs11.ObjectClass.PRIVATE_KEY, **wanted)
         shown: Any = session.get_key(object_class=pkcs11.ObjectClass.PUBLIC_KEY, **wanted)
-        public = wrap_public_key(serialization.load_der_public_key(encode_ec_public_key(shown)))
+        public = _public_half(shown, location)
     except Exception as error:
         if session is not None:
             session.close()
@@ -83,6 +82,15 @@ def load_pkcs11_signer(location: str, pin: bytes | str | None) -> Signer:
     if public.algorithm is Algorithm.ED25519:
         raise KeyFileError(f"`{location}` is an Ed25519 key; of a token's keys only ECDSA is used")
     return TokenSigner(private, public, pkcs11.Mechanism.ECDSA, shown=location)
+
+
+def _public_half(shown: Any, location: str) -> PublicKey:
+    from pkcs11 import KeyType
+    from pkcs11.util.ec import encode_ec_public_key
+
+    if shown.key_type not in (KeyType.EC, KeyType.EC_EDWARDS):
+        raise KeyFileError(f"`{location}` is no ECDSA key; of a token's keys only those are used")
+    return wrap_public_key(serialization.load_der_public_key(encode_ec_public_key(shown)))
 
 
 def _log_in(token: Any, pin: str) -> Any:

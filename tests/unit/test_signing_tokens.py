@@ -46,12 +46,14 @@ with pkcs11.lib(module).get_token(token_label="gov tok").open(user_pin="1234", r
         parameters = session.create_domain_parameters(
             KeyType.EC, {Attribute.EC_PARAMS: encode_named_curve_parameters(curve)}, local=True)
         parameters.generate_keypair(store=True, label=curve, id=bytes([number]))
+    session.generate_keypair(KeyType.RSA, 2048, store=True, label="rsa")
 for location, pin in (
     (f"pkcs11:token=other;object=x?module-path={module}", "1234"),
     (f"pkcs11:token=gov%20tok;object=none?module-path={module}", "1234"),
     (f"pkcs11:token=gov%20tok;object=secp256r1?module-path={module}", "wrong-pin"),
     ("pkcs11:token=gov%20tok;object=x?module-path=/nowhere.so", "1234"),
     (f"pkcs11:token=gov%20tok;object=x?module-path={module}", None),
+    (f"pkcs11:token=gov%20tok;object=rsa?module-path={module}", "1234"),
 ):
     try:
         load_signer(location, pin)
@@ -95,9 +97,10 @@ def test_a_real_token_signs_and_says_why_it_does_not(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[:3] == ["refused NoSuchToken", "refused NoSuchKey", "refused PinIncorrect"]
-    assert len(lines) == 8
+    assert len(lines) == 9
     assert "passphrase" in lines[4]
-    assert lines[5:] == [f"signed {each}" for each in (Algorithm.P256, Algorithm.P384, Algorithm.P521)]
+    assert "is no ECDSA key" in lines[5]
+    assert lines[6:] == [f"signed {each}" for each in (Algorithm.P256, Algorithm.P384, Algorithm.P521)]
 
 
 @pytest.mark.parametrize(
