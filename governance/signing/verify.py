@@ -236,7 +236,10 @@ def futility(
     if key is None:
         return None
     reason = key.grant.objection(role=role, repository=repository, at=at, signed_at=None)
-    return None if reason is None else f"the key of `{key.name}` ({key_id[:16]}) {_FUTILE[reason]}"
+    if reason is not None:
+        return f"the key of `{key.name}` ({key_id[:16]}) {_FUTILE[reason]}"
+    needed = trust.threshold(role)
+    return None if needed == 1 else f"`{role}` needs {needed} distinct signers, and this is one"
 
 
 _FUTILE: Mapping[Reason, str] = {

@@ -214,6 +214,17 @@ def test_who_signs_in_vain_is_told(cli: Cli, tmp_path: Path, change: dict[str, A
     assert f"{why}, so what it signs is refused" in " ".join(seen.split())
 
 
+def test_who_signs_alone_where_two_are_needed_is_told(cli: Cli, tmp_path: Path) -> None:
+    cli("keys", "init")
+    path = tmp_path / "home/trust.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"thresholds": {"artifact": 2}}))
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m/MLmodel").write_text("flavors: {}")
+    done = cli("sign", "m")
+    assert done.code == 0
+    assert "`artifact` needs 2 distinct signers, and this is one" in done.err
+
+
 def test_who_signs_for_good_is_told_nothing_else(cli: Cli, tmp_path: Path) -> None:
     assert cli("keys", "init").code == 0
     (tmp_path / "model").mkdir()
