@@ -122,6 +122,7 @@ def _verify_local(
     from governance.model.artifact import FILE_SIGNATURE_SUFFIX, FOLDER_SIGNATURE
     from governance.signing.bundle import MAX_BUNDLE
     from governance.signing.report import SignatureReport
+    from governance.signing.statement import IGNORED_NAMES
     from governance.signing.verify import verify_folder
 
     beside = (
@@ -133,8 +134,14 @@ def _verify_local(
     if bundle is None:
         return SignatureReport.absent()
 
+    # Others sign into the folder under names of their own (`model_signing --signature FOLDER/NAME`): that file is no part of the model.
+    is_inside = signature is not None and signature.resolve().parent == path.resolve()
+    own = {signature.name} if signature is not None and is_inside else set()
+
     def check(signed_at: datetime | None) -> SignatureReport:
-        return verify_folder(bundle, path, trust, at=assembly.now(), signed_at=signed_at)
+        return verify_folder(
+            bundle, path, trust, at=assembly.now(), signed_at=signed_at, may_ignore=IGNORED_NAMES | own
+        )
 
     with err().status("hashing"):
         return verify_in_time(check, bundle, times=assembly.signing_time, ref=None)

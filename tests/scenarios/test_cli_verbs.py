@@ -315,6 +315,10 @@ def test_signature_and_key_elsewhere(cli: Cli, tmp_path: Path) -> None:
         cli("verify", str(folder), "--signature", "m.sig", "--public-key", "key.pem", **elsewhere).code == 0
     )
     assert cli("verify", str(folder), "--signature", "none.sig").code == 3
+    assert cli("sign", str(folder), "--output", "m/own.sig").code == 0
+    assert cli("verify", str(folder), "--signature", "m/own.sig").code == 0  # it is no part of the model
+    (folder / "other.sig").touch()
+    assert cli("verify", str(folder), "--signature", "m/own.sig").code == 1
     assert cli("verify", str(folder), "--public-key", "none.pem").code == 2
 
 
