@@ -225,17 +225,27 @@ def split(place: Address, tree: Tree) -> tuple[Part, ...]:
     return tuple(parts)
 
 
-def top_parts(client: ArtifactoryClient, place: Address) -> tuple[Part, ...]:
-    """The wholes for a place that has no root by rules 1 and 2, by rule 3. Empty where that does not hold.
+def find_top(client: ArtifactoryClient, place: Address) -> Address | None:
+    """The repository itself, where rule 3 holds of a place that has no root by rules 1 and 2; else None.
 
     Whoever may not look at the repository itself cannot fetch the model that lies there, and so no file of it as its.
     """
-    if not place.path or run_id(place.path) is not None:
-        return ()
+    if run_id(place.path) is not None:
+        return None
     top = replace(place, path="")
     try:
-        if not any(map(_marks_a_root, client.info(top.repository, "").children)):
-            return ()
+        children = client.info(top.repository, "").children
+    except (NotFoundError, ForbiddenError):
+        return None
+    return top if any(map(_marks_a_root, children)) else None
+
+
+def top_parts(client: ArtifactoryClient, place: Address) -> tuple[Part, ...]:
+    """The wholes for a place by rule 3. Empty where that does not hold, and for the repository itself."""
+    top = find_top(client, place) if place.path else None
+    if top is None:
+        return ()
+    try:
         tree = client.tree(top.repository, "")
     except (NotFoundError, ForbiddenError):
         return ()

@@ -40,6 +40,7 @@ from governance.wiring import Assembly
 from plugin.context import caller, in_server, mlflow_context, read_flavors
 from plugin.ledger import uploaded
 from plugin.location import (
+    find_top,
     folder_kind,
     folder_name,
     is_model_file,
@@ -82,6 +83,7 @@ class Uploads:
         root = look_up(self._client, folder).root
         if root is None and is_model_file(source.name) and folder.path:
             root = folder
+        root = root or find_top(self._client, folder)
         if root is None:
             self._lone(place, entry, real)
         else:
@@ -96,6 +98,8 @@ class Uploads:
             require_storable(path)
         root = look_up(self._client, place).root
         is_model = any(is_model_file(name) for name, _ in tree.files)
+        if root is None and not is_model:
+            root = find_top(self._client, place)
         if root is None and not is_model and self._is_taken(place):
             self._scatter(source, tree, place)
             return
@@ -104,7 +108,12 @@ class Uploads:
             for name in load.folders:
                 self._client.make_folder(load.root.repository, (load.root / name).path)
             moved = self._send(permit, load)
-            if load.root.path:
+            # A signature at the top of a repository makes one whole of what lies there: only where `MLmodel` does so too.
+            if (
+                load.root.path
+                or root is not None
+                or any(is_model_file(name) and "/" not in name for name, _ in tree.files)
+            ):
                 self._sealer.seal_folder(permit, load.root, moved)
 
     def ready(self, root: Address, *, run_id: str | None = None) -> bool:

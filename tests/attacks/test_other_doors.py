@@ -100,6 +100,31 @@ def test_a_file_of_a_model_at_the_top_of_a_repository_is_judged_as_that_model(
     ]
 
 
+def test_a_model_at_the_top_of_a_repository_is_signed_like_any_other(
+    devserver: DevServer, repo: str, tmp_path: Path
+) -> None:
+    """It was not signed at all, without a word, and then refused for want of a signature."""
+    for folder, name in (("src", "MLmodel"), ("src", "w.txt"), ("plain", "more.txt"), ("other", "MLmodel")):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / name).write_text("{}")
+    (tmp_path / "out").mkdir()
+    home = make_home(tmp_path / "home", devserver)
+    with environment(home.env):
+        store = get_artifact_repository(f"artifactory://{devserver.host}/artifactory/{repo}")
+        store.log_artifacts(str(tmp_path / "src"))
+        store.log_artifacts(str(tmp_path / "other"), "inner")
+        (tmp_path / "w.txt").write_text("other bytes")
+        store.log_artifact(str(tmp_path / "w.txt"))
+        store.log_artifacts(str(tmp_path / "plain"), "data")
+        store.download_artifacts("w.txt", str(tmp_path / "out"))
+        store.download_artifacts("", str(tmp_path / "out"))
+        store.delete_artifacts("data")
+        store.download_artifacts("", str(tmp_path / "out"))
+    assert devserver.paths(repo) == ("MLmodel", "inner/MLmodel", "inner/model.sig", "model.sig", "w.txt")
+    rows = home.entries(EntryKind.SIGNATURE)
+    assert [row.entry.subject for row in rows] == [repo, f"{repo}/inner", repo, repo, repo]
+
+
 @pytest.fixture
 def run_with_model(
     devserver: DevServer, repo: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
