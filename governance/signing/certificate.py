@@ -135,10 +135,22 @@ def _find_authority(
         try:
             verifier.verify(leaf, others)
         except VerificationError as error:
-            failure = f"no path leads to a trusted authority: {str(error)[:200]}"
+            failure = f"no path leads to a trusted authority: {_explained(str(error))}"
         else:
             return authority
     raise refuse(Reason.CERTIFICATE_CHAIN, failure)
+
+
+_WANTED = {
+    "2.5.29.15": "an authority's certificate needs `keyUsage` with `keyCertSign`",
+    "2.5.29.19": "an authority's certificate needs `basicConstraints` with `CA:TRUE`, marked critical",
+}
+"""By the extension that the library names, what makers of small authorities leave out: `openssl req -x509` makes no key usage."""
+
+
+def _explained(text: str) -> str:
+    wanted = next((words for oid, words in _WANTED.items() if f"invalid extension: {oid}" in text), None)
+    return text[:200] if wanted is None else f"{wanted} ({text[:160]})"
 
 
 def _subject(leaf: x509.Certificate) -> str:

@@ -58,6 +58,7 @@ def issue(
     start: datetime = NOW - DAY,
     end: datetime = NOW + DAY,
     curve: ec.EllipticCurve | None = None,
+    says_usage: bool = True,
 ) -> Issued:
     key = ec.generate_private_key(curve or ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -71,14 +72,13 @@ def issue(
         .not_valid_after(end)
         .add_extension(x509.BasicConstraints(is_authority, path_length), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(
-            x509.KeyUsage(
-                digital_signature and not is_authority,
-                False, False, False, False, is_authority, is_authority, False, False,
-            ),
-            critical=True,
-        )
-    )  # fmt: skip
+    )
+    if says_usage:
+        key_usage = x509.KeyUsage(
+            digital_signature and not is_authority,
+            False, False, False, False, is_authority, is_authority, False, False,
+        )  # fmt: skip
+        builder = builder.add_extension(key_usage, critical=True)
     if usage and not is_authority:
         builder = builder.add_extension(x509.ExtendedKeyUsage(usage), critical=True)
     if by:
@@ -109,6 +109,14 @@ def check(
     bundle: bytes, trust: TrustStore | None = None, signed_at: datetime | None = None
 ) -> SignatureReport:
     return verify_bundle(bundle, manifest_of(), trust or store(), at=NOW, signed_at=signed_at)
+
+
+def test_an_authority_that_does_not_say_what_its_key_is_for_is_told_what_it_lacks() -> None:
+    """As `openssl req -x509` makes it. The library names the extension by its number alone."""
+    root = issue("plain", is_authority=True, says_usage=False)
+    report = check(signed_by(issue("leaf", root)), store(root))
+    assert report.reason is Reason.CERTIFICATE_CHAIN
+    assert "needs `keyUsage` with `keyCertSign`" in (report.detail or "")
 
 
 @pytest.mark.parametrize("curve", [ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1()])
