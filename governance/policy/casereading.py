@@ -19,6 +19,11 @@ _FREE = frozenset({FactType.LICENCE, FactType.PURL, FactType.VERSION, FactType.N
 """Types whose facts may be any text in a fixture, as a scanner's may be: policies are tested on odd input too."""
 
 
+def is_free(spec: FactSpec) -> bool:
+    """Whether a fixture may have any text for the fact."""
+    return spec.type in _FREE or spec.form is not None
+
+
 def read_suite(shape: TestShape, source: str, catalogue: Mapping[str, FactSpec], mistakes: Mistakes) -> Suite:
     """The suite; mistakes in fixtures and cases are noted."""
     spec = shape.spec
@@ -136,8 +141,7 @@ class FactReader:
             return self._collection(spec, value, path)
         if spec.type is FactType.STRINGS:
             return self._strings(value, path)
-        is_free = spec.type in _FREE or spec.form is not None
-        return value if is_free and isinstance(value, str) else self._literal(spec, value, path)
+        return value if is_free(spec) and isinstance(value, str) else self._literal(spec, value, path)
 
     def _strings(self, value: Any, path: Path) -> tuple[str, ...] | None:
         if isinstance(value, list) and all(isinstance(one, str) for one in value):

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from governance.model.canonical import MAX_INT
 from governance.model.facts import CATALOGUE, FactSpec, FactType
+from governance.policy.casereading import is_free
 from governance.policy.condition import MEMBER
 from governance.policy.literals import (
     DURATION_PATTERN,
@@ -53,13 +54,26 @@ def schema_of(
         for short in ("ShorthandShape", "AllowShape"):
             _complete_short(definitions[short], catalogue)
     if kind == "PolicyTest":
-        facts = _fixture(catalogue)
-        definitions["Fixture"] = facts
-        definitions["TestSpecShape"]["properties"]["fixtures"]["additionalProperties"] = {
-            "$ref": "#/$defs/Fixture"
+        definitions["Fixture"] = _fixture(catalogue)
+        named = definitions["TestSpecShape"]["properties"]["fixtures"]["patternProperties"]
+        named |= {key: {"$ref": "#/$defs/Fixture"} for key in named}
+        case = definitions["CaseShape"]["properties"]
+        case["set"] = {"$ref": "#/$defs/Fixture"}
+        case["unset"]["items"] = {
+            "anyOf": [{"enum": sorted(catalogue)}, {"pattern": r"^property\..+$"}],
+            "type": "string",
         }
-        definitions["CaseShape"]["properties"]["set"] = {"$ref": "#/$defs/Fixture"}
+    for one in definitions.values():
+        _close_keys(one)
     return {"$schema": DIALECT, "$id": f"{BASE}{kind}.json", **schema, "title": f"mlgov/v1 {kind}"}
+
+
+def _close_keys(shape: Tree) -> None:
+    """Where keys have a form, a key of another one is none: pydantic says what stands under those that have it alone."""
+    for property_ in shape.get("properties", {}).values():
+        for one in (property_, *property_.get("anyOf", ())):
+            if "patternProperties" in one:
+                one["additionalProperties"] = False
 
 
 def _complete_short(short: Tree, catalogue: Mapping[str, FactSpec]) -> None:
@@ -192,16 +206,30 @@ def _between(bounds: tuple[float, float] | None) -> Tree:
 
 def _fixture(catalogue: Mapping[str, FactSpec]) -> Tree:
     """Facts of a fixture: any value the type takes, null for absent, `{unknown: why}`."""
+    one_property = FactSpec(name="", type=FactType.STRING, source="", meaning="")
     return {
         "type": "object",
         "properties": {
-            name: {"description": f"{spec.meaning} ({spec.type.value})"}
+            name: _fact_value(spec) | {"description": f"{spec.meaning} ({spec.type.value})"}
             for name, spec in sorted(catalogue.items())
             if name != "property.*"
-        },
-        "patternProperties": {r"^property\..+$": {}},
+        }
+        | {"property.*": {"description": "whether all properties were read"}},
+        "patternProperties": {r"^property\.(?!\*$).+$": _fact_value(one_property)},
         "additionalProperties": False,
     }
+
+
+def _fact_value(spec: FactSpec) -> Tree:
+    if spec.type is FactType.COLLECTION:
+        item = _object({field.name: _fact_value(field) for field in spec.fields}, [])
+        items = {"type": "array", "items": item}
+        known = [items, _object({"items": items, "missing": {}}, ["items", "missing"])]
+    elif spec.type is FactType.STRINGS:
+        known = [{"type": "array", "items": {"type": "string"}}]
+    else:
+        known = [{"type": "string"} if is_free(spec) else _literal(spec)]
+    return {"anyOf": [*known, {"type": "null"}, _object({"unknown": {}}, ["unknown"])]}
 
 
 def _object(properties: Tree, required: list[str]) -> Tree:

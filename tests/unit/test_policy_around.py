@@ -277,9 +277,23 @@ SHORT = "  block: {severity: high, licences: [AGPL-3.0-only], packages: ['PKG:py
         ("Waiver", waiver(), "2026-12-20T00:00:00Z", "2026-12-20"),
         ("Waiver", waiver(revoked="{at: 2026-11-21T00:00:00Z, by: bob}"), "2026-11-21T00:00:00Z", "yesterday"),
         ("PolicyTest", CASES.strip() + "\n", "at: 2026-11-20T12:00:00Z", "at: 2026-11-20 12:00"),
+        *(
+            ("PolicyTest", CASES.strip() + "\n", "clean: {xray.malicious: false,", f"{key}: {{{fact},")
+            for key, fact in (
+                ("clean", "xray.malicius: false"), ("clean", "xray.malicious: 'no'"), ("clean", "scan.complete: {unknown: x, why: y}"),
+                ("clean", "scan.database_age: 5"), ("clean", "content.verdict: clear"), ("clean", "actor.groups: staff"),
+                ("clean", "files: [{path: a, sise: 5}]"), ("clean", "files: {items: [{path: 5}], missing: more}"),
+                ("clean", "vulnerabilities: [{cvss: 11}]"), ("clean", "property.x: 5"),
+            )
+        ),
+        *(
+            ("PolicyTest", CASES.strip() + "\n", "{name: good, from: clean,", f"{{name: good, from: clean, {more},")
+            for more in ("set: {xray.malicious: 1}", "unset: [xray.malicius]")
+        ),
+        ("PolicySet", policy_set("  lists: {l: [a]}\n"), "l: [a]", "L_: [a]"),
     ],
 )  # fmt: skip
-def test_schemas_know_the_short_form_times_lists_and_which_rules_say_why(
+def test_schemas_know_the_short_form_times_lists_fixtures_and_which_rules_say_why(
     kind: str, text: str, was: str, became: str
 ) -> None:
     schema = json_schema(kind)
@@ -288,6 +302,21 @@ def test_schemas_know_the_short_form_times_lists_and_which_rules_say_why(
     for written, good in ((text, True), (text.replace(was, became), False)):
         (document,) = parse_yaml(written.encode(), "f")
         assert (problems(written, *other) == [], maker.is_valid(document.data)) == (good, good), written
+
+
+def test_the_schema_of_a_policy_test_takes_what_a_fixture_may_say() -> None:
+    schema = json_schema("PolicyTest")
+    maker = jsonschema.validators.validator_for(schema)(schema)
+    for fact in (
+        "xray.malicious: null", "scan.complete: {unknown: why}", "files: {items: [{path: a, size: null}], missing: more}",
+        "licences: [{spdx: any text}]", "artifact.digest: any", "property.x: y", "property.*: true", "actor.groups: []",
+        "vulnerabilities: [{severity: unknown, cvss: {unknown: x}, fixed_in: ['2'], first_seen: 2026-11-20T00:00:00Z}]",
+    ):  # fmt: skip
+        written = CASES.strip().replace(
+            "from: clean, action: load", f"from: clean, set: {{{fact}}}, unset: [property.x], action: load"
+        )
+        (document,) = parse_yaml(written.encode(), "f")
+        assert (problems(written, policy(rule(MALICIOUS))), maker.is_valid(document.data)) == ([], True), fact
 
 
 def test_generated_files_are_what_would_be_generated() -> None:
