@@ -123,14 +123,14 @@ class Assembly(AuditAssembly):
         """What the log knows of waivers."""
         return memory_of(self.log) if self.has_log else Memory()
 
-    def signing_time(self, ref: str | None, bundle: Sha256) -> datetime | None:
-        """Trusted time of a signature file, as the log recorded it. None where the log does not know it, or does not
+    def signing_time(self, ref: str | None, bundle: Sha256, at: datetime) -> datetime | None:
+        """Trusted time of a signature file that is judged as of `at`, as the log recorded it. None where the log does not know it, or does not
         answer: the signature counts as made now then, which lets nothing through that the time would not.
         """
         if not self.has_log:
             return None
         try:
-            return recorded_time(self.log, bundle, now=self.now(), ref=ref)
+            return recorded_time(self.log, bundle, now=at, ref=ref)
         except AuditUnavailableError as error:
             logger.warning("trusted time of a signature is not known: %s", error.message)
             return None

@@ -175,7 +175,7 @@ class Sealer:
         def open_at(signed_at: datetime | None) -> SignatureReport:
             return open_bundle(bundle, trust, at=at, repository=root.repository, signed_at=signed_at)[0]
 
-        return verify_in_time(open_at, bundle, times=self._assembly.signing_time, ref=_ref(root))
+        return verify_in_time(open_at, bundle, times=self._assembly.signing_time, ref=_ref(root), at=at)
 
     def _bundle(self, root: Address) -> bytes | None:
         try:

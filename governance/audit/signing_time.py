@@ -24,25 +24,31 @@ from governance.model.digest import Sha256
 from governance.signing.reason import Reason
 from governance.signing.report import SignatureReport
 
-Times: TypeAlias = "Callable[[str | None, Sha256], datetime | None]"
-"""Trusted time by artifact (None is any) and digest of the signature file; None where there is none."""
+Times: TypeAlias = "Callable[[str | None, Sha256, datetime], datetime | None]"
+"""Trusted time by artifact (None is any), digest of the signature file, and the time at which it is judged, than which no trusted
+time is later; None where there is none."""
 
 _EVENTS = frozenset({"made", "verified"})
 _UNTIMELY = frozenset({Reason.EXPIRED, Reason.SUPERSEDED, Reason.COMPROMISED, Reason.CERTIFICATE_TIME})
 
 
 def verify_in_time(
-    verify: Callable[[datetime | None], SignatureReport], bundle: bytes, *, times: Times, ref: str | None
+    verify: Callable[[datetime | None], SignatureReport],
+    bundle: bytes,
+    *,
+    times: Times,
+    ref: str | None,
+    at: datetime,
 ) -> SignatureReport:
-    """The report of `verify`, which is given trusted time. The whole log is asked only where the signature would else
+    """The report of `verify`, which judges as of `at` and is given trusted time. The whole log is asked only where the signature would else
     be refused for its time: it may have been recorded where the model was copied from.
     """
     sha256 = Sha256(hashlib.sha256(bundle).hexdigest())
-    here = times(ref, sha256) if ref is not None else None
+    here = times(ref, sha256, at) if ref is not None else None
     report = verify(here)
     if report.reason not in _UNTIMELY:
         return report
-    anywhere = times(None, sha256)
+    anywhere = times(None, sha256, at)
     return report if anywhere in (None, here) else verify(anywhere)
 
 

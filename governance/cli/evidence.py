@@ -170,13 +170,13 @@ def _subject(assembly: Assembly, found: Attestable) -> Subject | None:
     path = f"{artifact.path}/{FOLDER_SIGNATURE}".lstrip("/")
     client = assembly.artifactory(artifact.host)
     bundle = client.read_small(artifact.repository, path, limit=MAX_BUNDLE)
-    sha256 = _sha256(bundle)
+    sha256, at = _sha256(bundle), assembly.now()
     report, _ = open_bundle(
         bundle,
         assembly.trust,
-        at=assembly.now(),
+        at=at,
         repository=artifact.repository,
-        signed_at=assembly.signing_time(artifact.ref, sha256),
+        signed_at=assembly.signing_time(artifact.ref, sha256, at),
     )
     if report.manifest is None or report.manifest.dirhash1 != digest:
         raise SignatureError(

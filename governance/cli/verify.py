@@ -137,14 +137,13 @@ def _verify_local(
     # Others sign into the folder under names of their own (`model_signing --signature FOLDER/NAME`): that file is no part of the model.
     is_inside = signature is not None and signature.resolve().parent == path.resolve()
     own = {signature.name} if signature is not None and is_inside else set()
+    at = assembly.now()
 
     def check(signed_at: datetime | None) -> SignatureReport:
-        return verify_folder(
-            bundle, path, trust, at=assembly.now(), signed_at=signed_at, may_ignore=IGNORED_NAMES | own
-        )
+        return verify_folder(bundle, path, trust, at=at, signed_at=signed_at, may_ignore=IGNORED_NAMES | own)
 
     with err().status("hashing"):
-        return verify_in_time(check, bundle, times=assembly.signing_time, ref=None)
+        return verify_in_time(check, bundle, times=assembly.signing_time, ref=None, at=at)
 
 
 def _verify_stored(
@@ -186,12 +185,12 @@ def _verify_manifest(
     if bundle is None:
         return SignatureReport.absent()
 
-    def check(signed_at: datetime | None) -> SignatureReport:
-        return verify_bundle(
-            bundle, manifest, trust, at=assembly.now(), repository=repository, signed_at=signed_at
-        )
+    at = assembly.now()
 
-    return verify_in_time(check, bundle, times=assembly.signing_time, ref=ref)
+    def check(signed_at: datetime | None) -> SignatureReport:
+        return verify_bundle(bundle, manifest, trust, at=at, repository=repository, signed_at=signed_at)
+
+    return verify_in_time(check, bundle, times=assembly.signing_time, ref=ref, at=at)
 
 
 def _document(what: str, report: SignatureReport) -> dict[str, Json]:

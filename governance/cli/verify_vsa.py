@@ -122,12 +122,13 @@ def _verify(
     from governance.signing.reason import Reason
     from governance.signing.vsa import ALLOWED, verify_summary
 
-    signed_at = assembly.signing_time(None, Sha256(hashlib.sha256(summary).hexdigest()))
+    at = assembly.now()
+    signed_at = assembly.signing_time(None, Sha256(hashlib.sha256(summary).hexdigest()), at)
     for digest in digests:
         report = verify_summary(
             summary,
             trust,
-            at=assembly.now(),
+            at=at,
             digest=digest,
             resource=resource,
             levels=levels or (ALLOWED,),

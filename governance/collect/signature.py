@@ -53,7 +53,7 @@ class SignatureCollector:
         *,
         trust: Callable[[], TrustStore],
         now: Callable[[], datetime],
-        times: Times = lambda _ref, _bundle: None,
+        times: Times = lambda _ref, _bundle, _at: None,
     ) -> None:
         """`times` is trusted time from the audit log, where there is one."""
         self._clients = clients
@@ -81,7 +81,7 @@ class SignatureCollector:
                 bundle, actual, trust, at=at, repository=artifact.repository, signed_at=signed_at
             )
 
-        report = verify_in_time(verify, bundle, times=self._times, ref=artifact.ref)
+        report = verify_in_time(verify, bundle, times=self._times, ref=artifact.ref, at=at)
         return _facts(report, at=at) | {"signature.present": True}
 
     def _bundle(self, artifact: Artifact) -> bytes | None:

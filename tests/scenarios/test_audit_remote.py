@@ -131,6 +131,20 @@ def test_two_users_straight_at_artifactory_are_in_one_trail(team: Team, tmp_path
     team.require_good()
 
 
+def test_a_model_that_a_client_signed_loads_and_may_be_added_to(team: Team, tmp_path: Path) -> None:
+    """Its signature is on record by the client's word, so its trusted time is the latest that is possible: now, and not later."""
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "MLmodel").write_text("flavors: {}\n")
+    note(model, "weights.txt")
+    with team.user("alice"):
+        get_artifact_repository(team.uri("s")).log_artifacts(str(model), "model")
+        get_artifact_repository(team.uri("s")).log_artifact(note(tmp_path, "more.txt"), "model")
+        (tmp_path / "out").mkdir()
+        get_artifact_repository(team.uri("s/model")).download_artifacts("", str(tmp_path / "out"))
+    assert {path.name for path in (tmp_path / "out").iterdir()} >= {"MLmodel", "weights.txt", "more.txt"}
+
+
 def test_without_an_acknowledgement_nothing_moves(team: Team, tmp_path: Path) -> None:
     before = team.size()
     with team.user("alice", password="not her password"):

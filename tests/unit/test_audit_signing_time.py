@@ -100,12 +100,15 @@ def report(reason: Reason | None) -> SignatureReport:
 def test_the_whole_log_is_asked_where_time_is_the_objection(reason: Reason) -> None:
     asked: list[str | None] = []
 
-    def times(ref: str | None, bundle: Sha256) -> datetime | None:
+    def times(ref: str | None, bundle: Sha256, at: datetime) -> datetime | None:
+        assert at == NOW
         assert bundle == hashlib.sha256(b"bundle").hexdigest()
         asked.append(ref)
         return None if ref else NOW
 
-    found = verify_in_time(lambda at: report(None if at else reason), b"bundle", times=times, ref="r/copy")
+    found = verify_in_time(
+        lambda at: report(None if at else reason), b"bundle", times=times, ref="r/copy", at=NOW
+    )
     assert found.valid
     assert asked == ["r/copy", None]
 
@@ -113,6 +116,6 @@ def test_the_whole_log_is_asked_where_time_is_the_objection(reason: Reason) -> N
 @pytest.mark.parametrize("reason", [None, Reason.BAD_SIGNATURE, Reason.SCOPE, Reason.FILES])
 def test_and_nowhere_else(reason: Reason | None) -> None:
     asked: list[str | None] = []
-    times = lambda ref, _: asked.append(ref)  # noqa: E731
-    assert verify_in_time(lambda _: report(reason), b"b", times=times, ref="r/m") == report(reason)
+    times = lambda ref, _, __: asked.append(ref)  # noqa: E731
+    assert verify_in_time(lambda _: report(reason), b"b", times=times, ref="r/m", at=NOW) == report(reason)
     assert asked == ["r/m"]
