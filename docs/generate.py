@@ -103,6 +103,7 @@ MEANINGS = {
     "artifactory_certificate_key": "its key (PEM), without a passphrase",
     "xray_url": "where Xray is, unless beside Artifactory",
     "ca_bundle": "certificate authorities (PEM) to trust in place of the usual ones",
+    "usual_ca_bundle": "the same, where `MLGOV_CA_BUNDLE` or its line in the settings file says nothing",
     "gather_seconds": "how long all facts together may take",
     "gather_all": "gather also the facts that cost a request per file and that no rule reads, so that later policies can be tried on the log",
     "reuse_seconds": "how long a decision stands for the same bytes and actor",

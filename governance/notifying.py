@@ -88,7 +88,7 @@ def build_carrier(
     """What carries notices to a channel."""
     own = None if channel.ca is None else str(channel.ca)
     if isinstance(channel, EmailChannel):
-        return EmailCarrier(channel, ca=own or (str(settings.ca_bundle) if settings.ca_bundle else None))
+        return EmailCarrier(channel, ca=own or (str(settings.authorities) if settings.authorities else None))
     return WebhookCarrier(
         Post(
             channel.to,

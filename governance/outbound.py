@@ -103,8 +103,8 @@ def _sink(settings: Settings, log: AuditLog, destination: Destination, now: Call
         return FileSink(destination.path)
     if destination.is_webhook:
         return WebhookSink(_post(settings, destination, now), origin=log.origin)
-    if destination.ca is None and settings.ca_bundle is not None:
-        destination = destination.model_copy(update={"ca": settings.ca_bundle})
+    if destination.ca is None and settings.authorities is not None:
+        destination = destination.model_copy(update={"ca": settings.authorities})
     form = SyslogForm(
         host=platform.node() or "-",
         process=os.getpid(),

@@ -110,9 +110,9 @@ class Settings(BaseSettings):
         default=None,
         validation_alias="ARTIFACTORY_AUTH_TOKEN",
     )
-    ca_bundle: Path | None = Field(
-        default=None,
-        validation_alias=AliasChoices("MLGOV_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"),
+    ca_bundle: Path | None = Field(default=None, validation_alias="MLGOV_CA_BUNDLE")
+    usual_ca_bundle: Path | None = Field(
+        default=None, validation_alias=AliasChoices("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
     )
     no_ssl: bool = Field(default=False, validation_alias="ARTIFACTORY_NO_SSL")
     debug: bool = Field(default=False, validation_alias="ARTIFACTORY_DEBUG")
@@ -320,9 +320,15 @@ class Settings(BaseSettings):
         return frozenset(host.lower() for host in (*own, *self.artifactory_hosts))
 
     @property
+    def authorities(self) -> Path | None:
+        """Where the trusted certificate authorities are listed, if not the usual ones. What the settings file says goes before
+        the variables of other programs, which conda for one sets without being asked."""
+        return self.ca_bundle or self.usual_ca_bundle
+
+    @property
     def certificates(self) -> str | bool:
-        """Where the trusted certificate authorities are listed, or True for the usual ones."""
-        return str(self.ca_bundle) if self.ca_bundle else True
+        """The same, as `requests` wants it: True for the usual ones."""
+        return str(self.authorities) if self.authorities else True
 
     @property
     def own_certificate(self) -> ClientCertificate | None:

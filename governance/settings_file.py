@@ -21,8 +21,10 @@ from governance.policy.mistakes import nearest
 PREFIX = "MLGOV_"
 PATHS = (
     "home", "policy_path", "audit_path", "audit_key", "audit_key_passphrase_file", "audit_pseudonym_key",
-    "audit_tsa_ca", "artifactory_certificate", "artifactory_certificate_key", "key_passphrase_file", "trust", "ca_bundle", "streams_path", "notify_path", "metrics_path",
+    "audit_tsa_ca", "artifactory_certificate", "artifactory_certificate_key", "key_passphrase_file", "trust", "ca_bundle", "usual_ca_bundle", "streams_path", "notify_path", "metrics_path",
 )  # fmt: skip
+_PATH_VARIABLES = frozenset({"MLGOV_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"})
+"""Of `PATHS`, those that have other names in the environment, under which they come here."""
 _PATHS_OR_ADDRESSES = frozenset({"key", "policy_bundle", "audit_anchors"})
 _TABLES = frozenset({"streams", "channels"})
 _PATHS_IN_TABLES = frozenset({"ca", "certificate", "certificate_key", "secret_file", "password_file"})
@@ -69,7 +71,9 @@ def _beside(folder: Path, name: str, value: Any) -> Any:
         return {key: _beside(folder, key, each) for key, each in value.items()}
     if isinstance(value, list) and name in {*_TABLES, *_PATHS_OR_ADDRESSES}:
         return [_beside(folder, name, each) for each in value]
-    is_path = name in {*PATHS, *_PATHS_IN_TABLES} or (name in _PATHS_OR_ADDRESSES and ":" not in str(value))
+    is_path = name in {*PATHS, *_PATH_VARIABLES, *_PATHS_IN_TABLES} or (
+        name in _PATHS_OR_ADDRESSES and ":" not in str(value)
+    )
     if (
         not is_path
         or not isinstance(value, str)

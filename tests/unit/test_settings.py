@@ -13,6 +13,7 @@ import pytest
 from governance.auditing import checkpoint_passphrase, pseudonyms
 from governance.errors import SettingsError
 from governance.settings import Settings, load_settings, strange_variables
+from governance.settings_file import PATHS as FILE_PATHS
 from governance.wiring import build_assembly
 
 READ = """
@@ -23,7 +24,7 @@ try:
     settings = load_settings()
     print(json.dumps({"host": sorted(settings.allowed_hosts), "skip": settings.delete_skip, "env": settings.environment,
         "token": settings.token.get_secret_value() if settings.token else None, "repr": repr(settings),
-        "home": str(settings.home), "debug": settings.debug, "ca": str(settings.ca_bundle),
+        "home": str(settings.home), "debug": settings.debug, "ca": str(settings.authorities),
         "no_ssl": settings.no_ssl}))
 except SettingsError as error:
     print("SettingsError", error, error.hint)
@@ -206,6 +207,44 @@ def test_a_relative_path_in_the_file_is_meant_from_the_files_folder(
     assert (found.streams[0].secret_file, found.channels[0].model_dump()["ca"]) == (
         named / "secret", named / "ca.pem",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *(name for name in FILE_PATHS if name not in {"home", "ca_bundle", "usual_ca_bundle"}),
+        "ca_bundle", "mlgov_ca_bundle", "requests_ca_bundle", "ssl_cert_file",
+    ],
+)  # fmt: skip
+def test_no_path_of_the_settings_file_is_meant_from_the_working_directory(
+    key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`ca_bundle = "ca.pem"` was: whatever lay there under that name decided whose certificates are believed."""
+    for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MLGOV_CONFIG", str(tmp_path / "mlgov.toml"))
+    together = ("artifactory_certificate", "artifactory_certificate_key")
+    keys = together if key in together else (key,)
+    (tmp_path / "mlgov.toml").write_text("\n".join(f'{each} = "x.pem"' for each in keys))
+    found = load_settings().model_dump().values()
+    assert [each for each in found if isinstance(each, Path) and each.name == "x.pem"] == [
+        tmp_path / "x.pem" for _ in keys
+    ]
+
+
+def test_the_settings_file_names_authorities_before_other_programs_variables_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An activated conda sets `SSL_CERT_FILE`, and a site's own authority in the settings file was not looked at any more."""
+    monkeypatch.setenv("MLGOV_CONFIG", str(tmp_path / "mlgov.toml"))
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    monkeypatch.setenv("SSL_CERT_FILE", "/conda/cacert.pem")
+    (tmp_path / "mlgov.toml").write_text("")
+    assert load_settings().certificates == "/conda/cacert.pem"
+    (tmp_path / "mlgov.toml").write_text('ca_bundle = "/site/ca.pem"')
+    assert load_settings().certificates == "/site/ca.pem"
+    monkeypatch.setenv("MLGOV_CA_BUNDLE", "/this/process.pem")
+    assert load_settings().certificates == "/this/process.pem"
 
 
 def test_a_broken_settings_file_is_named(tmp_path: Path) -> None:
