@@ -205,7 +205,9 @@ class Gate:
     def _weathered(self, request: Request, policy: CompiledPolicy, facts: Facts, verdict: Verdict) -> Verdict:
         """The verdict with the set's rule for outages applied, where a source of facts gave no answer."""
         unreachable = facts.get(UNREACHABLE)
-        if not isinstance(unreachable, tuple) or not is_degraded_refusal(verdict, unreachable):
+        if not isinstance(unreachable, tuple) or not is_degraded_refusal(
+            verdict, unreachable, policy.bundle.policies
+        ):
             return verdict
         rule = policy.outage_rule(request.environment)
         earlier = None if rule.max_age is None else self._earlier(request, policy, rule.max_age)

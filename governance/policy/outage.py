@@ -9,11 +9,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
 from governance.model.verdict import Effect, Truth, Verdict
-from governance.policy.documents import OutageRule
+from governance.policy.documents import OutageRule, Policy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,27 +30,28 @@ class Earlier:
     grace_until: datetime | None = None
 
 
-def is_degraded_refusal(verdict: Verdict, unreachable: tuple[str, ...]) -> bool:
-    """Whether the verdict refuses for no other reason than that somebody gave no answer (1 and 2)."""
-    refusing = [name for name, decision in verdict.by_policy if decision >= Effect.QUARANTINE]
-    return bool(unreachable and refusing) and not any(_has_known_ground(verdict, name) for name in refusing)
+def is_degraded_refusal(verdict: Verdict, unreachable: tuple[str, ...], policies: Iterable[Policy]) -> bool:
+    """Whether the verdict of these policies refuses for no other reason than that somebody gave no answer (1 and 2)."""
+    refusing = {name for name, decision in verdict.by_policy if decision >= Effect.QUARANTINE}
+    return bool(unreachable and refusing) and not any(
+        _has_known_ground(verdict, policy) for policy in policies if policy.name in refusing
+    )
 
 
-def _has_known_ground(verdict: Verdict, policy: str) -> bool:
-    """Whether a policy refuses on what is known: a rule that objects on facts, or a default that refuses although no
-    allow rule waits for a fact."""
-    rules = [result for result in verdict.rules if result.rule.partition("/")[0] == policy]
-    objecting = [
-        result
-        for result in rules
-        if result.fired
+def _has_known_ground(verdict: Verdict, policy: Policy) -> bool:
+    """Whether a policy refuses on what is known: a rule that objects on facts, or a default that refuses, whatever else is
+    unknown, since no allow rule holds or waits for a fact."""
+    rules = [result for result in verdict.rules if result.rule.partition("/")[0] == policy.name]
+    if any(
+        result.truth is Truth.TRUE
         and result.effect >= Effect.QUARANTINE
         and result.waiver is None
         and result.grace is None
-    ]
-    if objecting:
-        return any(result.truth is Truth.TRUE for result in objecting)
-    return not any(result.effect is Effect.ALLOW and result.truth is Truth.UNKNOWN for result in rules)
+        for result in rules
+    ):
+        return True
+    is_open = any(result.effect is Effect.ALLOW and result.truth is not Truth.FALSE for result in rules)
+    return policy.default >= Effect.QUARANTINE and not is_open
 
 
 def in_outage(

@@ -109,7 +109,9 @@ def verdict_again(log: ReadableLog, recorded: Recorded, policy: CompiledPolicy) 
     """The verdict of a policy on a recorded decision, the outage of its time included."""
     verdict = evaluate(policy, recorded.request, recorded.facts)
     unreachable: FactValue = recorded.facts.record.get(UNREACHABLE)
-    if not isinstance(unreachable, tuple) or not is_degraded_refusal(verdict, unreachable):
+    if not isinstance(unreachable, tuple) or not is_degraded_refusal(
+        verdict, unreachable, policy.bundle.policies
+    ):
         return verdict
     rule = policy.outage_rule(recorded.request.environment)
     return in_outage(verdict, unreachable, rule, _earlier(log, recorded))

@@ -17,15 +17,19 @@ from governance.audit.stamp import stamp_of
 from governance.audit.store import draft_of
 from governance.errors import (
     BlockedError,
+    QuarantinedError,
     UnreachableError,
 )
 from governance.gate import Gate
 from governance.model.facts import Unknown
 from governance.model.request import Action, Actor, Request
+from governance.policy.compile import compile_bundle
+from governance.policy.load import load_policies
 from tests.unit.gate_kit import (
     ELSEWHERE,
     NOON,
     TWO,
+    Bench,
     Fixed,
     World,
     advise,
@@ -186,3 +190,36 @@ def test_an_outage_does_not_overrule_what_is_known(tmp_path: Path) -> None:
     other.error = UnreachableError("no answer", service="Artifactory", method="GET", path="/x")
     with pytest.raises(BlockedError, match="malicious"), gate.admit(later(request())):
         pass
+
+
+def test_an_outage_does_not_open_a_default_that_no_allow_rule_opens_any_more(tmp_path: Path) -> None:
+    """The scan that is silent says nothing of the signature, and without that nothing is allowed."""
+    file = tmp_path / "signed.yaml"
+    file.write_text(
+        "apiVersion: mlgov/v1\nkind: Policy\nmetadata: {name: signed}\nspec:\n  default: block\n  rules:\n"
+        "    - {id: signed, effect: allow, when: {fact: signature.valid, is: true}}\n"
+        "    - {id: coverage, effect: quarantine, when: {fact: scan.complete, is: false}, message: not scanned}\n"
+        "---\napiVersion: mlgov/v1\nkind: PolicySet\nmetadata: {name: s}\nspec:\n"
+        "  bindings: [{policies: [signed], environments: ['*'], mode: enforce}]\n"
+        "  outage: {development: {action: last-verdict, maxAge: 12h}}\n"
+    )
+    scan = World(name="scan", facts={"scan.complete": True}, supplies=frozenset({"scan.complete"}))
+    signature = World(name="keys", facts={"signature.valid": True}, supplies=frozenset({"signature.valid"}))
+    clock = [0.0]
+    log = AuditLog(MemoryStore(), now=lambda: NOON, instance="test")
+    gate = Gate(
+        policies=Fixed(compile_bundle(load_policies([file]))),
+        collectors=[scan, signature],
+        log=log,
+        now=lambda: NOON,
+        clock=lambda: clock[0],
+    )
+    b = Bench(gate=gate, log=log, world=scan, clock=clock)
+    load(b, request())
+    silence(b)
+    clock[0] = 100.0
+    load(b, later(request()))
+    clock[0] = 200.0
+    signature.facts = {"signature.valid": False}
+    with pytest.raises(QuarantinedError):
+        load(b, later(request()))
