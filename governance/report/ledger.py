@@ -52,7 +52,7 @@ CREATE TABLE waiver (
 """
 _INDEXES = """
 CREATE INDEX decision_id ON decision (id);
-CREATE INDEX decision_ref ON decision (ref, environment, n);
+CREATE INDEX decision_ref ON decision (ref, environment, result, n, action);
 CREATE INDEX decision_bytes ON decision (ref, digest, environment, action, n);
 CREATE INDEX objection_n ON objection (n);
 CREATE INDEX waived_n ON waived (n);

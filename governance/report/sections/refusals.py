@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from governance.model.request import parse_utc
@@ -12,6 +13,7 @@ from governance.report.sections.context import Context, bar_chart, counted, quer
 
 _SHUT = "('refused', 'quarantined')"
 _AGAINST = "('refused', 'quarantined', 'would-block')"
+_GOOD = ("waived", "warned", "allowed")
 _USES = ("load", "download", "promote")
 """Ways to get at the same bytes. That a refused model may be deleted or uploaded anew says nothing about its use."""
 _MOST_RULES = 20
@@ -79,16 +81,22 @@ def what_next(
 ) -> tuple[str, str | None]:
     """What became of an artifact after a refusal, in words, and the decision that shows it."""
     acts = ", ".join(f"'{each}'" for each in (_USES if action in _USES else (action,)))
-    later = f"FROM decision WHERE ref = ? AND n > ? AND environment = ? AND action IN ({acts})"
+    later = (
+        f"FROM decision WHERE ref = ? AND environment = ? AND result {{}} AND n > ? AND action IN ({acts})"
+    )
 
-    def first(results: str) -> tuple[Any, ...] | None:
-        found = ledger.rows(
-            f"SELECT n, id, at, digest, waivers, action {later} AND result {results} ORDER BY n LIMIT 1",
-            (ref, n, environment),
+    def first(*results: str) -> tuple[Any, ...] | None:
+        """The first of these. Asked for one by one, so that a model that is refused a thousand times is not read through as often."""
+        found = (
+            ledger.rows(
+                f"SELECT n, id, at, digest, waivers, action {later.format('= ?')} ORDER BY n LIMIT 1",
+                (ref, environment, result, n),
+            )
+            for result in results
         )
-        return next(found, None)
+        return min(itertools.chain.from_iterable(found), default=None)
 
-    good, forced = first(f"NOT IN {_AGAINST}"), first("= 'would-block'")
+    good, forced = first(*_GOOD), first("would-block")
     words, shown = [], None
     if forced is not None and (good is None or forced[0] < good[0]):
         _, shown, when, other, _, act = forced
@@ -103,7 +111,7 @@ def what_next(
         )
     if not words:
         again, last = ledger.row(
-            f"SELECT count(*), max(n) {later} AND result IN {_SHUT}", (ref, n, environment)
+            f"SELECT count(*), max(n) {later.format(f'IN {_SHUT}')}", (ref, environment, n)
         )
         if again:
             shown, when = ledger.row("SELECT id, at FROM decision WHERE n = ?", (last,))
