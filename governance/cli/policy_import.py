@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from governance.cli.output import Mark, err, out, print_pairs, sign, styled
-from governance.errors import ConfigurationError, SettingsError
+from governance.errors import ConfigurationError, ForbiddenError, SettingsError
 from governance.places import open_file
 
 if TYPE_CHECKING:
@@ -91,8 +91,13 @@ def _import_xray(folder: Path | None) -> None:
     (host,) = build_hosts(settings.artifactory_url)
     with closing(build_assembly(settings)) as assembly:
         client = assembly.xray(host)
-        imported = translate(client.policies(), client.watches()) if folder is not None else ()
-        _copy_ignore_rules(assembly, client.ignore_rules())
+        try:
+            imported = translate(client.policies(), client.watches()) if folder is not None else ()
+            rules = client.ignore_rules()
+        except ForbiddenError as error:
+            error.hint = "Reading them takes Xray's own roles: the token's user must be allowed to manage policies and watches there."
+            raise
+        _copy_ignore_rules(assembly, rules)
     if folder is None:
         return
     if not imported:

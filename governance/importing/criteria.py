@@ -87,17 +87,34 @@ def _advisory(criteria: Mapping[str, Any]) -> Iterator[Tree]:
         yield _severity("severity", str(severity), fallback={"fact": "id", "exists": True})
     if isinstance(span, Mapping):
         found = True
-        yield {"fact": "cvss", "gte": float(span.get("from") or 0), "lte": float(span.get("to") or 10)}
-    listed = criteria.get("vulnerability_ids")
-    if listed:
+        yield {"fact": "cvss", "gte": _score(span.get("from") or 0), "lte": _score(span.get("to") or 10)}
+    if criteria.get("vulnerability_ids"):
         found = True
-        yield {"any": [{"fact": "id", "in": list(listed)}, {"fact": "cve", "in": list(listed)}]}
+        listed = _list(criteria, "vulnerability_ids")
+        yield {
+            "any": [{"fact": "id", "in": listed}, {"fact": "cve", "in": [*listed]}]
+        }  # no two names for one list: YAML would say so
     if not found:
         raise NoEqualError(f"criteria {', '.join(sorted(criteria)) or '(none)'}")
     if criteria.get("fix_version_dependant"):
         yield {"fact": "fix_available", "is": True}
     if criteria.get("applicable_cves_only"):
         yield {"fact": "applicable", "is": True}
+
+
+def _score(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise NoEqualError(f"CVSS score {value!r}") from None
+
+
+def _list(criteria: Mapping[str, Any], name: str) -> list[Any]:
+    """A criterion that is a list. The letters of a text are none: a rule about them matches nothing, without a word."""
+    found = criteria.get(name) or []
+    if not isinstance(found, list):
+        raise NoEqualError(f"criterion {name!r} that is no list")
+    return found
 
 
 def _severity(fact: str, word: str, *, fallback: Tree) -> Tree:
@@ -117,7 +134,7 @@ def _package(criteria: Mapping[str, Any]) -> Tree:
     if ecosystem == "maven":
         name = name.replace(":", "/")  # Xray writes `group:artifact`
     fits: Tree = {"fact": "purl", "matches": {"purl": f"pkg:{ecosystem}/{name}"}}
-    ranges = [_range(ecosystem, str(each)) for each in criteria.get("package_versions") or []]
+    ranges = [_range(ecosystem, str(each)) for each in _list(criteria, "package_versions")]
     if not ranges or None in ranges:
         return {"some": "dependencies", "where": fits}
     versions: list[Tree] = [{"fact": "version", "matches": {"versions": each}} for each in ranges]
@@ -156,11 +173,11 @@ def _licences(criteria: Mapping[str, Any]) -> Question:
         else []
     )
     if criteria.get("banned_licenses"):
-        named = _named(criteria["banned_licenses"], notes)
+        named = _named(_list(criteria, "banned_licenses"), notes)
         banned = {"fact": "spdx", "matches": {"requires": named}}
         return Question({"some": "licences", "where": banned}, message, unknown, tuple(notes))
     if criteria.get("allowed_licenses"):
-        allowed = {"fact": "spdx", "in": _named(criteria["allowed_licenses"], notes)}
+        allowed = {"fact": "spdx", "in": _named(_list(criteria, "allowed_licenses"), notes)}
         return Question({"some": "licences", "where": {"not": allowed}}, message, unknown, tuple(notes))
     raise NoEqualError(f"criteria {', '.join(sorted(criteria)) or '(none)'}")
 

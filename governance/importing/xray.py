@@ -224,7 +224,7 @@ def _tree(rule: XrayRule, ids: set[str], question: Question, notes: list[str]) -
 
 def _blocking(rule: XrayRule) -> Mapping[str, Any]:
     found = rule.actions.get("block_download")
-    return found if isinstance(found, Mapping) else {}
+    return found if isinstance(found, Mapping) else {"active": bool(found)}
 
 
 def _name(text: str, taken: set[str]) -> str:

@@ -13,6 +13,7 @@ import pytest
 import requests
 import yaml
 
+from governance.devserver import Fault
 from tests.scenarios.waiver_team import Team
 
 
@@ -74,6 +75,11 @@ def test_xrays_policies_and_ignore_rules_are_brought_over(team: Team) -> None:
         assert spec["match"] == {"actions": ["download", "load"], "repositories": [repository]}
         assert (spec["rules"][0]["id"], spec["rules"][0]["effect"]) == ("crit", "warn")
         assert team.run("ann", "policy", "check", "brought").code == 0
+
+        team.server.faults.add(Fault(path="/xray/api/v2/watches", status=403))
+        refused = team.run("ann", "policy", "import", "xray", "--output", "refused")
+        assert refused.code == 3
+        assert "manage policies and watches" in refused.err
 
         (rule_row,) = xray(team, "GET", "v1/ignore_rules")["data"]
         again = team.run("ann", "policy", "import", "xray", "--output", "again")

@@ -194,6 +194,15 @@ def test_actions() -> None:
         ({}, "security", "criteria (none)"),
         ({}, "curation", "policies of type 'curation'"),
         ({"banned_licenses": ["Not A Licence!"]}, "license", "rule 'R 1' has no equal here"),
+        ({"banned_licenses": "MIT"}, "license", "criterion 'banned_licenses' that is no list"),
+        ({"cvss_range": {"from": "high"}}, "security", "CVSS score 'high'"),
+        ({"cvss_range": {"to": [7]}}, "security", "CVSS score [7]"),
+        ({"vulnerability_ids": "CVE-2020-1"}, "security", "criterion 'vulnerability_ids' that is no list"),
+        (
+            {"package_name": "a", "package_type": "pypi", "package_versions": "(,1)"},
+            "security",
+            "criterion 'package_versions' that is no list",
+        ),
     ],
     ids=str,
 )
@@ -201,6 +210,11 @@ def test_what_has_no_equal_is_said_and_left_out(criteria: dict[str, Any], kind: 
     imported = brought(criteria, kind=kind)
     assert imported.tree is None
     assert any(note in line for line in imported.notes), imported.notes
+
+
+def test_a_rule_that_just_blocks_downloads_blocks_here() -> None:
+    imported = brought({"min_severity": "High"}, actions={"block_download": True})
+    assert verdict(imported, advisories()).decision is Effect.BLOCK
 
 
 def test_a_rule_about_a_package_says_which_packages_it_sees() -> None:
