@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from governance.cli.checkup.check import run_checks
 from governance.cli.checkup.install import ask_mlflow, install_checks
@@ -336,6 +337,24 @@ def test_a_write_test_without_the_right_to_delete(
 def test_a_repository_that_xray_does_not_index(look: Callable[..., list[Line]], devserver: DevServer) -> None:
     key = devserver.create_repository("unindexed-local", xray_index=False)
     assert find(look(key), f"repository {key}")[0].mark is Mark.WARN
+
+
+def test_a_virtual_repository_whose_files_xray_knows_by_another(
+    look: Callable[..., list[Line]], devserver: DevServer, repo: str, admin_token: str
+) -> None:
+    """It was told to have it indexed, which Xray does of no virtual repository, or that all was in order."""
+    requests.put(
+        f"{devserver.artifactory_url}/api/repositories/{repo}-door",
+        json={"rclass": "virtual", "packageType": "generic", "repositories": [repo]},
+        headers={"Authorization": f"Bearer {admin_token}"},
+        timeout=10,
+    ).raise_for_status()
+    line, *_ = find(look(f"{repo}-door"), f"repository {repo}-door")
+    assert line.mark is Mark.WARN
+    assert "hold everything back" in line.seen
+    assert line.remedy is not None
+    assert f"`{repo}`" in line.remedy
+    devserver.remove_repository(f"{repo}-door")
 
 
 def test_services_that_do_not_answer(look: Callable[..., list[Line]], devserver: DevServer) -> None:

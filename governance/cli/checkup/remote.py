@@ -142,7 +142,16 @@ def _repository(assembly: Assembly, host: str, key: str, *, write_test: bool) ->
     indexed = {True: "indexed by Xray", False: "not indexed by Xray", None: "Xray indexing not told"}[
         info.xray_index
     ]
-    if info.xray_index is False:
+    if info.origin == "virtual":
+        behind = info.settings.get("repositories")
+        names = ", ".join(f"`{each}`" for each in behind[:5]) if isinstance(behind, list) else ""
+        yield warn(
+            subject,
+            f"virtual, {info.package_type}: Xray knows files by the repository that holds them, so policies that ask for a scan "
+            "hold everything back",
+            f"Name the repository behind it in place of this one{f': {names}' if names else ''}.",
+        )
+    elif info.xray_index is False:
         yield warn(
             subject,
             f"{info.origin}, {info.package_type}, {indexed}: policies that ask for a scan hold everything back",
