@@ -10,15 +10,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from governance.errors import SignatureError
 from governance.model.artifact import RelativePath
-from governance.signing.bundle import CertificateMaterial, KeyMaterial, write_bundle
+from governance.signing.bundle import MAX_BUNDLE, CertificateMaterial, KeyMaterial, write_bundle
 from governance.signing.envelope import Envelope, EnvelopeSignature, pae
 from governance.signing.manifest import Manifest, ManifestEntry
-from governance.signing.statement import PAYLOAD_TYPE, build_statement
+from governance.signing.reason import Reason
+from governance.signing.statement import MAX_RESOURCES, PAYLOAD_TYPE, build_statement
 
 if TYPE_CHECKING:
     from governance.model.request import Actor, MlflowContext
     from governance.signing.keys import Signer
+
+_SMALLER = "Pack small files into an archive, or shorten their names, before the model is logged."
 
 
 def sign_manifest(
@@ -35,10 +39,17 @@ def sign_manifest(
     `name` is for people; nothing depends on it. `also` are further signers over the same bytes, for a change of keys
     or where the trust file asks for several; the reference implementation looks at the first signature only.
     `certificates` (DER, leaf first) belong to `signer` and replace the hint at its key. Raises `ValueError` for a
-    manifest without files, and what the signers raise.
+    manifest without files, `SignatureError` for one that no signature file holds, and what the signers raise.
     """
+    if len(manifest.entries) > MAX_RESOURCES:
+        what = f"{len(manifest.entries)} files, of which a signature names at most {MAX_RESOURCES}"
+        raise SignatureError(what, reason=Reason.TOO_MANY_RESOURCES.value, hint=_SMALLER)
     payload = build_statement(manifest, name=name, annotations=annotations)
-    return sign_payload(payload, signers=(signer, *also), certificates=certificates)
+    bundle = sign_payload(payload, signers=(signer, *also), certificates=certificates)
+    if len(bundle) > MAX_BUNDLE:  # which `verify` does not read, so that the model could never be used
+        what = f"the signature over {len(manifest.entries)} files has {len(bundle)} bytes, of which {MAX_BUNDLE} are read"
+        raise SignatureError(what, reason=Reason.TOO_LARGE.value, hint=_SMALLER)
+    return bundle
 
 
 def sign_payload(

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from governance.errors import SignatureError
 from governance.model.artifact import FileEntry, parse_relative_path
 from governance.model.request import Actor, MlflowContext
 from governance.signing.envelope import pae
@@ -215,10 +216,24 @@ def test_a_manifest_has_a_limit() -> None:
     many = Manifest(
         tuple(replace(entry, name=parse_relative_path(str(number))) for number in range(MAX_RESOURCES + 1))
     )
-    with pytest.raises(ValueError, match="allowed in one signature"):
+    with pytest.raises(SignatureError, match="100001 files, of which a signature names at most 100000"):
         sign_manifest(many, name="m", signer=signer())
     with pytest.raises(ValueError, match="twice"):
         Manifest((entry, entry))
+
+
+def test_a_signature_that_nobody_would_read_is_not_made() -> None:
+    """Long names made one of more than 16 MiB, which was uploaded, and with it the model could never be loaded."""
+    entry = manifest_of().entries[0]
+    long = Manifest(
+        tuple(
+            replace(entry, name=parse_relative_path("/".join(["n" * 250] * 12 + [str(number)])))
+            for number in range(4_000)
+        )
+    )
+    with pytest.raises(SignatureError, match="of which 16777216 are read") as caught:
+        sign_manifest(long, name="m", signer=signer())
+    assert "archive" in (caught.value.hint or "")
 
 
 def test_both_base64_alphabets_are_read() -> None:
