@@ -228,7 +228,7 @@ def test_a_signature_that_nobody_would_read_is_not_made() -> None:
     long = Manifest(
         tuple(
             replace(entry, name=parse_relative_path("/".join(["n" * 250] * 12 + [str(number)])))
-            for number in range(4_000)
+            for number in range(5_000)
         )
     )
     with pytest.raises(SignatureError, match="of which 16777216 are read") as caught:
