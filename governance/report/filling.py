@@ -117,7 +117,7 @@ class Filler:
                 self.observe(entry)
         if not is_selected:
             self._after(stored, at)
-            if entry.kind is EntryKind.REGISTRATION:
+            if entry.kind in {EntryKind.REGISTRATION, EntryKind.SIGNATURE}:
                 self._event(stored, at, LATER)
         elif entry.kind is EntryKind.OUTCOME:
             self._outcome(stored, at, WITHIN)

@@ -260,6 +260,13 @@ def test_a_signature_that_was_made_with_an_upload_is_counted_once_and_signs_noth
         assert dict(made.section("keys").pairs)["Signatures made"] == len(rows(made, "signatures")) == 1
         assert [row["signatures"] for row in rows(made, "keys-used")] == [1]
         assert (made.counts["uploads"], made.counts["signed"]) == (3, 2)
+    with report(log, selection=Selection(environments=("production",))) as made:
+        assert [row["signed"] for row in rows(made, "uploads")] == [
+            "not signed",
+            "with its upload",
+            "as a whole",
+        ]
+        assert (made.counts["uploads"], made.counts["signed"]) == (3, 2), "signatures are of no environment"
 
 
 def test_a_broken_log_cannot_look_good(log: AuditLog) -> None:

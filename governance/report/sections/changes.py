@@ -80,7 +80,7 @@ def _differences(at: Context) -> Table:
 
 def _uploads(at: Context) -> Table:
     later = (
-        "(SELECT json_extract(s.body, '$.key_id') FROM event s WHERE s.kind = 'signature' AND s.event = 'made' AND s.span = 0 "
+        "(SELECT json_extract(s.body, '$.key_id') FROM event s WHERE s.kind = 'signature' AND s.event = 'made' "
         "AND s.subject = d.ref AND (s.seq IS NULL OR s.seq > d.seq) ORDER BY s.rowid DESC LIMIT 1)"
     )
     moved = "(SELECT sum(m.{}) FROM outcome m WHERE m.decision = d.id AND m.status = 'done')"
@@ -176,7 +176,7 @@ _SIGNATURES = (
     "json_extract(body, '$.signer') AS signer, json_extract(body, '$.reason') AS reason, json_extract(body, '$.bundle') AS bundle "
     "FROM event WHERE kind = 'signature' AND span = 0 UNION ALL "
     "SELECT o.at, o.seq, 'made', o.ref, o.digest, o.key_id, NULL, 'with its upload', o.bundle FROM outcome o WHERE o.later = 0 AND o.bundle IS NOT NULL AND o.bundle NOT IN "
-    "(SELECT json_extract(m.body, '$.bundle') FROM event m WHERE m.kind = 'signature' AND m.event = 'made' AND json_extract(m.body, '$.bundle') IS NOT NULL)"
+    "(SELECT json_extract(m.body, '$.bundle') FROM event m WHERE m.kind = 'signature' AND m.event = 'made' AND m.span = 0 AND json_extract(m.body, '$.bundle') IS NOT NULL)"
 )
 """Each signature once: one that was made with an upload has an entry of its own, and the upload's outcome names it too."""
 _MADE_COUNT = f"SELECT count(*) FROM ({_SIGNATURES}) WHERE event = 'made'"

@@ -123,7 +123,7 @@ _UPLOADED = "SELECT 1 FROM decision d WHERE later = 0 AND action = 'upload' AND 
 _FAILED = _HAS.format(what="o.status = 'failed'")
 _SIGNED = (
     _HAS.format(what="o.bundle IS NOT NULL")
-    + " OR EXISTS (SELECT 1 FROM event s WHERE s.kind = 'signature' AND s.event = 'made' AND s.span = 0 AND s.subject = d.ref "
+    + " OR EXISTS (SELECT 1 FROM event s WHERE s.kind = 'signature' AND s.event = 'made' AND s.subject = d.ref "
     "AND (s.seq IS NULL OR s.seq > d.seq))"
 )
 
