@@ -1,7 +1,7 @@
 """Actors under names that only a key can join to people.
 
-Promises: one name has one pseudonym under one key, so that reports still tell actors apart; without the key nobody can
-test a guess, and once the key is destroyed nobody can at all, while every hash in the log stands. The name goes from the
+Promises: one person has one pseudonym under one key, however the name is spelled (`governance.model.people`), so that reports still
+tell actors apart, and whoever broke the glass from whoever reviewed it; without the key nobody can test a guess, and once the key is destroyed nobody can at all, while every hash in the log stands. The name goes from the
 entry, from the findings in it, and from the facts kept beside it, so that a decision can still be judged once more: a rule
 that asks for a person's name or group is then the one thing that answers differently. Does not: look into the names that
 others gave (paths, properties, waivers' signed files), or into the certificate of a signer.
@@ -15,8 +15,12 @@ import re
 from collections.abc import Mapping, Sequence
 
 from governance.model.canonical import CanonicalError, Json, canonical_bytes, parse_canonical
+from governance.model.people import is_same_person, person
 
 _MIN_KEY = 32
+_PSEUDONYM = re.compile(r"p:[0-9a-f]{32}")
+_BY = frozenset({"break-glass", "reviewed"})
+"""Events of a waiver that name a person in `by` who must not be the same in both."""
 
 
 class Pseudonyms:
@@ -29,7 +33,7 @@ class Pseudonyms:
 
     def of(self, name: str) -> str:
         """The pseudonym of a name."""
-        digest = hmac.new(self._key, name.encode("utf-8", "backslashreplace"), hashlib.sha256)
+        digest = hmac.new(self._key, person(name).encode("utf-8", "backslashreplace"), hashlib.sha256)
         return f"p:{digest.hexdigest()[:32]}"
 
     def apply(
@@ -39,9 +43,19 @@ class Pseudonyms:
         actor = body.get("actor")
         if isinstance(actor, Mapping):
             return renamed(body, documents, name=self.of(str(actor.get("name"))))
-        if body.get("event") == "break-glass" and isinstance(body.get("by"), str):
+        if body.get("event") in _BY and isinstance(body.get("by"), str):
             return {**body, "by": self.of(str(body["by"]))}, documents
         return body, documents
+
+
+def may_be_same(one: str, other: str) -> bool:
+    """Whether two names on record are of one person, or it cannot be told: of a pseudonym and a name it cannot."""
+    return is_same_person(one, other) or is_pseudonym(one) != is_pseudonym(other)
+
+
+def is_pseudonym(name: str) -> bool:
+    """Whether a name on record is a pseudonym."""
+    return _PSEUDONYM.fullmatch(name) is not None
 
 
 def renamed(

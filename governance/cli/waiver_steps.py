@@ -109,6 +109,7 @@ def review(
 def _review(at: Desk, use: Stored, reason: str) -> None:
     from governance.audit.bodies import waiver_body
     from governance.audit.entry import EntryKind
+    from governance.audit.pseudonyms import may_be_same
     from governance.cli.waiver_people import WaiverError
     from governance.model.people import is_same_person
     from governance.model.request import new_id, utc_text
@@ -118,8 +119,15 @@ def _review(at: Desk, use: Stored, reason: str) -> None:
     signer, by = at.signer()
     body = use.entry.body
     decision = str(body["waiver"])
-    if is_same_person(by, str(body.get("by"))):
+    names, used_by = at.assembly.log.pseudonyms, str(body.get("by"))
+    recorded_by = by if names is None else names.of(by)
+    if is_same_person(recorded_by, used_by) or is_same_person(by, used_by):
         raise WaiverError(f"{by} broke the glass for `{decision}`, and somebody else reviews it")
+    if may_be_same(recorded_by, used_by):
+        raise WaiverError(
+            f"whether {by} broke the glass for `{decision}` cannot be told: one of the two names is a pseudonym",
+            hint="Review it with the `audit_pseudonym_key` under which it was recorded.",
+        )
     terms = review_terms(use)
     data = sign_step(terms, Step.REVIEW, signer=signer, by=by, at=at.now, reason=reason)
     file = StepFile(name="the review", waiver=decision, step=Step.REVIEW, data=data)

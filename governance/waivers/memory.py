@@ -13,7 +13,9 @@ from datetime import datetime
 from governance.audit.bodies import waiver_body
 from governance.audit.entry import EntryKind, parse_entry
 from governance.audit.log import AuditLog, Stored
+from governance.audit.pseudonyms import may_be_same
 from governance.audit.signing_time import taken_by
+from governance.audit.stamp import is_stamped
 from governance.model.canonical import Json
 from governance.model.digest import Sha256
 from governance.model.people import is_same_person
@@ -139,9 +141,12 @@ def unreviewed(
 
 
 def _is_review(log: AuditLog, use: Stored, review: Stored, trust: TrustStore, now: datetime) -> bool:
+    by = body_text(use.entry.body, "by")
+    if may_be_same(body_text(review.entry.body, "by"), by):
+        return False
     data = log.evidence(Sha256(body_text(review.entry.body, "envelope")))
-    if data is None:
-        return True  # erased under retention, which is on record itself
+    if data is None:  # erased under retention, or, of a client's entry, perhaps never there
+        return not is_stamped(review.entry)
     file = StepFile(name="review", waiver=body_text(use.entry.body, "waiver"), step=Step.REVIEW, data=data)
     try:
         step = open_step(
@@ -154,7 +159,7 @@ def _is_review(log: AuditLog, use: Stored, review: Stored, trust: TrustStore, no
         )
     except StepError:
         return False
-    return not is_same_person(step.by, body_text(use.entry.body, "by"))
+    return not is_same_person(step.by, by)
 
 
 def body_text(body: Mapping[str, Json], name: str) -> str:

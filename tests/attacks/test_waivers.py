@@ -9,12 +9,12 @@ from datetime import timedelta
 import pytest
 
 from governance.audit.bodies import waiver_body
-from governance.audit.entry import EntryKind
+from governance.audit.entry import Entry, EntryKind, Writer
 from governance.audit.log import AuditLog
 from governance.audit.memory import MemoryStore
 from governance.audit.stamp import stamp_of
 from governance.audit.store import draft_of
-from governance.model.request import Actor
+from governance.model.request import Actor, new_id
 from governance.model.verdict import Effect
 from governance.policy.compile import CompiledPolicy, compile_bundle, from_document
 from governance.policy.documents import PolicyBundle, Waiver
@@ -378,3 +378,17 @@ def test_a_review_counts_only_as_it_was_signed(
     review(log, by, key=key, **terms)
     left = unreviewed(log, list(log.find(kind=EntryKind.WAIVER)), trust("alice", "bob", "carol", "zoe"), NOW)
     assert len(left) == waits
+
+
+def test_a_client_reviews_no_use_by_naming_a_document_that_is_not_there() -> None:
+    """Nothing but its erasure under retention excuses the signed review, and a client sends what it likes."""
+    log = broken()
+    body = waiver_body(event="reviewed", waiver="d-1", envelope="0" * 64, more={"by": "bob"})
+    entry = Entry(
+        id=new_id(NOW), at=NOW, kind=EntryKind.WAIVER, writer=Writer(instance="laptop", boot="b", n=1),
+        correlation="c", subject=kit.REF, body=body,
+    )  # fmt: skip
+    stamped, _ = stamp_of(Actor(name="zoe", authentication="basic-auth")).apply(entry, ())
+    log.store.append([draft_of(stamped)])
+    entries = list(log.find(kind=EntryKind.WAIVER))
+    assert len(unreviewed(log, entries, trust("alice", "bob", "zoe"), NOW)) == 1

@@ -305,6 +305,42 @@ def test_break_glass(team: Team) -> None:
     assert team.listed()["breakGlass"] == []
 
 
+def test_nobody_reviews_his_own_break_glass_under_a_pseudonym(team: Team) -> None:
+    (team.folder / ".governance" / "set.yaml").write_text(SET + "  breakGlass: {environments: [prod]}\n")
+    config = team.folder / "pseudonyms.toml"
+    key = team.folder / "pseudonyms.key"
+    key.write_bytes(b"k" * 32)
+    config.write_text(f'audit_path = "{team.folder}/own.sqlite"\naudit_pseudonym_key = "{key}"\n')
+    under = {"MLGOV_CONFIG": str(config)}
+    assert team.load(actor="Bob", MLGOV_BREAK_GLASS="prod is down, INC-7", **under) == "allowed"
+
+    def listed() -> list[dict[str, str]]:
+        found: list[dict[str, str]] = json.loads(team.run("ann", "waiver", "list", "--json", **under).out)[
+            "breakGlass"
+        ]
+        return found
+
+    (use,) = listed()
+    words = ("waiver", "review", use["waiver"], "--reason", "all well")
+    own = team.run("bob", *words, **under)
+    assert (own.code, "somebody else reviews it" in own.err) == (2, True)
+    config.write_text(f'audit_path = "{team.folder}/own.sqlite"\n')
+    without = team.run("bob", *words, **under)
+    assert (without.code, "cannot be told: one of the two names is a pseudonym" in without.err) == (2, True)
+    config.write_text(f'audit_path = "{team.folder}/own.sqlite"\naudit_pseudonym_key = "{key}"\n')
+    assert len(listed()) == 1
+    assert team.run("ann", *words, **under).code == 0
+    assert listed() == []
+    config.write_text(f'audit_path = "{team.folder}/own.sqlite"\n')  # whoever lacks the key sees the same
+    assert listed() == []
+    # The signed review is erased after its time, which makes no difference either.
+    assert (
+        team.run("ann", "audit", "erase", "waiver", "--older-than", "0s", "--reason", "over", **under).code
+        == 0
+    )
+    assert listed() == []
+
+
 def test_break_glass_never_opens_what_can_never_be_waived(team: Team) -> None:
     (team.folder / ".governance" / "set.yaml").write_text(
         SET + "  breakGlass: {environments: [production]}\n"
