@@ -21,6 +21,7 @@ from governance.policy.difference import compare
 from governance.policy.documents import Waiver
 from governance.report.facts_seen import items_of, read_facts
 from governance.report.fields import Fields
+from governance.report.filling import LATER
 from governance.report.ledger import Ledger
 from governance.report.recorded import PolicyCache
 from governance.waivers.settling import Revoked, Settled, terms_digest
@@ -137,8 +138,7 @@ class Deriver:
     def _newest(self) -> str | None:
         """The policy that came into force last before the period's end, also where it is not of the selection."""
         found = self.ledger.rows(
-            "SELECT json_extract(body, '$.digest') FROM event WHERE kind = 'policy' AND (span <= 0 OR at < ?) ORDER BY seq DESC LIMIT 1",
-            (utc_text(self.now),),
+            f"SELECT json_extract(body, '$.digest') FROM event WHERE kind = 'policy' AND span <> {LATER} ORDER BY seq DESC LIMIT 1"
         )
         return next((digest for (digest,) in found), None)
 
@@ -147,8 +147,7 @@ class Deriver:
         may have been loaded before."""
         found = self.ledger.rows(
             "SELECT json_extract(body, '$.terms'), at, json_extract(body, '$.by'), json_extract(body, '$.reason') FROM event "
-            "WHERE kind = 'waiver' AND event = 'revoked' AND (span <= 0 OR at < ?) ORDER BY seq DESC",
-            (utc_text(self.now),),
+            f"WHERE kind = 'waiver' AND event = 'revoked' AND span <> {LATER} ORDER BY seq DESC"
         )
         return {
             str(terms): Revoked(

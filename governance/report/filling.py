@@ -26,9 +26,15 @@ from governance.report.ledger import Ledger
 from governance.report.registered import registration
 from governance.report.words import body_of
 
-BEFORE, WITHIN, LATER = -1, 0, 1
+BEFORE, WITHIN, LATER, UNSELECTED = -1, 0, 1, 2
 _MOST_TEXT = 2_000
 _LASTING = (EntryKind.WAIVER, EntryKind.KEY, EntryKind.POLICY, EntryKind.HOLD, EntryKind.REGISTRATION)
+
+_TELLING = {
+    LATER: (EntryKind.WAIVER, EntryKind.POLICY),
+    UNSELECTED: (EntryKind.WAIVER, EntryKind.POLICY, EntryKind.REGISTRATION, EntryKind.SIGNATURE),
+}
+"""Which events are read that are not counted."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -89,7 +95,7 @@ class Filler:
                 if not is_later:
                     self._broken(each)
             elif is_later:
-                self._after(each, at)
+                self._beside(each, at, LATER)
             else:
                 self._within(each, at)
         self._facts.finish()
@@ -116,9 +122,7 @@ class Filler:
             if self.observe is not None:
                 self.observe(entry)
         if not is_selected:
-            self._after(stored, at)
-            if entry.kind in {EntryKind.REGISTRATION, EntryKind.SIGNATURE}:
-                self._event(stored, at, LATER)
+            self._beside(stored, at, UNSELECTED)
         elif entry.kind is EntryKind.OUTCOME:
             self._outcome(stored, at, WITHIN)
         elif entry.kind is EntryKind.DECISION:
@@ -126,15 +130,15 @@ class Filler:
         else:
             self._event(stored, at, WITHIN)
 
-    def _after(self, stored: Stored, at: str) -> None:
+    def _beside(self, stored: Stored, at: str, span: int) -> None:
         """An entry that is not counted itself, and may tell what became of one that is: written after the period, or not selected."""
         kind = stored.entry.kind
         if kind is EntryKind.OUTCOME:
             self._outcome(stored, at, LATER)
         elif kind is EntryKind.DECISION:
             self._decision(stored, LATER)
-        elif kind in {EntryKind.WAIVER, EntryKind.POLICY}:
-            self._event(stored, at, LATER)
+        elif kind in _TELLING[span]:
+            self._event(stored, at, span)
 
     def _decision(self, stored: Stored, later: int) -> None:
         row = decision_row(stored, Fields(stored.entry.body))

@@ -256,6 +256,23 @@ def test_a_selection_narrows_all_of_it(log: AuditLog) -> None:
         assert selection == "mlgov audit search kind:decision environment:staging"
 
 
+@pytest.mark.parametrize(
+    ("selected", "uses"), [("environment:production", 1), ("environment:staging", 0), ("", 1)]
+)
+def test_a_use_of_break_glass_belongs_to_its_decision_whatever_was_selected(
+    log: AuditLog, selected: str, uses: int
+) -> None:
+    decide(log, environment="staging")
+    opened = decide(log, decision=Effect.BLOCK, mode=Mode.OBSERVE)
+    body = waiver_body(event="break-glass", waiver=opened, more={"by": "bob", "needed": True, "opened": True})
+    log.append(EntryKind.WAIVER, body, subject="models/wine", correlation="c")
+    with report_on(log, selection=parse_selection(selected)) as made:
+        assert [row["id"] for row in rows(made, "break-glass")] == [opened] * uses
+        names = ("Uses", "that opened the door", "without a review")
+        assert [figure(made, "break-glass", name) for name in names] == [uses] * 3
+        assert made.counts["break-glass"] == uses
+
+
 def test_a_selection_denies_nothing_that_it_leaves_out(log: AuditLog) -> None:
     decide(log, waiver="W-1")
     note_policy(log, b"{}", evidence_digest(b"{}"))

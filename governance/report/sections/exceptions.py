@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from governance.report.book import Cell, CellKind, Column, Section
+from governance.report.filling import UNSELECTED
 from governance.report.sections import columns as col
 from governance.report.sections.context import Context, counted, query_table
 
 UNFINISHED = "later = 0 AND NOT EXISTS (SELECT 1 FROM outcome o WHERE o.decision = d.id)"
 """What is true of a decision `d` of the period of which nothing more was recorded."""
+OF_DECISION = f"(span = {UNSELECTED} AND EXISTS (SELECT 1 FROM decision d WHERE d.later = 0 AND d.id = json_extract(body, '$.waiver')))"
+"""What is true of a use of break-glass that was not selected, while its decision was: it names no environment, actor or rule."""
 _APPLIED = "FROM waived u JOIN decision d USING (n) WHERE later = 0"
 _USED = f"{_APPLIED} AND u.waiver = w.name AND u.rule = w.rule AND d.ref = w.ref AND (w.digest IS NULL OR d.digest IS NULL OR d.digest = w.digest)"
 """Decisions of the period in which a waiver `w` was applied."""
@@ -104,7 +107,7 @@ def waivers(at: Context) -> Section:
 
 def break_glass(at: Context) -> Section:
     """Overrides in an emergency, and who looked at them afterwards."""
-    where = "kind = 'waiver' AND event = 'break-glass' AND span {} 0"
+    where = f"kind = 'waiver' AND event = 'break-glass' AND (span {{}} 0 OR {OF_DECISION})"
     by = _MEMBER.format("by").replace("body", "e.body")
     same = (
         f"r.kind = 'waiver' AND r.event = 'reviewed' AND {_REVIEW.format('waiver')} = {_MEMBER.format('waiver').replace('body', 'e.body')} "

@@ -14,7 +14,7 @@ from governance.report.sections.context import (
     query_table,
     steps_between,
 )
-from governance.report.sections.exceptions import UNFINISHED
+from governance.report.sections.exceptions import OF_DECISION, UNFINISHED
 from governance.report.sections.others import others_table
 
 TITLES = {
@@ -111,7 +111,8 @@ def counts_of(ledger: Ledger) -> dict[str, int]:
         "signed": ledger.count(f"SELECT count(*) FROM ({_UPLOADED} AND ({_SIGNED}))"),
         "failed": ledger.count(f"SELECT count(*) FROM decision d WHERE later = 0 AND {_FAILED}"),
         "break-glass": ledger.count(
-            "SELECT count(*) FROM event WHERE kind = 'waiver' AND event = 'break-glass' AND span = 0 AND json_extract(body, '$.opened') = 1"
+            f"SELECT count(*) FROM event WHERE kind = 'waiver' AND event = 'break-glass' AND (span = 0 OR {OF_DECISION}) "
+            "AND json_extract(body, '$.opened') = 1"
         ),
     }  # fmt: skip
 
