@@ -126,6 +126,8 @@ def status_error(status: int, body: bytes, exchange: Exchange) -> RemoteError:
     said = server_message(body, exchange.secrets)
     if status == 409 and any(digest in said for digest in _DIGESTS_OF_NOTHING):
         hint = _EMPTY
+    if status == 403 and not exchange.secrets:  # some servers say so to who has no token at all
+        hint = _SIGN_IN
     if "recurrent login failures" in said:
         hint = _LOCKED
     return exchange.error(kind, f"{words}: {said}" if said else words, status=status, hint=hint)

@@ -192,6 +192,14 @@ def test_retry_after_is_honoured_up_to_a_cap(asked: str, paused: float) -> None:
     assert pauses.seconds == [paused]
 
 
+def test_who_sent_no_token_is_not_told_that_it_is_good() -> None:
+    no = answer(403, b"This resource is available to authenticated users only.")
+    for sent, words in ((Credentials(token=TOKEN), "The token is good"), (None, "No token was sent")):
+        with talking_to(no, credentials=sent) as (session, _), pytest.raises(ForbiddenError) as caught:
+            session.call("GET", "/x")
+        assert words in (caught.value.hint or "")
+
+
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 500])
 def test_what_will_not_pass_is_tried_once(status: int) -> None:
     with talking_to(answer(status)) as (session, server), pytest.raises(RemoteError):
