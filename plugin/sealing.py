@@ -140,7 +140,9 @@ class Sealer:
                 request.artifact.ref,
                 why,
             )
-        notes = attribution(request.actor, request.mlflow, host=caller_host())
+        actor = self._assembly.log.on_record(request.actor)  # the log keeps what is signed
+        host = caller_host() if actor is request.actor else None
+        notes = attribution(actor, request.mlflow, host=host)
         bundle = sign_manifest(manifest, name=name, signer=signer, annotations=notes)
         sha256 = Sha256(hashlib.sha256(bundle).hexdigest())
         self._assembly.log.append(

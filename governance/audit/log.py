@@ -38,7 +38,7 @@ from governance.errors import AuditBrokenError, AuditConflictError, AuditUnavail
 from governance.forking import call_after_fork
 from governance.model.canonical import Json, canonical_bytes
 from governance.model.digest import Sha256
-from governance.model.request import new_id, utc_text
+from governance.model.request import Actor, new_id, utc_text
 
 MAX_EVIDENCE = 32 << 20
 """Largest document kept as evidence, in bytes."""
@@ -120,6 +120,16 @@ class AuditLog:
     def pseudonyms(self) -> Pseudonyms | None:
         """What stands in for the names of actors, for entries that come from elsewhere."""
         return self._pseudonyms
+
+    def on_record(self, actor: Actor) -> Actor:
+        """The actor as entries of this log name it, for documents that are kept beside them: the same, or under a pseudonym and
+        without groups. Of a log that another machine keeps this is known once it acknowledged something."""
+        if self._pseudonyms is not None:
+            return replace(actor, name=self._pseudonyms.of(actor.name), groups=())
+        stamp = self._store.stamp() if isinstance(self._store, KeptElsewhere) else None
+        if stamp is None or stamp.has_claims or stamp.name is None:
+            return actor
+        return replace(actor, name=stamp.name, groups=())
 
     @property
     def key(self) -> NoteKey | None:

@@ -24,7 +24,7 @@ from governance.audit.group import GroupCommit
 from governance.audit.merkle import Frontier, leaf_hash
 from governance.audit.parcel import MEDIA_TYPE, ParcelError, pack, parcels
 from governance.audit.quorum import unkept_words
-from governance.audit.stamp import parse_stamp
+from governance.audit.stamp import Stamp, parse_stamp
 from governance.audit.store import Draft, EvidenceInfo, Query, Row, draft_of
 from governance.errors import (
     AuditBrokenError,
@@ -93,6 +93,7 @@ class RemoteStore:
         self._connect = connect
         self._is_closed = False
         self._objection: str | None = None
+        self._stamp: Stamp | None = None
         self._begin()
         self._group = GroupCommit(self._commit, bound=bound, timeout=timeout, name="audit-remote")
         call_after_fork(self._begin)
@@ -160,6 +161,10 @@ class RemoteStore:
         """See `KeptElsewhere.objection`."""
         return self._objection
 
+    def stamp(self) -> Stamp | None:
+        """See `KeptElsewhere.stamp`."""
+        return self._stamp
+
     def rows(self, start: int, stop: int) -> Iterator[Row]:
         """Not here: raises `AuditUnavailableError`."""
         del start, stop
@@ -198,11 +203,13 @@ class RemoteStore:
             raise AuditUnavailableError(f"the audit entry cannot be sent: {error}") from error
         answer = self._ask("POST", ENTRIES, body=body)
         try:
-            indexes = _acknowledged(drafts, answer)
+            stamp = parse_stamp(answer["stamp"])
+            indexes = _acknowledged(drafts, answer["entries"], stamp)
         except (KeyError, TypeError, ValueError, AttributeError, AuditBrokenError) as error:
             raise AuditUnavailableError(
                 "the audit server's acknowledgement is not about what was sent", hint=_APP
             ) from error
+        self._stamp = stamp
         self._objection = unkept_words(answer["unkept"]) if "unkept" in answer else None
         return indexes
 
@@ -236,12 +243,11 @@ def _row(document: Any) -> Row:
     return Row(document["index"], entry.id, at, kind, entry.subject, entry.correlation, leaf_hash(data), data)
 
 
-def _acknowledged(drafts: Sequence[Draft], answer: Any) -> list[int | None]:
+def _acknowledged(drafts: Sequence[Draft], rows: Any, stamp: Stamp) -> list[int | None]:
     """The index of each entry. The answer must be about these entries, as they are under the server's stamp: so neither
     a proxy's page nor a server that recorded something else counts as an acknowledgement."""
-    stamp = parse_stamp(answer["stamp"])
     indexes: list[int | None] = []
-    for draft, row in zip(drafts, answer["entries"], strict=True):
+    for draft, row in zip(drafts, rows, strict=True):
         stamped = draft_of(*stamp.apply(parse_entry(draft.data), draft.evidence))
         index = row["index"]
         if (row["id"], row["leaf"]) != (draft.id, stamped.leaf.hex()):

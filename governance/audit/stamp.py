@@ -26,6 +26,7 @@ from governance.model.request import Actor, ActorKind
 ANONYMOUS = "anonymous"
 Documents: TypeAlias = tuple[tuple[Sha256, bytes], ...]
 """Evidence with its digests, as a `Draft` carries it."""
+_CLIENT = "client"
 _MAX_NAME = 256
 _SAFE = (
     "@+"  # beside letters, digits and `_.-~`: neither `/` nor `:`, which have a meaning in a writer's name
@@ -65,17 +66,21 @@ class Stamp:
         body = {**entry.body, "actor": actor}
         if entry.kind is EntryKind.WAIVER and body.get("event") == "break-glass":
             body["by"] = name
-        return replace(entry, body=body, writer=replace(entry.writer, instance=self._instance(entry)))
+        own, instance = entry.writer.instance, self._instance(entry)
+        # A writer's own entries are about it, and a laptop's name is mostly its owner's.
+        subject = instance if not self.has_claims and entry.subject == own else entry.subject
+        return replace(entry, body=body, subject=subject, writer=replace(entry.writer, instance=instance))
 
     def to_json(self) -> dict[str, Json]:
         """As the server tells the client."""
         return {"name": self.name, "authentication": self.authentication, "has_claims": self.has_claims}
 
     def _instance(self, entry: Entry) -> str:
-        """A writer is one of its caller's: `alice/laptop`, or `claimed:alice/laptop` where nobody vouches."""
+        """A writer is one of its caller's: `alice/laptop`, or `claimed:alice/laptop` where nobody vouches. Under a pseudonym the
+        machine's name would undo that, and each run of a writer has its `boot` anyway."""
         owner = quote(self.name or ANONYMOUS, safe=_SAFE)
         prefix = f"{owner}/" if self.authentication else f"claimed:{owner}/"
-        own = entry.writer.instance
+        own = entry.writer.instance if self.has_claims else _CLIENT
         return own if own.startswith(prefix) else prefix + own
 
 

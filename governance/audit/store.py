@@ -14,12 +14,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from governance.audit.entry import Entry, EntryKind, numbered
 from governance.audit.merkle import Frontier, leaf_hash
 from governance.model.digest import Sha256
 from governance.model.request import utc_text
+
+if TYPE_CHECKING:
+    from governance.audit.stamp import Stamp
 
 
 class Draft(NamedTuple):
@@ -170,6 +173,10 @@ class KeptElsewhere(Protocol):
 
     def head_since(self, size: int) -> tuple[bytes, list[bytes]]:
         """The log's head as its keeper hands it out, and the proof that it continues the tree of `size` entries."""
+        ...
+
+    def stamp(self) -> Stamp | None:
+        """Whom its keeper took the writer for when it last acknowledged an entry."""
         ...
 
     def objection(self) -> str | None:

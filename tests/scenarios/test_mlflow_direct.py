@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import platform
@@ -95,6 +96,33 @@ def test_a_lone_file_is_signed_beside_itself_and_annotated(
     envelope = json.loads(devserver.read(repo, "r/notes.txt.mlgov.sig"))["dsseEnvelope"]
     (subject,) = json.loads(base64.b64decode(envelope["payload"]))["subject"]
     assert subject["annotations"]["mlgov.claimed.host"] == platform.node()
+
+
+def test_under_a_pseudonym_no_document_of_the_log_names_who_uploaded(
+    uri: str, devserver: DevServer, tmp_path: Path
+) -> None:
+    """Nor what is signed, of which the log keeps a copy, nor the facts of whoever reads what this plugin wrote on the file."""
+    home = make_home(tmp_path / "home", devserver)
+    (tmp_path / "pseudonyms.key").write_bytes(b"k" * 32)
+    (home.path / "mlgov.toml").write_text(f'audit_pseudonym_key = "{tmp_path}/pseudonyms.key"\n')
+    (tmp_path / "notes.txt").write_text("x")
+    (tmp_path / "out").mkdir()
+    with environment({**home.env, "LOGNAME": "zaphod"}):
+        get_artifact_repository(uri).log_artifact(str(tmp_path / "notes.txt"), "r")
+        get_artifact_repository(uri).download_artifacts("r/notes.txt", str(tmp_path / "out"))
+    with contextlib.closing(home.assembly()) as parts:
+        names = [info.sha256 for info in parts.log.store.evidence_list()]
+        documents = [parts.log.evidence(name) or b"" for name in names]
+        documents += [stored.data for stored in parts.log.find()]
+    signed = [
+        base64.b64decode(json.loads(data)["dsseEnvelope"]["payload"])
+        for data in documents
+        if b"dsseEnvelope" in data
+    ]
+    assert any(b'"mlgov.uploader":"p:' in payload for payload in signed)
+    assert any(b'"value":"claimed:p:' in data for data in documents)
+    own = f'host":"{platform.node()}"'.encode()
+    assert [data for data in (*documents, *signed) if b"zaphod" in data or own in data] == []
 
 
 def test_a_folder_goes_up_whole_and_comes_back_whole(

@@ -38,7 +38,7 @@ from governance.model.canonical import Json, canonical_bytes
 from governance.model.request import new_id
 from governance.transport import Transport
 from tests.audit_server import AuditServer, audit_server
-from tests.audit_tools import ORIGIN, START, claim, fill, make_log, signer
+from tests.audit_tools import ALICE, ORIGIN, START, claim, fill, make_log, signer
 from tests.audit_tools import clients_entry as entry
 
 
@@ -283,14 +283,22 @@ def test_pseudonyms_leave_no_name_in_what_a_client_sends(tmp_path: Path) -> None
     """Nor in the facts it sends along, whose digest then is another one; and it knows its acknowledgement all the same."""
     with audit_server() as server:
         server.intake = Intake(server.store, now=lambda: START, pseudonyms=Pseudonyms(b"k" * 32))
-        facts = canonical_bytes({"actor.name": {"value": "alice"}, "actor.groups": {"value": ["admins"]}})
+        facts = canonical_bytes({
+            "actor.name": {"value": "alice"}, "actor.groups": {"value": ["admins"]},
+            "artifact.created_by": {"value": "bob"},
+        })  # fmt: skip
         told: dict[str, Json] = {**claim("alice"), "facts": evidence_digest(facts)}
         with contextlib.closing(log_of(server)) as log:
             log.append(EntryKind.OUTCOME, told, subject="s", correlation="c", evidence=[facts])
+            assert log.on_record(ALICE).name == Pseudonyms(b"k" * 32).of("alice")
+        start = recorded(server)[0]  # a laptop's name is mostly its owner's
+        assert (start.kind, start.subject) == (EntryKind.START, start.writer.instance)
+        assert "laptop" not in start.subject
         (kept,) = [info.sha256 for info in server.store.evidence_list()]
         assert recorded(server)[1].body["facts"] == kept
         document = server.store.evidence(kept) or b""
         assert b"alice" not in document
         assert b"admins" not in document
+        assert b"bob" not in document
         assert b"p:" in document
         assert verify_store(server.store).is_good

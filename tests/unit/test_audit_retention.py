@@ -96,10 +96,12 @@ def test_pseudonyms_reach_findings_facts_and_the_use_of_break_glass() -> None:
         "actor.name": {"value": "ana", "source": "request"},
         "actor.groups": {"value": ["team-of-one"]},
         "artifact.path": {"value": "banana/models"},
+        "artifact.created_by": {"value": "anabel"},
+        "property.mlgov.user": {"value": "claimed:ana"},
     })  # fmt: skip
     findings: Json = [
         {
-            "message": "ana may not load banana",
+            "message": "ana may not load banana of anabel",
             "evidence": [
                 {"fact": "actor.groups", "value": "team-of-one"},
                 {"fact": "actor.name", "value": "ana"},
@@ -120,10 +122,10 @@ def test_pseudonyms_reach_findings_facts_and_the_use_of_break_glass() -> None:
     pseudonym = Pseudonyms(b"k" * 32).of("ana")
     document = log.evidence(Sha256(str(stored.entry.body["facts"])))
     for data in (stored.data, document or b"", next(log.find(kind=EntryKind.WAIVER)).data):
-        assert not re.search(rb"\bana\b|team-of-one", data)
+        assert not re.search(rb"\bana\b|anabel|team-of-one", data)
         assert pseudonym.encode() in data
     assert b"banana/models" in (document or b"")
-    assert f"{pseudonym} may not load banana".encode() in stored.data
+    assert f"{pseudonym} may not load banana of {Pseudonyms(b'k' * 32).of('anabel')}".encode() in stored.data
     # A repeat of the same append is known as one.
     again = log.append(EntryKind.OUTCOME, told, subject="s", correlation="c", evidence=[facts], id=receipt.id)
     assert again.index == receipt.index
