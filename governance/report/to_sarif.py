@@ -1,7 +1,7 @@
 """Blocks and quarantines as SARIF 2.1.0 (OASIS, errata 01), for the code hosts and dashboards that read it.
 
-Promises: one result for each rule, artifact and environment, with how often it objected and when first and last; an objection that a
-waiver set aside is there too, as suppressed; the result's fingerprint stays the same from report to report. Texts of the log are
+Promises: one result for each rule, artifact and environment, with how often it objected and when first and last; what a waiver set
+aside is a result of its own, suppressed, so that it hides no refusal; a result's fingerprint stays the same from report to report. Texts of the log are
 plain: neither a link nor a placeholder (section 3.11) can come from them. Does not: hold more than `most` results, which is what the
 largest reader takes (GitHub: 25,000 a run); those over it are counted in a notification.
 
@@ -35,7 +35,7 @@ _SCORES = {"critical": "9.5", "high": "8.0", "medium": "5.5", "low": "2.0"}
 
 @dataclass(slots=True, kw_only=True)
 class _Result:
-    """One rule's objection to one artifact in one environment."""
+    """One rule's objection to one artifact in one environment, with a waiver or without one."""
 
     row: DecisionRow
     finding: FindingRow
@@ -54,11 +54,12 @@ class _Gathered:
     omitted: int = 0
 
     def add(self, row: DecisionRow, finding: FindingRow, waiver: str | None) -> None:
-        """Count one objection. The newest decision tells the rest."""
-        key = _fingerprint(row, finding.rule)
+        """Count one objection. The newest refusal tells the rest, or the newest decision where nothing was refused."""
+        key = _fingerprint(row, finding.rule, is_waived=waiver is not None)
         known = self.results.get(key)
         if known is not None:
-            known.row, known.finding, known.waiver = row, finding, waiver
+            if row.refused or not known.row.refused:
+                known.row, known.finding, known.waiver = row, finding, waiver
             known.count += 1
             known.last = row.at
         elif len(self.results) < self.most:
@@ -129,9 +130,9 @@ def _objections(row: DecisionRow) -> Iterator[tuple[FindingRow, str | None]]:
         )  # fmt: skip
 
 
-def _fingerprint(row: DecisionRow, rule: str) -> str:
-    """What makes an objection the same one later: the rule, the bytes, the place and the environment."""
-    parts = (rule, row.ref, row.digest or "", row.environment)
+def _fingerprint(row: DecisionRow, rule: str, *, is_waived: bool) -> str:
+    """What makes an objection the same one later: the rule, the bytes, the place, the environment, and whether a waiver set it aside."""
+    parts = (rule, row.ref, row.digest or "", row.environment, *(("waived",) if is_waived else ()))
     return hashlib.sha256(b"\0".join(part.encode("utf-8", "replace") for part in parts)).hexdigest()
 
 
@@ -167,7 +168,7 @@ def _result(key: str, each: _Result, rules: Mapping[str, int]) -> dict[str, Json
         "ruleId": finding.rule,
         "ruleIndex": rules[finding.rule],
         "kind": "fail",
-        "level": _LEVELS[finding.effect] if row.refused else "note",
+        "level": _LEVELS[finding.effect] if row.refused and each.waiver is None else "note",
         "message": {"text": _text(message)},
         "locations": [_location(row)],
         "partialFingerprints": {"mlgovObjection/v1": key},

@@ -133,6 +133,28 @@ def test_sarif_has_blocks_and_quarantines_and_what_a_waiver_set_aside(log: Audit
     )
 
 
+def test_a_waiver_or_a_trial_hides_no_refusal_of_the_same_bytes() -> None:
+    log = make_log()
+    decide(log, name="w", decision=Effect.BLOCK)
+    decide(log, name="w", waiver="W-1")
+    decide(log, name="w", decision=Effect.BLOCK, mode=Mode.OBSERVE)
+    decide(log, name="w", waiver="W-2")
+    (run,) = json.loads(rendered(log, "sarif"))["runs"]
+    shut, excused = sorted(run["results"], key=lambda each: len(each["suppressions"]))
+    assert (shut["level"], shut["occurrenceCount"], shut["suppressions"]) == ("error", 2, [])
+    assert (shut["properties"]["applied"], shut["properties"]["mode"]) == ("refused", "enforce")
+    assert (excused["level"], excused["occurrenceCount"]) == ("note", 2)
+    assert [each["justification"] for each in excused["suppressions"]] == ["waiver W-2"]
+    assert shut["partialFingerprints"] != excused["partialFingerprints"]
+
+
+def test_what_a_waiver_set_aside_was_not_enforced_though_another_rule_refused() -> None:
+    log = make_log()
+    decide(log, name="x", decision=Effect.BLOCK, waiver="W-1")
+    found = results(rendered(log, "sarif"))
+    assert {rule: each["level"] for rule, each in found.items()} == {"p/x": "error", "p/w": "note"}
+
+
 def test_a_result_keeps_its_fingerprint_from_report_to_report(log: AuditLog) -> None:
     first = results(rendered(log, "sarif"))["p/evil"]["partialFingerprints"]
     decide(log, name="evil", decision=Effect.BLOCK, message="CVE-2 too")
