@@ -168,6 +168,17 @@ def test_what_was_let_through_against_the_verdict_was_not_refused_again(log: Aud
     assert (trial["next"], trial["id"]) == (f"download {then.format('1 hour')}", opened)
 
 
+def test_what_a_trial_let_through_is_not_refused_again(log: AuditLog) -> None:
+    decide(log, decision=Effect.BLOCK, mode=Mode.OBSERVE)
+    refused = decide(log, decision=Effect.BLOCK)
+    with report_on(log) as made:
+        told = [(row["result"], row["next"], row["next_id"]) for row in rows(made, "refused")]
+    assert told == [
+        ("would-block", "refused 1 time, the last 0 seconds later", refused),
+        ("refused", "not asked for again", None),
+    ]
+
+
 def test_the_deletion_of_a_refused_model_is_no_use_of_it(log: AuditLog) -> None:
     decide(log, decision=Effect.BLOCK)
     decide(log, action=Action.DELETE)

@@ -31,7 +31,7 @@ def refusals(at: Context) -> Section:
         ),
         (
             "What happened next looks at the log up to the time of this report, whatever the report is narrowed to: the first later request "
-            "for the same artifact in the same environment that was let through, else the last that was refused again. After a refused "
+            "for the same artifact in the same environment that was let through, else the last that was refused. After a refused "
             "upload or deletion it is the next one; after a refused load, download or promotion the next of these three."
         ),
     )
@@ -52,10 +52,10 @@ def refusals(at: Context) -> Section:
 
 def _refused(at: Context) -> Table:
     def each(row: tuple[Any, ...]) -> Row:
-        n, ref, environment, action, digest, when, *cells = row
+        n, ref, environment, action, digest, when, is_shut, *cells = row
         words, later = what_next(
-            at.ledger, n=n, ref=ref, environment=environment, action=action, digest=digest, at=when
-        )
+            at.ledger, n=n, ref=ref, environment=environment, action=action, digest=digest, at=when, was_refused=bool(is_shut)
+        )  # fmt: skip
         return (*cells, words, later)
 
     return query_table(
@@ -66,7 +66,7 @@ def _refused(at: Context) -> Table:
             col.ENTRY, col.AT, col.RESULT, col.ACTION, col.ARTIFACT, col.DIGEST, col.ACTOR, col.ENVIRONMENT, col.MODE, col.RULES,
             Column("message", "First objection"), col.OUTCOME, col.DECISION, Column("next", "What happened next"), Column("next_id", "Next decision", CellKind.ID),
         ),
-        "SELECT n, ref, environment, action, digest, at, seq, at, result, action, ref, digest, actor, environment, mode, rules, "
+        f"SELECT n, ref, environment, action, digest, at, result IN {_SHUT}, seq, at, result, action, ref, digest, actor, environment, mode, rules, "
         "(SELECT message FROM objection o WHERE o.n = d.n LIMIT 1), "
         "coalesce((SELECT group_concat(DISTINCT status) FROM outcome o WHERE o.decision = d.id), '(none)'), id "
         f"FROM decision d WHERE later = 0 AND result IN {_AGAINST} ORDER BY n {at.order}",
@@ -77,9 +77,10 @@ def _refused(at: Context) -> Table:
 
 
 def what_next(
-    ledger: Ledger, *, n: int, ref: str, environment: str, action: str, digest: str | None, at: str
-) -> tuple[str, str | None]:
-    """What became of an artifact after a refusal, in words, and the decision that shows it."""
+    ledger: Ledger, *, n: int, ref: str, environment: str, action: str, digest: str | None, at: str,
+    was_refused: bool,
+) -> tuple[str, str | None]:  # fmt: skip
+    """What became of an artifact after the policy said no, in words, and the decision that shows it."""
     acts = ", ".join(f"'{each}'" for each in (_USES if action in _USES else (action,)))
     later = (
         f"FROM decision WHERE ref = ? AND environment = ? AND result {{}} AND n > ? AND action IN ({acts})"
@@ -115,8 +116,9 @@ def what_next(
         )
         if again:
             shown, when = ledger.row("SELECT id, at FROM decision WHERE n = ?", (last,))
+            refused = "refused again" if was_refused else "refused"
             words.append(
-                f"refused again {counted(again, 'time')}, the last {span_words(_seconds(at, when))} later"
+                f"{refused} {counted(again, 'time')}, the last {span_words(_seconds(at, when))} later"
             )
         else:
             words.append("not asked for again")
