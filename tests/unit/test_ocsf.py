@@ -107,6 +107,17 @@ def test_each_kind_is_a_valid_event(
     assert (event["class_uid"], event["activity_id"]) == (class_uid, activity)
 
 
+@pytest.mark.parametrize(("kind", "body", "message"), [
+    (EntryKind.HOLD, {"held": True, "reason": "case 7"}, "audit log: hold set on models/m"),
+    (EntryKind.ADVISORY, {"advisories": ["CVE-1", "CVE-2"]}, "audit log: advisory CVE-1, CVE-2"),
+])  # fmt: skip
+def test_the_log_is_not_called_by_what_an_entry_is_about(
+    kind: EntryKind, body: dict[str, Json], message: str
+) -> None:
+    event = ocsf_event(stored(kind, body, subject="models/m"), origin=ORIGIN)
+    assert (event["log_name"], event["message"]) == (ORIGIN, message)
+
+
 def test_no_kind_is_forgotten() -> None:
     shown = {row[1] for row in EVENTS} | {EntryKind.DECISION, EntryKind.OUTCOME}
     for kind in set(EntryKind) - shown:  # a kind of a later day is an event of the log until it has its own

@@ -23,7 +23,7 @@ from governance.model.request import utc_text
 from governance.report.fields import Fields
 from governance.report.ocsf.acts import decision, outcome, signature
 from governance.report.ocsf.changes import key, policy, waiver
-from governance.report.ocsf.ids import NEXT_VERSION, OTHER, SHA_256, VERSION
+from governance.report.ocsf.ids import NEXT_VERSION, OTHER, SHA_256, VERSION, Class
 from governance.report.ocsf.life import life
 from governance.report.ocsf.part import Part
 from governance.report.ocsf.registry import registration
@@ -72,6 +72,8 @@ def ocsf_event(stored: Stored, *, origin: str, version: str = VERSION) -> dict[s
     }
     if part.activity == OTHER:
         event["activity_name"] = part.name
+    if part.class_uid is Class.EVENT_LOG:
+        event["log_name"] = origin
     return event if version == VERSION else _attested(event, stored, origin)
 
 

@@ -12,6 +12,7 @@ from governance.report.ocsf.ids import OTHER, Action, Class, Disposition, Severi
 from governance.report.ocsf.part import Part, actor_of, endpoint_of, named, result
 
 _APPLICATION_LOG = 2
+_MOST_NAMED: Final = 20
 _ACTIVITIES: Final = {EntryKind.START: 6, EntryKind.EXPORT: 3, EntryKind.ERASURE: 2}
 _SEVERITIES: Final = {EntryKind.RECOVERY: Severity.LOW, EntryKind.ERASURE: Severity.MEDIUM}
 
@@ -23,7 +24,6 @@ def life(stored: Stored, body: Fields) -> Part:
         **result(Action.ALLOWED, Disposition.LOGGED, Status.SUCCESS),
         "actor": actor_of(named(body.text("by")), stored),
         "src_endpoint": endpoint_of(stored),
-        "log_name": body.text("origin") or entry.subject,
         "log_type_id": _APPLICATION_LOG,
     }
     reason = body.text("reason")
@@ -35,7 +35,8 @@ def life(stored: Stored, body: Fields) -> Part:
         activity=_ACTIVITIES.get(entry.kind, OTHER),
         name=_name(entry.kind, body),
         severity=_SEVERITIES.get(entry.kind, Severity.INFORMATIONAL),
-        message=f"audit log: {_name(entry.kind, body)}" + ("" if size is None else f" at {size} entries"),
+        message=f"audit log: {_name(entry.kind, body)}{_about(stored, body)}"
+        + ("" if size is None else f" at {size} entries"),
         attributes=attributes,
         unmapped={"size": size, "root": body.text("root")},
     )
@@ -45,3 +46,14 @@ def _name(kind: EntryKind, body: Fields) -> str:
     if kind is EntryKind.HOLD:
         return "hold set" if body.is_set("held") else "hold lifted"
     return kind.value
+
+
+def _about(stored: Stored, body: Fields) -> str:
+    """What it is about, where that is not the whole log: the artifact that is kept, or what was heard of for the first time."""
+    if stored.entry.kind is EntryKind.HOLD:
+        return f" on {stored.entry.subject}"
+    named = body.texts("advisories")
+    more = len(named) - _MOST_NAMED
+    return "".join(
+        [f" {', '.join(named[:_MOST_NAMED])}" if named else "", f" and {more} more" if more > 0 else ""]
+    )
