@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import shutil
 import signal
 import socket
 import threading
@@ -143,6 +144,25 @@ def test_a_model_that_a_client_signed_loads_and_may_be_added_to(team: Team, tmp_
         (tmp_path / "out").mkdir()
         get_artifact_repository(team.uri("s/model")).download_artifacts("", str(tmp_path / "out"))
     assert {path.name for path in (tmp_path / "out").iterdir()} >= {"MLmodel", "weights.txt", "more.txt"}
+
+
+def test_a_client_without_a_key_adds_to_its_own_unsigned_model(team: Team, tmp_path: Path) -> None:
+    """The list of the files before lies at the server, and is not asked for."""
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "MLmodel").write_text("flavors: {}\n")
+    note(model, "weights.txt")
+    with team.user("bob"):
+        os.environ |= {
+            "MLGOV_HOME": str(tmp_path),
+            "MLGOV_SIGNING": "when-key",
+            "MLGOV_ENVIRONMENT": "development",
+        }
+        shutil.copy(team.folder / "home-bob" / "mlgov.toml", tmp_path / "mlgov.toml")
+        for _ in range(2):
+            get_artifact_repository(team.uri("u")).log_artifacts(str(model), "model")
+    outcomes = bodies(team.home.entries(EntryKind.OUTCOME, subject=f"{REPO}/u/model"))
+    assert [body["status"] for body in outcomes] == ["done", "done"]
 
 
 def test_without_an_acknowledgement_nothing_moves(team: Team, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from governance.audit.bodies import OutcomeStatus, moved_documents, outcome_body
 from governance.audit.entry import EntryKind
 from governance.audit.log import AuditLog
 from governance.audit.memory import MemoryStore
+from governance.audit.retention import erase_expired
 from governance.audit.stamp import stamp_of
 from governance.audit.store import draft_of
 from governance.errors import AuditBrokenError
@@ -98,6 +99,17 @@ def test_a_list_that_is_not_kept_any_more_is_an_error(log: AuditLog) -> None:
     log.append(EntryKind.OUTCOME, body, subject=REF, correlation="c")
     with pytest.raises(AuditBrokenError):
         uploaded(log, ROOT)
+
+
+def test_files_whose_list_was_erased_after_its_time_are_not_known(
+    log: AuditLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    append(log, "upload", entry("a", "1"), entry("b", "1"))
+    append(log, "upload", entry("c", "1"))
+    now = datetime(2026, 1, 2, tzinfo=UTC)
+    assert len(erase_expired(log, {EntryKind.OUTCOME: timedelta(0)}, now=now, reason="over")) == 1
+    assert seen(log) == {"c": "1"}
+    assert "no signature made now covers them" in caplog.text
 
 
 def test_what_passed_on_the_way_to_another_host_does_not_count(log: AuditLog) -> None:
