@@ -40,6 +40,7 @@ class PeriodEntries:
     since: datetime | None = None
     until: datetime | None = None
     kind: EntryKind | None = None
+    correlation: str | None = None
     matches: Callable[[Entry], bool] | None = None
 
     def __iter__(self) -> Iterator[Stored]:
@@ -56,7 +57,7 @@ class PeriodEntries:
     def rows(self) -> Iterator[Row]:
         """The rows of the period as they lie, whatever the selection, unchecked."""
         since = None if self.since is None else utc_text(self.since)
-        rows = self.log.store.find(Query(kind=self.kind, since=since))
+        rows = self.log.store.find(Query(kind=self.kind, correlation=self.correlation, since=since))
         if self.until is None:
             return rows
         until = utc_text(self.until)

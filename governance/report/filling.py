@@ -1,8 +1,8 @@
 """The entries of a period into a ledger, in one pass.
 
 Promises: every entry of the period is counted under its kind, broken ones too; a decision at the period's edge is not taken
-for one without an outcome, since outcomes and later decisions are read up to the log's end, and marked as later; so are those
-that a selection leaves out, so that what is told of a selected decision is true of the log. What began before the period and
+for one without an outcome, since outcomes and later decisions are read up to the log's end, and marked as later; so are outcomes
+of it that a clock set back has put before the period, and those that a selection leaves out, so that what is told of a selected decision is true of the log. What began before the period and
 still matters in it (waivers, keys, policies, holds, registered models) is read from the log's beginning.
 """
 
@@ -35,6 +35,8 @@ _TELLING = {
     UNSELECTED: (EntryKind.WAIVER, EntryKind.POLICY, EntryKind.REGISTRATION, EntryKind.SIGNATURE),
 }
 """Which events are read that are not counted."""
+UNFINISHED = "later = 0 AND NOT EXISTS (SELECT 1 FROM outcome o WHERE o.decision = d.id)"
+"""What is true of a decision `d` of the period of which nothing more was recorded."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -100,6 +102,21 @@ class Filler:
                 self._within(each, at)
         self._facts.finish()
         self.ledger.index()
+        self._set_back()
+
+    def _set_back(self) -> None:
+        """The outcomes of decisions of the period that bear a time before it, since their writer's clock was set back meanwhile."""
+        if self.since is None:
+            return
+        wanted = f"SELECT DISTINCT correlation FROM decision d WHERE {UNFINISHED}"  # noqa: S608 - no values
+        found = list(self.ledger.rows(wanted))
+        for (correlation,) in found:
+            before = PeriodEntries(
+                log=self.log, until=self.since, kind=EntryKind.OUTCOME, correlation=correlation
+            )
+            for stored in before:
+                self._outcome(stored, utc_text(stored.entry.at), LATER)
+        self.ledger.flush()
 
     def _lasting(self) -> None:
         if self.since is None:

@@ -114,6 +114,24 @@ def test_an_outcome_after_the_period_belongs_to_its_decision(log: AuditLog, cloc
         assert kinds == {"decision": 2, "start": 1, "Sum": 3}, "the outcome itself lies outside"
 
 
+def test_an_outcome_whose_clock_was_set_back_before_the_period_belongs_to_its_decision(
+    log: AuditLog, clock: Wall
+) -> None:
+    early = decide(log, name="early", status=None)
+    clock.at += DAY
+    late, lost = decide(log, name="late", status=None), decide(log, name="lost", status=None)
+    clock.at -= DAY
+    conclude(log, early, name="early")
+    conclude(log, late, name="late")
+    with report_on(log, since=START + DAY) as made:
+        assert [row["id"] for row in rows(made, "unfinished")] == [lost]
+        assert [[out.status for out in row.outcomes] for row in made.decisions()] == [["done"], []]
+        assert [row["artifact"] for row in rows(made, "inventory")] == ["models/late"]
+        assert figure(made, "population", "Entries in the period") == 2, "the outcome itself lies outside"
+    with report_on(log) as made:
+        assert rows(made, "by-outcome")[-1]["decisions"] == 3
+
+
 def test_an_outcome_of_a_decision_before_the_period_tells_its_artifact(log: AuditLog, clock: Wall) -> None:
     before = decide(log, status=None)
     clock.at += 10 * DAY

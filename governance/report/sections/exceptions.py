@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from governance.report.book import Cell, CellKind, Column, Section
-from governance.report.filling import UNSELECTED
+from governance.report.filling import UNFINISHED, UNSELECTED
 from governance.report.sections import columns as col
 from governance.report.sections.context import Context, counted, query_table
 
-UNFINISHED = "later = 0 AND NOT EXISTS (SELECT 1 FROM outcome o WHERE o.decision = d.id)"
-"""What is true of a decision `d` of the period of which nothing more was recorded."""
 OF_DECISION = f"(span = {UNSELECTED} AND EXISTS (SELECT 1 FROM decision d WHERE d.later = 0 AND d.id = json_extract(body, '$.waiver')))"
 """What is true of a use of break-glass that was not selected, while its decision was: it names no environment, actor or rule."""
 _APPLIED = "FROM waived u JOIN decision d USING (n) WHERE later = 0"

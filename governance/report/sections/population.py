@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from governance.report.book import Cell, CellKind, Chart, Column, Row, Section, Table
 from governance.report.entries import RESULTS
+from governance.report.filling import UNFINISHED
 from governance.report.ledger import Ledger
 from governance.report.sections import columns as col
 from governance.report.sections.context import (
@@ -14,7 +15,7 @@ from governance.report.sections.context import (
     query_table,
     steps_between,
 )
-from governance.report.sections.exceptions import OF_DECISION, UNFINISHED
+from governance.report.sections.exceptions import OF_DECISION
 from governance.report.sections.others import others_table
 
 TITLES = {
