@@ -231,14 +231,16 @@ def _upkeep(to: _Director) -> None:
     heads.mkdir()
     try:
         publish_head(log, [FolderAnchor(folder=heads)])
-        set_hold(log, f"{to.repository}/evil", held=True, reason="CASE-9")
+        set_hold(log, f"{to.repository}/evil", held=True, reason="CASE-9", by="dpo")
         later = assembly.now() + timedelta(days=400)
-        erase_expired(log, {EntryKind.SIGNATURE: timedelta(days=365)}, now=later, reason="a year is over")
+        erase_expired(
+            log, {EntryKind.SIGNATURE: timedelta(days=365)}, now=later, reason="a year is over", by="dpo"
+        )
         store = log._store
         log._store = _Unsure(store)  # type: ignore[assignment]
         with suppress(AuditUnavailableError):
-            set_hold(log, f"{to.repository}/wine", held=True, reason="CASE-10")
-        set_hold(log, f"{to.repository}/wine", held=False, reason="CASE-10 closed")
+            set_hold(log, f"{to.repository}/wine", held=True, reason="CASE-10", by="dpo")
+        set_hold(log, f"{to.repository}/wine", held=False, reason="CASE-10 closed", by="dpo")
         log._store = store
     finally:
         assembly.close()

@@ -164,7 +164,7 @@ class PostgresStore:
             last = page[-1][0]
 
     def erase(self, digests: Sequence[Sha256]) -> None:
-        """See `AuditStore.erase`. The bodies are gone from the disk once the table was vacuumed."""
+        """See `AuditStore.erase`. The bytes are gone from the table's files once these were written anew (`VACUUM FULL`)."""
         self._read(
             "UPDATE evidence SET body = NULL WHERE sha256 = ANY(%s) AND body IS NOT NULL RETURNING sha256",
             (list(digests),),

@@ -4,7 +4,8 @@ Promises: an entry that says what was erased and why is durable before anything 
 too, or that any entry about a subject under legal hold names, stays. Does not: erase entries. They hold no contents, only
 names, digests and findings, and actors may bear pseudonyms.
 
-A hold is an entry of kind `hold` about the subject, and is lifted by another.
+A hold is an entry of kind `hold` about the subject, and is lifted by another. Both say who did it, by the name that this process
+claims.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
-from governance.audit.entry import EntryKind
+from governance.audit.entry import EntryKind, parse_entry
 from governance.audit.log import AuditLog
 from governance.model.canonical import Json
 from governance.model.digest import Sha256
@@ -23,9 +24,10 @@ _HEX = re.compile(r"(?:[a-z0-9]+:)?([0-9a-f]{64})")
 _AT_ONCE = 500  # digests that fit one entry
 
 
-def set_hold(log: AuditLog, subject: str, *, held: bool, reason: str) -> None:
+def set_hold(log: AuditLog, subject: str, *, held: bool, reason: str, by: str) -> None:
     """Put everything about `subject` under legal hold, or lift it."""
-    log.append(EntryKind.HOLD, {"held": held, "reason": reason}, subject=subject, correlation=subject)
+    body: dict[str, Json] = {"by": _told(log, by), "held": held, "reason": reason}
+    log.append(EntryKind.HOLD, body, subject=subject, correlation=subject)
 
 
 def held_subjects(log: AuditLog) -> frozenset[str]:
@@ -46,6 +48,8 @@ def expired_evidence(
     newest: dict[str, str] = {}
     for stored in log.find():
         entry = stored.entry
+        if entry.kind is EntryKind.ERASURE:  # it names what it took, or meant to take when it was interrupted
+            continue
         for digest in _digests(entry.body):
             newest[digest] = max(newest.get(digest, ""), utc_text(entry.at))
             if entry.subject in held:
@@ -61,20 +65,42 @@ def expired_evidence(
 
 
 def erase_expired(
-    log: AuditLog, terms: Mapping[EntryKind, timedelta], *, now: datetime, reason: str
+    log: AuditLog, terms: Mapping[EntryKind, timedelta], *, now: datetime, reason: str, by: str
 ) -> tuple[Sha256, ...]:
     """Erase what `expired_evidence` finds, and return it. The log says so first; see the module."""
-    over = expired_evidence(log, terms, now=now)
+    over: tuple[Sha256, ...] = ()
+    is_settled = False
+    while not is_settled:  # a long log is read for minutes, in which others write on
+        size = log.store.frontier().size
+        over = expired_evidence(log, terms, now=now)
+        is_settled = not _has_come_in(log, size, frozenset(over))
+    if not over:
+        log.store.erase(())  # what an earlier run erased may still lie in a journal
     for start in range(0, len(over), _AT_ONCE):
         part = over[start : start + _AT_ONCE]
         log.append(
             EntryKind.ERASURE,
-            {"digests": list(part), "reason": reason},
+            {"by": _told(log, by), "digests": list(part), "reason": reason},
             subject=log.origin,
             correlation=log.origin,
         )
         log.store.erase(part)
     return over
+
+
+def _has_come_in(log: AuditLog, size: int, over: frozenset[Sha256]) -> bool:
+    """Whether an entry after the first `size` names one of these documents, or sets a hold."""
+    rows = log.store.rows(size, log.store.frontier().size)
+    entries = (parse_entry(row.data) for row in rows)
+    return any(
+        entry.kind is EntryKind.HOLD
+        or (entry.kind is not EntryKind.ERASURE and not over.isdisjoint(_digests(entry.body)))
+        for entry in entries
+    )
+
+
+def _told(log: AuditLog, by: str) -> str:
+    return by if log.pseudonyms is None else log.pseudonyms.of(by)
 
 
 def _digests(value: Json) -> Iterator[str]:

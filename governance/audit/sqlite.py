@@ -205,14 +205,18 @@ class SqliteStore:
             last = page[-1][0]
 
     def erase(self, digests: Sequence[Sha256]) -> None:
-        """See `AuditStore.erase`. `secure_delete` overwrites the freed pages."""
+        """See `AuditStore.erase`. `secure_delete` overwrites what is freed, here and wherever a page is laid out anew."""
         with translated(self._path), self._turn(), contextlib.closing(connect(self._path)) as connection:
-            connection.execute("PRAGMA secure_delete = ON")
             with transaction(connection):
                 connection.executemany(
                     "UPDATE evidence SET body = NULL WHERE sha256 = ?", [(digest,) for digest in digests]
                 )
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            is_read = next(connection.execute("PRAGMA wal_checkpoint(TRUNCATE)"))[0]
+        if is_read:
+            raise AuditUnavailableError(
+                f"the documents are erased, but their bytes stay in `{self._path.name}-wal`, which another process reads just now",
+                hint="Do the same again when it is done, such as a report or a search.",
+            )
 
     def close(self) -> None:
         """See `AuditStore.close`."""

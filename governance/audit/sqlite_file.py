@@ -110,7 +110,9 @@ def _opened(path: Path, flags: int, *, may_write: bool, how: str = "") -> apsw.C
     connection.set_busy_timeout(_BUSY_MS)
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA trusted_schema = OFF")
-    if not may_write:
+    if may_write:  # a page that is laid out anew would keep what lay there, also once that is erased
+        connection.execute("PRAGMA secure_delete = ON")
+    else:
         connection.execute("PRAGMA query_only = ON")
     return connection
 

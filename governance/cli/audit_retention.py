@@ -24,6 +24,7 @@ def hold(
     from governance.audit.entry import EntryKind
     from governance.audit.retention import held_subjects, set_hold
     from governance.cli.audit import open_assembly
+    from governance.cli.compliance import made_by
 
     _require_reason(reason)
     with open_assembly() as assembly:
@@ -36,7 +37,7 @@ def hold(
             )
         is_known = any(stored.entry.kind is not EntryKind.HOLD for stored in log.find(subject=subject))
         try:
-            set_hold(log, subject, held=not lift, reason=reason)
+            set_hold(log, subject, held=not lift, reason=reason, by=made_by())
         except ValueError as error:
             raise SettingsError(
                 f"this cannot be recorded: {error}", hint="`mlgov audit search` shows what entries are about."
@@ -68,6 +69,7 @@ def erase(
     """Erase evidence that is over its term. Its digests, all entries and all proofs stand; held subjects keep theirs."""
     from governance.audit.retention import erase_expired, expired_evidence
     from governance.cli.audit import entry_kind, open_assembly
+    from governance.cli.compliance import made_by
     from governance.policy.literals import parse_duration
 
     try:
@@ -81,7 +83,14 @@ def erase(
         if dry_run:
             over = expired_evidence(assembly.log, terms, now=assembly.now())
         else:
-            over = erase_expired(assembly.log, terms, now=assembly.now(), reason=why)
+            over = erase_expired(assembly.log, terms, now=assembly.now(), reason=why, by=made_by())
+        is_database = assembly.settings.audit_dsn is not None
+    if over and is_database and not dry_run:
+        err().print(
+            sign(Mark.WARN),
+            "nobody reads them through the database any more; its files keep the bytes until `VACUUM FULL mlgov_audit.evidence`, its "
+            "WAL, standbys and backups for as long as these are kept",
+        )
     out().print(sign(Mark.OK), f"{len(over)} document(s) {'would be' if dry_run else 'were'} erased")
 
 

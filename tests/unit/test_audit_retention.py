@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from governance.audit import verify_log
+from governance.audit import sqlite_file, verify_log
 from governance.audit.entry import EntryKind, evidence_digest
 from governance.audit.log import AuditLog
 from governance.audit.pseudonyms import Pseudonyms
-from governance.audit.retention import erase_expired, held_subjects, set_hold
+from governance.audit.retention import erase_expired, expired_evidence, held_subjects, set_hold
+from governance.audit.sqlite import SqliteStore
+from governance.audit.store import EvidenceInfo
+from governance.errors import AuditUnavailableError
 from governance.model.canonical import Json, canonical_bytes
 from governance.model.digest import Sha256
-from tests.audit_tools import Clock, body, make_log
+from tests.audit_tools import Clock, body, database_of, make_log
 
 TERMS = {EntryKind.OUTCOME: timedelta(days=30)}
 
@@ -36,7 +40,7 @@ def make_aged_log(clock: Clock) -> AuditLog:
     record(log, b"old")
     record(log, b"old, held", "models/held")
     record(log, b"old, named again")
-    set_hold(log, "models/held", held=True, reason="case 7")
+    set_hold(log, "models/held", held=True, reason="case 7", by="dpo")
     clock.at += timedelta(days=40)
     record(log, b"old, named again")
     record(log, b"young")
@@ -50,28 +54,86 @@ def erased(log: AuditLog) -> list[bytes]:
 
 def test_only_what_is_old_and_free_is_erased(log: AuditLog, clock: Clock, tmp_path: Path) -> None:
     root = log.checkpoint()
-    assert erase_expired(log, TERMS, now=clock.at, reason="30 days") == (evidence_digest(b"old"),)
+    assert erase_expired(log, TERMS, now=clock.at, reason="30 days", by="dpo") == (evidence_digest(b"old"),)
     assert erased(log) == [b"old"]
     (entry,) = log.find(kind=EntryKind.ERASURE)
     assert entry.entry.body["digests"] == [evidence_digest(b"old")]
     assert log.verify({root.size: root.root}).is_good
     log.export(tmp_path / "export")
     assert verify_log.check(tmp_path / "export").startswith("Good")
-    assert erase_expired(log, TERMS, now=clock.at, reason="again") == ()
+    assert erase_expired(log, TERMS, now=clock.at, reason="again", by="dpo") == ()
 
 
 def test_a_lifted_hold_frees_its_evidence(log: AuditLog, clock: Clock) -> None:
     assert held_subjects(log) == {"models/held"}
-    set_hold(log, "models/held", held=False, reason="case closed")
+    set_hold(log, "models/held", held=False, reason="case closed", by="dpo")
     assert held_subjects(log) == frozenset()
-    erase_expired(log, TERMS, now=clock.at, reason="30 days")
+    erase_expired(log, TERMS, now=clock.at, reason="30 days", by="dpo")
     assert erased(log) == [b"old", b"old, held"]
 
 
 def test_kinds_without_a_term_are_kept_for_good(log: AuditLog, clock: Clock) -> None:
     clock.at += timedelta(days=4000)
-    assert erase_expired(log, {EntryKind.DECISION: timedelta(0)}, now=clock.at, reason="x") == ()
+    assert erase_expired(log, {EntryKind.DECISION: timedelta(0)}, now=clock.at, reason="x", by="dpo") == ()
     assert erased(log) == []
+
+
+def test_an_erasure_that_was_interrupted_is_done_by_the_next_run(log: AuditLog, clock: Clock) -> None:
+    """The process died between the entry and the bytes: its own entry is no reason to keep them for another term."""
+    (digest,) = expired_evidence(log, TERMS, now=clock.at)
+    log.append(EntryKind.ERASURE, {"digests": [digest], "reason": "x"}, subject=log.origin, correlation="c")
+    assert erase_expired(log, TERMS, now=clock.at, reason="30 days", by="dpo") == (digest,)
+    assert erased(log) == [b"old"]
+
+
+def test_what_is_named_or_held_while_the_log_is_read_stays(
+    log: AuditLog, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = log.store.evidence_list
+
+    def meanwhile() -> Iterator[EvidenceInfo]:
+        monkeypatch.undo()
+        record(log, b"old")
+        set_hold(log, "models/lifted", held=True, reason="case 8", by="dpo")
+        return listed()
+
+    record(log, b"older", "models/lifted")
+    clock.at += timedelta(days=40)
+    record(log, b"old, named again")
+    monkeypatch.setattr(log.store, "evidence_list", meanwhile)
+    assert erase_expired(log, TERMS, now=clock.at, reason="30 days", by="dpo") == (evidence_digest(b"young"),)
+
+
+@pytest.mark.parametrize("names", [None, Pseudonyms(b"k" * 32)])
+def test_who_erased_and_who_held_is_on_record(names: Pseudonyms | None, clock: Clock) -> None:
+    log = make_log(now=clock, pseudonyms=names)
+    record(log, b"old")
+    set_hold(log, "models/held", held=True, reason="case 7", by="dpo")
+    clock.at += timedelta(days=40)
+    erase_expired(log, TERMS, now=clock.at, reason="30 days", by="dpo")
+    said = [next(log.find(kind=kind)).entry.body["by"] for kind in (EntryKind.HOLD, EntryKind.ERASURE)]
+    assert said == ["dpo" if names is None else names.of("dpo")] * 2
+
+
+def test_no_piece_of_an_erased_document_stays_in_the_file(
+    clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither in pages that were laid out anew while others were written, nor in the journal."""
+    store = SqliteStore(tmp_path / "audit.sqlite")
+    log = make_log(store, now=clock)
+    for number in range(300):
+        record(log, f"<secret {number}>".encode() * (3, 40, 200)[number % 3])
+    clock.at += timedelta(days=40)
+    with database_of(tmp_path / "audit.sqlite") as reader:
+        monkeypatch.setattr(sqlite_file, "_BUSY_MS", 10)
+        rows = reader.execute("SELECT seq FROM entry")
+        next(rows)
+        with pytest.raises(AuditUnavailableError, match="their bytes stay"):
+            erase_expired(log, TERMS, now=clock.at, reason="30 days", by="dpo")
+        rows.close()
+    assert erase_expired(log, TERMS, now=clock.at, reason="30 days", by="dpo") == ()
+    log.close()
+    assert not any(b"<secret" in path.read_bytes() for path in tmp_path.iterdir())
 
 
 def test_pseudonyms_tell_actors_apart_and_hide_their_names() -> None:

@@ -107,7 +107,7 @@ def test_files_whose_list_was_erased_after_its_time_are_not_known(
     append(log, "upload", entry("a", "1"), entry("b", "1"))
     append(log, "upload", entry("c", "1"))
     now = datetime(2026, 1, 2, tzinfo=UTC)
-    assert len(erase_expired(log, {EntryKind.OUTCOME: timedelta(0)}, now=now, reason="over")) == 1
+    assert len(erase_expired(log, {EntryKind.OUTCOME: timedelta(0)}, now=now, reason="over", by="dpo")) == 1
     assert seen(log) == {"c": "1"}
     assert "no signature made now covers them" in caplog.text
 

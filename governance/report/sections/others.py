@@ -20,8 +20,8 @@ _SHOWN: dict[str, tuple[str, ...]] = {
     EntryKind.ADVISORY: ("advisories",),
     EntryKind.REGISTRATION: ("event", "name", "version", "alias", "stage", "before"),
     EntryKind.RECOVERY: ("ids",),
-    EntryKind.ERASURE: ("reason", "digests"),
-    EntryKind.HOLD: ("held", "reason"),
+    EntryKind.ERASURE: ("by", "reason", "digests"),
+    EntryKind.HOLD: ("held", "by", "reason"),
 }
 
 
