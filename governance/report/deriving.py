@@ -39,7 +39,7 @@ _MOST_COMPARED = 500
 
 @dataclass(slots=True, kw_only=True)
 class Deriver:
-    """Fills the tables `policy`, `difference`, `waiver`, `dependency` and `turned`, and follows renamed models. `now` is the end of the period."""
+    """Fills the tables `policy`, `difference`, `waiver`, `held`, `dependency` and `turned`, and follows renamed models. `now` is the end of the period."""
 
     log: AuditLog
     ledger: Ledger
@@ -165,8 +165,10 @@ class Deriver:
         if waiver.revoked_at is not None:
             why = f": {waiver.revoked_reason}" if waiver.revoked_reason else ""
             revoked = f"{utc_text(waiver.revoked_at)} by {waiver.revoked_by or '?'}{why}"
+        terms = terms_digest(waiver)
+        self.ledger.add("held", (source, terms))
         self.ledger.add("waiver", (
-            terms_digest(waiver), waiver.name, waiver.rule, waiver.ref, waiver.digest, _listed(waiver.environments),
+            terms, waiver.name, waiver.rule, waiver.ref, waiver.digest, _listed(waiver.environments),
             _listed(waiver.actors), waiver.findings, waiver.reason, waiver.ticket, waiver.requested_by,
             ", ".join(waiver.approved_by) or None, utc_text(waiver.starts), utc_text(waiver.expires), revoked,
             stands, f"policy {source[:16]}",

@@ -49,6 +49,7 @@ CREATE TABLE waiver (
     terms TEXT PRIMARY KEY, name TEXT, rule TEXT, ref TEXT, digest TEXT, environments TEXT, actors TEXT, findings TEXT,
     reason TEXT, ticket TEXT, requested_by TEXT, approved_by TEXT, starts TEXT, expires TEXT, revoked TEXT, state TEXT,
     source TEXT) WITHOUT ROWID;
+CREATE TABLE held (policy TEXT, terms TEXT, PRIMARY KEY (policy, terms)) WITHOUT ROWID;
 """
 _INDEXES = """
 CREATE INDEX decision_id ON decision (id);

@@ -109,6 +109,28 @@ def test_a_waiver_that_did_not_help_let_nothing_through(log: AuditLog) -> None:
         assert figure(made, "waivers", "of these refused by another rule") == 1
 
 
+def test_uses_are_counted_for_the_terms_that_were_in_force(log: AuditLog, clock: Wall) -> None:
+    """A waiver may be renewed under its old name for the same bytes, with a later end and signed anew."""
+    known = log.get(decide(log))
+    assert known is not None
+    bytes_of = known.entry.body["artifact"]
+    assert isinstance(bytes_of, Mapping)
+    more = {"rule": "p/w", "artifact": f'{{ref: models/wine, digest: "{bytes_of["digest"]}"}}'}
+    first, renewed = (
+        kit.compiled(POLICY, kit.waiver(expires=end, **more))
+        for end in ("2026-11-23T00:00:00Z", "2026-12-23T00:00:00Z")
+    )
+    for compiled in (first, renewed):
+        note_policy(log, compiled.document, compiled.digest)
+    decide(log, waiver="W-1", policy=first.digest)
+    decide(log, waiver="W-1", policy=first.digest)
+    with report_on(log, now=NOW) as made:
+        found = {row["expires"][:10]: (row["uses"], row["last_use"]) for row in rows(made, "waivers")}
+        assert found["2026-12-23"] == (0, None)
+        assert found["2026-11-23"][0] == 2
+        assert figure(made, "waivers", "Unused in the period") == 1
+
+
 def test_uses_are_counted_for_the_bytes_that_a_waiver_is_for(log: AuditLog) -> None:
     """A waiver may be granted anew, under its old name, for what became of the model."""
     decide(log, waiver="W-1")

@@ -10,8 +10,13 @@ from governance.report.sections.context import Context, counted, query_table
 OF_DECISION = f"(span = {UNSELECTED} AND EXISTS (SELECT 1 FROM decision d WHERE d.later = 0 AND d.id = json_extract(body, '$.waiver')))"
 """What is true of a use of break-glass that was not selected, while its decision was: it names no environment, actor or rule."""
 _APPLIED = "FROM waived u JOIN decision d USING (n) WHERE later = 0"
-_USED = f"{_APPLIED} AND u.waiver = w.name AND u.rule = w.rule AND d.ref = w.ref AND (w.digest IS NULL OR d.digest IS NULL OR d.digest = w.digest)"
-"""Decisions of the period in which a waiver `w` was applied."""
+_HELD = "SELECT 1 FROM held h WHERE h.policy = d.policy"
+_USED = (
+    f"{_APPLIED} AND u.waiver = w.name AND u.rule = w.rule AND d.ref = w.ref AND (w.digest IS NULL OR d.digest IS NULL OR "
+    f"d.digest = w.digest) AND (EXISTS ({_HELD} AND h.terms = w.terms) OR NOT EXISTS ({_HELD}))"
+)
+"""Decisions of the period in which a waiver `w` was applied. It may have been renewed under its name for the same bytes: the terms are
+those in the decision's policy, if that could be read."""
 _MEMBER = "json_extract(body, '$.{}')"
 _REVIEW = "json_extract(r.body, '$.{}')"
 
