@@ -398,8 +398,8 @@ class Checker:
             raise BadLogError(what)
         self.remarks.append(what)
 
-    def documents(self) -> int:
-        """Step 5. Returns how many documents there are."""
+    def documents(self) -> tuple[int, int]:
+        """Step 5. Returns how many documents there are, and how many more were erased."""
         listed: dict[str, bool] = {}
         for line in lines_of(self.folder / "evidence.jsonl"):
             row = json.loads(line, object_pairs_hook=unique)
@@ -420,7 +420,7 @@ class Checker:
                 raise BadLogError(
                     f"entry {number}: the document {name} that it rests on is not in evidence.jsonl"
                 )
-        return len(present)
+        return len(present), len(listed) - len(present)
 
 
 def check(
@@ -454,16 +454,18 @@ def check(
     part = checker.part
     if part is None:
         checker.writers()
-    receipts, documents = checker.receipts(), checker.documents()
+    receipts, (documents, gone) = checker.receipts(), checker.documents()
+    told_by = "as its entries say" if part is None else "as it is listed"
+    erased = f" Of {gone} more the bytes were erased, {told_by}." if gone else ""
     if checker.remarks:
         more = f" (and {len(checker.remarks) - 1} more)" if len(checker.remarks) > 1 else ""
         signed += f"\nNo break, but odd: {checker.remarks[0]}{more}: a client's entry was lost before it reached the log, or never was."
     if part is None:
-        return f"Good: {size} entries and {documents} documents of the log `{origin}`, root {root.hex()}.\n{signed}"
+        return f"Good: {size} entries and {documents} documents of the log `{origin}`, root {root.hex()}.{erased}\n{signed}"
     told = "all" if part.is_whole and checker.here == part.stop - part.start else f"{checker.here}"
     return (
         f"Good: {told} of the {part.stop - part.start} entries from {part.start} to {part.stop} (exclusive), {receipts} receipts and "
-        f"{documents} documents of the log `{origin}`, which has {size} entries, root {root.hex()}.\n{signed}"
+        f"{documents} documents of the log `{origin}`, which has {size} entries, root {root.hex()}.{erased}\n{signed}"
     )
 
 

@@ -73,7 +73,9 @@ def verify(
                 result = assembly.log.verify(roots_of(kept_heads(assembly, earlier or [], key)))
         if span is None and result.is_good:
             _remember(assembly)
-    _show(result, span, as_json=as_json)
+        is_whole = span is None and result.is_good
+        erased = sum(info.is_erased for info in assembly.log.store.evidence_list()) if is_whole else 0
+    _show(result, span, erased, as_json=as_json)
 
 
 def export(
@@ -108,7 +110,7 @@ def _remember(assembly: AuditAssembly) -> None:
         err().print(sign(Mark.WARN), styled(error.message))
 
 
-def _show(result: Verification, span: tuple[int, int] | None, *, as_json: bool) -> None:
+def _show(result: Verification, span: tuple[int, int] | None, erased: int, *, as_json: bool) -> None:
     if as_json:
         print_json({
             "good": result.is_good,
@@ -134,6 +136,7 @@ def _show(result: Verification, span: tuple[int, int] | None, *, as_json: bool) 
     print_pairs({
         "  tree root": result.root.hex(),
         "  earlier heads it was held against": None if span is not None else compared,
+        "  documents erased, as entries say": f"{erased}" if erased else None,
     })  # fmt: skip
 
 

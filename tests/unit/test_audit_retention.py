@@ -60,7 +60,9 @@ def test_only_what_is_old_and_free_is_erased(log: AuditLog, clock: Clock, tmp_pa
     assert entry.entry.body["digests"] == [evidence_digest(b"old")]
     assert log.verify({root.size: root.root}).is_good
     log.export(tmp_path / "export")
-    assert verify_log.check(tmp_path / "export").startswith("Good")
+    said = verify_log.check(tmp_path / "export")
+    assert said.startswith("Good: 9 entries and 3 documents")
+    assert "Of 1 more the bytes were erased, as its entries say." in said
     assert erase_expired(log, TERMS, now=clock.at, reason="again", by="dpo") == ()
 
 
