@@ -71,7 +71,6 @@ def _print(made: Radius, limit: int) -> None:
     })  # fmt: skip
     if not made.acts:
         err().print("no decision on record is about anything that contains it")
-        return
     _table(
         "artifacts that contain it",
         ("digest", "where"),
@@ -81,7 +80,7 @@ def _print(made: Radius, limit: int) -> None:
     )
     _table(
         "registered model versions",
-        ("model", "registered", "by", "aliases", "bytes fetched", "digest"),
+        ("model", "registered", "by", "aliases", "fetches of its bytes", "digest"),
         [*_registered(made)],
         tuple,
         limit,

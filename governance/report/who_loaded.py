@@ -120,6 +120,9 @@ class Radius:
         found: dict[str, set[str]] = {}
         for act in self.acts:
             found.setdefault(act.digest or "?", set()).add(act.ref)
+        for each in self.registrations:
+            if each.digest is not None:
+                found.setdefault(each.digest, set()).add(each.ref)
         return found
 
     @property

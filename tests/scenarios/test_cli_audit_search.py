@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,13 @@ from governance.audit.entry import EntryKind
 from governance.audit.log import AuditLog
 from governance.audit.sqlite import SqliteStore
 from governance.cli.main import main
-from governance.model.request import utc_text
+from governance.model.artifact import FileEntry, parse_relative_path
+from governance.model.request import Actor, utc_text
+from governance.registrations import RegistryEvent, record_registration
 from tests.audit_tools import database_of
 from tests.scenarios.cli import Done, clean
 from tests.story import CVE, Story, ask, tell
+from tests.unit import gate_kit as gate
 
 Cli = Callable[..., Done]
 
@@ -219,6 +223,20 @@ def test_who_loaded_tells_people_places_and_what_it_cannot_know(story: Story, cl
     assert len(tree["acts"]) == 3
     assert any("Artifactory's own log" in sentence for sentence in tree["not_known"])
     assert "no decision on record" in cli("who-loaded", "CVE-1999-0001").err
+
+
+def test_who_loaded_names_what_was_registered_and_never_asked_for(story: Story, cli: Cli) -> None:
+    """Put straight into Artifactory, and registered."""
+    fresh = replace(gate.request().artifact, path="fraud/3", files=(FileEntry(path=parse_relative_path("w"), sha256=story.weights[2], size=1),))  # fmt: skip
+    for event, more in (("created", {"source": "models:/m-1"}), ("alias-set", {"alias": "champion"})):
+        done = RegistryEvent(
+            event=event, name="shop", version="7", actor=Actor(name="zoe"), artifact=fresh, more=more
+        )
+        record_registration(story.log, done, correlation="r")
+    told = cli("who-loaded", "shop")
+    assert "no decision on record" in told.err
+    for part in ("shop/7", "champion", fresh.ref, str(fresh.digest)):
+        assert part in told.out, part
 
 
 def test_replay_of_one_of_all_and_of_what_is_gone(story: Story, cli: Cli) -> None:
