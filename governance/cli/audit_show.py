@@ -76,7 +76,5 @@ def _print(step: Step, *, facts: bool) -> None:
 def _tell_others(made: Timeline) -> None:
     if made.others:
         out().print()
-        out().print(
-            styled(f"{made.others} more entries belong to the sequence: mlgov audit show {made.correlation}"),
-            soft_wrap=True,
-        )
+        more = "1 more entry belongs" if made.others == 1 else f"{made.others} more entries belong"
+        out().print(styled(f"{more} to the sequence: mlgov audit show {made.correlation}"), soft_wrap=True)
