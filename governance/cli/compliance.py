@@ -195,9 +195,12 @@ def _tell(made: Report, folder: Path, files: tuple[str, ...]) -> None:
         out().print(sign(Mark.OK), styled(f"wrote `{folder / name}`"))
     seed = dict(made.section("sample").pairs)["Seed"]
     population = dict(made.section("population").pairs)
+    entries = f"{population['Entries in the period']:,} entries"
+    if made.filter is not None:
+        entries = f"{population['of these selected and whole']:,} of {entries} in the period"
     print_pairs({
         "  period": f"{made.since or 'the first entry'} to {made.until or made.made_at}",
-        "  population": f"{population['Entries in the period']:,} entries, {population['Decisions']:,} decisions",
+        "  population": f"{entries}, {population['Decisions']:,} decisions",
         "  sample": f"{len(made.sample)} decisions, seed {seed}",
         "  check it with": f"cd {shlex.quote(str(folder))} && {made.command}",
     })  # fmt: skip

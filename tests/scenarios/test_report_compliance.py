@@ -239,6 +239,15 @@ def test_times_with_zones_are_brought_to_utc(report: Report, tmp_path: Path) -> 
     assert figures["Period to (exclusive)"] == "2100-01-01T12:00:00.000000Z"
 
 
+def test_the_terminal_counts_the_same_entries_as_the_report(report: Report, tmp_path: Path) -> None:
+    done = report("--filter", "kind:decision environment:staging", "--format", "jsonl", "--format", "csv")
+    chosen = len((tmp_path / "mlgov-compliance" / "entries.jsonl").read_text().splitlines())
+    figures = {row["figure"]: row["value"] for row in cells(tmp_path / "mlgov-compliance", "00-figures.csv")}
+    every = figures["Entries in the period"]
+    assert chosen < int(every)
+    assert f"{chosen} of {every} entries in the period, {chosen} decisions" in done.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
