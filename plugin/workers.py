@@ -83,8 +83,16 @@ class _Crew:
         thread = threading.Thread(target=self._work, name="mlgov-transfer", daemon=True)
         with self._lock:
             self._active += 1
-        self._threads.append(thread)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:  # a limit on processes and threads
+            self._most = len(self._threads)  # those there are do all; without any, the caller does
+            if self._threads:
+                self._leave()
+            else:
+                self._work()
+        else:
+            self._threads.append(thread)
 
     def _stop(self) -> None:
         with self._lock:
@@ -105,10 +113,13 @@ class _Crew:
                 self._tasks = iter(())
             self._told.set()
         finally:
-            with self._lock:
-                self._active -= 1
-                if self._active == 0:
-                    self._over.set()
+            self._leave()
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._active -= 1
+            if self._active == 0:
+                self._over.set()
 
     def _next(self) -> Callable[[], None] | None:
         with self._lock:

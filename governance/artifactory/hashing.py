@@ -96,7 +96,12 @@ class HashingReader:
 
 
 def _new(size: int | None) -> Hasher:
-    return hashlib.sha256() if size is not None and size < _LARGE else _Beside()
+    if size is not None and size < _LARGE:
+        return hashlib.sha256()
+    try:
+        return _Beside()
+    except RuntimeError:  # a limit on processes and threads: it takes longer without one
+        return hashlib.sha256()
 
 
 def _end(hasher: Hasher) -> None:

@@ -20,6 +20,20 @@ Commit = Callable[[Sequence[Draft]], Sequence[int | None]]
 """Makes many drafts durable in one transaction, and returns their leaf indexes."""
 
 
+def begin_thread(run: Callable[[], None], *, name: str) -> threading.Thread:
+    """A thread that runs. Raises `AuditUnavailableError` where there can be no more: the next to come then tries again, and does
+    not wait for one that never ran."""
+    thread = threading.Thread(target=run, name=name, daemon=True)
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise AuditUnavailableError(
+            "the audit log needs a thread, and the system gives this process no more",
+            hint="Raise the limit on its processes and threads (`ulimit -u`, the `pids` limit of a container). Nothing was let through.",
+        ) from error
+    return thread
+
+
 class _Ticket:
     """One caller's drafts on their way. `done` is held until the batch is decided."""
 
@@ -74,11 +88,10 @@ class GroupCommit:
                     f"the audit log is behind: {len(self._queue)} entries wait to be written",
                     hint="The disk under the audit log is slower than the traffic. Nothing was let through; try again.",
                 )
-            self._queue.append(ticket)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-                self._thread.start()
-            elif len(self._queue) == 1:
+                self._thread = begin_thread(self._run, name=self._name)
+            self._queue.append(ticket)
+            if len(self._queue) == 1:
                 self._wake.notify()
         if not ticket.done.acquire(timeout=self._timeout):
             raise AuditUnavailableError(

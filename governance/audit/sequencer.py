@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from governance.audit.group import begin_thread
 from governance.audit.merkle import Frontier
 from governance.audit.postgres_schema import LEADER_LOCK, translated
 from governance.audit.tiles import WIDTH, full_tiles, pack_tile
@@ -43,12 +44,11 @@ class Sequencer:
         self._lock = threading.Lock()
 
     def start(self) -> None:
-        """Begin, if not begun yet."""
+        """Begin, if not begun yet. Raises `AuditUnavailableError` where there can be no more threads."""
         if self._thread is None:
             with self._lock:
                 if self._thread is None:
-                    self._thread = threading.Thread(target=self._run, name="audit-sequencer", daemon=True)
-                    self._thread.start()
+                    self._thread = begin_thread(self._run, name="audit-sequencer")
 
     def stop(self) -> None:
         """End after the batch at hand."""

@@ -1,7 +1,8 @@
 """Threads for what waits on others.
 
 Promises: no process waits for them when it ends, and none begins a task after the time that its caller waits at most: a service
-that drags its answers out holds nobody up. (The standard library's pool works off all its tasks before a process may end.)
+that drags its answers out holds nobody up. Where the system gives no more threads, fewer do it all, and without any the task
+fails. (The standard library's pool works off all its tasks before a process may end.)
 Does not: end a task that has begun; that bounds its own waits.
 """
 
@@ -14,6 +15,8 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from contextvars import ContextVar
 from typing import Any, TypeVar
+
+from governance.errors import GovernanceError
 
 Result = TypeVar("Result")
 
@@ -43,8 +46,13 @@ class Threads(Executor):
         self._tasks.put(lambda: self._run(future, lambda: fn(*args, **kwargs)))
         if len(self._threads) < self._most:
             thread = threading.Thread(target=self._work, name=self._name, daemon=True)
-            self._threads.append(thread)
-            thread.start()
+            try:
+                thread.start()
+                self._threads.append(thread)
+            except RuntimeError:  # a limit on processes and threads: those there are do all
+                if not self._threads:
+                    self._tasks.get()
+                    future.set_exception(GovernanceError("the system gives this process no more threads"))
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:

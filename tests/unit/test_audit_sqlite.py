@@ -1,13 +1,15 @@
-"""What is SQLite's alone: the plan of each search."""
+"""What is SQLite's alone: the plan of each search, and its thread."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from governance.audit.sqlite import SqliteStore
-from tests.audit_tools import database_of
+from governance.errors import AuditUnavailableError
+from tests.audit_tools import database_of, draft
 
 
 @pytest.mark.parametrize(
@@ -30,3 +32,17 @@ def test_searches_use_their_index(tmp_path: Path, where: str, index: str) -> Non
             f"EXPLAIN QUERY PLAN SELECT data FROM entry WHERE {where} AND seq > 7 ORDER BY seq LIMIT 9"
         )
         assert index in str(plan.fetchall())
+
+
+def test_a_log_that_could_have_no_thread_is_written_once_there_is_one(
+    tmp_path: Path, leave_threads: Callable[[int], None]
+) -> None:
+    """Once was enough for ever: each later entry waited its half minute for a thread that had never begun."""
+    store = SqliteStore(tmp_path / "audit.sqlite", timeout=5)
+    leave_threads(0)
+    with pytest.raises(AuditUnavailableError, match="gives this process no more") as caught:
+        store.append([draft(1)])
+    assert "pids" in str(caught.value.hint)
+    leave_threads(1)
+    assert list(store.append([draft(2)])) == [0]
+    store.close()

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from governance.collect.collector import gather
+from governance.collect.collector import UNREACHABLE, gather
 from governance.collect.request import request_facts
 from governance.collect.threads import Threads
 from governance.errors import UnreachableError
@@ -121,7 +121,7 @@ _NEVER = """
 import threading
 from datetime import UTC, datetime
 from tests.unit.test_collector import NOON, REQUEST, Scripted
-from governance.collect.collector import gather
+from governance.collect.collector import UNREACHABLE, gather
 from governance.collect.threads import Threads
 
 def never():
@@ -170,3 +170,21 @@ def test_a_pool_hands_on_errors_and_cancels_what_has_not_begun() -> None:
     assert second.cancelled()
     with Threads(2, "pool") as other, pytest.raises(ZeroDivisionError):
         list(other.map(lambda number: 1 // number, [1, 0]))
+
+
+def test_fewer_threads_than_wanted_do_it_all(leave_threads: Callable[[int], None]) -> None:
+    leave_threads(1)
+    with Threads(4, "pool") as pool:
+        assert list(pool.map(lambda number: number + 1, range(20))) == list(range(1, 21))
+
+
+def test_without_any_thread_each_fact_is_unknown_and_no_service_is_said_to_be_out_of_reach(
+    leave_threads: Callable[[int], None],
+) -> None:
+    """So the decision is on record, and a rule for outages opens nothing."""
+    leave_threads(0)
+    facts = gather([Scripted(answer=dict)], REQUEST, deadline=5, now=lambda: NOON)
+    assert facts.values[UNREACHABLE] == ()
+    unknown = [value for value in facts.values.values() if isinstance(value, Unknown)]
+    assert unknown
+    assert {value.reason for value in unknown} == {"the system gives this process no more threads"}

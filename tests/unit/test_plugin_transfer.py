@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,16 @@ def test_the_digest_is_that_of_the_pieces_in_order(size: int | None) -> None:
         for start in range(0, len(data), 1 << 20):
             hasher.update(data[start : start + (1 << 20)])
         assert hasher.hexdigest() == hashlib.sha256(data).hexdigest()
+
+
+def test_a_large_body_is_hashed_without_a_thread_where_there_is_none(
+    leave_threads: Callable[[int], None],
+) -> None:
+    leave_threads(0)
+    with hashing(None) as hasher:
+        hasher.update(b"ab")
+        hasher.update(b"c")
+        assert hasher.hexdigest() == hashlib.sha256(b"abc").hexdigest()
 
 
 def test_no_thread_is_left_behind_by_an_error() -> None:

@@ -96,3 +96,23 @@ def test_what_is_under_way_is_told_when_another_fails() -> None:
     with pytest.raises(ZeroDivisionError):
         run_all([goes_on, fails], 2, lambda: None, stop=stop)
     assert ended.is_set()
+
+
+@pytest.mark.parametrize("left", [0, 1, 3])
+def test_where_no_more_threads_can_be_had_those_there_are_do_all(
+    left: int, leave_threads: Callable[[int], None]
+) -> None:
+    """In a container with a limit on processes the transfer went well until one thread more was to join it."""
+    before = threading.active_count()
+    leave_threads(left)
+    seen: list[int] = []
+
+    def task(number: int) -> None:
+        threading.Event().wait(0.02)
+        seen.append(number)
+
+    run_all([partial(task, number) for number in range(20)], 8, lambda: None)
+    assert sorted(seen) == list(range(20))
+    with pytest.raises(ZeroDivisionError):
+        run_all([lambda: None, lambda: print(1 // 0)], 8, lambda: None)
+    assert threading.active_count() == before
