@@ -101,11 +101,8 @@ class AuditLog:
         self._lock = threading.Lock()
         self._boot = new_id(self._now())
         self._next = itertools.count(1).__next__
-        start = {"origin": self.origin, "version": self._software}
-        # Goes in front of the first append, so that a process which only reads writes nothing.
-        self._unconfirmed = [
-            self._draft(EntryKind.START, start, subject=self._instance, correlation=self._boot)
-        ]
+        self._is_begun = False
+        self._unconfirmed: list[Draft] = []
 
     @property
     def store(self) -> AuditStore:
@@ -161,7 +158,7 @@ class AuditLog:
         documents = tuple(_named(document) for document in evidence)
         if len(self._unconfirmed) >= self._doubt_bound:
             self._settle_doubts()
-        before = self._take_unconfirmed() if self._unconfirmed else []
+        before = self._take_unconfirmed() if self._unconfirmed or not self._is_begun else []
         try:
             draft = self._draft(
                 kind, body, subject=subject, correlation=correlation, entry_id=id, evidence=documents
@@ -335,9 +332,16 @@ class AuditLog:
         self._is_named = True
 
     def _take_unconfirmed(self) -> list[Draft]:
-        """What has to go in front of the next entry, and the entry that names those in doubt."""
+        """What has to go in front of the next entry, and the entry that names those in doubt. In front of the first it is the
+        writer's start, so that a process which only reads writes nothing, and one that waited was not late."""
         with self._lock:
             taken, self._unconfirmed = self._unconfirmed, []
+            if not self._is_begun:
+                start = {"origin": self.origin, "version": self._software}
+                taken.append(
+                    self._draft(EntryKind.START, start, subject=self._instance, correlation=self._boot)
+                )
+                self._is_begun = True
         unnamed: list[Json] = []
         for draft in taken:
             if draft.kind == EntryKind.RECOVERY:

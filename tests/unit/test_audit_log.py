@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from governance.audit.sqlite import SqliteStore
 from governance.audit.store import Query
 from governance.errors import AuditBrokenError, AuditConflictError, AuditUnavailableError, SettingsError
 from governance.model.request import new_id
-from tests.audit_tools import START, FailingStore, body, fill, make_log
+from tests.audit_tools import START, Clock, FailingStore, body, fill, make_log
 
 
 def kinds(store: MemoryStore) -> list[str]:
@@ -32,6 +33,18 @@ def test_the_first_append_is_preceded_by_the_start_of_its_writer() -> None:
     assert receipt.index == 1
     assert kinds(store) == ["start", "outcome"]
     assert numbers(store) == [1, 2]
+
+
+def test_a_writer_that_waited_for_its_first_entry_was_not_late() -> None:
+    """A server's worker that nobody asked for an hour: its start is of the time at which it is written."""
+    store, clock = MemoryStore(), Clock()
+    idle, busy = make_log(store, now=clock), make_log(store, now=clock)
+    fill(busy, 1)
+    clock.at += timedelta(hours=1)
+    fill(busy, 1)
+    fill(idle, 1)
+    assert [stored.entry.kind for stored in idle.find()][3:] == [EntryKind.START, EntryKind.OUTCOME]
+    assert idle.verify().notes == ()
 
 
 def test_a_log_that_only_reads_writes_nothing() -> None:
