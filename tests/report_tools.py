@@ -99,6 +99,27 @@ def decide(
     return receipt.id
 
 
+def refuse_by_default(log: AuditLog, *, name: str = "wine") -> str:
+    """A refusal to which no rule objected; one warned. Returns its id."""
+    warning = Finding(
+        rule="p/unsigned", effect=Effect.WARN, severity=Severity.LOW, message="it is not signed", remediation="sign it", evidence=()
+    )  # fmt: skip
+    artifact = Artifact(
+        kind=Kind.MODEL, host="h", repository=parse_repository_key("models"), path=name, name=name,
+        files=(file_entry("MLmodel", 1),),
+    )  # fmt: skip
+    request = Request(
+        action=Action.LOAD, artifact=artifact, actor=Actor(name="zoe"), environment="production", at=START, correlation="c"
+    )  # fmt: skip
+    verdict = Verdict(
+        decision=Effect.BLOCK, findings=(warning,), rules=(), policies=("p",), policy_digest=sha(1), facts_digest=Facts({}).digest(),
+    )  # fmt: skip
+    body = decision_body(request=request, verdict=verdict, mode=Mode.ENFORCE, refused=True)
+    decision = log.append(EntryKind.DECISION, body, subject=artifact.ref, correlation="c").id
+    conclude(log, decision, name=name, status=OutcomeStatus.REFUSED)
+    return decision
+
+
 def conclude(
     log: AuditLog,
     decision: str,

@@ -142,6 +142,10 @@ def graces_in(rules: Sequence[RuleResult]) -> Sequence[str]:
     return [result.grace for result in rules if result.grace is not None] if known is None else known
 
 
+REFUSED_BY_DEFAULT = "no rule allows it, and the policy's default is to refuse"
+"""The grounds of a refusal to which no rule objected."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
     """Everything a refused caller is told: the same content in the exception, in `application/problem+json` and in
@@ -167,11 +171,16 @@ class Refusal:
         return self.decision is Effect.QUARANTINE
 
     @property
+    def objections(self) -> tuple[Finding, ...]:
+        """The findings that refuse, without those that warn. None where the policy's default refuses."""
+        return tuple(finding for finding in self.findings if finding.effect >= Effect.QUARANTINE)
+
+    @property
     def is_waivable(self) -> bool:
         """True where every objection may be waived, and there is a digest to tie a waiver to, so that asking is of use. An
-        upload has none yet."""
+        upload has none yet, and a default cannot be waived."""
         tied = self.artifact_digest is not None
-        return tied and bool(self.findings) and all(finding.waivable for finding in self.findings)
+        return tied and bool(self.objections) and all(finding.waivable for finding in self.objections)
 
     @property
     def waiver_command(self) -> str | None:
@@ -193,8 +202,8 @@ class Refusal:
             if finding.remediation:
                 lines.append(f"      what to do: {finding.remediation}")
             lines += [f"      waiver {row.value}" for row in finding.evidence if row.fact == "waiver"]
-        if not self.findings:
-            lines.append("  no rule allows it, and the policy's default is to refuse")
+        if not self.objections:
+            lines.append(f"  {REFUSED_BY_DEFAULT}")
         if self.retry_after is not None:
             lines.append(f"  not final: try again in {self.retry_after} s")
         if self.extra.get("break_glass"):
@@ -208,5 +217,5 @@ class Refusal:
         """The one thing to do first."""
         if self.retry_after is not None:
             return f"try again in {self.retry_after} s"
-        first = next((finding.remediation for finding in self.findings if finding.remediation), None)
+        first = next((finding.remediation for finding in self.objections if finding.remediation), None)
         return first or (self.waiver_command or "use another artifact")

@@ -90,7 +90,8 @@ def new_block(rule: NewBlock, stored: Stored) -> Notice | None:
     ):
         return None
     findings = verdict.subs("findings")
-    names = sorted({finding.word("rule") for finding in findings}) or ["no rule allows it"]
+    refusing = {each.word("rule") for each in findings if each.word("effect") in {"quarantine", "block"}}
+    names = sorted(refusing) or ["no rule allows it"]
     digest = body.sub("artifact").text("digest") or "-"
     done = "is blocked" if word == "block" else "is quarantined"
     if not verdict.is_set("refused"):

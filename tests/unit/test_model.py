@@ -260,6 +260,18 @@ def test_a_waiver_is_offered_only_where_every_rule_may_be_waived() -> None:
     assert refusal().waiver_command is None
 
 
+def test_a_warning_is_not_taken_for_the_grounds_of_a_refusal() -> None:
+    warning = finding(waivable=True)._replace(effect=Effect.WARN, remediation="sign it")
+    by_default = refusal(warning)
+    assert "no rule allows it, and the policy's default is to refuse" in by_default.text()
+    assert by_default.waiver_command is None, "a default cannot be waived"
+    assert by_default.next_step() == "use another artifact"
+    beside = refusal(warning._replace(waivable=False), finding(waivable=True))
+    assert "no rule allows it" not in beside.text()
+    assert beside.waiver_command is not None, "what only warns needs no waiver"
+    assert beside.next_step() == "do not load it"
+
+
 def test_no_waiver_is_offered_for_bytes_that_are_not_known() -> None:
     known = refusal(finding(waivable=True))
     assert known.waiver_command is not None

@@ -49,6 +49,7 @@ from tests.audit_tools import START, make_log
 from tests.listener import listening
 from tests.mailserver import mail_server
 from tests.rawserver import answer, closed_port, make_certificate, raw_server
+from tests.report_tools import refuse_by_default
 from tests.unit.test_report import HOSTILE, decide
 
 RULES = b"""
@@ -128,6 +129,12 @@ def test_a_new_block_is_told_once(desk: Desk) -> None:
     desk.now += timedelta(hours=13)
     decide(desk.log, decision=Effect.BLOCK)
     assert len(desk.look()) == 1
+
+
+def test_a_warning_is_not_told_as_what_blocked(desk: Desk) -> None:
+    refuse_by_default(desk.log)
+    (notice,) = desk.look()
+    assert notice.title == "models/wine is blocked in production: no rule allows it"
 
 
 def test_only_what_the_rule_is_about(desk: Desk) -> None:
