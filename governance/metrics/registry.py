@@ -1,8 +1,8 @@
 """Where the figures of this process and its siblings are kept, and how they are read out together.
 
 The workers of a server keep their figures in files of one folder (Prometheus's multi-process mode), and whichever is asked
-answers for all. The folder belongs to one run of the server: it is named by the process that started the workers, and
-folders of runs that are over are removed.
+answers for all. The folder belongs to one run of the server: it is named by the process that started the workers and by when that
+began, since in a container each run has the same numbers, and folders of runs that are over are removed.
 
 Promises: only series of ours are read out, though other parts of the server may keep theirs in the same folder; a worker that
 died counts on in counters and no more in gauges. Does not: listen anywhere.
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 PREFIX: Final = "mlgov_"
 _ROOM: Final = 8 << 20
 _VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
-_RUN: Final = re.compile(r"run-(\d+)")
+_RUN: Final = re.compile(r"run-(\d+)(?:-\d+)?")
 _LIVE_GAUGE: Final = re.compile(r"gauge_live[a-z]+_(\d+)\.db")
 
 
@@ -47,7 +47,7 @@ def prepare(folder: Path) -> None:
         try:
             make_private(folder)
             _remove_old_runs(folder)
-            run = folder / f"run-{os.getppid()}"
+            run = folder / _run_of(os.getppid())
             run.mkdir(exist_ok=True, mode=0o700)
         except OSError as error:
             raise SettingsError(
@@ -124,9 +124,19 @@ def _forget_dead_workers(folder: Path) -> None:
 def _remove_old_runs(folder: Path) -> None:
     for run in folder.iterdir():
         match = _RUN.fullmatch(run.name)
-        if match is not None and not _is_alive(int(match[1])):
+        if match is not None and not (_is_alive(int(match[1])) and run.name == _run_of(int(match[1]))):
             with contextlib.suppress(OSError):
                 shutil.rmtree(run)
+
+
+def _run_of(pid: int) -> str:
+    """The name of the run of a server whose workers this process started. Where the system does not say since when it runs, as
+    outside Linux, its number has to do."""
+    try:
+        told = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return f"run-{pid}"
+    return f"run-{pid}-{told.rpartition(')')[2].split()[19]}"
 
 
 def _is_alive(pid: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -215,6 +216,8 @@ print(exposition()[0].decode())
 
 def test_workers_are_counted_together_and_old_runs_are_removed(tmp_path: Path) -> None:
     (tmp_path / "run-999999999").mkdir()
+    (tmp_path / f"run-{os.getpid()}-1").mkdir()  # in a container, an earlier run had the same number
+    (tmp_path / f"run-{os.getpid()}").mkdir()
     (tmp_path / "not-ours").mkdir()
 
     def worker(count: int, state: str = "") -> tuple[str, str]:
