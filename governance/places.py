@@ -81,6 +81,22 @@ def read_regular(path: Path) -> bytes:
         return file.read()
 
 
+def is_readable_by_others(state: os.stat_result) -> bool:
+    """Whether users that no secret is meant for may do anything with a file: all but its owner.
+
+    But a file of root's that this user can only read as one of its group is how a container is handed a secret (Kubernetes with
+    `fsGroup` makes it 0440, whatever is asked for); its rights are not this user's to change. PostgreSQL draws the line there too.
+    """
+    is_handed_out = state.st_uid == 0 and os.geteuid() != 0
+    return bool(stat.S_IMODE(state.st_mode) & (0o037 if is_handed_out else 0o077))
+
+
+def is_writable_by_others(path: Path) -> bool:
+    """Whether other users may write there. Nobody does on a file system that is mounted read-only, whatever the mode says: a folder of
+    a Kubernetes `ConfigMap` has 0777. Raises `OSError`."""
+    return bool(path.stat().st_mode & 0o022) and not os.statvfs(path).f_flag & os.ST_RDONLY
+
+
 def _is_nameless(pipe: Path) -> bool:
     """Whether it is this process's own descriptor that the path stands for: that leads to no place on a disk."""
     return pipe.is_relative_to("/dev/fd") or not Path(os.path.realpath(pipe)).exists()

@@ -1,12 +1,12 @@
 """Signing keys: made, kept encrypted, and opened by their address.
 
-Promises: a key file is readable by its owner alone and encrypted, or it is not used; a passphrase never appears in a
+Promises: a key file is readable by its owner alone (or root's, and handed to this user's group) and encrypted, or it is not used; a passphrase never appears in a
 message, a log or a `repr`. ECDSA signatures are deterministic (RFC 6979), so that signing the same twice gives the
 same bytes. Does not: say whom anybody trusts (see `trust`), or read the environment by itself.
 
 | address | key |
 | --- | --- |
-| a path, `file:PATH` | encrypted PKCS#8 in PEM, mode 0600 |
+| a path, `file:PATH` | encrypted PKCS#8 in PEM, mode 0600 (0440 from root) |
 | `env:NAME` | the same text in an environment variable |
 | `awskms:`, `gcpkms:`, `azurekms:`, `hashivault:` | a key that stays in its service (extra `kms`) |
 | `pkcs11:` | a key that stays in its token (extra `pkcs11`) |
@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from governance.errors import KeyFileError
-from governance.places import make_private, open_file
+from governance.places import is_readable_by_others, make_private, open_file
 from governance.signing.publickey import CURVES, DIGESTS, Algorithm, KeyHolder, PublicKey, wrap_public_key
 
 _MAX_KEY_FILE = 64 << 10
@@ -186,7 +186,7 @@ def _read_key_file(path: Path) -> bytes:
     try:
         with open_file(path) as file:
             state = os.fstat(file.fileno())
-            if stat.S_IMODE(state.st_mode) & 0o077:
+            if is_readable_by_others(state):
                 raise KeyFileError(
                     f"the key file `{path}` is open to other users (mode {stat.S_IMODE(state.st_mode):04o})",
                     hint=f"`chmod 600 {path}`. If others may have read it, make a new key and revoke this one.",

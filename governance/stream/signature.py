@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from governance.errors import SettingsError
-from governance.places import open_file
+from governance.places import is_readable_by_others, open_file
 
 _PREFIX: Final = "whsec_"
 _SHORTEST, _LONGEST, _MOST = 24, 64, 4
@@ -49,7 +49,7 @@ class Secrets:
 def read_secrets(path: Path) -> Secrets:
     """The secrets of a file, one a line. Raises `SettingsError`."""
     try:
-        if path.stat().st_mode & 0o077:
+        if is_readable_by_others(path.stat()):
             raise SettingsError(
                 f"the secret file `{path}` may be read by others", hint=f"`chmod go-rwx {path}`"
             )

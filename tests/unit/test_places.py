@@ -5,10 +5,17 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from governance.places import make_private, open_file, read_bounded
+from governance.places import (
+    is_readable_by_others,
+    is_writable_by_others,
+    make_private,
+    open_file,
+    read_bounded,
+)
 
 
 @pytest.mark.parametrize("may_be_piped", [False, True])
@@ -60,3 +67,35 @@ def test_a_file_in_the_place_of_a_folder_is_an_error(tmp_path: Path) -> None:
         make_private(tmp_path / "home")
     with pytest.raises(OSError, match="home"):
         make_private(tmp_path / "home" / "keys")
+
+
+@pytest.mark.parametrize(
+    ("mode", "owner", "user", "is_open"),
+    [
+        (0o400, 1000, 1000, False),
+        (0o440, 1000, 1000, True),
+        (0o440, 0, 1000, False),
+        (0o640, 0, 1000, False),
+        (0o460, 0, 1000, True),
+        (0o444, 0, 1000, True),
+        (0o440, 1, 1000, True),
+        (0o440, 0, 0, True),
+        (0o600, 0, 0, False),
+    ],
+)
+def test_a_secret_of_roots_may_be_handed_to_a_users_group_and_no_other(
+    monkeypatch: pytest.MonkeyPatch, mode: int, owner: int, user: int, is_open: bool
+) -> None:
+    """Kubernetes gives a secret the mode 0440 for a user who is not root, and nothing in the container can change it."""
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    assert (
+        is_readable_by_others(os.stat_result((stat.S_IFREG | mode, 0, 0, 1, owner, 7, 0, 0, 0, 0))) is is_open
+    )
+
+
+def test_nobody_writes_to_what_is_mounted_read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder of a `ConfigMap` of Kubernetes has the mode 0777."""
+    tmp_path.chmod(0o777)
+    assert is_writable_by_others(tmp_path)
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_flag=os.ST_RDONLY))
+    assert not is_writable_by_others(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import stat
 import subprocess
@@ -66,6 +67,19 @@ def put(path: Path, data: bytes, mode: int = 0o600) -> Path:
 
 def private(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey, how: object = BEST) -> bytes:
     return key.private_bytes(PEM, PKCS8, how)  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has files of root's")
+def test_a_key_that_root_hands_to_this_users_group_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = tmp_path / "key"
+    generate_key(key, "pass")
+    key.chmod(0o440)
+    with pytest.raises(KeyFileError, match="open to other users"):
+        load_signer(key, "pass")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert load_signer(key, "pass").algorithm is Algorithm.P256
 
 
 def test_every_bad_key_file_has_its_own_words(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from governance.cli.checkup.check import Check, fail, ok, skip, warn
 from governance.cli.output import Line
 from governance.model.request import Action
 from governance.model.verdict import Mode
+from governance.places import is_readable_by_others, is_writable_by_others
 from governance.policy.environments import meant_environment
 from governance.policy_wiring import policy_bundle, policy_files
 from governance.settings import Settings, states_secret, strange_variables
@@ -250,22 +251,26 @@ def _rights(settings: Settings) -> Iterator[Line]:
     """Files that others may change decide for them; a secret that others may read is not one's own."""
     found = False
     file = settings_file()
-    for path, forbidden, word in (
-        (settings.home, 0o022, "written"),
-        (file, 0o022, "written"),
-        (file if file.exists() and states_secret(file) else None, 0o077, "read"),
-        (settings.trust_file, 0o022, "written"),
-        (settings.policy_path, 0o022, "written"),
-        (settings.audit_file, 0o022, "written"),
-        (settings.key_passphrase_file, 0o077, "read"),
+    for path, is_secret in (
+        (settings.home, False),
+        (file, False),
+        (file if file.exists() and states_secret(file) else None, True),
+        (settings.trust_file, False),
+        (settings.policy_path, False),
+        (settings.audit_file, False),
+        (settings.key_passphrase_file, True),
     ):
         if path is None or not path.exists():
             continue
         found = True
-        mode = stat.S_IMODE(path.stat().st_mode)
-        if mode & forbidden:
-            remedy = f"`chmod {'go-w' if forbidden == 0o022 else 'go-rwx'} {path}`"
-            yield fail("file rights", f"`{path}` may be {word} by others (mode {mode:04o})", remedy)
+        state = path.stat()
+        if is_readable_by_others(state) if is_secret else is_writable_by_others(path):
+            word, change = ("read", "go-rwx") if is_secret else ("written", "go-w")
+            seen = f"`{path}` may be {word} by others (mode {stat.S_IMODE(state.st_mode):04o})"
+            remedy = f"`chmod {change} {path}`"
+            if os.geteuid() not in {0, state.st_uid}:
+                remedy += " by its owner, or name a place of this user's own"
+            yield fail("file rights", seen, remedy)
             return
     if found:
         yield ok("file rights", "no other user may change the settings, policy, trust file or audit log")
