@@ -16,7 +16,11 @@ from governance.audit.merkle import leaf_hash
 from governance.audit.store import Query, Row
 from governance.errors import AuditBrokenError
 from governance.model.request import utc_text
+from governance.model.verdict import REFUSED_BY_DEFAULT
 from governance.report.fields import Fields
+
+REFUSING = frozenset({"block", "quarantine"})
+"""The effects that say no."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,6 +205,18 @@ class DecisionRow:
         if self.waived:
             return "waived"
         return "warned" if self.decision == "warn" else "allowed"
+
+    @property
+    def objections(self) -> tuple[FindingRow, ...]:
+        """The findings, and before them the policy's default where it refuses and none of them does, as the rule `(default)`."""
+        is_told = self.findings_omitted or any(finding.effect in REFUSING for finding in self.findings)
+        if self.decision not in REFUSING or is_told:
+            return self.findings
+        default = FindingRow(
+            rule="(default)", effect=self.decision, severity="unknown", message=REFUSED_BY_DEFAULT, remediation=None,
+            waivable=False, evidence=(),
+        )  # fmt: skip
+        return (default, *self.findings)
 
 
 RESULTS = ("refused", "quarantined", "would-block", "waived", "warned", "allowed")

@@ -165,7 +165,7 @@ class Filler:
             n, row.index, row.id, row.at, later, row.correlation, row.ref, row.action, row.kind, row.name, row.version,
             row.digest, row.size, row.files, row.actor, int(row.is_authenticated), row.environment, row.decision, row.mode,
             row.result, row.degraded, row.policy_digest, row.policy_revision, facts,
-            ", ".join(dict.fromkeys(finding.rule for finding in row.findings)),
+            ", ".join(dict.fromkeys(finding.rule for finding in row.objections)),
             ", ".join(dict.fromkeys(waiver for _, waiver in row.waived)), stored.entry.writer.instance,
             ", ".join(row.policies), row.findings_omitted, orjson.dumps(dict(row.mlflow)).decode() if row.mlflow else None,
         ))  # fmt: skip
@@ -177,7 +177,7 @@ class Filler:
             self._facts.see(n, row, facts)
 
     def _objections(self, n: int, row: DecisionRow) -> None:
-        for finding in row.findings:
+        for finding in row.objections:
             evidence = "; ".join(
                 f"{fact} = {value}" + (f" ({source})" if source else "")
                 for fact, value, source in finding.evidence

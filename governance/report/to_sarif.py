@@ -1,6 +1,6 @@
 """Blocks and quarantines as SARIF 2.1.0 (OASIS, errata 01), for the code hosts and dashboards that read it.
 
-Promises: one result for each rule, artifact and environment, with how often it objected and when first and last; what a waiver set
+Promises: one result for each rule (`(default)` where none allowed it), artifact and environment, with how often it objected and when first and last; what a waiver set
 aside is a result of its own, suppressed, so that it hides no refusal; a result's fingerprint stays the same from report to report. Texts of the log are
 plain: neither a link nor a placeholder (section 3.11) can come from them. Does not: hold more than `most` results, which is what the
 largest reader takes (GitHub: 25,000 a run); those over it are counted in a notification.
@@ -21,7 +21,7 @@ import orjson
 from governance import __version__
 from governance.model.canonical import Json
 from governance.report.book import Report
-from governance.report.entries import DecisionRow, FindingRow
+from governance.report.entries import REFUSING, DecisionRow, FindingRow
 from governance.report.sarif import sarif_document, sarif_text
 from governance.report.showing import shown
 
@@ -116,9 +116,10 @@ def _plain(value: Json) -> Json:
 
 
 def _objections(row: DecisionRow) -> Iterator[tuple[FindingRow, str | None]]:
-    """The findings that say no, and the ones that a waiver set aside, of which only the rule is on record."""
-    for finding in row.findings:
-        if finding.effect in {"block", "quarantine"}:
+    """The findings that say no, or the policy's default where none of them does, and the ones that a waiver set aside, of which
+    only the rule is on record."""
+    for finding in row.objections:
+        if finding.effect in REFUSING:
             yield finding, None
     for rule, waiver in row.waived:
         message = f"the objection of {rule} was set aside by waiver {waiver}"

@@ -30,6 +30,7 @@ from governance.report.making import Asked, make_report
 from governance.report.ocsf.event import ocsf_event, ocsf_line
 from governance.report.ocsf.ids import NEXT_VERSION, VERSION
 from tests.audit_tools import ORIGIN, START, Clock, make_log, sha
+from tests.report_tools import refuse_by_default
 from tests.unit.test_report import HOSTILE, decide
 
 PROFILES = ["datetime", "security_control"]
@@ -122,6 +123,15 @@ def test_no_kind_is_forgotten() -> None:
     shown = {row[1] for row in EVENTS} | {EntryKind.DECISION, EntryKind.OUTCOME}
     for kind in set(EntryKind) - shown:  # a kind of a later day is an event of the log until it has its own
         check(ocsf_event(stored(kind, dict.fromkeys(_REQUIRED[kind], "x")), origin=ORIGIN))
+
+
+def test_a_refusal_by_default_says_so() -> None:
+    log = make_log()
+    refuse_by_default(log)
+    found = next(log.find(kind=EntryKind.DECISION))
+    event = ocsf_event(found, origin=ORIGIN)
+    check(event)
+    assert event["status_detail"] == "no rule allows it, and the policy's default is to refuse, p/unsigned"
 
 
 DECISIONS = [

@@ -23,7 +23,18 @@ from governance.report.folder import check_formats, format_names
 from governance.report.sections.context import span_words, steps_between
 from governance.report.selection import parse_selection
 from tests.audit_tools import START, draft, sha
-from tests.report_tools import DAY, Wall, conclude, decide, figure, note_policy, report_on, rows, signed_log
+from tests.report_tools import (
+    DAY,
+    Wall,
+    conclude,
+    decide,
+    figure,
+    note_policy,
+    refuse_by_default,
+    report_on,
+    rows,
+    signed_log,
+)
 
 NAMES = (
     "scope", "integrity", "population", "refusals", "waivers", "break-glass", "degraded", "policies", "coverage", "inventory",
@@ -184,6 +195,20 @@ def test_what_was_let_through_against_the_verdict_was_not_refused_again(log: Aud
     )
     assert (refused["next"], refused["next_id"]) == (f"{against}; download {then.format('2 hours')}", good)
     assert (trial["next"], trial["id"]) == (f"download {then.format('1 hour')}", opened)
+
+
+def test_a_refusal_by_default_has_its_grounds(log: AuditLog) -> None:
+    refuse_by_default(log)
+    with report_on(log) as made:
+        (refused,) = rows(made, "refused")
+        assert (refused["rules"], refused["message"]) == (
+            "(default), p/unsigned",
+            "no rule allows it, and the policy's default is to refuse",
+        )
+        assert {(row["rule"], row["effect"]) for row in rows(made, "rules")} == {
+            ("(default)", "block"),
+            ("p/unsigned", "warn"),
+        }
 
 
 def test_what_a_trial_let_through_is_not_refused_again(log: AuditLog) -> None:

@@ -37,6 +37,7 @@ from tests.book_tools import (
     log_of_facts,
     rendered,
 )  # fmt: skip
+from tests.report_tools import refuse_by_default
 from tests.unit.test_report import decide
 
 
@@ -153,6 +154,14 @@ def test_what_a_waiver_set_aside_was_not_enforced_though_another_rule_refused() 
     decide(log, name="x", decision=Effect.BLOCK, waiver="W-1")
     found = results(rendered(log, "sarif"))
     assert {rule: each["level"] for rule, each in found.items()} == {"p/x": "error", "p/w": "note"}
+
+
+def test_what_no_rule_allowed_is_a_result_too() -> None:
+    log = make_log()
+    refuse_by_default(log)
+    (found,) = json.loads(rendered(log, "sarif"))["runs"][0]["results"]
+    assert (found["ruleId"], found["level"]) == ("(default)", "error")
+    assert "no rule allows it" in found["message"]["text"]
 
 
 def test_a_result_keeps_its_fingerprint_from_report_to_report(log: AuditLog) -> None:

@@ -6,6 +6,8 @@ from typing import Final
 
 from governance.audit.log import Stored
 from governance.model.canonical import Json
+from governance.model.verdict import REFUSED_BY_DEFAULT
+from governance.report.entries import REFUSING
 from governance.report.fields import Fields
 from governance.report.ocsf.ids import OTHER, Action, Class, Disposition, Severity, Status
 from governance.report.ocsf.part import Part, actor_of, endpoint_of, fingerprint, policy_of, result
@@ -42,9 +44,13 @@ def decision(stored: Stored, body: Fields) -> Part:
     enrichments = _enrichments(verdict)
     if enrichments:
         attributes["enrichments"] = enrichments
-    reasons = ", ".join(finding.word("rule") for finding in verdict.subs("findings"))
+    reasons = [finding.word("rule") for finding in verdict.subs("findings")]
+    if decided is not Action.ALLOWED and not any(
+        each.word("effect") in REFUSING for each in verdict.subs("findings")
+    ):
+        reasons.insert(0, REFUSED_BY_DEFAULT)
     if reasons:
-        attributes["status_detail"] = reasons
+        attributes["status_detail"] = ", ".join(reasons)
     return Part(
         class_uid=Class.FILE_HOSTING,
         activity=_ACTIVITIES.get(action, OTHER),
