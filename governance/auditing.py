@@ -95,7 +95,7 @@ def pseudonyms(settings: Settings) -> Pseudonyms | None:
     except (OSError, ValueError) as error:
         raise SettingsError(
             f"the pseudonym key `{path}` cannot be used: {getattr(error, 'strerror', None) or error}",
-            hint="Make one with `openssl rand -out FILE 32`, and keep it apart from the log.",
+            hint="Make one with `(umask 077; openssl rand -out FILE 32)`, and keep it apart from the log.",
         ) from error
 
 

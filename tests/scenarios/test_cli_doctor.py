@@ -415,3 +415,19 @@ def test_a_tracking_server_with_and_without_our_app() -> None:
     stock = asked(answer(body=b"OK"), answer(404, b"no"))
     assert [line.mark for line in stock] == [Mark.OK, Mark.WARN]
     assert "--app-name governance" in str(stock[1].remedy)
+
+
+@pytest.mark.parametrize("stated", ["audit_pseudonym_key", "audit_key_passphrase_file"])
+def test_a_file_with_a_secret_of_the_log_that_others_may_read(
+    variables: dict[str, str], tmp_path: Path, stated: str
+) -> None:
+    """Whoever has the pseudonym key joins each pseudonym to its person."""
+    make_key(variables)
+    secret, file = tmp_path / "secret", tmp_path / "settings.toml"
+    secret.write_bytes(b"k" * 32)
+    file.write_text(f'{stated} = "{secret}"\n')
+    for mode, mark in ((0o600, Mark.OK), (0o640, Mark.FAIL)):
+        secret.chmod(mode)
+        (line,) = looked(variables | {"MLGOV_CONFIG": str(file)})[0]["file rights"]
+        assert line.mark is mark
+    assert line.remedy == f"`chmod go-rwx {secret}`"

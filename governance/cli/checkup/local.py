@@ -259,6 +259,8 @@ def _rights(settings: Settings) -> Iterator[Line]:
         (settings.policy_path, False),
         (settings.audit_file, False),
         (settings.key_passphrase_file, True),
+        (settings.audit_key_passphrase_file, True),
+        (settings.audit_pseudonym_key, True),
     ):
         if path is None or not path.exists():
             continue
