@@ -31,7 +31,7 @@ _MOST_TEXT = 2_000
 _LASTING = (EntryKind.WAIVER, EntryKind.KEY, EntryKind.POLICY, EntryKind.HOLD, EntryKind.REGISTRATION)
 
 _TELLING = {
-    LATER: (EntryKind.WAIVER, EntryKind.POLICY),
+    LATER: (EntryKind.WAIVER, EntryKind.POLICY, EntryKind.SIGNATURE),
     UNSELECTED: (EntryKind.WAIVER, EntryKind.POLICY, EntryKind.REGISTRATION, EntryKind.SIGNATURE),
 }
 """Which events are read that are not counted."""

@@ -125,6 +125,32 @@ def test_an_outcome_after_the_period_belongs_to_its_decision(log: AuditLog, cloc
         assert kinds == {"decision": 2, "start": 1, "Sum": 3}, "the outcome itself lies outside"
 
 
+def test_an_upload_that_was_signed_after_the_period_is_not_called_unsigned(
+    log: AuditLog, clock: Wall
+) -> None:
+    def sign(digit: str) -> None:
+        made = signature_body(
+            event="made", digest="dirhash1:" + digit * 64, key_id="k" + digit, bundle=sha(3)
+        )
+        log.append(EntryKind.SIGNATURE, made, subject="models/wine", correlation="c")
+
+    decide(log, action=Action.UPLOAD)
+    decide(log, action=Action.UPLOAD, name="never")
+    clock.at += DAY
+    sign("1")
+    with report_on(log, until=START + DAY) as made:
+        assert [(row["artifact"], row["signed"], row["key_id"]) for row in rows(made, "uploads")] == [
+            ("models/wine", "as a whole, after the period", "k1"),
+            ("models/never", "not signed", None),
+        ]
+        assert rows(made, "signatures") == [], "it lies outside"
+        assert figure(made, "keys", "Signatures made") == 0
+    clock.at += DAY
+    sign("2")
+    with report_on(log, until=START + 2 * DAY) as made:
+        assert [row["signed"] for row in rows(made, "uploads")] == ["as a whole", "not signed"]
+
+
 def test_an_outcome_whose_clock_was_set_back_before_the_period_belongs_to_its_decision(
     log: AuditLog, clock: Wall
 ) -> None:

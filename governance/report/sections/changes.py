@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from governance.report.book import CellKind, Column, Section, Table
+from governance.report.filling import LATER
 from governance.report.sections import columns as col
 from governance.report.sections.context import NOT_RECORDED, Context, counted, query_table
 
@@ -79,10 +80,12 @@ def _differences(at: Context) -> Table:
 
 
 def _uploads(at: Context) -> Table:
-    later = (
-        "(SELECT json_extract(s.body, '$.key_id') FROM event s WHERE s.kind = 'signature' AND s.event = 'made' "
-        "AND s.subject = d.ref AND (s.seq IS NULL OR s.seq > d.seq) ORDER BY s.rowid DESC LIMIT 1)"
+    signed = (
+        "(SELECT {} FROM event s WHERE s.kind = 'signature' AND s.event = 'made' "
+        "AND s.subject = d.ref AND (s.seq IS NULL OR s.seq > d.seq) ORDER BY s.rowid {} LIMIT 1)"
     )
+    later = signed.format("json_extract(s.body, '$.key_id')", "DESC")
+    whole = signed.format(f"iif(s.span = {LATER}, 'as a whole, after the period', 'as a whole')", "")
     moved = "(SELECT sum(m.{}) FROM outcome m WHERE m.decision = d.id AND m.status = 'done')"
     return query_table(
         at.ledger,
@@ -95,11 +98,12 @@ def _uploads(at: Context) -> Table:
         f"SELECT d.at, d.seq, d.ref, coalesce(nullif({moved.format('count')}, 0), d.files), "
         f"coalesce(nullif({moved.format('bytes')}, 0), d.size), coalesce(o.digest, d.digest), "
         "CASE WHEN o.bundle IS NOT NULL THEN 'with its upload' "
-        f"WHEN {later} IS NOT NULL THEN 'as a whole' WHEN o.status = 'done' THEN 'not signed' ELSE coalesce(o.status, 'no outcome') END, "
+        f"ELSE coalesce({whole}, iif(o.status = 'done', 'not signed', o.status), 'no outcome') END, "
         f"coalesce(o.key_id, {later}), o.bundle, json_extract(d.mlflow, '$.run_id'), d.id FROM decision d LEFT JOIN outcome o ON o.rowid = "
         "(SELECT x.rowid FROM outcome x WHERE x.decision = d.id ORDER BY x.bundle IS NULL, x.rowid DESC LIMIT 1) "
         f"WHERE d.later = 0 AND d.action = 'upload' AND d.result NOT IN ('refused', 'quarantined') ORDER BY d.n {at.order}",
-        note="Files that arrive one by one are signed together afterwards: as a whole. What was uploaded after the last signature is not signed.",
+        note="Files that arrive one by one are signed together afterwards: as a whole. What was uploaded after the last signature "
+        "is not signed; signatures are looked for up to the time of this report.",
         minor="entry digest bundle id",
         empty="No upload was let through in the period.",
     )  # fmt: skip
