@@ -3,7 +3,7 @@
 Promises: one result for each rule (`(default)` where none allowed it), artifact and environment, with how often it objected and when first and last; what a waiver set
 aside is a result of its own, suppressed, so that it hides no refusal; a result's fingerprint stays the same from report to report. Texts of the log are
 plain: neither a link nor a placeholder (section 3.11) can come from them. Does not: hold more than `most` results, which is what the
-largest reader takes (GitHub: 25,000 a run); those over it are counted in a notification.
+largest reader takes (GitHub: 25,000 a run); those over it, seen longest ago, are counted in a notification.
 
 A log that does not prove itself is a tool error in `invocations`, with `executionSuccessful` false.
 """
@@ -40,14 +40,14 @@ class _Result:
     row: DecisionRow
     finding: FindingRow
     waiver: str | None
-    count: int = 1
+    count: int
     first: str
     last: str
 
 
 @dataclass(slots=True)
 class _Gathered:
-    """All results, at most so many."""
+    """All results, at most so many: where there are more, those that were seen last."""
 
     most: int
     results: dict[str, _Result] = field(default_factory=dict)
@@ -56,16 +56,16 @@ class _Gathered:
     def add(self, row: DecisionRow, finding: FindingRow, waiver: str | None) -> None:
         """Count one objection. The newest refusal tells the rest, or the newest decision where nothing was refused."""
         key = _fingerprint(row, finding.rule, is_waived=waiver is not None)
-        known = self.results.get(key)
-        if known is not None:
-            if row.refused or not known.row.refused:
-                known.row, known.finding, known.waiver = row, finding, waiver
-            known.count += 1
-            known.last = row.at
-        elif len(self.results) < self.most:
-            self.results[key] = _Result(row=row, finding=finding, waiver=waiver, first=row.at, last=row.at)
-        else:
-            self.omitted += 1
+        known = self.results.pop(key, None)
+        if known is None:
+            known = _Result(row=row, finding=finding, waiver=waiver, count=0, first=row.at, last=row.at)
+        elif row.refused or not known.row.refused:
+            known.row, known.finding, known.waiver = row, finding, waiver
+        known.count += 1
+        known.last = row.at
+        self.results[key] = known  # at the end: the first is the one that was seen longest ago
+        if len(self.results) > self.most:
+            self.omitted += self.results.pop(next(iter(self.results))).count
 
 
 class SarifFormat:
@@ -222,7 +222,9 @@ def _invocation(report: Report, found: _Gathered) -> dict[str, Json]:
         ]
     if found.omitted:
         notes.append(
-            _notification("warning", f"{found.omitted} more objections to other artifacts were left out.")
+            _notification(
+                "warning", f"{found.omitted} objections to other artifacts, seen longest ago, were left out."
+            )
         )
     return {
         "executionSuccessful": report.is_good,

@@ -181,8 +181,11 @@ def test_sarif_says_what_it_leaves_out_and_that_a_log_is_broken(log: AuditLog) -
     assert len(run["results"]) == 2
     assert invocation["executionSuccessful"]
     assert [each["message"]["text"] for each in invocation["toolExecutionNotifications"]] == [
-        "2 more objections to other artifacts were left out."
+        "4 objections to other artifacts, seen longest ago, were left out."
     ]
+    assert {each["ruleId"] for each in run["results"]} == {"p/trial", "p/w"}, (
+        "the newest are what matters most"
+    )
     (run,) = json.loads(rendered(broken_log(), "sarif"))["runs"]
     (invocation,) = run["invocations"]
     assert not invocation["executionSuccessful"]
