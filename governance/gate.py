@@ -126,7 +126,7 @@ class Gate:
         self._meter = meter
         self._noted: set[Sha256] = set()
         self._flights: dict[tuple[object, ...], Future[Decision | None]] = {}
-        self._recent: dict[tuple[object, ...], tuple[float, datetime | None, Decision]] = {}
+        self._recent: dict[tuple[object, ...], tuple[float, datetime, Decision]] = {}
         self._lock = ForkLock()
         call_after_fork(self._land)
 
@@ -322,8 +322,8 @@ class Gate:
         if key is None:
             return self._decide_on_record(request, policy)
         with self._lock:
-            expiry, until, known = self._recent.get(key, (0.0, None, None))
-            if known is not None and expiry >= self._clock() and (until is None or request.at < until):
+            expiry, until, known = self._recent.get(key, (0.0, request.at, None))
+            if known is not None and expiry >= self._clock() and request.at < until:
                 return _again(known, request)
             flight = self._flights.get(key)
             if flight is None:
@@ -363,7 +363,9 @@ class Gate:
         # A quarantine may end at any moment, so it is never remembered.
         if self._reuse_seconds <= 0 or decision.verdict.decision is Effect.QUARANTINE:
             return
-        until = holds_until(decision.verdict, decision.policy.bundle.waivers)
+        # The one clock stands still while a machine sleeps, the other one can be set back: what either says is over is over.
+        awake = self._now() + timedelta(seconds=self._reuse_seconds)
+        until = min(holds_until(decision.verdict, decision.policy.bundle.waivers) or awake, awake)
         with self._lock:
             now = self._clock()
             if len(self._recent) >= _MAX_REMEMBERED:

@@ -32,6 +32,17 @@ def test_a_decision_stands_for_the_same_bytes_for_a_while(tmp_path: Path) -> Non
     assert load(b, request()) != first
 
 
+def test_a_decision_from_before_a_sleep_does_not_stand(tmp_path: Path) -> None:
+    """What was found malicious while a laptop was shut, or a virtual machine paused, was let through when it woke up: the clock that
+    measured the half minute had stood still."""
+    b = bench(tmp_path)
+    first = load(b, request())
+    assert load(b, request(at=NOON + timedelta(seconds=29))) == first
+    b.world.facts = {"xray.malicious": True, "scan.complete": True}
+    with pytest.raises(BlockedError):
+        load(b, request(at=NOON + timedelta(hours=8)))
+
+
 def test_a_decision_that_rests_on_a_waiver_does_not_outlive_it(tmp_path: Path) -> None:
     b = bench(tmp_path, policy=waived(tmp_path))
     b.world.facts = {"xray.malicious": True, "scan.complete": True}
