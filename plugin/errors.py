@@ -13,7 +13,7 @@
 
 Promises: each survives pickling, and the tracking server's JSON (`from_json`), with everything it holds; `error_class`
 starts with `GOVERNANCE_`, which tells a policy's refusal from a missing right. Never a status that MLflow's client
-repeats for minutes (429, 5xx), unless repeating can help.
+repeats for minutes (429, 5xx), unless repeating can help. What only the operator of a tracking server can mend says so.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from governance import errors
 from governance.model.canonical import Json
 from governance.model.problem import problem_of, refusal_of
 from governance.model.verdict import Finding, Refusal
+from plugin.context import in_server
 
 MARK = "GOVERNANCE_"
 
@@ -163,14 +164,26 @@ _CODES: tuple[tuple[type[errors.GovernanceError], type[GovernedError], str], ...
     (errors.GovernanceError, GovernanceUnavailableError, "ABORTED"),
 )
 
+_CALLERS_OWN = (
+    errors.VerificationError, errors.NotFoundError, errors.ConflictError, errors.UnsafePathError,
+)  # fmt: skip
+"""About what was asked for, which the caller of a tracking server can mend. All else is about the server."""
+
+_FOR_OPERATORS = (
+    "This is for whoever runs the tracking server: it is about its token, settings and network, not yours."
+)
+
 
 def mlflow_error(error: errors.GovernanceError) -> GovernedError:
     """The error to raise towards MLflow in place of one of ours."""
     if isinstance(error, errors.RefusedError):
         return _refusal_error(error.refusal)
     kind, code = next((kind, code) for ours, kind, code in _CODES if isinstance(error, ours))
-    message = f"{error.message}\n  what to do: {error.hint}" if error.hint else error.message
-    return kind(message, code=code, hint=error.hint, members={"reason": type(error).__name__})
+    hint = error.hint
+    if in_server() and not isinstance(error, _CALLERS_OWN):
+        hint = f"{_FOR_OPERATORS} {hint}" if hint else _FOR_OPERATORS
+    message = f"{error.message}\n  what to do: {hint}" if hint else error.message
+    return kind(message, code=code, hint=hint, members={"reason": type(error).__name__})
 
 
 @contextmanager
@@ -178,7 +191,7 @@ def as_mlflow() -> Iterator[None]:
     """Turn our errors into MLflow's at the edge of a verb."""
     try:
         yield
-    except errors.RefusedError as error:
+    except (errors.RefusedError, errors.RemoteError) as error:
         raise mlflow_error(error) from None  # it holds all that its cause does, and would say it twice
     except errors.GovernanceError as error:
         raise mlflow_error(error) from error

@@ -106,7 +106,7 @@ def typed() -> Iterator[None]:
         governed = _rebuild(error)
         if governed is None:
             raise
-        raise governed from error
+        raise governed from None  # MLflow's own error holds the document once more, as raw JSON
 
 
 def _rebuild(error: HTTPError) -> GovernedError | None:

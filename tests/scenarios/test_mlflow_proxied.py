@@ -254,6 +254,9 @@ def test_a_put_that_artifactory_refuses_raises_at_the_client(
     with mlflow.start_run(), pytest.raises(GovernedStorageError) as caught:
         mlflow.log_artifact(str(tmp_path / "notes.txt"))
     assert caught.value.error_code == "PERMISSION_DENIED"
+    told = "".join(traceback.format_exception(caught.value))
+    assert told.count("Artifactory: not permitted") == 1
+    assert told.count("what to do: This is for whoever runs the tracking server") == 1
 
 
 def test_two_models_at_once(server: TrackingServer, devserver: DevServer, model: Any) -> None:

@@ -12,6 +12,7 @@ from mlflow.exceptions import MlflowException
 from governance import errors
 from governance.model.problem import problem_of, refusal_of
 from governance.model.verdict import Effect, Evidence, Finding, Refusal, Severity
+from plugin.context import DESTINATION_VARIABLE
 from plugin.errors import (
     BlockedModelError,
     BlockedPackageError,
@@ -164,3 +165,31 @@ def test_a_refusal_is_told_once() -> None:
         raise errors.BlockedError(refusal())
     told = "".join(traceback.format_exception(caught.value))
     assert told.count(caught.value.findings[0].message) == 1
+
+
+def test_what_a_remote_service_says_is_told_once() -> None:
+    with pytest.raises(GovernedStorageError) as caught, as_mlflow():
+        raise remote(errors.UnauthenticatedError)
+    told = "".join(traceback.format_exception(caught.value))
+    assert told.count(remote(errors.UnauthenticatedError).message) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "is_theirs"),
+    [
+        (remote(errors.UnauthenticatedError), True),
+        (errors.SettingsError("x", hint="Set it."), True),
+        (errors.StorageFullError("x"), True),
+        (remote(errors.NotFoundError), False),
+        (errors.UnsafePathError("x"), False),
+        (errors.DigestMismatchError("a", expected="x", actual="y"), False),
+    ],
+)
+def test_what_the_operator_of_a_tracking_server_has_to_do_is_not_asked_of_its_users(
+    monkeypatch: pytest.MonkeyPatch, error: errors.GovernanceError, is_theirs: bool
+) -> None:
+    told = "This is for whoever runs the tracking server"
+    assert told not in mlflow_error(error).message
+    monkeypatch.setenv(DESTINATION_VARIABLE, "artifactory://a.example/artifactory/r")
+    here = mlflow_error(error)
+    assert (told in here.message, told in (here.hint or "")) == (is_theirs, is_theirs)
