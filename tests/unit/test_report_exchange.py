@@ -17,6 +17,7 @@ from jsonschema import Draft4Validator
 from oscal_bindings.v1.models import AssessmentResultsDocument
 
 from governance.audit.log import AuditLog
+from governance.model.facts import Collection, Facts, Item
 from governance.model.verdict import Effect, Mode
 from governance.report.bill.packages import Packages
 from governance.report.fields import Fields
@@ -249,6 +250,23 @@ def test_the_bill_has_models_packages_vulnerabilities_and_verdicts() -> None:
     assert cve["recommendation"] == "use 5.4"
     assert len(components) == 3, "a package whose URL cannot be read is there by its name"
     assert tree["compositions"] == []
+
+
+def test_an_advisory_that_was_rated_anew_has_both_ratings() -> None:
+    """The facts of a model are as old as its last use, and advisories are rated, and found to be malicious, later."""
+    log = make_log()
+    for name, severity, fixed in (("one", "low", ()), ("two", "critical", ("5.4",)), ("three", "low", ())):
+        advisory: Item = {
+            "id": "X-1", "cve": "CVE-1", "component": "pyyaml", "component_version": "5.3", "published": None,
+            "severity": severity, "malicious": bool(fixed), "fixed_in": fixed,
+        }  # fmt: skip
+        decide(log, name=name, facts=Facts({"vulnerabilities": Collection((advisory,))}).document())
+    tree, components = bill(rendered(log, "cyclonedx"))
+    (found,) = tree["vulnerabilities"]
+    assert {each["severity"] for each in found["ratings"]} == {"low", "critical"}
+    assert {"name": "mlgov:malicious", "value": "yes"} in found["properties"]
+    assert found["recommendation"] == "use 5.4"
+    assert {each["ref"] for each in found["affects"]} == {each["bom-ref"] for each in components.values()}
 
 
 def test_what_nobody_established_does_not_look_good() -> None:

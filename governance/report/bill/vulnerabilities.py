@@ -47,14 +47,20 @@ class Vulnerabilities:
             name = item.text("cve") or item.word("id")
             component, number = item.word("component"), item.text("component_version")
             key = (name, f"{component} {number}")
-            if key not in self._known:
+            told = _vulnerability(key, item, fact.text("source"))
+            known = self._known.get(key)
+            if known is None:
                 if len(self._known) >= self._most:
                     self.omitted += 1
                     continue
-                self._known[key] = _vulnerability(key, item, fact.text("source"))
+                known = self._known[key] = told
+            # Facts are as old as each model's last use: what was found since, or known then, is told beside the other.
+            known.ratings.update(told.ratings)
+            known.properties.update(told.properties)
+            known.recommendation = known.recommendation or told.recommendation
             affected = by_name.get((component, number))
             for each in (model, *([reference(affected)] if affected is not None else [])):
-                self._known[key].affects.add(BomTarget(ref=each))
+                known.affects.add(BomTarget(ref=each))
 
 
 def _vulnerability(key: tuple[str, str], item: Fields, source: str | None) -> Vulnerability:
