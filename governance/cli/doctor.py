@@ -47,7 +47,7 @@ def doctor(
                 str(error), hint="Name repositories as Artifactory does, such as `models-local`."
             ) from error
     with closing(build_assembly(load_settings())) as assembly:
-        checks = [*local_checks(assembly), *stream_checks(assembly), *install_checks()]
+        checks = [*local_checks(assembly), *stream_checks(assembly), *install_checks(assembly.settings)]
         if not offline:
             from governance.cli.checkup.remote import remote_checks
             from governance.cli.checkup.tracking import tracking_checks

@@ -23,7 +23,7 @@ from governance.cli.checkup.remote import remote_checks
 from governance.cli.main import main
 from governance.cli.output import Line, Mark
 from governance.devserver import DevServer, Fault
-from governance.settings import load_settings
+from governance.settings import Settings, load_settings
 from governance.wiring import Assembly, build_assembly
 from tests.mlflow_tools import environment
 from tests.rawserver import answer, raw_server
@@ -379,8 +379,34 @@ def test_services_that_do_not_answer(look: Callable[..., list[Line]], devserver:
     ],
 )  # fmt: skip
 def test_who_serves_the_schemes(registered: dict[str, str], expected: list[Mark]) -> None:
-    lines = [line for line, _ in run_checks(install_checks(lambda: registered))]
+    lines = [line for line, _ in run_checks(install_checks(Settings(), lambda: registered))]
     assert [line.mark for line in lines if line.subject == "MLflow schemes"] == expected
+
+
+def test_what_keeps_mlflow_from_being_asked_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """In a container without a home, or with half an installation, `import mlflow` fails; the reason was thrown away."""
+    (tmp_path / "mlflow.py").write_text("raise RuntimeError('Could not determine home directory.')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (line,) = [line for line, _ in run_checks(install_checks(Settings())) if line.subject == "MLflow schemes"]
+    assert line.mark is Mark.FAIL
+    assert "RuntimeError: Could not determine home directory." in line.seen
+
+
+@pytest.mark.parametrize(
+    ("setting", "module", "extra"),
+    [
+        ({"metrics": True}, "prometheus_client", "metrics"),
+        ({"server_auth": "basic-auth"}, "flask_wtf", "auth"),
+    ],
+)
+def test_a_server_that_would_not_start_for_want_of_a_package(
+    monkeypatch: pytest.MonkeyPatch, setting: dict[str, Any], module: str, extra: str
+) -> None:
+    checks = install_checks(Settings(**setting), lambda: {"artifactory": "plugin.x"})
+    assert not [line for line, _ in run_checks(checks) if line.subject == "extras"]
+    monkeypatch.setitem(sys.modules, module, None)
+    (line,) = [line for line, _ in run_checks(checks) if line.subject == "extras"]
+    assert (line.mark, line.remedy) == (Mark.FAIL, f"`pip install 'mlflow-governance[{extra}]'`")
 
 
 def test_mlflow_says_that_it_is_us() -> None:

@@ -1,4 +1,4 @@
-"""This installation: versions, rivals, and which classes MLflow really uses.
+"""This installation: versions, rivals, packages that the settings need, and which classes MLflow really uses.
 
 MLflow is asked in a process of its own: an entry point that failed to load is a mere warning there, after which the
 built-in classes stay in place without a gate.
@@ -11,28 +11,33 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from importlib import metadata
+from importlib.util import find_spec
 
 from governance import __version__
 from governance.cli.checkup.check import Check, fail, ok, warn
 from governance.cli.output import Line
+from governance.errors import GovernanceError
+from governance.settings import Settings
 from plugin.entry import RIVAL, rival_installed
 
 _SECONDS = 60
+_SHOWN = 300
 Diagnose = Callable[[], dict[str, str]]
 
 
-def install_checks(diagnose: Diagnose | None = None) -> tuple[Check, ...]:
+def install_checks(settings: Settings, diagnose: Diagnose | None = None) -> tuple[Check, ...]:
     """All checks of this module. `diagnose` returns MLflow's registry: scheme to class or factory."""
     return (
         Check(subject="versions", look=_versions),
         Check(subject="rival plugin", look=_rival),
+        Check(subject="extras", look=lambda: _extras(settings)),
         Check(subject="other packages", look=_extensions),
         Check(subject="MLflow schemes", look=lambda: _schemes(diagnose or ask_mlflow)),
     )
 
 
 def ask_mlflow() -> dict[str, str]:
-    """What MLflow has registered for our schemes in this environment, by asking it. Empty where it cannot be asked."""
+    """What MLflow has registered for our schemes in this environment, by asking it. Raises `GovernanceError` where it cannot say."""
     try:
         done = subprocess.run(
             [sys.executable, "-m", "plugin.diagnose"],
@@ -42,8 +47,12 @@ def ask_mlflow() -> dict[str, str]:
             text=True,
         )
         found: dict[str, str] = json.loads(done.stdout)
-    except (subprocess.SubprocessError, OSError, ValueError):
-        return {}
+    except (subprocess.SubprocessError, OSError, ValueError) as error:
+        told = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
+        raise GovernanceError(
+            f"MLflow could not be asked: {told[-1][:_SHOWN] if told else 'it said nothing'}",
+            hint="`python -m plugin.diagnose` shows where that comes from.",
+        ) from error
     return found
 
 
@@ -68,6 +77,20 @@ def _rival() -> Iterator[Line]:
         yield ok("rival plugin", f"`{RIVAL}` is not installed")
 
 
+def _extras(settings: Settings) -> Iterator[Line]:
+    """What the tracking server is told to do and cannot: it would not start."""
+    for setting, is_set, module, extra in (
+        ("metrics", settings.metrics, "prometheus_client", "metrics"),
+        ("server_auth", settings.server_auth == "basic-auth", "flask_wtf", "auth"),
+    ):
+        if is_set and find_spec(module) is None:
+            yield fail(
+                "extras",
+                f"`{setting}` needs the extra `{extra}`, and a tracking server does not start without it",
+                f"`pip install 'mlflow-governance[{extra}]'`",
+            )
+
+
 def _extensions() -> Iterator[Line]:
     """Facts and collectors that other packages add. One that does not load leaves facts unknown, which may refuse."""
     from governance.collect.extensions import extensions
@@ -87,7 +110,7 @@ def _extensions() -> Iterator[Line]:
 def _schemes(diagnose: Diagnose) -> Iterator[Line]:
     registered = diagnose()
     if not registered:
-        yield fail("MLflow schemes", "MLflow could not be asked", "`python -m plugin.diagnose` shows why.")
+        yield fail("MLflow schemes", "MLflow knows none of them", "Reinstall `mlflow-governance`.")
         return
     for scheme, needed in (("artifactory", True), ("mlflow-artifacts", False), ("runs", False)):
         owner = registered.get(scheme, "nobody")
