@@ -238,8 +238,8 @@ _REASONS = {
     ),
     apsw.SQLITE_IOERR: ("its disk reports an error", "Look at the disk, or free space on it."),
     apsw.SQLITE_BUSY: (
-        "another program holds it locked",
-        "Close the other program that has the file open.",
+        "another program holds it locked",  # which SQLite also says where there are no locks at all
+        "Close the other program that has the file open. If there is none, the file system has no locks: put the log on a local disk.",
     ),
 }
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from governance.audit import sqlite_file
 from governance.audit.sqlite import SqliteStore
 from governance.errors import AuditUnavailableError
 from tests.audit_tools import database_of, draft
@@ -46,3 +47,18 @@ def test_a_log_that_could_have_no_thread_is_written_once_there_is_one(
     leave_threads(1)
     assert list(store.append([draft(2)])) == [0]
     store.close()
+
+
+def test_a_log_that_cannot_be_locked_says_what_both_reasons_ask_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite says of a file system without locks, such as some of the network, that somebody else holds them."""
+    monkeypatch.setattr(sqlite_file, "_BUSY_MS", 10)
+    path = tmp_path / "audit.sqlite"
+    SqliteStore(path).close()
+    with database_of(path) as connection:
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        connection.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(AuditUnavailableError, match="holds it locked") as caught:
+            SqliteStore(path)
+    assert "local disk" in str(caught.value.hint)
