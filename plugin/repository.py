@@ -14,8 +14,9 @@ from __future__ import annotations
 import logging
 import os
 import posixpath
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from mlflow.entities import FileInfo
 from mlflow.store.artifact.artifact_repo import ArtifactRepository, verify_artifact_path
@@ -26,6 +27,7 @@ from governance.artifactory.items import Tree
 from governance.errors import NotFoundError
 from governance.wiring import Assembly
 from plugin.assembly import assembly_for, require_own, server_destination
+from plugin.context import in_server
 from plugin.deletions import Deletions
 from plugin.downloads import Downloads
 from plugin.ending import ended_in_order
@@ -56,49 +58,39 @@ class GovernedArtifactRepository(ArtifactRepository):
         with as_mlflow():
             parts = assembly or assembly_for()
             self.root: Address = parse_uri(artifact_uri)
-            require_own(self.root, parts.settings)
-            self._client: ArtifactoryClient = parts.artifactory(self.root.host)
-            self._listings = Listings(self._client, now=parts.now)
-            sealer = Sealer(assembly=parts, client=self._client)
-            self._downloads = Downloads(
-                assembly=parts, client=self._client, listings=self._listings, root=self.root
-            )
-            self._uploads = Uploads(assembly=parts, client=self._client, sealer=sealer)
-            self._deletions = Deletions(
-                assembly=parts,
-                client=self._client,
-                listings=self._listings,
-                sealer=sealer,
-                protected=server_destination(),
-            )
+            self._is_settled = assembly is not None or in_server()
+            self._kept = _Verbs.of(parts, self.root)
 
     def log_artifact(self, local_file: str, artifact_path: str | None = None) -> None:
         """Upload one file into the folder `artifact_path`."""
         verify_artifact_path(artifact_path)
         with ended_in_order(), as_mlflow():
+            verbs = self._verbs()
             folder = resolve(self.root, artifact_path)
-            self._listings.forget(folder)
-            self._uploads.file(Path(local_file), folder)
-            self._listings.forget(folder)
+            verbs.listings.forget(folder)
+            verbs.uploads.file(Path(local_file), folder)
+            verbs.listings.forget(folder)
 
     def log_artifacts(self, local_dir: str, artifact_path: str | None = None) -> None:
         """Upload what lies in a local folder, with empty files and folders, into the folder `artifact_path`."""
         verify_artifact_path(artifact_path)
         with ended_in_order(), as_mlflow():
+            verbs = self._verbs()
             folder = resolve(self.root, artifact_path)
-            self._uploads.folder(Path(local_dir), folder)
-            self._listings.forget(folder)
+            verbs.uploads.folder(Path(local_dir), folder)
+            verbs.listings.forget(folder)
 
     def list_artifacts(self, path: str | None = None) -> list[Any]:
         """What lies directly below `path`, by names relative to the repository's root. Nothing for a file, and nothing
         where nothing was logged yet."""
         with as_mlflow():
+            client = self._verbs().client
             place = resolve(self.root, path)
             try:
-                tree = self._client.children(place.repository, place.path)
+                tree = client.children(place.repository, place.path)
             except NotFoundError:
                 # Nothing there yet is the normal state of a new run; a repository that is not there is a mistake.
-                self._client.info(place.repository, "")
+                client.info(place.repository, "")
                 return []
             return [] if tree.is_file else _infos(place.path.removeprefix(self.root.path).strip("/"), tree)
 
@@ -109,27 +101,30 @@ class GovernedArtifactRepository(ArtifactRepository):
         """
         target = destination(dst_path)
         with ended_in_order(), as_mlflow():
+            verbs = self._verbs()
             place = resolve(self.root, artifact_path)
             try:
-                self._downloads.into(place, target)
+                verbs.downloads.into(place, target)
             except NotFoundError:
                 if place != self.root:
                     raise
-                self._client.info(place.repository, "")
+                verbs.client.info(place.repository, "")
                 logger.info("no artifacts found to download at `%s`", self.root)
         return os.path.normpath(target / (artifact_path or ""))
 
     def _download_file(self, remote_file_path: str, local_path: str) -> None:
         # MLflow calls this by itself for traces; our own downloads do not come here.
         with ended_in_order(), as_mlflow():
-            self._downloads.file(resolve(self.root, remote_file_path), Path(local_path).absolute())
+            place = resolve(self.root, remote_file_path)
+            self._verbs().downloads.file(place, Path(local_path).absolute())
 
     def delete_artifacts(self, artifact_path: str | None = None) -> None:
         """Delete a file or folder; None is everything below this repository's root. What is not there is no error."""
         with ended_in_order(), as_mlflow():
+            verbs = self._verbs()
             place = resolve(self.root, artifact_path)
-            self._deletions.remove(place)
-            self._listings.forget(place)
+            verbs.deletions.remove(place)
+            verbs.listings.forget(place)
 
     def get_local_path(self, artifact_path: str) -> str | None:  # noqa: ARG002 - MLflow's signature
         """None, always: a tracking server would serve a local file without asking anybody."""
@@ -140,7 +135,50 @@ class GovernedArtifactRepository(ArtifactRepository):
         `run_id` is the run that the tracking store names for it.
         """
         with ended_in_order(), as_mlflow():
-            return self._uploads.ready(resolve(self.root, artifact_path), run_id=run_id)
+            return self._verbs().uploads.ready(resolve(self.root, artifact_path), run_id=run_id)
+
+    def _verbs(self) -> _Verbs:
+        """The working parts for the settings that are in force. MLflow keeps this object for a run as long as the process lives, and
+        a notebook may have been given a new token since; a tracking server keeps to the settings that it began with."""
+        if not self._is_settled:
+            parts = assembly_for()
+            if parts is not self._kept.assembly:
+                self._kept = _Verbs.of(parts, self.root)
+        return self._kept
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Verbs:
+    """What carries out the verbs below one root, with the settings of one assembly."""
+
+    assembly: Assembly
+    client: ArtifactoryClient
+    listings: Listings
+    downloads: Downloads
+    uploads: Uploads
+    deletions: Deletions
+
+    @classmethod
+    def of(cls, assembly: Assembly, root: Address) -> Self:
+        """Put them together. Raises `SettingsError` for a host or repository that the settings do not let be asked."""
+        require_own(root, assembly.settings)
+        client = assembly.artifactory(root.host)
+        listings = Listings(client, now=assembly.now)
+        sealer = Sealer(assembly=assembly, client=client)
+        return cls(
+            assembly=assembly,
+            client=client,
+            listings=listings,
+            downloads=Downloads(assembly=assembly, client=client, listings=listings, root=root),
+            uploads=Uploads(assembly=assembly, client=client, sealer=sealer),
+            deletions=Deletions(
+                assembly=assembly,
+                client=client,
+                listings=listings,
+                sealer=sealer,
+                protected=server_destination(),
+            ),
+        )
 
 
 def _infos(below: str, tree: Tree) -> list[Any]:

@@ -379,6 +379,30 @@ def test_uploads_without_a_key_are_refused_where_they_must_be_signed(
     assert devserver.paths(repo) == ("d/f",)
 
 
+def test_a_run_goes_on_with_the_token_that_a_notebook_was_given_since(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.txt").write_text("x")
+    good = os.environ["ARTIFACTORY_AUTH_TOKEN"]
+    repository = get_artifact_repository(f"{uri}/run")  # MLflow keeps it for the run
+    repository.log_artifact(str(tmp_path / "a.txt"))
+    for token in ("no-such-token", good):
+        monkeypatch.setenv("ARTIFACTORY_AUTH_TOKEN", token)
+        verbs = [
+            lambda: repository.log_artifact(str(tmp_path / "a.txt"), "b"),
+            lambda: repository.log_artifacts(str(tmp_path), "c"),
+            repository.list_artifacts,
+            lambda: repository.download_artifacts("a.txt"),
+            lambda: repository.delete_artifacts("b"),
+        ]
+        for verb in verbs:
+            if token == good:
+                verb()
+            else:
+                with pytest.raises(GovernedStorageError, match="not authenticated"):
+                    verb()
+
+
 def test_trace_data_goes_both_ways(uri: str) -> None:
     repository = get_artifact_repository(f"{uri}/traces/tr-1/artifacts")
     repository.upload_trace_data(json.dumps({"spans": []}))
