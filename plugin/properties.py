@@ -27,6 +27,7 @@ _RIGHT = (
     "The token needs the right to annotate (`mlgov doctor` looks). The files are stored, and signed where there is a key; what is "
     "missing is their properties."
 )
+_OTHERS = "Those of another upload are there: where two write the same place at once, let one do so, and log it again. Otherwise: "
 
 
 def properties_of(
@@ -64,10 +65,11 @@ def write_properties(
     found = client.properties(repository, path)
     lost = sorted(key for key, value in values.items() if found.get(key) != (value,))
     if lost:
+        is_others = found.get("mlgov.decision", ()) not in ((), (values.get("mlgov.decision"),))
         raise ProtocolError(
             f"{len(lost)} propert(ies) were not kept, the first is `{lost[0]}`",
             service="Artifactory",
             method="PATCH",
             path=f"api/metadata/{repository}/{path}",
-            hint=_RIGHT,
+            hint=f"{_OTHERS}{_RIGHT}" if is_others else _RIGHT,
         )

@@ -20,11 +20,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from governance.artifactory.address import Address
 from governance.artifactory.client import ArtifactoryClient, require_storable
 from governance.content.localfile import open_local
 from governance.errors import NotFoundError, TransferError
+from governance.forking import ForkLock
 from governance.model.artifact import (
     FOLDER_SIGNATURE,
     Artifact,
@@ -71,6 +73,8 @@ class Uploads:
         self._assembly = assembly
         self._client = client
         self._sealer = sealer
+        self._turns: WeakValueDictionary[str, ForkLock] = WeakValueDictionary()
+        self._lock = ForkLock()
 
     def file(self, source: Path, folder: Address) -> None:
         """Upload one local file into a folder, under its own name."""
@@ -84,10 +88,12 @@ class Uploads:
         if root is None and is_model_file(source.name) and folder.path:
             root = folder
         root = root or find_top(self._client, folder)
-        if root is None:
-            self._lone(place, entry, real)
-        else:
-            self._below(root, place, entry, real)
+        # Of two that write one file at once the last counts: its signature too, and not that of the other one's bytes.
+        with self._turn(place):
+            if root is None:
+                self._lone(place, entry, real)
+            else:
+                self._below(root, place, entry, real)
 
     def folder(self, source: Path, place: Address) -> None:
         """Upload what lies in a local folder into `place`. Raises `UnsafePathError` for links, and `TransferError` for names that
@@ -130,6 +136,10 @@ class Uploads:
         with self._assembly.gate.admit(request) as permit:
             self._sealer.seal_whole(permit, root, files)
         return True
+
+    def _turn(self, place: Address) -> ForkLock:
+        with self._lock:
+            return self._turns.setdefault(place.uri, ForkLock())
 
     def _lone(self, place: Address, entry: FileEntry, source: Path) -> None:
         load = _Load(

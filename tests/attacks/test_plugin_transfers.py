@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import errno
+import hashlib
 import io
 import json
 import os
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -354,6 +358,41 @@ def test_an_empty_folder_is_there_when_it_was_fetched(uri: str, out: Path, tmp_p
     (tmp_path / "src/empty").mkdir(parents=True)
     get_artifact_repository(uri).log_artifacts(str(tmp_path / "src"), "folder")
     assert Path(get_artifact_repository(uri).download_artifacts("folder/empty", str(out))).is_dir()
+
+
+def test_of_two_that_write_one_file_at_once_the_last_one_is_stored_and_signed(
+    uri: str, repo: str, devserver: DevServer, tmp_path: Path
+) -> None:
+    store = get_artifact_repository(f"{uri}/run")  # one for all threads of a run, as MLflow keeps it
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.txt").write_text(name)
+    slow = devserver.faults.add(Fault(method="PUT", path="*/a.txt.mlgov.sig", delay=0.5))
+    with ThreadPoolExecutor(2) as both:
+        first = both.submit(store.log_artifact, str(tmp_path / "first/a.txt"))
+        while not slow.hits:
+            assert not first.done()
+            time.sleep(0.01)
+        both.submit(store.log_artifact, str(tmp_path / "second/a.txt")).result()
+        first.result()
+    assert devserver.read(repo, "run/a.txt") == b"second"
+    envelope = json.loads(devserver.read(repo, "run/a.txt.mlgov.sig"))["dsseEnvelope"]
+    assert hashlib.sha256(b"second").hexdigest() in base64.b64decode(envelope["payload"]).decode()
+
+
+def test_whose_properties_were_replaced_by_another_upload_is_told_so(
+    uri: str, devserver: DevServer, tmp_path: Path
+) -> None:
+    (tmp_path / "a.txt").write_text("a")
+
+    def others(body: bytes) -> bytes:
+        answer = json.loads(body)
+        answer["properties"]["mlgov.decision"] = ["of another upload"]
+        return json.dumps(answer).encode()
+
+    devserver.faults.add(Fault(method="GET", path="*/m/a.txt", query="properties*", rewrite=others))
+    with pytest.raises(GovernedStorageError, match="Those of another upload are there"):
+        get_artifact_repository(uri).log_artifact(str(tmp_path / "a.txt"), "m")
 
 
 LOOKED_INTO = """
