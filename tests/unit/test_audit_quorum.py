@@ -276,6 +276,7 @@ def gate(
         collectors=[world],
         log=log,
         now=around.now,
+        reuse_seconds=(4 * HOUR).total_seconds(),
         may_act=may_act,
     ), world
 
@@ -287,11 +288,11 @@ def test_the_gate_records_the_decision_and_keeps_the_door_shut(around: Setting, 
     anchors: list[Anchor] = [around.anchor("a")]
     door, world = gate(around, log, around.quorum(log, anchors, 1).require, mode)
     assert around.send(log, anchors, 1)
-    with door.admit(request()) as permit:
+    with door.admit(request(at=around.at)) as permit:
         permit.moved("model.pkl", ONE)
     around.at += 2 * HOUR
     for _ in range(2):
-        with pytest.raises(AuditQuorumError), door.admit(request()):
+        with pytest.raises(AuditQuorumError), door.admit(request(at=around.at)):
             raise AssertionError("the body ran")
     assert world.asked == 1, "the decision of before was asked about"
     ended = [stored.entry.body for stored in log.find(kind=EntryKind.OUTCOME)]
@@ -300,9 +301,9 @@ def test_the_gate_records_the_decision_and_keeps_the_door_shut(around: Setting, 
         ("failed", "AuditQuorumError"),
         ("failed", "AuditQuorumError"),
     ]
-    assert door.decide(request()).verdict.decision.word == "allow", "asking goes on"
+    assert door.decide(request(at=around.at)).verdict.decision.word == "allow", "asking goes on"
     assert around.send(log, anchors, 1)
-    with door.admit(request()) as permit:
+    with door.admit(request(at=around.at)) as permit:
         permit.moved("model.pkl", ONE)
 
 
