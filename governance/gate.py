@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
@@ -29,7 +29,6 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from governance.audit.bodies import (
-    GRACE_UNTIL,
     OutcomeStatus,
     decision_body,
     moved_documents,
@@ -37,22 +36,23 @@ from governance.audit.bodies import (
     policy_body,
     waiver_body,
 )
-from governance.audit.entry import Entry, EntryKind
+from governance.audit.entry import EntryKind
 from governance.audit.log import AuditLog
 from governance.collect.collector import UNREACHABLE, Collector, gather
 from governance.collect.request import request_facts
+from governance.earlier import last_verdict
 from governance.errors import AuditError
 from governance.forking import ForkLock, call_after_fork
 from governance.model.digest import Sha256
 from governance.model.facts import Facts, Origin
-from governance.model.request import Action, Request, new_id, parse_utc, utc_text
+from governance.model.request import Action, Request, new_id, utc_text
 from governance.model.verdict import Effect, Mode, Verdict
 from governance.permit import SEAL, Decision, Permit
 from governance.policy.breakglass import Glass, break_glass_objection
 from governance.policy.compile import CompiledPolicy
 from governance.policy.evaluate import evaluate
-from governance.policy.outage import Earlier, in_outage, is_degraded_refusal
-from governance.policy.waiver import are_live, holds_until
+from governance.policy.outage import in_outage, is_degraded_refusal
+from governance.policy.waiver import holds_until
 
 logger = logging.getLogger(__name__)
 
@@ -210,24 +210,8 @@ class Gate:
         ):
             return verdict
         rule = policy.outage_rule(request.environment)
-        earlier = None if rule.max_age is None else self._earlier(request, policy, rule.max_age)
+        earlier = None if rule.max_age is None else last_verdict(self._log, request, policy, rule.max_age)
         return in_outage(verdict, unreachable, rule, earlier)
-
-    def _earlier(self, request: Request, policy: CompiledPolicy, max_age: int) -> Earlier | None:
-        """The last recorded verdict on the same question that was not degraded itself."""
-        if request.artifact.digest is None:
-            return None
-        found = None
-        since = request.at - timedelta(seconds=max_age)
-        for stored in self._log.witnessed(kind=EntryKind.DECISION, subject=request.artifact.ref, since=since):
-            found = earlier_verdict(stored.entry, request, policy.digest) or found
-        if (
-            found is None
-            or not are_live(found.waivers, policy.bundle.waivers, request.at)
-            or (found.grace_until is not None and request.at >= found.grace_until)
-        ):
-            return None  # nor does an older one stand: the last one says what is known
-        return found
 
     def _record(self, decision: Decision) -> None:
         self._note(decision.policy, decision.request.correlation)
@@ -386,48 +370,3 @@ def _again(decision: Decision, request: Request) -> Decision:
     """The same decision for another request about the same, which may select other files."""
     known = decision.request
     return replace(decision, request=replace(request, correlation=known.correlation, at=known.at))
-
-
-def earlier_verdict(entry: Entry, request: Request, policy_digest: Sha256) -> Earlier | None:
-    """What a recorded decision says about the very question of `request`, or None where it was another question."""
-    body = entry.body
-    artifact, actor, policy, verdict = (body.get(name) for name in ("artifact", "actor", "policy", "verdict"))
-    if not (
-        isinstance(artifact, Mapping)
-        and isinstance(actor, Mapping)
-        and isinstance(policy, Mapping)
-        and isinstance(verdict, Mapping)
-    ):
-        return None
-    asked = (
-        request.action.value,
-        request.environment,
-        request.artifact.host,
-        request.artifact.digest,
-        request.actor.name,
-        policy_digest,
-    )
-    known = (
-        body.get("action"),
-        body.get("environment"),
-        artifact["host"],
-        artifact["digest"],
-        actor["name"],
-        policy["digest"],
-    )
-    if (
-        asked != known
-        or actor["authentication"] != request.actor.authentication
-        or verdict["degraded"] is not None
-    ):
-        return None
-    age = int((request.at - entry.at).total_seconds())
-    waived = verdict["waived"]
-    rows = waived if isinstance(waived, list | tuple) else ()
-    return Earlier(
-        decision_id=entry.id,
-        decision=Effect[str(verdict["decision"]).upper()],
-        age=age,
-        waivers=tuple(str(row["waiver"]) for row in rows if isinstance(row, Mapping)),
-        grace_until=parse_utc(str(grace)) if (grace := verdict.get(GRACE_UNTIL)) is not None else None,
-    )

@@ -62,9 +62,8 @@ def init(
     with closing(_assembly(passphrase_file)) as assembly:
         settings = assembly.settings
         path = key_path(settings)
-        log = (
-            assembly.log
-        )  # a log that cannot be opened is found out before a key is trusted that it does not know
+        # A log that cannot be opened is found out before a key is trusted that it does not know.
+        log = assembly.log
         trusted = init_key(
             path,
             settings.trust_file,

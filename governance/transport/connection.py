@@ -183,9 +183,8 @@ class Connections:
 
     def _way(self, origin: str) -> _Way:
         prepared = requests.Request("GET", origin).prepare()
-        own = (
-            self._certificate if origin == self._home else None
-        )  # a redirect's target has no business with it
+        # The target of a redirect has no business with it.
+        own = self._certificate if origin == self._home else None
         pool = self._adapter.get_connection_with_tls_context(
             prepared, self._verify, proxies=self._proxies, cert=own
         )

@@ -13,6 +13,7 @@ import pytest
 from governance.audit.entry import EntryKind
 from governance.audit.log import AuditLog
 from governance.audit.memory import MemoryStore
+from governance.audit.pseudonyms import Pseudonyms
 from governance.audit.stamp import stamp_of
 from governance.audit.store import draft_of
 from governance.errors import (
@@ -72,6 +73,21 @@ def test_in_an_outage_no_verdict_outlives_the_waiver_that_it_rested_on(tmp_path:
     b.clock[0] = 300.0
     with pytest.raises(BlockedError):
         load(b, request(at=NOON + timedelta(seconds=10)))
+
+
+def test_in_an_outage_the_last_verdict_stands_under_a_pseudonym_too(tmp_path: Path) -> None:
+    log = AuditLog(MemoryStore(), now=lambda: NOON, instance="test", pseudonyms=Pseudonyms(b"k" * 32))
+    b = bench(tmp_path, log=log)
+    first = load(b, request())
+    b.clock[0] = 100.0
+    silence(b)
+    load(b, later(request()))
+    last = b.entries(EntryKind.DECISION)[-1].entry.body["verdict"]
+    assert isinstance(last, Mapping)
+    assert first in str(last["degraded"])
+    b.clock[0] = 200.0
+    with pytest.raises(BlockedError):
+        load(b, later(request(actor=Actor(name="bob"))))
 
 
 def test_in_an_outage_no_verdict_outlives_the_grace_that_it_rested_on(tmp_path: Path) -> None:
