@@ -104,10 +104,8 @@ class _Connection(psycopg.Connection[Any]):  # type: ignore[misc]  # its types a
 def connect(dsn: str, *, timeout: float) -> Any:
     """A connection that commits each statement by itself outside `transaction()`, confirms nothing that is not
     flushed, and waits for no answer without end, nor for somebody to type a client key's passphrase."""
-    named = conninfo_to_dict(dsn)
-    if not {"service", "sslpassword"} & set(
-        named
-    ):  # with any word at all, OpenSSL does not ask on the terminal
+    if {"service", "sslpassword"}.isdisjoint(conninfo_to_dict(dsn)):
+        # With any word at all, OpenSSL does not ask on the terminal.
         dsn = make_conninfo(dsn, sslpassword="none")
     connection = _Connection.connect(
         dsn,
@@ -169,9 +167,8 @@ def migrate(connection: Any, migrations: Sequence[str] = MIGRATIONS) -> None:
 
 
 def _bring_up(connection: Any, migrations: Sequence[str]) -> None:
-    connection.patience = (
-        math.inf
-    )  # an index over a long log takes its time, and whoever runs this is there to look
+    # An index over a long log takes its time, and whoever runs this is there to look.
+    connection.patience = math.inf
     with connection.transaction():
         connection.execute("SET LOCAL statement_timeout = 0")
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_MIGRATION_LOCK,))

@@ -115,9 +115,8 @@ def _full_match(pattern: str) -> TextTest:
     def test(text: str) -> bool:
         try:
             return compiled.fullmatch(text) is not None
-        except (
-            UnicodeEncodeError
-        ):  # lone surrogates are judged as they stand on record, else they would pass every deny list
+        except UnicodeEncodeError:
+            # Lone surrogates are judged as they stand on record, else they would pass every deny list.
             return compiled.fullmatch(written_text(text)) is not None
         except re2.error:
             return False
