@@ -54,8 +54,7 @@ def notify(
         raise SettingsError(
             "no rules of notification are named", hint="Set `MLGOV_NOTIFY_PATH`, or give `--rules FILE`."
         )
-    stop = stop_on_signals()
-    with open_all() as assembly:
+    with stop_on_signals() as stop, open_all() as assembly:
         pumps = build_notifiers(assembly, file, channels or (), stop=stop, patience=patience)
         run_pumps(list(pumps.items()), follow=not once, verb="notifying")
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -97,8 +98,7 @@ def stream(
         fields = {"as": form, "from": _start(start), "secret_file": secret_file, "ca": ca, "certificate": certificate,
                   "certificate_key": certificate_key, "max_message": max_message}  # fmt: skip
         chosen = (parse_destination(to=to, name=name or name_of(to), **fields),)
-    stop = stop_on_signals()
-    with open_log() as log:
+    with stop_on_signals() as stop, open_log() as log:
         pumps = [(each, build_pump(settings, log, each, stop=stop, patience=patience)) for each in chosen]
         run_pumps(pumps, follow=not once)
 
@@ -148,9 +148,16 @@ def _start(text: str | None) -> str | int | None:
     )
 
 
-def stop_on_signals() -> threading.Event:
-    """An event that is set when the end is asked for: the batch at hand is finished, and its place remembered."""
+@contextmanager
+def stop_on_signals() -> Iterator[threading.Event]:
+    """An event that is set when the end is asked for: the batch at hand is finished, and its place remembered. Afterwards signals do what
+    they did before."""
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    return stop
+    before = {
+        number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)

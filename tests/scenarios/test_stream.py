@@ -167,6 +167,17 @@ def test_a_cursor_newer_than_the_log_is_an_incident(home: Path, tmp_path: Path) 
     assert "what to do" in done.err
 
 
+def test_a_stream_that_has_ended_leaves_signals_to_whom_they_were(home: Path, tmp_path: Path) -> None:
+    """As in a program that runs commands in its own process, and must still end when it is told to."""
+    log = log_in(home)
+    fill(log, 1)
+    log.close()
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    with environment(clean(MLGOV_HOME=str(home))):
+        assert main(["audit", "stream", "--to", f"file:{tmp_path}/o", "--once"]) == 0
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+
+
 def test_mistakes_are_said_before_anything_is_sent(
     home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
