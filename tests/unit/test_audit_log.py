@@ -182,7 +182,7 @@ def test_a_blocked_store_refuses_in_time_and_loses_nothing(tmp_path: Path) -> No
     """Another process sits on the lock: the caller gets its answer, and the entry is recorded in the end."""
     import fcntl
 
-    store = SqliteStore(tmp_path / "audit.sqlite", timeout=0.3)
+    store = SqliteStore(tmp_path / "audit.sqlite", timeout=2)
     log = make_log(store)
     fill(log, 1)
     with (tmp_path / "audit.sqlite.lock").open("rb") as lock:
