@@ -132,12 +132,16 @@ def test_two_users_straight_at_artifactory_are_in_one_trail(team: Team, tmp_path
     team.require_good()
 
 
+def small_model(folder: Path) -> Path:
+    folder.mkdir()
+    (folder / "MLmodel").write_text("flavors: {}\n")
+    note(folder, "weights.txt")
+    return folder
+
+
 def test_a_model_that_a_client_signed_loads_and_may_be_added_to(team: Team, tmp_path: Path) -> None:
     """Its signature is on record by the client's word, so its trusted time is the latest that is possible: now, and not later."""
-    model = tmp_path / "model"
-    model.mkdir()
-    (model / "MLmodel").write_text("flavors: {}\n")
-    note(model, "weights.txt")
+    model = small_model(tmp_path / "model")
     with team.user("alice"):
         get_artifact_repository(team.uri("s")).log_artifacts(str(model), "model")
         get_artifact_repository(team.uri("s")).log_artifact(note(tmp_path, "more.txt"), "model")
@@ -148,10 +152,7 @@ def test_a_model_that_a_client_signed_loads_and_may_be_added_to(team: Team, tmp_
 
 def test_a_client_without_a_key_adds_to_its_own_unsigned_model(team: Team, tmp_path: Path) -> None:
     """The list of the files before lies at the server, and is not asked for."""
-    model = tmp_path / "model"
-    model.mkdir()
-    (model / "MLmodel").write_text("flavors: {}\n")
-    note(model, "weights.txt")
+    model = small_model(tmp_path / "model")
     with team.user("bob"):
         os.environ |= {
             "MLGOV_HOME": str(tmp_path),

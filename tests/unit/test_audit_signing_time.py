@@ -116,6 +116,9 @@ def test_the_whole_log_is_asked_where_time_is_the_objection(reason: Reason) -> N
 @pytest.mark.parametrize("reason", [None, Reason.BAD_SIGNATURE, Reason.SCOPE, Reason.FILES])
 def test_and_nowhere_else(reason: Reason | None) -> None:
     asked: list[str | None] = []
-    times = lambda ref, _, __: asked.append(ref)  # noqa: E731
+
+    def times(ref: str | None, _bundle: Sha256, _at: datetime) -> None:
+        asked.append(ref)
+
     assert verify_in_time(lambda _: report(reason), b"b", times=times, ref="r/m", at=NOW) == report(reason)
     assert asked == ["r/m"]

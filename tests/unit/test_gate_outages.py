@@ -48,8 +48,11 @@ def later(asked: Request, **more: Any) -> Request:
     return replace(asked, at=asked.at + timedelta(hours=1), **more)
 
 
-def test_in_an_outage_the_last_verdict_stands_where_the_set_says_so(tmp_path: Path) -> None:
-    b = bench(tmp_path)
+@pytest.mark.parametrize("pseudonyms", [None, Pseudonyms(b"k" * 32)], ids=["names", "pseudonyms"])
+def test_in_an_outage_the_last_verdict_stands_where_the_set_says_so(
+    tmp_path: Path, pseudonyms: Pseudonyms | None
+) -> None:
+    b = bench(tmp_path, log=AuditLog(MemoryStore(), now=lambda: NOON, instance="test", pseudonyms=pseudonyms))
     first = load(b, request())
     b.clock[0] = 100.0
     silence(b)
@@ -58,6 +61,9 @@ def test_in_an_outage_the_last_verdict_stands_where_the_set_says_so(tmp_path: Pa
     assert isinstance(last, Mapping)
     assert last["decision"] == "allow"
     assert first in str(last["degraded"])
+    b.clock[0] = 200.0
+    with pytest.raises(BlockedError):
+        load(b, later(request(actor=Actor(name="bob"))))
 
 
 def test_in_an_outage_no_verdict_outlives_the_waiver_that_it_rested_on(tmp_path: Path) -> None:
@@ -73,21 +79,6 @@ def test_in_an_outage_no_verdict_outlives_the_waiver_that_it_rested_on(tmp_path:
     b.clock[0] = 300.0
     with pytest.raises(BlockedError):
         load(b, request(at=NOON + timedelta(seconds=10)))
-
-
-def test_in_an_outage_the_last_verdict_stands_under_a_pseudonym_too(tmp_path: Path) -> None:
-    log = AuditLog(MemoryStore(), now=lambda: NOON, instance="test", pseudonyms=Pseudonyms(b"k" * 32))
-    b = bench(tmp_path, log=log)
-    first = load(b, request())
-    b.clock[0] = 100.0
-    silence(b)
-    load(b, later(request()))
-    last = b.entries(EntryKind.DECISION)[-1].entry.body["verdict"]
-    assert isinstance(last, Mapping)
-    assert first in str(last["degraded"])
-    b.clock[0] = 200.0
-    with pytest.raises(BlockedError):
-        load(b, later(request(actor=Actor(name="bob"))))
 
 
 def test_in_an_outage_no_verdict_outlives_the_grace_that_it_rested_on(tmp_path: Path) -> None:

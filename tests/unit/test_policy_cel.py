@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+from typing import Any
 
 import pytest
 
@@ -83,9 +84,10 @@ def test_a_field_that_says_nothing_is_as_unknown_in_cel_as_to_an_operator(
     pytest.importorskip("cel_expr_python.cel", reason="the extra `cel` is not installed")
     asked = policy(rule(f"{{some: vulnerabilities, where: {{fact: {field}, {when}}}}}"))
     for value in values:
-        known = {"vulnerabilities": Collection(({field: value},))}  # type: ignore[dict-item]  # odd values on purpose
-        wanted = verdict(asked, known).rules[0].truth  # type: ignore[arg-type]
-        found = verdict(cel(f"vulnerabilities.exists(v, {expression})"), known)  # type: ignore[arg-type]
+        item: Any = {field: value}  # of types too that no field has
+        known: dict[str, FactValue] = {"vulnerabilities": Collection((item,))}
+        wanted = verdict(asked, known).rules[0].truth
+        found = verdict(cel(f"vulnerabilities.exists(v, {expression})"), known)
         assert found.rules[0].truth is wanted, value
 
 
