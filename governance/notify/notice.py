@@ -15,6 +15,7 @@ from governance.audit.log import Stored
 from governance.model.canonical import Json
 from governance.model.request import utc_text
 from governance.notify.rules import NewBlock, VerdictChanged, WaiverExpiring
+from governance.report.entries import REFUSING
 from governance.report.fields import Fields
 
 _MOST_RULES = 5
@@ -90,7 +91,7 @@ def new_block(rule: NewBlock, stored: Stored) -> Notice | None:
     ):
         return None
     findings = verdict.subs("findings")
-    refusing = {each.word("rule") for each in findings if each.word("effect") in {"quarantine", "block"}}
+    refusing = {each.word("rule") for each in findings if each.word("effect") in REFUSING}
     names = sorted(refusing) or ["no rule allows it"]
     digest = body.sub("artifact").text("digest") or "-"
     done = "is blocked" if word == "block" else "is quarantined"
