@@ -443,15 +443,23 @@ def test_a_tracking_server_with_and_without_our_app() -> None:
     assert "--app-name governance" in str(stock[1].remedy)
 
 
-@pytest.mark.parametrize("stated", ["audit_pseudonym_key", "audit_key_passphrase_file"])
-def test_a_file_with_a_secret_of_the_log_that_others_may_read(
-    variables: dict[str, str], tmp_path: Path, stated: str
+@pytest.mark.parametrize(
+    "stated",
+    [
+        ("audit_pseudonym_key",),
+        ("audit_key_passphrase_file",),
+        ("artifactory_certificate", "artifactory_certificate_key"),
+    ],
+    ids=lambda stated: stated[-1],
+)
+def test_a_file_with_a_secret_that_others_may_read(
+    variables: dict[str, str], tmp_path: Path, stated: tuple[str, ...]
 ) -> None:
     """Whoever has the pseudonym key joins each pseudonym to its person."""
     make_key(variables)
     secret, file = tmp_path / "secret", tmp_path / "settings.toml"
     secret.write_bytes(b"k" * 32)
-    file.write_text(f'{stated} = "{secret}"\n')
+    file.write_text("".join(f'{each} = "{secret}"\n' for each in stated))
     for mode, mark in ((0o600, Mark.OK), (0o640, Mark.FAIL)):
         secret.chmod(mode)
         (line,) = looked(variables | {"MLGOV_CONFIG": str(file)})[0]["file rights"]

@@ -261,6 +261,7 @@ def _rights(settings: Settings) -> Iterator[Line]:
         (settings.key_passphrase_file, True),
         (settings.audit_key_passphrase_file, True),
         (settings.audit_pseudonym_key, True),
+        (settings.artifactory_certificate_key, True),
     ):
         if path is None or not path.exists():
             continue
