@@ -22,10 +22,10 @@ from governance.audit.entry import EntryKind
 from governance.audit.group import GroupCommit
 from governance.audit.merkle import HASH_SIZE, Frontier
 from governance.audit.postgres_schema import INDEXED, connect, migrate, translated
-from governance.audit.sequencer import CHANNEL, Sequencer
+from governance.audit.sequencer import CHANNEL, Sequencer, children
 from governance.audit.store import Draft, EvidenceInfo, Query, Row
 from governance.audit.tiles import HEIGHT, node_of_growing_tile, place_of
-from governance.errors import AuditBrokenError, AuditConflictError, AuditUnavailableError
+from governance.errors import AuditConflictError, AuditUnavailableError
 from governance.forking import call_after_fork
 from governance.model.digest import Sha256
 
@@ -296,25 +296,3 @@ def _demand_same(connection: Any, drafts: Sequence[Draft]) -> None:
     for draft in drafts:
         if leaves.get(draft.id) != draft.leaf:
             raise AuditConflictError(f"entry id {draft.id} is already used for another entry")
-
-
-def children(connection: Any, height: int, start: int, count: int) -> list[bytes]:
-    """Neighbouring complete nodes of tree level `8 * height`."""
-    if height == 0:
-        found = connection.execute(
-            "SELECT leaf FROM entry WHERE seq >= %s AND seq < %s ORDER BY seq",
-            (start, start + count),
-            binary=True,
-        ).fetchall()
-    else:
-        found = connection.execute(
-            "SELECT root FROM tile WHERE level = %s AND number >= %s AND number < %s ORDER BY number",
-            (height - 1, start, start + count),
-            binary=True,
-        ).fetchall()
-    if len(found) != count:
-        raise AuditBrokenError(
-            f"the audit log lacks hashes of level {height * HEIGHT} from {start} on",
-            index=start << height * HEIGHT,
-        )
-    return [bytes(row[0]) for row in found]

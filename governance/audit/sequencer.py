@@ -20,7 +20,7 @@ from typing import Any
 from governance.audit.group import begin_thread
 from governance.audit.merkle import Frontier
 from governance.audit.postgres_schema import LEADER_LOCK, translated
-from governance.audit.tiles import WIDTH, full_tiles, pack_tile
+from governance.audit.tiles import HEIGHT, WIDTH, full_tiles, pack_tile
 from governance.errors import AuditBrokenError, AuditError
 
 CHANNEL = "mlgov_audit"
@@ -112,8 +112,6 @@ def try_to_lead(connection: Any, *, patience: float = _PATIENCE) -> bool:
 
 def place_batch(connection: Any) -> int:
     """Give the entries that wait longest their places, in one transaction. Returns how many."""
-    from governance.audit.postgres import children
-
     with connection.transaction():
         head = _lock_head(connection)
         waiting = connection.execute(
@@ -134,6 +132,28 @@ def place_batch(connection: Any) -> int:
             connection.execute("INSERT INTO tile VALUES (%s, %s, %b, %b)", (height, number, root, nodes))
         connection.execute("UPDATE head SET size = %s, frontier = %b", (grown.size, grown.to_bytes()))
         return len(waiting)
+
+
+def children(connection: Any, height: int, start: int, count: int) -> list[bytes]:
+    """Neighbouring complete nodes of tree level `8 * height`."""
+    if height == 0:
+        found = connection.execute(
+            "SELECT leaf FROM entry WHERE seq >= %s AND seq < %s ORDER BY seq",
+            (start, start + count),
+            binary=True,
+        ).fetchall()
+    else:
+        found = connection.execute(
+            "SELECT root FROM tile WHERE level = %s AND number >= %s AND number < %s ORDER BY number",
+            (height - 1, start, start + count),
+            binary=True,
+        ).fetchall()
+    if len(found) != count:
+        raise AuditBrokenError(
+            f"the audit log lacks hashes of level {height * HEIGHT} from {start} on",
+            index=start << height * HEIGHT,
+        )
+    return [bytes(row[0]) for row in found]
 
 
 def _lock_head(connection: Any) -> Frontier:

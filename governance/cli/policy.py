@@ -27,7 +27,8 @@ def schema(
 ) -> None:
     """Print the JSON Schema of a kind of document, for editors."""
     from governance.collect.extensions import catalogue
-    from governance.policy.schema import json_schema, kinds
+    from governance.policy.schema import kinds
+    from governance.policy.schemagen import json_schema
 
     if kind not in kinds():
         raise SettingsError(f"`{kind}` is not a kind of document", hint=f"There are {', '.join(kinds())}.")

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from governance.cli.output import Mark, err, out, print_json, print_pairs, print_rows, sign, styled
-from governance.cli.waiver_steps import Name, Where, print_terms
+from governance.cli.waiver_steps import Name, Where
+from governance.cli.waiver_terms import print_glass, print_terms
 
 if TYPE_CHECKING:
-    from governance.audit.log import Stored
     from governance.cli.waiver_people import Desk
     from governance.model.canonical import Json
     from governance.waivers.settling import Register, Settled
@@ -105,31 +104,6 @@ def show(waiver: Name, path: Where = None, as_json: AsJson = False) -> None:
         out().print(sign(Mark.OK), styled(line))
     for problem in settled.problems:
         out().print(sign(Mark.FAIL), styled(problem))
-
-
-def print_glass(uses: Sequence[Stored]) -> None:
-    """Break-glass uses that wait for a review."""
-    if not uses:
-        err().print("no break-glass use waits for a review")
-        return
-    rows = (
-        (
-            str(use.entry.body["waiver"]),
-            f"{use.entry.at:%Y-%m-%d %H:%M}",
-            _glass_word(use),
-            use.entry.subject,
-            f"{use.entry.body.get('by')}: {use.entry.body.get('justification')}",
-        )
-        for use in uses
-    )
-    print_rows(("break-glass, not reviewed", "at", "it", "artifact", "justification"), rows)
-
-
-def _glass_word(use: Stored) -> str:
-    body = use.entry.body
-    if body.get("opened") is True:
-        return "opened"
-    return "was refused" if body.get("needed") is True else "was not needed"
 
 
 def _print(at: Desk, register: Register, view: LogView) -> None:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from governance.cli.output import Mark, err, out, print_pairs, sign, styled
+from governance.cli.output import Mark, err, out, sign, styled
+from governance.cli.waiver_terms import print_glass, print_terms
 from governance.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from governance.audit.log import Stored
     from governance.cli.waiver_people import Desk
-    from governance.waivers.settling import Settled
 
 Name = Annotated[str, typer.Argument(metavar="WAIVER", help="The waiver's name.")]
 Where = Annotated[
@@ -89,7 +89,6 @@ def review(
     Nobody reviews what they did themselves. Without arguments it lists what there is to review.
     """
     from governance.cli.waiver_people import WaiverError, desk
-    from governance.cli.waiver_register import print_glass
 
     with desk() as at:
         uses = {str(use.entry.body["waiver"]): use for use in _waiting(at)}
@@ -146,26 +145,6 @@ def _review(at: Desk, use: Stored, reason: str) -> None:
         correlation=new_id(at.now),
         evidence=(data,),
     )
-
-
-def print_terms(settled: Settled) -> None:
-    """What is being signed."""
-    waiver = settled.waiver
-    print_pairs({
-        "  waiver": waiver.name,
-        "  rule": waiver.rule,
-        "  artifact": waiver.ref,
-        "  digest": waiver.digest,
-        "  where": ", ".join(waiver.environments) if waiver.environments else "everywhere",
-        "  for": ", ".join(waiver.actors) if waiver.actors else "everybody",
-        "  findings": waiver.findings,
-        "  reason": waiver.reason,
-        "  ticket": waiver.ticket,
-        "  asked by": waiver.requested_by,
-        "  made by": waiver.author,
-        "  approved by": ", ".join(waiver.approved_by) or "nobody yet",
-        "  from, until": f"{waiver.starts:%Y-%m-%d %H:%M} to {waiver.expires:%Y-%m-%d %H:%M} UTC",
-    })  # fmt: skip
 
 
 def _confirm(question: str, *, yes: bool) -> None:

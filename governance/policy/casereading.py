@@ -11,17 +11,9 @@ from governance.model.artifact import parse_repository_key
 from governance.model.facts import Collection, FactSpec, FactType, Item, Unknown, find_spec
 from governance.model.verdict import Effect
 from governance.policy.documents import Case, Expectation, Suite
-from governance.policy.literals import LiteralError, parse_literal, parse_time
+from governance.policy.literals import LiteralError, is_free, parse_literal, parse_time
 from governance.policy.mistakes import Mistakes, Path
 from governance.policy.schema import CaseShape, ExpectShape, TestShape
-
-_FREE = frozenset({FactType.LICENCE, FactType.PURL, FactType.VERSION, FactType.NAME})
-"""Types whose facts may be any text in a fixture, as a scanner's may be: policies are tested on odd input too."""
-
-
-def is_free(spec: FactSpec) -> bool:
-    """Whether a fixture may have any text for the fact."""
-    return spec.type in _FREE or spec.form is not None
 
 
 def read_suite(shape: TestShape, source: str, catalogue: Mapping[str, FactSpec], mistakes: Mistakes) -> Suite:

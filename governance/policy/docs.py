@@ -13,7 +13,8 @@ from pathlib import Path
 
 from governance.model.facts import FactType
 from governance.policy.operators import OPERATORS
-from governance.policy.schema import json_schema, kinds
+from governance.policy.schema import kinds
+from governance.policy.schemagen import json_schema
 
 
 def operators_markdown() -> str:

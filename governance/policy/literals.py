@@ -37,6 +37,10 @@ DURATION_FORM = "a duration such as `12h` or `7d`, of at most 99999d"
 SEVERITIES = tuple(severity.word for severity in Severity)
 
 
+_FREE = frozenset({FactType.LICENCE, FactType.PURL, FactType.VERSION, FactType.NAME})
+"""Types whose facts may be any text in a fixture, as a scanner's may be: policies are tested on odd input too."""
+
+
 class LiteralError(ValueError):
     """A value that does not suit the fact. `expected` says what does; `among` are the valid names, if they are few."""
 
@@ -44,6 +48,11 @@ class LiteralError(ValueError):
         super().__init__(expected)
         self.expected = expected
         self.among = among
+
+
+def is_free(spec: FactSpec) -> bool:
+    """Whether a fixture may have any text for the fact."""
+    return spec.type in _FREE or spec.form is not None
 
 
 def parse_literal(spec: FactSpec, value: object) -> Literal:

@@ -6,14 +6,13 @@ pydantic's errors into mistakes with places and suggestions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails
 
-from governance.model.facts import CATALOGUE, FactSpec
 from governance.model.request import Action
 from governance.policy.literals import DURATION_FORM, DURATION_PATTERN, SEVERITIES, TIME_PATTERN
 from governance.policy.mistakes import Mistakes, Path, joined
@@ -435,10 +434,3 @@ def _model_in(annotation: Any) -> Any:
 def kinds() -> Sequence[str]:
     """The kinds of document."""
     return tuple(KINDS)
-
-
-def json_schema(kind: str, catalogue: Mapping[str, FactSpec] = CATALOGUE) -> dict[str, Any]:
-    """The JSON Schema (2020-12) of a kind of document, conditions included. Raises `KeyError` for no kind."""
-    from governance.policy.schemagen import schema_of  # it reads the shapes above
-
-    return schema_of(kind, KINDS[kind], catalogue)

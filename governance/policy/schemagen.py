@@ -8,11 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pydantic import BaseModel
-
 from governance.model.canonical import MAX_INT
 from governance.model.facts import CATALOGUE, FactSpec, FactType
-from governance.policy.casereading import is_free
 from governance.policy.condition import MEMBER
 from governance.policy.literals import (
     DURATION_PATTERN,
@@ -21,8 +18,10 @@ from governance.policy.literals import (
     SEVERITIES,
     TIME_PATTERN,
     WRITTEN_OUT,
+    is_free,
 )
 from governance.policy.operators import OPERATORS, Operator
+from governance.policy.schema import KINDS
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 BASE = "https://mlgov.dev/schema/v1/"
@@ -38,11 +37,10 @@ _LIST: Tree = {
 }
 
 
-def schema_of(
-    kind: str, shape: type[BaseModel], catalogue: Mapping[str, FactSpec] = CATALOGUE
-) -> dict[str, Any]:
-    """The schema of one kind. Conditions stand in `$defs`, once for each scope."""
-    schema = shape.model_json_schema(by_alias=True)
+def json_schema(kind: str, catalogue: Mapping[str, FactSpec] = CATALOGUE) -> dict[str, Any]:
+    """The JSON Schema (2020-12) of a kind of document. Conditions stand in `$defs`, once for each scope. Raises `KeyError` for
+    no kind."""
+    schema = KINDS[kind].model_json_schema(by_alias=True)
     definitions = schema.setdefault("$defs", {})
     rule = definitions.get("RuleShape")
     if rule is not None:

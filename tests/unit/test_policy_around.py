@@ -19,7 +19,8 @@ from governance.policy.compile import compile_bundle, from_document
 from governance.policy.evaluate import evaluate
 from governance.policy.lint import CODES, lint
 from governance.policy.load import load_files
-from governance.policy.schema import json_schema, kinds
+from governance.policy.schema import kinds
+from governance.policy.schemagen import json_schema
 from governance.policy.strict_yaml import parse_yaml
 from tests.unit.policy_kit import (
     MALICIOUS,
