@@ -159,9 +159,8 @@ class _Reader:
 
     def table(self, body: _Message) -> Node:
         rows = [_Message(entry) for entry in body.parts(2)]
-        if not all(
-            row.parts(3) for row in rows
-        ):  # a message with named fields, of which our environment has none
+        if not all(row.parts(3) for row in rows):
+            # A message with named fields, of which our environment has none.
             return Other(parts=tuple(self.node(row.part(4)) for row in rows))
         return Table(entries=tuple((self.node(row.part(3)), self.node(row.part(4))) for row in rows))
 

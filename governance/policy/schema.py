@@ -412,9 +412,8 @@ def _keys_at(shape: type[BaseModel], path: Path) -> list[str]:
     current: Any = shape
     below_container = False
     for part in path:
-        if below_container or isinstance(
-            part, int
-        ):  # an index, or a key of a mapping: its members have the model
+        if below_container or isinstance(part, int):
+            # An index, or a key of a mapping: its members have the model.
             below_container = False
             continue
         field = next((one for one in current.model_fields.values() if one.alias == part), None)

@@ -39,9 +39,8 @@ class Fields:
     def sub(self, name: str) -> Fields:
         """An object."""
         value = self.body.get(name)
-        if value.__class__ is dict or isinstance(
-            value, Mapping
-        ):  # the first is ten times quicker, and mostly true
+        # The first is ten times quicker, and mostly true.
+        if value.__class__ is dict or isinstance(value, Mapping):
             return Fields(value)
         return Fields({})
 

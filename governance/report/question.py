@@ -45,9 +45,8 @@ def parse_question(text: str) -> Question:
     """Tell what is meant. Raises `SelectionError` for what begins like one of these and is none."""
     text = text.strip()
     kind, colon, rest = text.partition(":")
-    if colon and _DIGEST_KIND.fullmatch(
-        kind
-    ):  # in any case, and of kinds that are not on record: as a model's name it finds nothing
+    if colon and _DIGEST_KIND.fullmatch(kind):
+        # In any case, and of kinds that are not on record: as a model's name it finds nothing.
         try:
             return Question(
                 what=What.DIGEST, text=text, normal=hex_part(parse_digest(f"{kind.lower()}:{rest}"))

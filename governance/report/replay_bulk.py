@@ -89,9 +89,8 @@ class BulkReplay:
             with collector_paused(worth_it=True):  # many small values, and no circles among them
                 rows = read_rows(self._log.store, page)
                 self._page.load(map(_facts_named, rows.values()))
-                for number in (
-                    page
-                ):  # what is made of one is thrown away before the next: it stays in the processor's cache
+                # What is made of one is thrown away before the next: it stays in the processor's cache.
+                for number in page:
                     entry = self._read(number, rows.get(number), made)
                     if entry is not None:
                         self._one(entry, made)

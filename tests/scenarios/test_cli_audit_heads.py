@@ -66,10 +66,8 @@ def test_a_witness_in_another_process(keeper: Keeper, tmp_path: Path) -> None:
         assert keeper.run("checkpoint").code == 0
     done = keeper.run("checkpoint")
     assert (done.code, "0 of 1 anchors" in done.err) == (4, True)  # nobody is there
-    with witness_process(tmp_path / "elsewhere", vkey) as (
-        again,
-        process,
-    ):  # started anew, it knows what it saw
+    with witness_process(tmp_path / "elsewhere", vkey) as (again, process):
+        # Started anew, it knows what it saw.
         assert again.partition("=")[2] == place.partition("=")[2]
         keeper.settings(f'audit_anchors = ["{again}"]')
         assert keeper.run("checkpoint").code == 0

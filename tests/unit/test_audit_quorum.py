@@ -344,10 +344,8 @@ def test_a_client_acts_only_while_the_server_has_its_heads_kept(around: Setting)
             with door.admit(request()) as permit:
                 permit.moved("model.pkl", ONE)
             elsewhere.at += timedelta(seconds=1)
-            for asked in (
-                request(Action.UPLOAD),
-                request(),
-            ):  # one with a decision of its own, one with that of before
+            # One with a decision of its own, one with that of before.
+            for asked in (request(Action.UPLOAD), request()):
                 with pytest.raises(AuditQuorumError, match=f"since {utc_text(kept_at)}"), door.admit(asked):
                     raise AssertionError("the body ran")
 
