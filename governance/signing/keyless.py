@@ -3,7 +3,8 @@
 The steps, which are step 5 of `verify` for this kind of material:
 
 1. The bundle's short-lived certificate, the transparency log's entry and the times in it hold together, under the
-   roots that the library ships (or those given). No network is asked.
+   roots that the library ships. No network is asked, and no cache: the library's own one lies in the user's home, where
+   it believes without a look what stands there, and keeps the roots of its first day over every later release's.
 2. The library read the same payload from the bundle as we did.
 3. The identity in the certificate, with its issuer, is one of the trust file's.
 
@@ -13,20 +14,21 @@ Does not: sign this way, or renew the roots.
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from importlib.resources import as_file, files
 from typing import Any
+from urllib.parse import quote
 
-from governance.places import read_bounded
 from governance.signing.bundle import SigstoreMaterial
 from governance.signing.envelope import Envelope
 from governance.signing.reason import Reason, refuse
 from governance.signing.trust import Signed, TrustStore
 
+_PRODUCTION = "https://tuf-repo-cdn.sigstore.dev"
+"""Under whose name the library ships the roots of Sigstore's public instance."""
 
-def find_sigstore_signer(
-    envelope: Envelope, material: SigstoreMaterial, trust: TrustStore, *, roots: Path | None = None
-) -> Signed:
-    """The trusted identity that signed. Raises `SignatureError`. `roots` is a Sigstore trust configuration."""
+
+def find_sigstore_signer(envelope: Envelope, material: SigstoreMaterial, trust: TrustStore) -> Signed:
+    """The trusted identity that signed. Raises `SignatureError`."""
     if not trust.identities:
         raise refuse(Reason.IDENTITY, "the trust file names no Sigstore identity")
     try:
@@ -36,7 +38,7 @@ def find_sigstore_signer(
         raise refuse(
             Reason.UNSUPPORTED, "Sigstore signatures need the extra `sigstore`, which is not installed"
         ) from error
-    certificate, payload = _verify_proofs(material, roots)  # 1
+    certificate, payload = _verify_proofs(material)  # 1
     if payload != envelope.payload:  # 2
         raise refuse(Reason.SIGSTORE, "the library and we read different payloads from one bundle")
     for trusted in trust.identities:  # 3
@@ -58,19 +60,16 @@ class _Remember:
         self.certificate = cert
 
 
-def _verify_proofs(material: SigstoreMaterial, roots: Path | None) -> tuple[Any, bytes]:
-    from sigstore.models import Bundle, ClientTrustConfig
+def _verify_proofs(material: SigstoreMaterial) -> tuple[Any, bytes]:
+    from sigstore.models import Bundle, TrustedRoot
     from sigstore.verify import Verifier
 
     seen = _Remember()
     try:
-        config = (
-            ClientTrustConfig.from_json(read_bounded(roots).decode())
-            if roots
-            else ClientTrustConfig.production(offline=True)
-        )
+        with as_file(files("sigstore._store") / quote(_PRODUCTION, safe="") / "trusted_root.json") as shipped:
+            root = TrustedRoot.from_file(str(shipped))
         bundle = Bundle.from_json(_normalise(material.document))
-        _, payload = Verifier(trusted_root=config.trusted_root).verify_dsse(bundle, seen)
+        _, payload = Verifier(trusted_root=root).verify_dsse(bundle, seen)
     except Exception as error:  # the library raises its own errors, and its parsers theirs
         raise refuse(Reason.SIGSTORE, f"Sigstore: {type(error).__name__}: {str(error)[:200]}") from error
     return seen.certificate, payload

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from cryptography import x509
@@ -150,6 +151,27 @@ def test_sigstore_signatures_verify_offline(release: str) -> None:
         json.dumps(document).encode(), folder, identities(*IDENTITY), at=NOW, may_ignore=MAY_IGNORE
     )
     assert spoiled.reason is Reason.SIGSTORE
+
+
+@pytest.mark.parametrize("cache", ["of another Sigstore", "half written", "that cannot be made"])
+def test_whom_sigstore_trusts_is_not_read_from_the_users_cache(
+    cache: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library looks there first, checks nothing of it while offline, and makes it where it is not."""
+    store = pytest.importorskip("sigstore._store").__path__[0]
+    named = quote("https://tuf-repo-cdn.sigstore.dev", safe="")
+    kept = tmp_path / "sigstore-python/tuf" / named / "trusted_root.json"
+    if cache == "that cannot be made":
+        (tmp_path / "sigstore-python").write_bytes(b"")
+    else:
+        kept.parent.mkdir(parents=True)
+        other = Path(store) / named.replace("sigstore.dev", "sigstage.dev") / "trusted_root.json"
+        kept.write_bytes(other.read_bytes()[: 100 if cache == "half written" else None])
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = RELEASES / "v1.1.0-sigstore"
+    bundle = (folder / "model.sig").read_bytes()
+    report = verify_folder(bundle, folder, identities(*IDENTITY), at=NOW, may_ignore=MAY_IGNORE)
+    assert report.valid, report.detail
 
 
 SPEC_VALID = {
