@@ -67,15 +67,51 @@ for number, curve in enumerate(("secp256r1", "secp384r1", "secp521r1"), 1):
         assert verify_bundle(bundle, manifest_of(), TrustStore.of_key(signer.public), at=NOW).valid
         assert signer.key_id not in ("", None) and "1234" not in repr(signer)
     print("signed", signer.algorithm)
+# What makes every session of the process void, as a token that was out or an HSM that was started anew does.
+pkcs11.lib(module).reinitialize()
+bundle = sign_manifest(manifest_of(), name="m", signer=signer)
+print("signed again", verify_bundle(bundle, manifest_of(), TrustStore.of_key(signer.public), at=NOW).valid)
+pkcs11.lib(module).reinitialize()
+with pkcs11.lib(module).get_token(token_label="gov tok").open(user_pin="1234", rw=True) as session:
+    for key in session.get_objects({Attribute.LABEL: "secp521r1"}):
+        key.destroy()
+    parameters = session.create_domain_parameters(
+        KeyType.EC, {Attribute.EC_PARAMS: encode_named_curve_parameters("secp256r1")}, local=True)
+    parameters.generate_keypair(store=True, label="other", id=bytes([3]))
+pkcs11.lib(module).reinitialize()
+try:
+    signer.sign(b"m")
+except KeyFileError as error:
+    print("refused", error.message.rsplit("` ", 1)[-1])
+"""
+
+WRONG_PIN = """
+import sys
+import pkcs11
+from governance.errors import KeyFileError
+from governance.signing.keys import load_signer
+module = sys.argv[1]
+location = f"pkcs11:token=gov%20tok;object=k?module-path={module}"
+# The token says no to one PIN now and takes it afterwards: asked again, it would find no key of that name instead.
+for change in (None, ("1234", "5678")):
+    if change:
+        with pkcs11.lib(module).get_token(token_label="gov tok").open(user_pin=change[0], rw=True) as session:
+            session.set_pin(*change)
+    for pin in ("5678", b"\\xff5678"):
+        try:
+            load_signer(location, pin)
+        except KeyFileError as error:
+            assert "5678" not in f"{error} {error.hint} {error.__cause__}"
+            print(error.message.rsplit(": ", 1)[-1])
 """
 
 
-@pytest.mark.skipif(not MODULE.exists(), reason="SoftHSM2 is not there (apt-get install softhsm2)")
-def test_a_real_token_signs_and_says_why_it_does_not(tmp_path: Path) -> None:
+def on_a_token(folder: Path, script: str) -> list[str]:
+    """What a script prints that works with a fresh token of its own."""
     pytest.importorskip("pkcs11")
-    (tmp_path / "tokens").mkdir()
-    (tmp_path / "softhsm2.conf").write_text(f"directories.tokendir = {tmp_path}/tokens\n")
-    environment = {**os.environ, "SOFTHSM2_CONF": str(tmp_path / "softhsm2.conf")}
+    (folder / "tokens").mkdir()
+    (folder / "softhsm2.conf").write_text(f"directories.tokendir = {folder}/tokens\n")
+    environment = {**os.environ, "SOFTHSM2_CONF": str(folder / "softhsm2.conf")}
     assert shutil.which("softhsm2-util")
     start = [
         "softhsm2-util",
@@ -90,17 +126,31 @@ def test_a_real_token_signs_and_says_why_it_does_not(tmp_path: Path) -> None:
     ]
     subprocess.run(start, env=environment, check=True, capture_output=True, timeout=60)
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", SCRIPT, str(MODULE)],
+        [sys.executable, "-W", "error", "-c", script, str(MODULE)],
         env=environment, cwd=Path(__file__).resolve().parents[2],
         capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
+    return done.stdout.splitlines()
+
+
+@pytest.mark.skipif(not MODULE.exists(), reason="SoftHSM2 is not there (apt-get install softhsm2)")
+def test_a_real_token_signs_and_says_why_it_does_not(tmp_path: Path) -> None:
+    lines = on_a_token(tmp_path, SCRIPT)
     assert lines[:3] == ["refused NoSuchToken", "refused NoSuchKey", "refused PinIncorrect"]
-    assert len(lines) == 9
+    assert len(lines) == 11
     assert "passphrase" in lines[4]
     assert "is no ECDSA key" in lines[5]
-    assert lines[6:] == [f"signed {each}" for each in (Algorithm.P256, Algorithm.P384, Algorithm.P521)]
+    assert lines[6:9] == [f"signed {each}" for each in (Algorithm.P256, Algorithm.P384, Algorithm.P521)]
+    assert lines[9:] == ["signed again True", "refused shows another key than before"]
+
+
+@pytest.mark.skipif(not MODULE.exists(), reason="SoftHSM2 is not there (apt-get install softhsm2)")
+def test_a_wrong_pin_is_asked_of_a_token_once_before_it_locks_itself(tmp_path: Path) -> None:
+    lines = on_a_token(tmp_path, WRONG_PIN)
+    assert lines[0] == lines[2] == "PinIncorrect"
+    assert lines[1] == lines[3]
+    assert lines[1].endswith("is not text")
 
 
 @pytest.mark.parametrize(
