@@ -11,15 +11,14 @@ again a minute later. Does not: stop requests that rest on decisions recorded be
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
 
 from governance.errors import AuditBrokenError, GovernanceError
-from governance.forking import call_after_fork
+from governance.forking import call_after_fork, file_lock
 from governance.places import make_private
 from governance.wiring import Assembly
 
@@ -86,9 +85,9 @@ def _alone(assembly: Assembly) -> Iterator[bool]:
     """Whether no other worker of this host is at it."""
     home = assembly.settings.home
     make_private(home)
-    with (home / "audit-heartbeat.lock").open("w") as lock:
+    with ExitStack() as held:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held.enter_context(file_lock(home / "audit-heartbeat.lock", waits=False))
         except BlockingIOError:
             yield False
             return

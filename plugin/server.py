@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import fcntl
 import json
 import logging
 import os
@@ -37,6 +36,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from governance.artifactory.address import SCHEME
+from governance.forking import file_lock
 from governance.model.request import Actor
 from governance.places import expanded, make_private
 from governance.policy_wiring import policy_bundle as bundle_location
@@ -243,8 +243,7 @@ def _open_to_users(auth: Any) -> None:
 @contextmanager
 def _one_at_a_time(home: Path) -> Iterator[None]:
     make_private(home)
-    with (home / "server-auth.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with file_lock(home / "server-auth.lock"):
         yield
 
 

@@ -11,7 +11,6 @@ carry both heads. Does not: notice what happened since the last head left, so he
 
 from __future__ import annotations
 
-import fcntl
 import io
 import logging
 import os
@@ -26,6 +25,7 @@ from governance.audit.log import AuditLog
 from governance.audit.merkle import verify_consistency
 from governance.audit.quorum import record_attempt
 from governance.errors import AuditBrokenError, AuditUnavailableError, GovernanceError
+from governance.forking import file_lock
 from governance.places import make_private
 
 _MAX_HEAD = 1 << 20
@@ -72,8 +72,7 @@ class HeadMemory:
         """Compare and remember in one step, or an older head could replace a newer one in between."""
         try:
             make_private(self._path.parent)
-            with self._path.with_name(self._path.name + ".lock").open("w") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
+            with file_lock(self._path.with_name(self._path.name + ".lock")):
                 yield
         except OSError as error:
             raise AuditUnavailableError(

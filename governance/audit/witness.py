@@ -18,7 +18,6 @@ trusted with them.
 from __future__ import annotations
 
 import base64
-import fcntl
 import hashlib
 import http.server
 import logging
@@ -35,6 +34,7 @@ from governance.audit.log import AuditLog
 from governance.audit.merkle import HASH_SIZE, verify_consistency
 from governance.audit.note import COSIGNATURE, NoteKey, NoteSigner, parse_note
 from governance.errors import AuditBrokenError, AuditUnavailableError, RemoteError
+from governance.forking import file_lock
 from governance.places import make_private
 from governance.transport import Transport
 
@@ -87,8 +87,7 @@ class Witness:
         if old > checkpoint.size:  # 4
             return Reply(status=400, body="the old size is above the new one\n")
         path = self._folder / hashlib.sha256(checkpoint.origin.encode()).hexdigest()
-        with path.with_name(path.name + ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with file_lock(path.with_name(path.name + ".lock")):
             return self._advance(path, checkpoint, old, proof)
 
     def _advance(self, path: Path, checkpoint: Checkpoint, old: int, proof: list[bytes]) -> Reply:

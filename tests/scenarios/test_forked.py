@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from governance.devserver import DevServer
-from governance.forking import ForkLock, call_after_fork
+from governance.forking import ForkLock, call_after_fork, file_lock
 from tests.mlflow_tools import make_home
 
 SCRIPT = """
@@ -106,6 +107,21 @@ def test_a_lock_that_another_thread_holds_is_free_in_a_child() -> None:
     finally:
         over.set()
         thread.join()
+
+
+def test_a_lock_on_a_file_is_free_once_its_holder_has_let_go_though_a_child_lives_on(tmp_path: Path) -> None:
+    """The lock is on what was opened, and a child has that open as well: for as long as it lived, nobody could write to the log."""
+    path = tmp_path / "lock"
+    with file_lock(path):
+        child = os.fork()
+        if child == 0:  # pragma: no cover - another process
+            signal.pause()
+    try:
+        with file_lock(path, waits=False):
+            pass
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
 
 
 def test_what_is_gone_is_not_called_in_a_child() -> None:

@@ -13,7 +13,6 @@ SQLite calls it; a file that cannot be made or written as `NoIndexError`. Does n
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 
 import apsw
 
+from governance.forking import file_lock
 from governance.report.index.numbers import NONE, DamagedIndexError, Numbers, pack, unpack
 
 FORMAT = 2
@@ -187,16 +187,10 @@ class IndexFile:
 @contextlib.contextmanager
 def turn(path: Path) -> Iterator[None]:
     """Hold the lock that puts those who extend an index in line. Raises `NoIndexError`."""
-    with translated():
-        descriptor = os.open(
-            path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
-        )
-    try:
+    with contextlib.ExitStack() as held:
         with translated():
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            held.enter_context(file_lock(path.with_name(path.name + ".lock")))
         yield
-    finally:
-        os.close(descriptor)
 
 
 def remove(path: Path) -> None:
