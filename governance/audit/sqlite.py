@@ -9,10 +9,7 @@ access to the file from changing it. The triggers stop mistakes; the tree, and c
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import functools
-import os
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,15 +29,15 @@ from governance.audit.sqlite_file import (
     transaction,
     translated,
 )
+from governance.audit.sqlite_pool import ConnectionPool, using_sqlite
 from governance.audit.sqlite_still import StillFile
 from governance.audit.store import Draft, EvidenceInfo, FramedRow, Query, Row
 from governance.audit.tiles import HEIGHT, WIDTH, full_tiles, node_of_growing_tile, pack_tile, place_of
 from governance.errors import AuditBrokenError, AuditConflictError, AuditUnavailableError
-from governance.forking import call_after_fork
+from governance.forking import file_lock
 from governance.model.digest import Sha256
 
 _PAGE = 256
-_POOL = 8
 _SHORT_OF_SPACE = 32 << 20
 _MOST_ROWS = 64  # a power of two, so that a batch is at most a few statements, all of them in the cache
 _SELECT = "SELECT seq, id, at, kind, subject, correlation, leaf, data FROM entry"
@@ -72,34 +69,26 @@ class SqliteStore:
     ) -> None:
         self._path = path
         self._lock_path = path.with_name(path.name + ".lock")
-        self._abandoned: list[apsw.Connection] = []
-        self._readers: list[apsw.Connection] = []
-        self._writer: apsw.Connection | None = None
-        self._is_closed = False
-        self._guard = threading.Lock()
         with translated(path):
             make_file(path, may_create=may_create and not only_reads)
             self._still = self._open(only_reads=only_reads)
             self._inode = _inode(path)
+        self._pool = ConnectionPool(
+            self._still.connect if self._still else functools.partial(connect, path, may_write=False)
+        )
         self._group = GroupCommit(self._commit, bound=bound, timeout=timeout, name="audit-sqlite")
-        call_after_fork(self._forget)
 
     def _open(self, *, only_reads: bool) -> StillFile | None:
         """Make or look at the file. Returns how it is read where it may not be written to, and that is all that is wanted."""
         try:
-            with self._turn():
+            with self._turn(), using_sqlite():
                 migrate(self._path)
         except (OSError, apsw.Error) as error:
             if not (only_reads and may_not_write(error)):
                 raise
-            return StillFile(self._path)
+            with using_sqlite():
+                return StillFile(self._path)
         return None
-
-    def _forget(self) -> None:
-        """After a fork: SQLite forbids to use the parent's connections, even to close them, so they are set aside."""
-        self._guard = threading.Lock()
-        self._abandoned += [*self._readers, *([self._writer] if self._writer else [])]
-        self._readers, self._writer = [], None
 
     def append(self, drafts: Sequence[Draft]) -> Sequence[int | None]:
         """See `AuditStore.append`."""
@@ -206,7 +195,12 @@ class SqliteStore:
 
     def erase(self, digests: Sequence[Sha256]) -> None:
         """See `AuditStore.erase`. `secure_delete` overwrites what is freed, here and wherever a page is laid out anew."""
-        with translated(self._path), self._turn(), contextlib.closing(connect(self._path)) as connection:
+        with (
+            translated(self._path),
+            self._turn(),
+            using_sqlite(),
+            contextlib.closing(connect(self._path)) as connection,
+        ):
             with transaction(connection):
                 connection.executemany(
                     "UPDATE evidence SET body = NULL WHERE sha256 = ?", [(digest,) for digest in digests]
@@ -221,43 +215,31 @@ class SqliteStore:
     def close(self) -> None:
         """See `AuditStore.close`."""
         self._group.close()
-        with self._guard:
-            self._is_closed = True
-            readers, self._readers = self._readers, []
-            writer, self._writer = self._writer, None
-        for connection in (*readers, *([writer] if writer else [])):
-            connection.close()
+        self._pool.close()
 
     def _commit(self, drafts: Sequence[Draft]) -> Sequence[int | None]:
         """One transaction for a batch. Runs in the group's one thread."""
-        with translated(self._path), self._turn():
+        with translated(self._path), self._turn(), using_sqlite():
             if _inode(self._path) != self._inode:
                 raise AuditBrokenError(f"the audit log `{self._path}` was replaced while it was in use")
-            if self._writer is None or free_space(self._path) < _SHORT_OF_SPACE:
+            writer = self._pool.take_writer()  # so that a connection which failed is not used again
+            if writer is None or free_space(self._path) < _SHORT_OF_SPACE:
                 # The journal takes some megabytes before SQLite begins it anew. On a disk that is full, or was when the
                 # last writer failed, it would take the very room that moving it into the database needs.
                 empty_journal(self._path)
-            connection = self._writer or connect(self._path)
-            self._writer = None  # so that a connection which failed is not used again
+            connection = writer or connect(self._path)
             try:
                 indexes = _insert(connection, drafts)
             except BaseException:
                 with contextlib.suppress(apsw.Error):
                     connection.close()
                 raise
-            self._writer = connection
+            self._pool.keep_writer(connection)
             return indexes
 
-    @contextlib.contextmanager
-    def _turn(self) -> Iterator[None]:
-        """Hold the file lock that puts writing processes in line. The kernel wakes the next one: no polling, and a
-        process that dies gives the lock back."""
-        descriptor = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
+    def _turn(self) -> contextlib.AbstractContextManager[None]:
+        """Hold the file lock that puts writing processes in line."""
+        return file_lock(self._lock_path)
 
     def _read(self, sql: str, values: Sequence[object]) -> list[Any]:
         with self._reader() as connection:
@@ -267,25 +249,10 @@ class SqliteStore:
     def _reader(self) -> Iterator[apsw.Connection]:
         """A connection for one read, from a small pool."""
         with translated(self._path):
-            with self._guard:
-                if self._is_closed:
-                    raise AuditUnavailableError("the audit log is closed")
-                connection = self._readers.pop() if self._readers else None
-            if connection is None:
-                connection = self._still.connect() if self._still else connect(self._path, may_write=False)
-            try:
+            with self._pool.reader() as connection:
                 yield connection
-            finally:
-                self._give_back(connection)
             if self._still is not None:
                 self._still.require_unchanged()
-
-    def _give_back(self, connection: apsw.Connection) -> None:
-        with self._guard:
-            if not self._is_closed and len(self._readers) < _POOL:
-                self._readers.append(connection)
-                return
-        connection.close()
 
 
 def _mended(row: tuple[Any, ...]) -> Row:
