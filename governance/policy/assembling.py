@@ -17,6 +17,7 @@ from governance.policy.mistakes import Located, Mistakes, Path
 from governance.policy.parsing import ListResolver
 from governance.policy.patterns import compile_glob
 from governance.policy.reading import Reader
+from governance.policy.repairing import Repaired, read_repaired
 from governance.policy.schema import (
     API_VERSION,
     KINDS,
@@ -24,11 +25,31 @@ from governance.policy.schema import (
     SetShape,
     TestShape,
     WaiverShape,
-    read_shape,
 )
 from governance.policy.waiver import check_waiver
 
 T = TypeVar("T")
+N = TypeVar("N", Policy, PolicySet, Waiver, Suite)
+
+_FREE: Mapping[str, tuple[Path, ...]] = {
+    "Policy": (
+        ("metadata", "title"),
+        ("metadata", "owner"),
+        ("metadata", "controls"),
+        ("spec", "match"),
+        ("spec", "default"),
+        ("spec", "retryAfter"),
+    ),
+    "PolicySet": (
+        ("metadata", "title"),
+        ("metadata", "owner"),
+        ("metadata", "revision"),
+        ("spec", "bindings"),
+        ("spec", "outage"),
+        ("spec", "breakGlass"),
+    ),
+}
+"""Where a policy names no rule, and a set nothing that other documents name or are judged by."""
 
 
 class Source(Located, Protocol):
@@ -39,6 +60,11 @@ class Source(Located, Protocol):
         """The tree."""
         ...
 
+    @property
+    def doubtful(self) -> tuple[Path, ...]:
+        """Where the tree is not what was written."""
+        ...
+
 
 @dataclass(slots=True)
 class _Entity(Generic[T]):
@@ -47,6 +73,7 @@ class _Entity(Generic[T]):
     value: T
     document: Source
     mistakes: Mistakes
+    read: Repaired[Any]
 
 
 @dataclass(slots=True)
@@ -63,7 +90,8 @@ class Assembler:
     _sets: dict[str, _Entity[PolicySet]] = field(default_factory=dict)
     _waivers: dict[str, _Entity[Waiver]] = field(default_factory=dict)
     _suites: dict[str, _Entity[Suite]] = field(default_factory=dict)
-    _noted: list[tuple[Source, Mistakes]] = field(default_factory=list)
+    _noted: list[tuple[Source, Mistakes, Mistakes, Repaired[Any] | None]] = field(default_factory=list)
+    """Of each document, the mistakes in its form, those in what it says, and how it was read."""
     _unread: set[str] = field(default_factory=set)
 
     def miss(self) -> None:
@@ -71,26 +99,23 @@ class Assembler:
         self._unread.update(KINDS)
 
     def add(self, document: Source) -> None:
-        """Read one document."""
-        mistakes = Mistakes()
-        self._noted.append((document, mistakes))
-        tree = document.data
-        if not isinstance(tree, dict):
-            mistakes.add((), "a document: a mapping with `apiVersion` and `kind`", got=tree)
+        """Read one document, and one whose shape is wrong as far as it goes."""
+        form, said = Mistakes(), Mistakes()
+        kind = _kind_of(document.data, form)
+        read = None if kind is None else read_repaired(
+            KINDS[kind], {**document.data, "apiVersion": API_VERSION}, form, document.doubtful
+        )  # fmt: skip
+        self._noted.append((document, form, said, read))
+        if kind is None:
             self.miss()
-            return
-        if tree.get("apiVersion") != API_VERSION:
-            at: Path = ("apiVersion",) if "apiVersion" in tree else ()
-            mistakes.add(at, f"`apiVersion: {API_VERSION}`", got=tree.get("apiVersion"), among=[API_VERSION])
-            self.miss()
-            return
-        kind = tree.get("kind")
-        if not isinstance(kind, str) or kind not in KINDS:
-            at = ("kind",) if "kind" in tree else ()
-            mistakes.add(at, f"a kind: one of {', '.join(KINDS)}", got=kind, among=KINDS)
-            self.miss()
-            return
-        self._read(kind, document, mistakes)
+        elif (
+            read is None
+            or not read.knows(("metadata", "name"))
+            or (kind == "PolicySet" and not _is_known(kind, read))
+        ):
+            self._unread.add(kind)
+        if read is not None:
+            self._read(read, document, said)
 
     def finish(self) -> PolicyBundle:
         """Check the documents against each other. What comes out is sound only if `problems` is empty."""
@@ -98,7 +123,9 @@ class Assembler:
         merged = self._merged_set()
         self._check_lists(merged)
         for entity in self._sets.values():
-            above = self._layers_above(entity.value)
+            above: dict[str, str | None] | None = self._layers_above(entity.value)
+            if entity.value.extends is not None and "PolicySet" in self._unread:
+                above = None
             _check_references(entity.value, above, self._known(policies), entity.mistakes)
         self._check_waivers(merged, policies)
         for suite in self._suites.values():
@@ -129,37 +156,36 @@ class Assembler:
 
     def problems(self) -> list[str]:
         """All mistakes, in the order of documents and lines."""
-        return [line for document, mistakes in self._noted for line in mistakes.lines(document)]
+        lines: list[str] = []
+        for document, form, said, read in self._noted:
+            told = [one for one in said.found if read is None or read.is_told(one)]
+            lines += Mistakes([*form.found, *told]).lines(document)
+        return lines
 
-    def _read(self, kind: str, document: Source, mistakes: Mistakes) -> None:
-        shape = read_shape(KINDS[kind], document.data, mistakes)
-        if shape is None:
-            self._unread.add(kind)
+    def _read(self, read: Repaired[Any], document: Source, mistakes: Mistakes) -> None:
+        shape = read.shape
         reader = Reader(mistakes, self.catalogue)
         if isinstance(shape, PolicyShape):
-            self._keep(self._policies, shape.metadata.name, reader.policy(shape), document, mistakes)
+            self._keep(self._policies, _Entity(reader.policy(shape), document, mistakes, read))
         elif isinstance(shape, SetShape):
-            self._keep(self._sets, shape.metadata.name, reader.policy_set(shape), document, mistakes)
+            self._keep(self._sets, _Entity(reader.policy_set(shape), document, mistakes, read))
         elif isinstance(shape, WaiverShape):
-            waiver = reader.waiver(shape)
-            if waiver is not None:
-                self._keep(self._waivers, waiver.name, waiver, document, mistakes)
+            self._keep(self._waivers, _Entity(reader.waiver(shape), document, mistakes, read))
         elif isinstance(shape, TestShape):
             suite = read_suite(shape, document.source, self.catalogue, mistakes)
-            self._keep(self._suites, suite.name, suite, document, mistakes)
-        elif kind == "Policy":
-            reader.rules_in(document.data)
+            self._keep(self._suites, _Entity(suite, document, mistakes, read))
 
-    def _keep(
-        self, kept: dict[str, _Entity[T]], name: str, value: T, document: Source, mistakes: Mistakes
-    ) -> None:
+    def _keep(self, kept: dict[str, _Entity[N]], entity: _Entity[N]) -> None:
+        name = entity.value.name
+        if not entity.read.knows(("metadata", "name")):
+            return
         if name in kept:
             first = kept[name].document
             line, _ = first.place(("metadata", "name"))
             expected = f"a name that is not taken; `{name}` stands in {first.source}:{line} already"
-            mistakes.add(("metadata", "name"), expected, got=name)
+            entity.mistakes.add(("metadata", "name"), expected, got=name)
             return
-        kept[name] = _Entity(value, document, mistakes)
+        kept[name] = entity
 
     def _merged_set(self) -> PolicySet | None:
         if not self._sets:
@@ -174,7 +200,7 @@ class Assembler:
             self._sets[circle[0]].mistakes.add(at, f"no circle of sets; here {' extends '.join(circle)}")
             return next(iter(self._sets.values())).value
         roots = sorted(name for name, parent in parents.items() if parent is None)
-        for name in roots[1:]:
+        for name in roots[1:] if "PolicySet" not in self._unread else ():
             expected = f"one set, or `extends` in all but one; `{roots[0]}` stands beside this one"
             self._sets[name].mistakes.add(("metadata", "name"), expected, got=name)
         ordered = sorted(parents, key=lambda name: (_depth(name, parents), name))
@@ -210,7 +236,7 @@ class Assembler:
         for entity in self._policies.values():
             for rule in entity.value.rules:
                 if rule.when is not None and _names_list(rule.when):
-                    at = _rule_path(entity.document.data, rule)
+                    at = _rule_path(entity.read.tree, rule)
                     note = self._list_note(entity, rule, at, lists)
                     ListResolver(lists, note).resolve(rule.when, scope)
 
@@ -222,18 +248,25 @@ class Assembler:
         def note(name: str, error: LiteralError | None, value: object) -> None:
             if error is None:
                 if "PolicySet" not in self._unread:
-                    at = _list_path(entity.document.data, path, name)
+                    at = _list_path(entity.read.tree, path, name)
                     entity.mistakes.add(at, "the name of a list of the policy set", got=name, among=lists)
                 return
             holder = next(one for one in self._sets.values() if name in dict(one.value.lists))
             at = ("spec", "lists", name)
-            written = holder.document.data["spec"]["lists"][name]
+            written = holder.read.tree["spec"]["lists"][name]
             at = (*at, written.index(value)) if value in written else at
             if not any(one.path == at for one in holder.mistakes.found):
                 expected = f"{error.expected}, as rule `{entity.value.name}/{rule.id}` wants of this list"
                 holder.mistakes.add(at, expected, got=value, among=error.among)
 
         return note
+
+    def _knows_rules(self, policy: str) -> bool:
+        entity = self._policies.get(policy)
+        return "Policy" not in self._unread if entity is None else _is_known("Policy", entity.read)
+
+    def _knows_owner(self, policy: Policy | None) -> bool:
+        return policy is None or self._policies[policy.name].read.knows(("metadata", "owner"))
 
     def _check_waivers(self, merged: PolicySet | None, policies: Mapping[str, Policy]) -> None:
         from governance.policy.documents import WaiverRules
@@ -248,10 +281,10 @@ class Assembler:
             policy, rule = rules.get(waiver.rule, (None, None))
             found = Mistakes()
             is_over = waiver.revoked_at is not None or waiver.void is not None
-            if rule is None and not is_over and "Policy" not in self._unread:
+            if rule is None and not is_over and self._knows_rules(waiver.rule.partition("/")[0]):
                 expected = f"the full name of a rule; if it is gone, `mlgov waiver revoke {waiver.name}`"
                 found.add(("spec", "rule"), expected, got=waiver.rule, among=rules)
-            if "PolicySet" not in self._unread:
+            if "PolicySet" not in self._unread and self._knows_owner(policy):
                 owner = policy.owner if policy else None
                 check_waiver(waiver, rule, owner, merged.waivers if merged else WaiverRules(), found)
             if found.found and waiver.name in self.revoked:
@@ -262,10 +295,41 @@ class Assembler:
                 entity.mistakes.found += found.found
 
 
+def _kind_of(tree: Any, mistakes: Mistakes) -> str | None:
+    """The kind of a document, or None after noting why it cannot be read as one."""
+    if not isinstance(tree, dict):
+        mistakes.add((), "a document: a mapping with `apiVersion` and `kind`", got=tree)
+        return None
+    version, kind = tree.get("apiVersion"), tree.get("kind")
+    if version != API_VERSION:
+        at: Path = ("apiVersion",) if "apiVersion" in tree else ()
+        mistakes.add(at, f"`apiVersion: {API_VERSION}`", got=version, among=[API_VERSION])
+        if "apiVersion" in tree:  # another version may have other keys, and others have kinds of these names
+            return None
+    if not isinstance(kind, str) or kind not in KINDS:
+        at = ("kind",) if "kind" in tree else ()
+        mistakes.add(at, f"a kind: one of {', '.join(KINDS)}", got=kind, among=KINDS)
+        return None
+    return kind
+
+
+def _is_known(kind: str, read: Repaired[Any]) -> bool:
+    """Whether all is known that other documents may name: the rules of a policy, the layers and lists of a set."""
+    return all(path[:2] in _FREE.get(kind, ()) or _is_within_rule(kind, path) for path in read.doubtful)
+
+
+def _is_within_rule(kind: str, path: Path) -> bool:
+    return kind == "Policy" and path[:2] == ("spec", "rules") and path[3:4] not in {(), ("id",)}
+
+
 def _check_references(
-    one: PolicySet, above: Mapping[str, str | None], policies: Mapping[str, Policy] | None, mistakes: Mistakes
+    one: PolicySet,
+    above: Mapping[str, str | None] | None,
+    policies: Mapping[str, Policy] | None,
+    mistakes: Mistakes,
 ) -> None:
-    names: dict[str, str | None] = dict(above)
+    """`above` are the layers of the sets it extends, None where they could not be read."""
+    names: dict[str, str | None] = dict(above or {})
     own: set[str] = set()
     for layer in one.layers or ():
         if layer.name in own:
@@ -273,7 +337,7 @@ def _check_references(
         own.add(layer.name)
         names[layer.name] = layer.extends
     for layer in one.layers or ():
-        if layer.extends is not None and layer.extends not in names:
+        if layer.extends is not None and layer.extends not in names and above is not None:
             mistakes.add(
                 ("spec", "layers"), f"a layer that `{layer.name}` extends", got=layer.extends, among=names
             )

@@ -29,6 +29,8 @@ _STRINGS = re.compile(r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')""")
 _CHAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
 _MESSAGE = re.compile(r"ERROR: <input>:(\d+):(\d+): ([^\n]*)")
 
+_MOST_REASONS = 8
+
 _CEL_TYPES = {
     FactType.INTEGER: "INT",
     FactType.DURATION: "INT",
@@ -165,5 +167,6 @@ def _items_reader(spec: FactSpec, sought: frozenset[str]) -> Reader:
 
 
 def _reason(text: str) -> str:
-    found = _MESSAGE.search(text)
-    return f"column {found[2]}: {found[3]}" if found else text.split("\n", 1)[0][:200]
+    """All that the runtime has to say, up to a bound."""
+    found = [f"column {one[2]}: {one[3]}" for one in _MESSAGE.finditer(text)]
+    return "; ".join(found[:_MOST_REASONS]) if found else text.split("\n", 1)[0][:200]

@@ -19,7 +19,7 @@ from governance.policy.allocating import collector_paused
 from governance.policy.assembling import Assembler, Source
 from governance.policy.documents import PolicyBundle
 from governance.policy.mistakes import Problem
-from governance.policy.strict_yaml import DEFAULT_LIMITS, Limits, YamlRefusedError, parse_yaml
+from governance.policy.strict_yaml import DEFAULT_LIMITS, Limits, read_yaml
 
 FOLDERS = (".governance", "policies")
 """Where a repository keeps its policies."""
@@ -119,15 +119,20 @@ def _assembled(
     for name in sorted(files):
         if not files[name].strip() and len(files) > 1:  # else there is no policy at all, which is said
             found.append(Problem(name, 1, 1, "expected a document, got an empty file"))
-        try:
-            for document in parse_yaml(files[name], name, limits):
-                assembler.add(document)
-        except YamlRefusedError as error:
+        reading = read_yaml(files[name], name, limits)
+        for document in reading.documents:
+            assembler.add(document)
+        if not reading.is_whole:
             assembler.miss()
+        for error in reading.refused:
             message = f"expected strict YAML, got {error.message}"
             found.append(Problem(name, error.line, error.column, message))
     written = Written(bundle=assembler.finish(), documents=assembler.documents())
-    return written, [*found, *assembler.problems()]
+    return written, sorted([*found, *assembler.problems()], key=_position)
+
+
+def _position(problem: str) -> tuple[str, int, int]:
+    return (problem.source, problem.line, problem.column) if isinstance(problem, Problem) else ("", 0, 0)
 
 
 def bundle_from_trees(trees: Iterable[Any], *, facts: Iterable[FactSpec] = ()) -> PolicyBundle:
@@ -254,6 +259,8 @@ def _what_is_there(path: Path) -> str:
 
 class _Recorded:
     """A document that came from a record: it has no lines, only a number."""
+
+    doubtful = ()
 
     def __init__(self, data: Any, number: int) -> None:
         self.data = data

@@ -47,6 +47,26 @@ def matched_fields(condition: Condition | None, scope: Scope) -> tuple[str, ...]
     return tuple(names)
 
 
+def fields_written(tree: object, scope: Scope) -> tuple[str, ...] | None:
+    """The fields that a message may name where the condition could not be read: those of every collection in its tree, None where
+    there is none that is known."""
+    names: dict[str, None] = {}
+    left = [tree]
+    while left:
+        part = left.pop()
+        if isinstance(part, dict):
+            for head in ("some", "every"):
+                if head in part:
+                    found = scope.find(part[head]) if isinstance(part[head], str) else None
+                    if found is None:
+                        return None
+                    names |= dict.fromkeys(scope.below(found[0]).fields or {})
+            left += part.values()
+        elif isinstance(part, list):
+            left += part
+    return tuple(names) or None
+
+
 def bears_grace(condition: Condition | None, scope: Scope) -> bool:
     """Whether a grace period has a day to be counted from: the rule asserts a `some` over items with `first_seen`."""
     if condition is None:

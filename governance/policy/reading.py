@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime, timedelta
 
 from governance.model.canonical import MAX_INT
 from governance.model.facts import CATALOGUE, FactSpec
@@ -31,10 +30,12 @@ from governance.policy.environments import normal_environment
 from governance.policy.literals import WHOLE_FORM, LiteralError, parse_duration, parse_time
 from governance.policy.mistakes import Mistakes, Path
 from governance.policy.parsing import ConditionParser
-from governance.policy.quantifying import bears_grace, matched_fields
-from governance.policy.schema import MatchShape, PolicyShape, RuleShape, SetShape, WaiverShape, read_shape
+from governance.policy.quantifying import bears_grace, fields_written, matched_fields
+from governance.policy.schema import MatchShape, PolicyShape, RuleShape, SetShape, WaiverShape
 from governance.policy.shorthand import expand
 from governance.policy.templates import check_template, parse_template
+
+_SOME_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,31 +75,6 @@ class Reader:
             rules=tuple(rules[name] for name in sorted(rules)),
         )
 
-    def rules_in(self, tree: Any) -> None:
-        """Note the mistakes in the rules of a policy whose shape is wrong somewhere, so that nobody has to mend one to see
-        the other. Of a rule whose own shape is wrong, conditions and messages are read."""
-        spec = tree.get("spec")
-        rules = spec.get("rules") if isinstance(spec, dict) else None
-        for place, one in enumerate(rules if isinstance(rules, list) else ()):
-            path: Path = ("spec", "rules", place)
-            shape = read_shape(RuleShape, one, Mistakes())  # what is wrong with it was noted with the policy
-            if shape is not None:
-                self.rule(shape, path)
-            elif isinstance(one, dict):
-                self._parts(one, path)
-
-    def _parts(self, rule: Mapping[str, Any], path: Path) -> None:
-        scope = Scope(self.catalogue)
-        when = rule.get("when")
-        condition = (
-            None if when is None else ConditionParser(self.mistakes).parse(when, (*path, "when"), scope)
-        )
-        for key in ("message", "remediation"):
-            if isinstance(text := rule.get(key), str):
-                self._template(
-                    text, (*path, key), None if condition is None else matched_fields(condition, scope)
-                )
-
     def policy_set(self, shape: SetShape) -> PolicySet:
         """The set."""
         spec = shape.spec
@@ -136,21 +112,24 @@ class Reader:
             lists=tuple(sorted((name, self._list(name, values)) for name, values in spec.lists.items())),
         )  # fmt: skip
 
-    def waiver(self, shape: WaiverShape) -> Waiver | None:
-        """The waiver, or None where its times are not times."""
+    def waiver(self, shape: WaiverShape) -> Waiver:
+        """The waiver. Where its times are not times, which is noted, it has some that nothing else is wrong with."""
         spec, at = shape.spec, ("spec",)
         starts = self._time(spec.starts, (*at, "starts"))
         expires = self._time(spec.expires, (*at, "expires"))
         revoked = self._time(spec.revoked.at, (*at, "revoked", "at")) if spec.revoked else None
-        if starts is None or expires is None or (spec.revoked and revoked is None):
-            return None
         why = _no_ref(spec.artifact.ref)
         if why is not None and not spec.revoked and not spec.void:
             expected = f"one artifact as decisions name it, `repository/path`{why}"
             self.mistakes.add((*at, "artifact", "ref"), expected, got=spec.artifact.ref)
         self._actors(spec.scope.actors, (*at, "scope", "actors"))
-        if expires <= starts:
+        if starts is None or expires is None:
+            starts = starts or (expires or _SOME_TIME) - timedelta(days=1)
+            expires = expires or starts + timedelta(days=1)
+        elif expires <= starts:
             self.mistakes.add((*at, "expires"), "a time after `starts`", got=spec.expires)
+        if spec.revoked and revoked is None:
+            revoked = starts
         return Waiver(
             name=shape.metadata.name,
             rule=spec.rule,
@@ -183,7 +162,9 @@ class Reader:
         is_read = when is not None or (shape.condition is not None and "when" not in shape.model_fields_set)
         for key, text in (("message", message), ("remediation", shape.remediation)):
             if text is not None:
-                self._template(text, (*path, key), matched_fields(when, scope) if is_read else None)
+                fields = matched_fields(when, scope) if is_read else fields_written(shape.when, scope)
+                template = parse_template(text, (*path, key), self.mistakes)
+                check_template(template, (*path, key), self.mistakes, self.catalogue, fields)
         self._check_expression(shape, path)
         if shape.grace is not None and effect < Effect.QUARANTINE:
             self.mistakes.add((*path, "grace"), "no grace on a rule that refuses nothing", key=True)
@@ -209,12 +190,6 @@ class Reader:
             grace=_grace(shape.grace),
             retry_after=_seconds(shape.retry_after),
         )
-
-    def _template(self, text: str, path: Path, matched: tuple[str, ...] | None) -> None:
-        """`matched` are the fields that the text may name, None where the conditions could not be read."""
-        template = parse_template(text, path, self.mistakes)
-        if matched is not None:
-            check_template(template, path, self.mistakes, self.catalogue, matched)
 
     def _check_expression(self, shape: RuleShape, path: Path) -> None:
         if shape.condition is None:

@@ -58,13 +58,15 @@ Fixture = dict[str, Any]
 _FORMS[DURATION_PATTERN] = DURATION_FORM
 
 
-class _Shape(BaseModel):
+class Shape(BaseModel):
+    """What all shapes have in common."""
+
     model_config = ConfigDict(
         extra="forbid", strict=True, frozen=True, alias_generator=to_camel, hide_input_in_errors=True
     )
 
 
-class MetadataShape(_Shape):
+class MetadataShape(Shape):
     """Who owns a policy, and which controls it serves."""
 
     name: Name
@@ -73,7 +75,7 @@ class MetadataShape(_Shape):
     controls: list[Text] = []
 
 
-class MatchShape(_Shape):
+class MatchShape(Shape):
     """The requests a policy binds. A key left out binds all."""
 
     actions: list[ActionWord] | None = Field(default=None, min_length=1)
@@ -85,7 +87,7 @@ class MatchShape(_Shape):
     )
 
 
-class RuleShape(_Shape):
+class RuleShape(Shape):
     """One rule."""
 
     id: Name
@@ -102,7 +104,7 @@ class RuleShape(_Shape):
     remediation: Text | None = None
 
 
-class ShorthandShape(_Shape):
+class ShorthandShape(Shape):
     """What most teams want first. Each key stands for a rule."""
 
     severity: SeverityWord | None = None
@@ -116,7 +118,7 @@ class ShorthandShape(_Shape):
     formats: list[Any] | None = Field(default=None, min_length=1)
 
 
-class AllowShape(_Shape):
+class AllowShape(Shape):
     """The allow shorthand: one rule, in which all keys must hold."""
 
     publishers: list[Any] | None = Field(default=None, min_length=1)
@@ -124,7 +126,7 @@ class AllowShape(_Shape):
     licences: list[Any] | None = Field(default=None, min_length=1)
 
 
-class PolicySpecShape(_Shape):
+class PolicySpecShape(Shape):
     """What a policy says."""
 
     match: MatchShape = MatchShape()
@@ -137,7 +139,7 @@ class PolicySpecShape(_Shape):
     block: ShorthandShape | None = None
 
 
-class PolicyShape(_Shape):
+class PolicyShape(Shape):
     """A policy."""
 
     api_version: Literal["mlgov/v1"]
@@ -146,7 +148,7 @@ class PolicyShape(_Shape):
     spec: PolicySpecShape
 
 
-class LayerShape(_Shape):
+class LayerShape(Shape):
     """A layer of policies. A layer that extends another adds to it, and can only tighten."""
 
     name: Name
@@ -154,7 +156,7 @@ class LayerShape(_Shape):
     policies: list[Glob] = []
 
 
-class BindingShape(_Shape):
+class BindingShape(Shape):
     """Which policies hold where, and what is done with their verdicts."""
 
     policies: list[Glob] = Field(min_length=1)
@@ -162,14 +164,14 @@ class BindingShape(_Shape):
     mode: ModeWord = "observe"
 
 
-class OutageShape(_Shape):
+class OutageShape(Shape):
     """What is done when a source of facts cannot be reached."""
 
     action: Literal["block", "last-verdict"]
     max_age: Duration | None = None
 
 
-class WaiverRulesShape(_Shape):
+class WaiverRulesShape(Shape):
     """What a waiver must have."""
 
     max_days: int = Field(default=90, ge=1, le=3650)
@@ -177,13 +179,13 @@ class WaiverRulesShape(_Shape):
     self_approval: bool = False
 
 
-class BreakGlassShape(_Shape):
+class BreakGlassShape(Shape):
     """Where a refusal may be overridden in an emergency, with a justification on record."""
 
     environments: list[Environment] = Field(min_length=1)
 
 
-class SetMetadataShape(_Shape):
+class SetMetadataShape(Shape):
     """Name and revision of a set."""
 
     name: Name
@@ -192,7 +194,7 @@ class SetMetadataShape(_Shape):
     owner: Text | None = None
 
 
-class SetSpecShape(_Shape):
+class SetSpecShape(Shape):
     """What a set says."""
 
     extends: Name | None = None
@@ -204,7 +206,7 @@ class SetSpecShape(_Shape):
     lists: dict[Name, list[Listed]] = {}
 
 
-class SetShape(_Shape):
+class SetShape(Shape):
     """A set of policies: layers, bindings, outage, waivers and lists."""
 
     api_version: Literal["mlgov/v1"]
@@ -213,27 +215,27 @@ class SetShape(_Shape):
     spec: SetSpecShape
 
 
-class WaiverMetadataShape(_Shape):
+class WaiverMetadataShape(Shape):
     """Name of a waiver."""
 
     name: Annotated[str, Field(pattern=WAIVER_PATTERN)]
 
 
-class WaivedArtifactShape(_Shape):
+class WaivedArtifactShape(Shape):
     """What is waived for: one artifact with exactly these bytes."""
 
     ref: Text
     digest: Annotated[str, Field(pattern=DIGEST_PATTERN)]
 
 
-class WaiverScopeShape(_Shape):
+class WaiverScopeShape(Shape):
     """Where and for whom. A key left out stands for all."""
 
     environments: list[Glob] | None = Field(default=None, min_length=1)
     actors: list[Glob] | None = Field(default=None, min_length=1)
 
 
-class RevocationShape(_Shape):
+class RevocationShape(Shape):
     """A waiver that was taken back stays in the register."""
 
     at: Time
@@ -241,7 +243,7 @@ class RevocationShape(_Shape):
     reason: Text | None = None
 
 
-class WaiverSpecShape(_Shape):
+class WaiverSpecShape(Shape):
     """What a waiver says."""
 
     rule: Annotated[str, Field(pattern=RULE_PATTERN)]
@@ -261,7 +263,7 @@ class WaiverSpecShape(_Shape):
     void: Text | None = Field(default=None, description="why it does not count, whatever else it says")
 
 
-class WaiverShape(_Shape):
+class WaiverShape(Shape):
     """A dated exception for one rule and one artifact."""
 
     api_version: Literal["mlgov/v1"]
@@ -270,7 +272,7 @@ class WaiverShape(_Shape):
     spec: WaiverSpecShape
 
 
-class ExpectShape(_Shape):
+class ExpectShape(Shape):
     """What a case expects. `rules` are the fired rules that decide: those of the verdict's effect, in any order."""
 
     verdict: EffectWord
@@ -281,7 +283,7 @@ class ExpectShape(_Shape):
     message: Text | None = Field(default=None, description="a text that some finding's message contains")
 
 
-class CaseShape(_Shape):
+class CaseShape(Shape):
     """One case."""
 
     name: Text
@@ -297,7 +299,7 @@ class CaseShape(_Shape):
     expect: ExpectShape
 
 
-class TestSpecShape(_Shape):
+class TestSpecShape(Shape):
     """Fixtures and cases. Tests never read the clock: `at` is the time."""
 
     __test__: ClassVar[bool] = False  # not a test class for pytest
@@ -309,7 +311,7 @@ class TestSpecShape(_Shape):
     cases: list[CaseShape] = Field(min_length=1)
 
 
-class TestMetadataShape(_Shape):
+class TestMetadataShape(Shape):
     """Name of a suite."""
 
     __test__: ClassVar[bool] = False
@@ -318,7 +320,7 @@ class TestMetadataShape(_Shape):
     title: Text | None = None
 
 
-class TestShape(_Shape):
+class TestShape(Shape):
     """Cases of a policy."""
 
     __test__: ClassVar[bool] = False
@@ -329,7 +331,7 @@ class TestShape(_Shape):
     spec: TestSpecShape
 
 
-KINDS: dict[str, type[_Shape]] = {
+KINDS: dict[str, type[Shape]] = {
     "Policy": PolicyShape,
     "PolicySet": SetShape,
     "Waiver": WaiverShape,
@@ -339,7 +341,7 @@ KINDS: dict[str, type[_Shape]] = {
 assert set(get_args(SeverityWord)) == set(SEVERITIES)
 assert set(get_args(ActionWord)) == {action.value for action in Action}
 
-S = TypeVar("S", bound=_Shape)
+S = TypeVar("S", bound=Shape)
 
 
 def read_shape(shape: type[S], tree: object, mistakes: Mistakes) -> S | None:

@@ -30,6 +30,7 @@ _WORDS: dict[str, bool | None] = {
 _STARTS = frozenset("-+.0123456789")
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _MAX_DIGITS = 18
+_MOST_REFUSED = 200
 _BREAK = re.compile(r"\r\n|\r|\n")
 _CONFLICT = re.compile(r"^(<{7}|={7}|>{7})( |$)", re.MULTILINE)
 _SEPARATOR = re.compile("[\x85\u2028\u2029]")
@@ -72,13 +73,15 @@ class _Place:
 
 @dataclass(slots=True)
 class Document:
-    """One YAML document: its data, and on demand the place of every key and value."""
+    """One YAML document: its data, and on demand the place of every key and value. `doubtful` is where something stands that is
+    not strict YAML, in whose place there is null or nothing; only `read_yaml` gives such documents."""
 
     source: str
     data: Tree
     text: str = field(repr=False)
     index: int = 0
     limits: Limits = DEFAULT_LIMITS
+    doubtful: tuple[Path, ...] = ()
     _places: dict[tuple[Path, bool], _Place] | None = field(default=None, repr=False)
 
     def place(self, path: Path, *, key: bool = False) -> tuple[int, int]:
@@ -103,12 +106,51 @@ class Document:
         return self._places
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What could be read of a file, and all that was refused in it. `is_whole` says that no document is missing."""
+
+    documents: tuple[Document, ...]
+    refused: tuple[YamlRefusedError, ...]
+    is_whole: bool
+
+
 def parse_yaml(data: bytes, source: str, limits: Limits = DEFAULT_LIMITS) -> list[Document]:
-    """The documents of a file. Raises `YamlRefusedError`."""
+    """The documents of a file. Raises `YamlRefusedError`, the first where there are several."""
     text = _decode(data, limits)
-    builder = _Builder(text, limits, keep_places=False)
+    trees = _built(_Builder(text, limits, keep_places=False), text, limits)
+    return [
+        Document(source=source, data=tree, text=text, index=index, limits=limits)
+        for index, tree in enumerate(trees)
+    ]
+
+
+def read_yaml(data: bytes, source: str, limits: Limits = DEFAULT_LIMITS) -> Reading:
+    """The documents of a file as far as they can be read, with everything that is refused in it."""
     try:
-        trees = builder.build()
+        return Reading(documents=tuple(parse_yaml(data, source, limits)), refused=(), is_whole=True)
+    except YamlRefusedError as first:
+        refused = first
+    try:
+        text = _decode(data, limits)
+    except YamlRefusedError:
+        return Reading(documents=(), refused=(refused,), is_whole=False)
+    builder = _Builder(text, limits, keep_places=True)
+    try:
+        _built(builder, text, limits)
+        end: tuple[YamlRefusedError, ...] = ()
+    except YamlRefusedError as last:
+        end = (last,)
+    documents = tuple(
+        Document(source, tree, text, index, limits, tuple(builder.doubtful[index]), builder.places[index])
+        for index, tree in enumerate(builder.trees)
+    )
+    return Reading(documents=documents, refused=(*builder.refused, *end), is_whole=not end)
+
+
+def _built(builder: _Builder, text: str, limits: Limits) -> list[Tree]:
+    try:
+        return builder.build()
     except yaml.MarkedYAMLError as error:
         conflict = _CONFLICT.search(text)
         if conflict is not None:
@@ -121,10 +163,6 @@ def parse_yaml(data: bytes, source: str, limits: Limits = DEFAULT_LIMITS) -> lis
         raise _unreadable(text) from error
     except yaml.YAMLError as error:
         raise YamlRefusedError("not YAML", 1, 1) from error
-    return [
-        Document(source=source, data=tree, text=text, index=index, limits=limits)
-        for index, tree in enumerate(trees)
-    ]
 
 
 def _problem(error: yaml.MarkedYAMLError, limits: Limits) -> str:
@@ -171,7 +209,8 @@ def _unreadable(text: str) -> YamlRefusedError:
 
 
 class _Builder:
-    """Builds trees from events. One use."""
+    """Builds trees from events. One use. With places, what is refused and does not hide the rest is noted in `refused`, and its
+    path in `doubtful`; without, the first refusal ends it."""
 
     def __init__(self, text: str, limits: Limits, *, keep_places: bool) -> None:
         self._text = text
@@ -179,7 +218,10 @@ class _Builder:
         self._left = limits.values
         self._keep = keep_places
         self._next: Any = None
+        self.trees: list[Tree] = []
         self.places: list[dict[tuple[Path, bool], _Place]] = []
+        self.doubtful: list[list[Path]] = []
+        self.refused: list[YamlRefusedError] = []
 
     def build(self) -> list[Tree]:
         parser = _Loader(self._text)
@@ -190,17 +232,17 @@ class _Builder:
             parser.dispose()
 
     def _documents(self) -> list[Tree]:
-        trees: list[Tree] = []
         while True:
             event = self._next()
             kind = event.__class__
             if kind is yaml.StreamEndEvent:
-                return trees
+                return self.trees
             if kind is yaml.DocumentStartEvent:
-                if event.version or event.tags:
-                    raise _refused("a directive (`%YAML`, `%TAG`)", event)
                 self.places.append({})
-                trees.append(self._value(self._next(), (), 0))
+                self.doubtful.append([])
+                if event.version or event.tags:
+                    self._refuse(_refused("a directive (`%YAML`, `%TAG`)", event))
+                self.trees.append(self._value(self._next(), (), 0))
             # Stream starts and document ends carry nothing.
 
     def _value(self, event: Any, path: Path, depth: int) -> Tree:
@@ -209,15 +251,18 @@ class _Builder:
             raise _refused(f"more than {self._limits.values} values", event)
         kind = event.__class__
         if kind is yaml.AliasEvent:
-            raise _refused(f"an alias (`*{event.anchor}`); write the value out", event)
+            self._refuse(_refused(f"an alias (`*{event.anchor}`); write the value out", event), path)
+            return None
         if event.anchor is not None:
-            raise _refused(f"an anchor (`&{event.anchor}`); anchors and aliases are not allowed", event)
+            self._refuse(
+                _refused(f"an anchor (`&{event.anchor}`); anchors and aliases are not allowed", event)
+            )
         if event.tag is not None:
-            raise _refused(f"a tag (`{_tag(event.tag)}`); tags are not allowed", event)
+            self._refuse(_refused(f"a tag (`{_tag(event.tag)}`); tags are not allowed", event), path)
         if kind is yaml.ScalarEvent:
             if self._keep:
                 self._note(event, path, event.value if event.implicit[0] else None)
-            return _scalar(event) if event.implicit[0] else str(event.value)
+            return self._scalar(event, path) if event.implicit[0] else str(event.value)
         if depth >= self._limits.depth:
             raise _refused(f"nesting deeper than {self._limits.depth}", event)
         if self._keep:
@@ -243,16 +288,43 @@ class _Builder:
             event = take()
             if event.__class__ is yaml.MappingEndEvent:
                 return members
-            key = _key(event)
-            if key in members:
-                line = first[key].start_mark.line + 1
-                raise _refused(f"key `{key[:60]}` twice; it stands in line {line} already", event)
+            try:
+                key = _key(event)
+                if key in members:
+                    line = first[key].start_mark.line + 1
+                    raise _refused(f"key `{key[:60]}` twice; it stands in line {line} already", event)
+            except YamlRefusedError as error:
+                if event.__class__ is not yaml.ScalarEvent:
+                    raise
+                self._refuse(error, (*path, event.value))
+                self._skip(event.value, take(), (*path, event.value), depth)
+                continue
             first[key] = event
             below = (*path, key) if keep else path
             if keep:
                 mark = event.start_mark
                 self.places[-1][below, True] = _Place(mark.line + 1, mark.column + 1)
             members[key] = self._value(take(), below, depth)
+
+    def _skip(self, key: str, event: Any, path: Path, depth: int) -> None:
+        """Read the value of a key that was refused, for its own mistakes; what a merge key merges has none beside the key's."""
+        if key != "<<" or event.__class__ is not yaml.AliasEvent:
+            self._value(event, path, depth)
+
+    def _scalar(self, event: Any, path: Path) -> Tree:
+        try:
+            return _scalar(event)
+        except YamlRefusedError as error:
+            self._refuse(error, path)
+            return None
+
+    def _refuse(self, error: YamlRefusedError, path: Path | None = None) -> None:
+        """Go on after a refusal where all of them are wanted. `path` is where the tree lacks something because of it."""
+        if not self._keep or len(self.refused) == _MOST_REFUSED:
+            raise error
+        self.refused.append(error)
+        if path is not None:
+            self.doubtful[-1].append(path)
 
     def _note(self, event: Any, path: Path, written: str | None) -> None:
         mark = event.start_mark

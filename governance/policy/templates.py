@@ -69,20 +69,23 @@ def check_template(
     path: Path,
     mistakes: Mistakes,
     catalogue: Mapping[str, FactSpec],
-    matched: Sequence[str],
+    matched: Sequence[str] | None,
 ) -> None:
-    """Every slot must name a fact, a name of the rule, or a field in `matched` (fields of what the rule quantifies)."""
+    """Every slot must name a fact, a name of the rule, or a field in `matched`: fields of what the rule quantifies, None where
+    nobody knows what that is."""
     for name in template.slots():
-        if name in RULE_NAMES or (name.startswith("matched.") and name[8:] in matched):
+        if name in RULE_NAMES:
+            continue
+        if name.startswith("matched.") and (matched is None or name[8:] in matched):
             continue
         if name.startswith("matched."):
-            fields = [f"matched.{field}" for field in (*matched, "count")]
+            fields = [f"matched.{field}" for field in (*(matched or ()), "count")]
             expected = "a field of the items that the rule looks through" if matched else (
                 "a fact; the rule has no `some`, so nothing is matched"
             )  # fmt: skip
             mistakes.add(path, f"{expected} in the message", got=name, among=fields)
         elif find_spec(name, catalogue) is None or name == "property.*":
-            names = [*RULE_NAMES, *catalogue, *(f"matched.{field}" for field in matched)]
+            names = [*RULE_NAMES, *catalogue, *(f"matched.{field}" for field in matched or ())]
             mistakes.add(path, "the name of a fact in the message", got=name, among=names)
 
 
