@@ -1,11 +1,11 @@
 """Keys that stay in a key service: AWS, Google and Azure KMS, HashiCorp Vault (extra `kms`).
 
-| address | signer of securesystemslib |
-| --- | --- |
-| `awskms:KEY-ID`, `awskms:alias/NAME`, `awskms:ARN` | `AWSSigner` |
-| `gcpkms:projects/P/locations/L/keyRings/R/cryptoKeys/K/cryptoKeyVersions/V` | `GCPSigner` |
-| `azurekms:VAULT/KEY` | `AzureSigner` |
-| `hashivault:KEY` | `VaultSigner` (Ed25519, transit engine) |
+| address | signer of securesystemslib | keys |
+| --- | --- | --- |
+| `awskms:KEY-ID`, `awskms:alias/NAME`, `awskms:ARN` | `AWSSigner` | P-256, P-384 |
+| `gcpkms:projects/P/locations/L/keyRings/R/cryptoKeys/K/cryptoKeyVersions/V` | `GCPSigner` | P-256, P-384 |
+| `azurekms:VAULT/KEY` | `AzureSigner` | P-256, P-384, P-521 |
+| `hashivault:KEY` | `VaultSigner` (transit engine) | Ed25519 |
 
 Credentials are the ambient ones of each service's own client. The public key is fetched from the service when the
 signer is opened. Signatures are as random as the service makes them, so bundles are not reproducible byte for byte.
@@ -13,6 +13,8 @@ signer is opened. Signatures are as random as the service makes them, so bundles
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +28,16 @@ if TYPE_CHECKING:
 
 
 class KmsSigner(KeyHolder):
-    """One key of a service, behind the interface of `keys.Signer`. `remote` is a signer of securesystemslib."""
+    """One key of a service, behind the interface of `keys.Signer`.
 
-    def __init__(self, remote: Any, *, shown: str) -> None:
-        self._remote, self._shown = remote, shown
-        self.public: PublicKey = _read_public(remote.public_key)
+    `open_remote` gives a signer of securesystemslib. It is asked again where the service no longer takes the login that the
+    first one was made with: Vault's client keeps the token of its first day, and an agent renews it in a file.
+    """
+
+    def __init__(self, open_remote: Callable[[], Any], *, shown: str) -> None:
+        self._open_remote, self._shown = open_remote, shown
+        self._remote = open_remote()
+        self.public: PublicKey = _read_public(self._remote.public_key)
 
     def __repr__(self) -> str:
         return f"KmsSigner({self._shown})"
@@ -38,13 +45,38 @@ class KmsSigner(KeyHolder):
     def sign(self, message: bytes) -> bytes:
         """The signature over `message`, checked before it is used. Raises `KeyFileError`."""
         try:
-            signature = bytes.fromhex(self._remote.sign(message).signature)
+            signature = self._signed(message)
         except Exception as error:  # each service's client raises its own
-            raise KeyFileError(f"`{self._shown}` did not sign: {type(error).__name__}") from error
+            raise KeyFileError(f"`{self._shown}` did not sign: {_kind(error)}") from error
         # Services round-robin key versions; a signature by another version would be refused only at the next load.
         if not self.public.has_signed(message, signature):
-            raise KeyFileError(f"`{self._shown}` signed with another key than the one it showed")
+            raise KeyFileError(
+                f"`{self._shown}` gave no signature by the key that it showed, but one by another or something else"
+            )
         return signature
+
+    def _signed(self, message: bytes) -> bytes:
+        try:
+            return bytes.fromhex(self._remote.sign(message).signature)
+        except Exception as error:
+            if type(error).__name__ not in _LOGGED_OUT:
+                raise
+        self._remote = self._open_remote()
+        return bytes.fromhex(self._remote.sign(message).signature)
+
+
+_LOGGED_OUT = frozenset({"Forbidden", "Unauthorized"})
+_CODE = re.compile(r"[A-Za-z0-9.]{1,64}")
+
+
+def _kind(error: Exception) -> str:
+    """The type of an error, with AWS's own code, since all of its errors are of one type. Never a text, which may hold anything."""
+    response = getattr(error, "response", None)
+    told = response.get("Error") if isinstance(response, dict) else None
+    code = told.get("Code") if isinstance(told, dict) else None
+    name = type(error).__name__
+    has_code = isinstance(code, str) and _CODE.fullmatch(code) and code != name
+    return f"{name} ({code})" if has_code else name
 
 
 def _read_public(key: Any) -> PublicKey:
@@ -60,11 +92,16 @@ def load_kms_signer(location: str) -> Signer:
     scheme, _, rest = location.partition(":")
     if not rest:
         raise KeyFileError(f"key address `{scheme}:` names no key")
-    try:
-        backend = getattr(import_module("securesystemslib.signer"), _SIGNERS[scheme])
+    signer, keys = _SERVICES[scheme]
+
+    def open_remote() -> Any:
+        backend = getattr(import_module("securesystemslib.signer"), signer)
         # Azure names a key by its vault and its name, the others by one name.
         uri, public = backend.import_(*(rest.split("/", 1) if scheme == "azurekms" else [rest]))
-        remote = backend.from_priv_key_uri(uri, public)
+        return backend.from_priv_key_uri(uri, public)
+
+    try:
+        return KmsSigner(open_remote, shown=location)
     except ImportError as error:
         raise KeyFileError(
             f"`{scheme}:` needs the extra `kms`", hint="`pip install 'mlflow-governance[kms]'`."
@@ -74,15 +111,14 @@ def load_kms_signer(location: str) -> Signer:
         hint = (
             f"The service's own client is missing: {error}"
             if missing
-            else "Look at the service's credentials."
+            else f"Look at the key's name, the service's address and credentials, and the kind of key: it must be {keys}."
         )
-        raise KeyFileError(f"`{location}` cannot be opened: {type(error).__name__}", hint=hint) from error
-    return KmsSigner(remote, shown=location)
+        raise KeyFileError(f"`{location}` cannot be opened: {_kind(error)}", hint=hint) from error
 
 
-_SIGNERS = {
-    "awskms": "AWSSigner",
-    "gcpkms": "GCPSigner",
-    "azurekms": "AzureSigner",
-    "hashivault": "VaultSigner",
+_SERVICES = {
+    "awskms": ("AWSSigner", "`ECC_NIST_P256` or `ECC_NIST_P384`, for signing"),
+    "gcpkms": ("GCPSigner", "`EC_SIGN_P256_SHA256` or `EC_SIGN_P384_SHA384`"),
+    "azurekms": ("AzureSigner", "EC on P-256, P-384 or P-521"),
+    "hashivault": ("VaultSigner", "of type `ed25519`, in the transit engine at `transit/`"),
 }

@@ -11,7 +11,7 @@ import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
@@ -180,8 +180,8 @@ def securesystemslib() -> Any:
 
 def test_a_signer_of_securesystemslib_signs_for_us() -> None:
     maker = securesystemslib()
-    for remote in (maker.generate_ecdsa(), maker.generate_ed25519()):
-        signer = KmsSigner(remote, shown="awskms:alias/x")
+    for make in (maker.generate_ecdsa, maker.generate_ed25519):
+        signer = KmsSigner(make, shown="awskms:alias/x")
         bundle = sign_manifest(manifest_of(), name="m", signer=signer)
         assert verify_bundle(bundle, manifest_of(), TrustStore.of_key(signer.public), at=NOW).valid
 
@@ -201,10 +201,21 @@ def test_a_service_that_signs_with_another_key_or_not_at_all_is_noticed() -> Non
         def sign(self, payload: bytes) -> object:
             raise TimeoutError(payload)
 
-    with pytest.raises(KeyFileError, match="another key"):
-        KmsSigner(Turncoat(), shown="gcpkms:k").sign(b"m")
-    with pytest.raises(KeyFileError, match="did not sign: TimeoutError"):
-        KmsSigner(Silent(), shown="gcpkms:k").sign(b"m")
+    class ClientError(Exception):
+        """As all of AWS's errors are."""
+
+        response: ClassVar = {"Error": {"Code": "AccessDeniedException", "Message": "arn:secret"}}
+
+    class Denying(Silent):
+        def sign(self, payload: bytes) -> object:
+            raise ClientError(payload)
+
+    with pytest.raises(KeyFileError, match="no signature by the key that it showed"):
+        KmsSigner(Turncoat, shown="gcpkms:k").sign(b"m")
+    with pytest.raises(KeyFileError, match=r"did not sign: TimeoutError$"):
+        KmsSigner(Silent, shown="gcpkms:k").sign(b"m")
+    with pytest.raises(KeyFileError, match=r"did not sign: ClientError \(AccessDeniedException\)$"):
+        KmsSigner(Denying, shown="awskms:k").sign(b"m")
 
 
 @pytest.mark.parametrize("location", ["awskms:alias/x", "gcpkms:projects/p", "azurekms:v/k", "hashivault:k"])
@@ -217,23 +228,34 @@ def test_a_service_whose_client_is_missing_says_so(location: str) -> None:
 
 
 class Vault(BaseHTTPRequestHandler):
-    """The two calls of Vault's transit engine that signing needs, for one Ed25519 key."""
+    """The two calls of Vault's transit engine that signing needs, for one Ed25519 key, and one of another type that is only shown.
+
+    A token that signed once has expired.
+    """
 
     key = ed25519.Ed25519PrivateKey.generate()
+    expired: ClassVar[set[str | None]] = set()
 
     def do_GET(self) -> None:
         public = base64.b64encode(self.key.public_key().public_bytes_raw()).decode()
-        self.answer(self.path == "/v1/transit/keys/model-key", {"keys": {"1": {"public_key": public}}})
+        shown = {
+            "/v1/transit/keys/model-key": public,
+            "/v1/transit/keys/ecdsa": "-----BEGIN PUBLIC KEY-----\nMFkw\n-----END PUBLIC KEY-----\n",
+        }.get(self.path)
+        self.answer(200 if shown else 404, {"keys": {"1": {"public_key": shown}}})
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         signature = base64.b64encode(self.key.sign(base64.b64decode(body["input"]))).decode()
         known = self.path.startswith("/v1/transit/sign/model-key")
-        self.answer(known, {"signature": f"vault:v1:{signature}"})
+        token = self.headers["X-Vault-Token"]
+        status = 403 if token in self.expired else 200 if known else 404
+        self.expired.add(token)
+        self.answer(status, {"signature": f"vault:v1:{signature}"})
 
-    def answer(self, known: bool, data: object) -> None:
-        body = json.dumps({"data": data} if known else {"errors": ["no such key"]}).encode()
-        self.send_response(200 if known else 404)
+    def answer(self, status: int, data: object) -> None:
+        body = json.dumps({"data": data} if status == 200 else {"errors": ["no"]}).encode()
+        self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -244,23 +266,30 @@ class Vault(BaseHTTPRequestHandler):
 
 
 VAULT_SCRIPT = """
+from pathlib import Path
 from governance.errors import KeyFileError
 from governance.signing.keys import load_signer
 from governance.signing.sign import sign_manifest
 from governance.signing.trust import TrustStore
 from governance.signing.verify import verify_bundle
 from tests.unit.signing_kit import NOW, manifest_of
+Path("~/.vault-token").expanduser().write_text("first-token")
 signer = load_signer("hashivault:model-key")
-bundle = sign_manifest(manifest_of(), name="m", signer=signer)
-print(verify_bundle(bundle, manifest_of(), TrustStore.of_key(signer.public), at=NOW).valid)
-try:
-    load_signer("hashivault:other")
-except KeyFileError as error:
-    print(error.message)
+for token in ("second-token", None):
+    bundle = sign_manifest(manifest_of(), name="m", signer=signer)
+    print(verify_bundle(bundle, manifest_of(), TrustStore.of_key(signer.public), at=NOW).valid)
+    if token:
+        Path("~/.vault-token").expanduser().write_text(token)
+for act in (lambda: signer.sign(b"m"), lambda: load_signer("hashivault:other"), lambda: load_signer("hashivault:ecdsa")):
+    try:
+        act()
+    except KeyFileError as error:
+        assert "-token" not in f"{error} {error.__cause__}"
+        print(error.message, "|", error.hint)
 """
 
 
-def test_a_key_in_vault_signs_through_its_own_client() -> None:
+def test_a_key_in_vault_signs_through_its_own_client_and_outlives_its_token(tmp_path: Path) -> None:
     pytest.importorskip("hvac")
     with ThreadingHTTPServer(("127.0.0.1", 0), Vault) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -268,8 +297,9 @@ def test_a_key_in_vault_signs_through_its_own_client() -> None:
         environment = {
             **os.environ,
             "VAULT_ADDR": f"http://127.0.0.1:{server.server_port}",
-            "VAULT_TOKEN": "t",
+            "HOME": str(tmp_path),
         }
+        environment.pop("VAULT_TOKEN", None)
         done = subprocess.run(
             [sys.executable, "-c", VAULT_SCRIPT],
             env=environment, cwd=Path(__file__).resolve().parents[2],
@@ -277,4 +307,9 @@ def test_a_key_in_vault_signs_through_its_own_client() -> None:
         )  # fmt: skip
         server.shutdown()
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == ["True", "`hashivault:other` cannot be opened: InvalidPath"]
+    lines = done.stdout.splitlines()
+    assert lines[:2] == ["True", "True"]
+    assert lines[2].startswith("`hashivault:model-key` did not sign: Forbidden")
+    assert lines[3].startswith("`hashivault:other` cannot be opened: InvalidPath")
+    assert lines[4].startswith("`hashivault:ecdsa` cannot be opened: ")
+    assert "it must be of type `ed25519`" in lines[4]
