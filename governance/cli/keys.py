@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import os
 import sys
 from contextlib import closing
 from datetime import UTC, datetime
@@ -203,16 +204,30 @@ def revoke_key(
 
 def key_path(settings: Settings) -> Path:
     """Where the signing key lies, or is to be made. Raises `KeyFileError` for one that is not a file of ours."""
+    path = _key_file(settings)
+    if path is None:
+        raise KeyFileError(
+            f"`{settings.key}` is not a file; such a key is made and rotated where it lives",
+            hint="`mlgov keys export --output FILE`, then `mlgov trust add FILE`, have it trusted.",
+        )
+    return path
+
+
+def _key_file(settings: Settings) -> Path | None:
     if settings.key is None:
         return settings.home / "keys" / "signing.pem"
     scheme, found, rest = settings.key.partition(":")
     if found and scheme != "file":
-        raise KeyFileError(f"`{settings.key}` is not a file; such a key is made and rotated where it lives")
+        return None
     return expanded(rest.removeprefix("//") if found else settings.key)
 
 
 def _own_public(settings: Settings) -> str:
-    """The configured key's public half: the file beside it, which needs no passphrase."""
+    """The configured key's public half: the file beside it, which needs no passphrase. A key that is no file has to be opened."""
+    if settings.key is not None and _key_file(settings) is None:
+        from governance.signing.keys import load_signer
+
+        return load_signer(settings.key, settings.passphrase(), environment=os.environ).public_pem
     path = key_path(settings).with_suffix(".pub")
     try:
         return read_bounded(path).decode("ascii")

@@ -158,6 +158,23 @@ def test_keys_from_first_to_last(cli: Cli, tmp_path: Path) -> None:
     assert events == ["made", "rotated", "revoked"]
 
 
+def test_a_key_that_is_no_file_is_trusted_by_what_is_exported_of_it(cli: Cli, tmp_path: Path) -> None:
+    """As the key of a token or a service is, which nobody has a `.pub` of."""
+    cli("keys", "init")
+    private = (tmp_path / "home/keys/signing.pem").read_text()
+    (tmp_path / "home/trust.json").unlink()
+    elsewhere = {"MLGOV_KEY": "env:THE_KEY", "THE_KEY": private}
+    for verb in ("init", "rotate"):
+        refused = cli("keys", verb, **elsewhere)
+        assert refused.code == 2
+        assert "mlgov trust add" in refused.err
+    assert cli("keys", "export", "--output", "key.pem", **elsewhere).code == 0
+    assert cli("trust", "add", "key.pem", "--name", "me", "--role", "artifact", **elsewhere).code == 0
+    write(tmp_path / "m", MODEL)
+    assert cli("sign", "m", **elsewhere).code == 0
+    assert cli("verify", "m", **elsewhere).code == 0
+
+
 def test_no_key_is_trusted_that_a_log_which_cannot_be_opened_does_not_know(cli: Cli, tmp_path: Path) -> None:
     """A first key, its successor and somebody else's: each was trusted, and on record nowhere."""
     log = tmp_path / "home/audit.sqlite"
