@@ -22,7 +22,7 @@ from governance.errors import (
 from governance.model.artifact import FileEntry, parse_relative_path
 from governance.model.canonical import Json
 from governance.model.digest import Digest, Sha256
-from governance.model.facts import Collection, Facts
+from governance.model.facts import Collection, Facts, Unknown
 from governance.model.request import Action, Request
 from governance.model.verdict import Effect, Mode, Refusal, Verdict
 from governance.policy.breakglass import Glass
@@ -71,9 +71,20 @@ class Decision:
             policy_digest=verdict.policy_digest,
             policy_revision=verdict.policy_revision,
             findings=tuple(finding for finding in verdict.findings if finding.effect >= Effect.QUARANTINE),
-            retry_after=verdict.retry_after,
+            retry_after=None if self._is_lasting() else verdict.retry_after,
             extra={"break_glass": self.glass.objection} if self.glass and self.glass.objection else {},
         )
+
+    def _is_lasting(self) -> bool:
+        """Whether an objection rests on what nobody can establish however often they are asked."""
+        named = {
+            row.fact
+            for one in self.verdict.findings
+            if one.effect >= Effect.QUARANTINE
+            for row in one.evidence
+        }
+        values = (self.facts.values.get(name) for name in named)
+        return any(isinstance(value, Unknown) and value.is_lasting for value in values)
 
     def error(self) -> RefusedError:
         """The refusal as the exception to raise."""

@@ -20,7 +20,22 @@ NOT_GATHERED = "no rule reads it, so it was not gathered"
 UNREACHABLE = "sources.unreachable"
 """The fact that `gather` itself supplies: names of the collectors that got no answer."""
 
+MOST_FILES = 20_000
+"""Of an artifact with more files none is asked about. Each costs a request or two and a few KiB, for each load; how long that may
+take is bounded besides, for all collectors together."""
+
+_MANY_FILES = 500
 _OUTAGES = (UnreachableError, UnavailableError, RateLimitedError)
+
+
+def too_many_files(count: int) -> Unknown | None:
+    """Why nothing is known of an artifact with this many files, or None where they can be asked about."""
+    if count <= MOST_FILES:
+        return None
+    return Unknown(
+        f"{count:,} files, more than {MOST_FILES:,}: trying again does not help, packing them into fewer does",
+        is_lasting=True,
+    )
 
 
 class Collector(Protocol):
@@ -95,7 +110,7 @@ def gather(
     origins: dict[str, Origin] = {}
     unreachable: list[str] = []
     for collector, future in running:
-        found, is_out = _result(collector, future, deadline)
+        found, is_out = _result(collector, future, deadline, len(request.artifact.files))
         if is_out:
             unreachable.append(collector.name)
         origin = Origin(source=collector.name, observed_at=utc_text(now()))
@@ -113,11 +128,12 @@ def _ask(collector: Collector, request: Request, until: float) -> Mapping[str, F
 
 
 def _result(
-    collector: Collector, future: Future[Mapping[str, FactValue]], deadline: float
+    collector: Collector, future: Future[Mapping[str, FactValue]], deadline: float, files: int
 ) -> tuple[dict[str, FactValue], bool]:
     """What a collector found, and whether what it asks was out of reach."""
     if not future.done():
-        late = Unknown(f"{collector.name} gave no answer within {deadline:g} s")
+        more = f" about {files:,} files (MLGOV_GATHER_SECONDS)" if files > _MANY_FILES else ""
+        late = Unknown(f"{collector.name} gave no answer within {deadline:g} s{more}")
         return dict.fromkeys(collector.supplies, late), True
     error = future.exception()
     if error is not None:

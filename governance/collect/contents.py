@@ -20,6 +20,7 @@ from typing import Final
 
 from governance.artifactory.client import ArtifactoryClient
 from governance.collect.bytesource import ByteSource, byte_source
+from governance.collect.collector import too_many_files
 from governance.collect.dependencies import NOT_STORED
 from governance.collect.threads import Threads
 from governance.content.effort import Effort
@@ -38,7 +39,6 @@ _WHOLE: Final = 64 << 10
 
 _LARGEST: Final = 16 << 20
 _TOTAL: Final = 128 << 20
-_MAX_FILES: Final = 2_000
 _WORKERS: Final = 4
 _NO_PARTS: Final = "the server hands out no parts of files"
 
@@ -67,8 +67,9 @@ class ContentsCollector:
         `TransferError` where a file of an upload cannot be read."""
         beside = _beside(request.artifact)
         files = (*request.artifact.files, *beside)
-        if len(files) > _MAX_FILES:
-            return dict.fromkeys(self.supplies, Unknown(f"more than {_MAX_FILES} files"))
+        too_many = too_many_files(len(files))
+        if too_many is not None:
+            return dict.fromkeys(self.supplies, too_many)
         source = byte_source(request, self._clients)
         if source is None:
             return dict.fromkeys(self.supplies, Unknown(NOT_STORED))

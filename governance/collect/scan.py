@@ -24,6 +24,7 @@ from datetime import datetime, timedelta
 from typing import Final, TypeAlias
 
 from governance.collect import advice
+from governance.collect.collector import too_many_files
 from governance.collect.dependencies import NOT_STORED
 from governance.collect.scanned import Scanned, join
 from governance.collect.threads import Threads
@@ -38,7 +39,6 @@ from governance.xray.items import Summaries, Summary, Violation
 FirstSeen: TypeAlias = Callable[[frozenset[str], Request], Mapping[str, ItemValue]]
 
 _NO_HISTORY: Final = Unknown("no history of advisories is kept")
-_MAX_FILES: Final = 2_000
 _WORKERS: Final = 8
 _AHEAD: Final = timedelta(hours=1)
 """By so much Xray's clock may run ahead. Of a time further off, a scan would stay fresh until it comes."""
@@ -87,8 +87,9 @@ class ScanCollector:
         artifact = request.artifact
         if request.action is Action.UPLOAD:
             return self._of_upload(request)
-        if len(artifact.files) > _MAX_FILES:
-            return dict.fromkeys(self.supplies, Unknown(f"more than {_MAX_FILES} files"))
+        too_many = too_many_files(len(artifact.files))
+        if too_many is not None:
+            return dict.fromkeys(self.supplies, too_many)
         client = self._clients(artifact.host)
         with Threads(_WORKERS, "scan") as executor:
             packages = executor.submit(self._packages, client, request)

@@ -23,9 +23,11 @@ from governance.model.digest import Sha256
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """A fact that nobody could establish, and why."""
+    """A fact that nobody could establish, and why. `is_lasting` says that asking again will not help; it is told to who asks, and is
+    no part of the record."""
 
     reason: str
+    is_lasting: bool = field(default=False, compare=False)
 
 
 Scalar: TypeAlias = "str | int | float | bool"

@@ -142,6 +142,8 @@ def graces_in(rules: Sequence[RuleResult]) -> Sequence[str]:
     return [result.grace for result in rules if result.grace is not None] if known is None else known
 
 
+_LASTING = "trying again does not help: what is not known stays so until the artifact is changed"
+
 REFUSED_BY_DEFAULT = "no rule allows it, and the policy's default is to refuse"
 """The grounds of a refusal to which no rule objected."""
 
@@ -149,7 +151,8 @@ REFUSED_BY_DEFAULT = "no rule allows it, and the policy's default is to refuse"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
     """Everything a refused caller is told: the same content in the exception, in `application/problem+json` and in
-    the record. `actor_hint` is the command that asks for a waiver, where one may be asked for."""
+    the record. `actor_hint` is the command that asks for a waiver, where one may be asked for. A quarantine without
+    `retry_after` rests on what waiting does not change."""
 
     decision_id: str
     decision: Effect
@@ -206,6 +209,8 @@ class Refusal:
             lines.append(f"  {REFUSED_BY_DEFAULT}")
         if self.retry_after is not None:
             lines.append(f"  not final: try again in {self.retry_after} s")
+        elif self.is_retryable:
+            lines.append(f"  {_LASTING}")
         if self.extra.get("break_glass"):
             lines.append(f"  break-glass does not help: {self.extra['break_glass']}")
         if self.waiver_command:
@@ -217,5 +222,7 @@ class Refusal:
         """The one thing to do first."""
         if self.retry_after is not None:
             return f"try again in {self.retry_after} s"
+        if self.is_retryable:
+            return _LASTING
         first = next((finding.remediation for finding in self.objections if finding.remediation), None)
         return first or (self.waiver_command or "use another artifact")

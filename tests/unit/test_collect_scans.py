@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -13,6 +14,7 @@ from governance.collect.ecosystems import ecosystem_of
 from governance.collect.scan import ScanCollector
 from governance.devserver import Fault, Status
 from governance.errors import RemoteError
+from governance.model.artifact import parse_relative_path
 from governance.model.facts import Collection, Facts, FactValue, Unknown
 from governance.report.contents import packages_in
 from tests.unit.collect_kit import CLEAN, EVIL, NOW, Edge, is_an_hour
@@ -250,3 +252,20 @@ def test_a_remote_repository_is_scanned_in_its_cache(edge: Edge) -> None:
     edge.server.put("hf-remote", "models/a/b/main_2026-01-01T00:00:00.000Z/files/config.json", b"{}")
     found = edge.facts("xray", "models/a/b/main_2026-01-01T00:00:00.000Z/files", repo="hf-remote")
     assert found["scan.complete"] is True
+
+
+def test_of_more_files_than_are_asked_about_nothing_is_known_now_or_later(edge: Edge) -> None:
+    edge.put({"MLmodel": b"flavors: {}\n"})
+    asked = edge.request()
+    (entry,) = asked.artifact.files
+
+    def facts(name: str, count: int) -> Mapping[str, FactValue]:
+        parts = tuple(replace(entry, path=parse_relative_path(f"part-{n:05}")) for n in range(count))
+        return edge.collectors()[name].collect(replace(asked, artifact=replace(asked.artifact, files=parts)))
+
+    said = "20,001 files, more than 20,000: trying again does not help, packing them into fewer does"
+    for name, fact in (("xray", "scan.complete"), ("contents", "content.verdict")):
+        known = facts(name, 20_001)[fact]
+        assert known == Unknown(said)
+        assert isinstance(known, Unknown)
+        assert known.is_lasting

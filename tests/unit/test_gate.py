@@ -73,6 +73,20 @@ def test_a_quarantine_may_be_retried_and_is_asked_anew(tmp_path: Path) -> None:
         permit.moved("model.pkl", ONE)
 
 
+def test_a_quarantine_that_waiting_does_not_lift_says_so_and_names_no_time(tmp_path: Path) -> None:
+    made = bench(tmp_path)
+    for is_lasting in (False, True):
+        made.world.facts = {
+            "xray.malicious": False,
+            "scan.complete": Unknown("too many files", is_lasting=is_lasting),
+        }
+        with pytest.raises(QuarantinedError) as caught, made.gate.admit(request()):
+            pass
+        assert (caught.value.refusal.retry_after is None) is is_lasting
+        assert ("trying again does not help" in str(caught.value)) is is_lasting
+        assert ("not final: try again in" in str(caught.value)) is not is_lasting
+
+
 def test_an_unknown_fact_does_not_open_the_door(tmp_path: Path) -> None:
     b = bench(tmp_path)
     b.world.facts = {"xray.malicious": Unknown("Xray is down"), "scan.complete": True}
