@@ -9,7 +9,8 @@ The steps, in this order; the first that fails decides the reason.
  5. Every signature is tried with every trusted key of its kind, or its certificate chain, or its Sigstore identity.
     Hints and key ids choose nothing: nobody signed them.
  6. Whoever signed may do so: role, repository, revocation, window, at trusted time or now.
- 7. As many distinct signers as the role needs did. The same key counts once, however often it signed.
+ 7. As many distinct signers as the role needs did. The same key counts once, however often it signed, and so do all keys of one
+    name: whoever changed keys holds two.
  8. Only now the payload is parsed: in-toto Statement v1, OMS predicate, one subject, at most 100,000 resources with
     safe and distinct names, no symbolic links, root digest and `dirHash1` as recomputed.
  9. The signer's list of ignored paths stays inside the verifier's own. It is not obeyed even so: what is there and
@@ -29,6 +30,7 @@ from datetime import datetime
 from pathlib import Path
 
 from governance.errors import SignatureError
+from governance.model.people import person
 from governance.signing.bundle import MAX_BUNDLE, parse_bundle
 from governance.signing.manifest import Manifest
 from governance.signing.predicate import Statement, parse_statement
@@ -200,11 +202,12 @@ def open_envelope(
             good.setdefault(signed.key_id, signed)
         else:
             objection = objection or (reason, signed)
-    if len(good) < trust.threshold(role):  # 7
+    count = len({person(signed.name) for signed in good.values()})
+    if count < trust.threshold(role):  # 7
         if objection is not None:
             raise _objected(*objection, role=role, repository=repository)
         raise refuse(
-            Reason.THRESHOLD, f"{len(good)} trusted signer(s) of {trust.threshold(role)} that `{role}` needs"
+            Reason.THRESHOLD, f"{count} trusted signer(s) of {trust.threshold(role)} that `{role}` needs"
         )
     return parsed.envelope.payload, tuple(good.values())
 

@@ -6,6 +6,7 @@ import base64
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -236,6 +237,18 @@ def test_one_key_that_signs_twice_counts_once() -> None:
     report = verify_bundle(both, manifest_of(), store, at=NOW)
     assert report.valid
     assert report.signers == ("alice", "bob")
+
+
+def test_one_person_with_an_old_key_and_a_new_one_counts_once() -> None:
+    """The old key stays trusted after `mlgov keys rotate`, under the same name."""
+    old, new, bob = trusted(), replace(trusted("next"), name="Alice "), trusted("bob")
+    store = trust(old, new, bob, thresholds=((Role.ARTIFACT, 2),))
+    alone = sign_manifest(manifest_of(), name="m", signer=signer(), also=(signer("next"),))
+    report = check(alone, store)
+    assert report.reason is Reason.THRESHOLD
+    assert report.detail == "1 trusted signer(s) of 2 that `artifact` needs"
+    three = sign_manifest(manifest_of(), name="m", signer=signer(), also=(signer("next"), signer("bob")))
+    assert verify_bundle(three, manifest_of(), store, at=NOW).valid
 
 
 def test_of_several_signatures_the_trusted_one_is_found() -> None:
