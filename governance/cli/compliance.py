@@ -186,7 +186,7 @@ def software() -> tuple[tuple[str, str], ...]:
 
     return (
         ("Made with", f"mlflow-governance {version('mlflow-governance')}"),
-        ("on", f"Python {platform.python_version()}, {platform.system()} {platform.release()}"),
+        ("Made on", f"Python {platform.python_version()}, {platform.system()} {platform.release()}"),
     )
 
 

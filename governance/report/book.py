@@ -41,7 +41,10 @@ class CellKind(enum.StrEnum):
     SIZE = "size"  # bytes
     ID = "id"  # of an entry, a waiver, a rule: set in one width, never broken in search
     DIGEST = "digest"  # long, and may be shortened where the whole is at hand
-    WORD = "word"  # one of a few, such as a result: may carry a colour, and is worth a filter
+    WORD = "word"  # one of a few of ours, such as a result: may carry a colour, and is worth a filter
+    NAME = (
+        "name"  # one of a few that others chose, such as an environment: worth a filter, and shown as it is
+    )
 
 
 @dataclass(frozen=True, slots=True)

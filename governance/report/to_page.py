@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import BinaryIO
 
 from governance.report.book import Report
+from governance.report.headline import HOW_TO_READ, headline
 from governance.report.page import page
 
 
@@ -23,24 +24,9 @@ class PageFormat:
             "report.html",
             script="report.js",
             report=report,
-            cards=_cards(report),
+            cards=headline(report),
+            how_to_read=HOW_TO_READ,
             most=edition.most_rows,
             rest=edition.rest,
         )
         out.writelines(made)
-
-
-def _cards(report: Report) -> list[tuple[str, int, str]]:
-    counts = report.counts
-    has_glass = any(section.name == "break-glass" for section in report.sections)
-    return [
-        ("plain", counts["decisions"], "decisions"),
-        ("allowed", counts["allowed"] + counts["warned"], "allowed"),
-        ("refused", counts["refused"], "refused"),
-        ("quarantined", counts["quarantined"], "quarantined"),
-        ("would-block", counts["would-block"], "would have been blocked"),
-        ("waived", counts["waived"], "allowed by waiver"),
-        ("warned", counts["unfinished"], "without an outcome"),
-        ("would-block", counts["break-glass"], "break-glass uses") if has_glass
-        else ("plain", counts["signed"], f"of {counts['uploads']:,} upload{'s' * (counts['uploads'] != 1)} signed"),
-    ]  # fmt: skip

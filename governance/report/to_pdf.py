@@ -13,14 +13,19 @@ from typing import Any, BinaryIO
 from reportlab.platypus import Flowable, NextPageTemplate, PageBreak, Paragraph, Spacer
 from reportlab.platypus import Table as Grid
 
-from governance.report.book import Report, Section
+from governance.report.book import Report, Section, table_file
+from governance.report.headline import HOW_TO_READ, headline
 from governance.report.pdf.charts import Drawn
-from governance.report.pdf.letters import Letters, letters
+from governance.report.pdf.letters import letters
 from governance.report.pdf.pages import Heading, Pages, contents
-from governance.report.pdf.style import BAD, BAD_PAPER, GOOD, GOOD_PAPER, WIDTH, Styles
+from governance.report.pdf.style import BAD, BAD_PAPER, GOOD, GOOD_PAPER, LINE, PAPER, WIDTH, Styles
 from governance.report.pdf.tables import pairs_flowable, table_flowables, text_style
 
 MOST_ROWS = 200
+_CODES = (
+    "Characters that would hide or turn text, and those that the fonts of this document lack or would set in the wrong order (Chinese "
+    "and Arabic ones, for instance), are shown as their code, such as `\\u4e2d`. The formats `csv` and `jsonl` of this report have them as they are."
+)
 
 
 class PdfFormat:
@@ -44,20 +49,25 @@ class PdfFormat:
         yield PageBreak()
         yield Paragraph("Contents", styles.heading)
         yield contents(styles)
+        yield Paragraph("How to read this", styles.subheading)
+        yield Paragraph(self._letters.marked(" ".join(HOW_TO_READ)), styles.body)
+        yield Paragraph(self._letters.marked(_CODES), styles.body)
         for section in report.sections:
             yield PageBreak()
             most = max(self._most, len(report.sample)) if section.name == "sample" else self._most
-            yield from _section(section, styles, self._letters, most)
+            yield from _section(section, styles, most, report.edition.rest)
 
 
 def _cover(report: Report, styles: Styles) -> Iterator[Flowable]:
     text = styles.letters.text
-    yield Spacer(1, 60)
+    yield Spacer(1, 30)
     yield Paragraph(report.edition.title, styles.title)
     yield Paragraph(f"of the audit log {text(report.origin, 200)}", styles.toc)
     yield Spacer(1, 14)
     yield _statement(report, styles)
-    yield Spacer(1, 16)
+    yield Spacer(1, 12)
+    yield _figures(report, styles)
+    yield Spacer(1, 12)
     head = report.checkpoints.head
     yield pairs_flowable(
         (
@@ -109,7 +119,22 @@ def _statement(report: Report, styles: Styles) -> Flowable:
     return Grid(cells, colWidths=[WIDTH], style=box)
 
 
-def _section(section: Section, styles: Styles, fonts: Letters, most: int) -> Iterator[Flowable]:
+def _figures(report: Report, styles: Styles) -> Flowable:
+    """What a page shows as its cards: how many decisions, and what became of them."""
+    figures = headline(report)
+    cells = [
+        [Paragraph(f"{value:,}", styles.figure(tone)) for tone, value, _ in figures],
+        [Paragraph(styles.letters.text(words), styles.label) for _, _, words in figures],
+    ]
+    box: list[tuple[Any, ...]] = [
+        *text_style(styles.label), ("BOX", (0, 0), (-1, -1), 0.6, LINE), ("LINEAFTER", (0, 0), (-2, -1), 0.6, LINE), ("BACKGROUND", (0, 0), (-1, -1), PAPER),
+        ("VALIGN", (0, 0), (-1, -1), "TOP"), ("TOPPADDING", (0, 1), (-1, 1), 0),
+    ]  # fmt: skip
+    return Grid(cells, colWidths=[WIDTH / len(figures)] * len(figures), style=box)
+
+
+def _section(section: Section, styles: Styles, most: int, rest: str) -> Iterator[Flowable]:
+    fonts = styles.letters
     yield Heading(section.number, section.title, styles)
     for sentence in section.lead:
         yield Paragraph(fonts.marked(sentence), styles.body)
@@ -120,6 +145,8 @@ def _section(section: Section, styles: Styles, fonts: Letters, most: int) -> Ite
         yield Paragraph(fonts.text(chart.title), styles.subheading)
         yield Drawn(chart, fonts, WIDTH)
     for table in section.tables:
-        yield from table_flowables(table, styles, most)
+        yield from table_flowables(
+            table, styles, most, rest.format(file=f"tables/{table_file(section, table)}")
+        )
     if section.selection:
         yield Paragraph(fonts.marked(f"The records behind this section: `{section.selection}`"), styles.soft)

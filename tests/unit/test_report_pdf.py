@@ -21,6 +21,7 @@ from governance.report.pdf.letters import Letters, letters
 from governance.report.to_pdf import PdfFormat
 from tests.audit_tools import Clock, make_log, signer
 from tests.book_tools import NASTY, NOW, booked, broken_log, empty_period, hostile_log
+from tests.report_tools import decide as decide_in
 from tests.unit.test_report import decide
 
 
@@ -101,6 +102,26 @@ def test_the_cover_the_contents_and_fourteen_sections(log: AuditLog) -> None:
         assert title in inside[int(page) - 3], "the page that the contents name"
     assert f"page 3 of {len(reader.pages)}" in inside[0]
     assert [each.title.partition(".")[0] for each in reader.outline] == [str(n) for n in range(1, 15)]  # type: ignore[union-attr]
+
+
+def test_whoever_has_the_paper_alone_sees_the_figures_first_and_how_to_read_the_rest(log: AuditLog) -> None:
+    decide_in(log, name="\u9152", environment="waived")
+    cover, listed, *inside = texts(read(log)[0])
+    figures = " ".join(cover.split())
+    assert "5 2 1 0 1 1 0 0 " in figures
+    for words in (
+        "decisions",
+        "refused",
+        "quarantined",
+        "would have been blocked",
+        "allowed by waiver",
+        "without an outcome",
+    ):
+        assert words in figures
+    assert "are shown as their code" in " ".join(listed.split())
+    assert "models/\\u9152" in "".join(inside)
+    assert "would-block" not in "".join(inside), "results are told in the words of the page"
+    assert "waived 0 0 0 0 0 1 1" in "".join(inside).replace("\n", " "), "an environment's name is no result"
 
 
 def test_metadata_and_bytes_are_those_of_the_report(log: AuditLog) -> None:
@@ -195,6 +216,7 @@ def test_long_texts_break_and_long_tables_are_cut_with_their_number() -> None:
     text = "\n".join(texts(reader))
     assert "The first 10 of 31 rows." in text
     assert "The first 10 of 30 rows." in text
+    assert "All of them in tables/03-decisions.csv (format csv)." in text, "a page cuts long tables too"
     assert len(data) < 1_000_000
     assert "x" * 40 in text
 

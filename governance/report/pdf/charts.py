@@ -12,6 +12,7 @@ from reportlab.platypus import Flowable
 from governance.report.book import Chart, Series
 from governance.report.pdf.letters import Letters
 from governance.report.pdf.style import INK, LINE, SERIES, SOFT, TONES
+from governance.report.showing import result_words
 
 _HIGH, _LEFT, _BELOW, _LEGEND = 120.0, 46.0, 16.0, 14.0
 _BAR, _NAME = 13.0, 220.0
@@ -130,7 +131,7 @@ class Drawn(Flowable):
         for number, each in enumerate(self._chart.series):
             total = sum(value or 0 for value in each.values)
             more = "" if self._chart.kind == "lines" else f" ({total:,})"
-            text = self._letters.raw(f"{each.name}{more}")
+            text = self._letters.raw(f"{result_words(each.name)}{more}")
             canvas.setFillColor(_color(each, number))
             canvas.rect(x, 2, 6, 6, stroke=0, fill=1)
             canvas.setFillColor(SOFT)

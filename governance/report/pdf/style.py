@@ -119,6 +119,11 @@ class Styles:
         """The one statement of the cover."""
         return self._style("banner", 15, leading=1.25, fontName=self.letters.bold, textColor=color)
 
+    def figure(self, tone: str) -> ParagraphStyle:
+        """One of the figures of the cover."""
+        color = TONES.get(tone, INK)
+        return self._style("figure", 16, leading=1.2, fontName=self.letters.bold, textColor=color)
+
     def word(self, value: str) -> ParagraphStyle:
         """A word that may bear a colour."""
         tone = TONES.get(value)

@@ -18,17 +18,25 @@ from reportlab.platypus import Table as Grid
 
 from governance.report.book import Cell, CellKind, Column, Row, Table
 from governance.report.pdf.style import INK, LINE, PAPER, TONES, WIDTH, Styles
-from governance.report.showing import human_size
+from governance.report.showing import human_size, result_words
 
 _LEAST = {
     CellKind.TEXT: 78.0, CellKind.TIME: 74.0, CellKind.NUMBER: 52.0, CellKind.SIZE: 48.0, CellKind.ID: 84.0,
-    CellKind.DIGEST: 84.0, CellKind.WORD: 56.0,
+    CellKind.DIGEST: 84.0, CellKind.WORD: 56.0, CellKind.NAME: 56.0,
 }  # fmt: skip
 """The least width of a column, in points."""
 
-_WEIGHT = {CellKind.TEXT: 3.0, CellKind.ID: 2.0, CellKind.DIGEST: 2.0, CellKind.TIME: 0.5, CellKind.WORD: 0.5}
+_WEIGHT = {
+    CellKind.TEXT: 3.0,
+    CellKind.ID: 2.0,
+    CellKind.DIGEST: 2.0,
+    CellKind.TIME: 0.5,
+    CellKind.WORD: 0.5,
+    CellKind.NAME: 0.5,
+}
 _RIGHT = frozenset({CellKind.NUMBER, CellKind.SIZE})
-_MOST = {CellKind.WORD: 140, CellKind.TIME: 140, CellKind.NUMBER: 60, CellKind.SIZE: 60}
+_NAMING = frozenset({CellKind.WORD, CellKind.NAME, CellKind.TEXT})
+_MOST = {CellKind.WORD: 140, CellKind.NAME: 140, CellKind.TIME: 140, CellKind.NUMBER: 60, CellKind.SIZE: 60}
 _IN_CELL, _IN_RECORD, _SHORT = 420, 80_000, 90
 _CHUNK = 100  # rows of one table object; longer ones take ever longer to lay out
 _ACROSS = 6  # values beside each other in a record
@@ -45,8 +53,8 @@ _TIGHT: list[Command] = [
 ]
 
 
-def table_flowables(table: Table, styles: Styles, most: int) -> Iterator[Flowable]:
-    """A table with its title, at most `most` rows of it, and what is to be said about it."""
+def table_flowables(table: Table, styles: Styles, most: int, rest: str) -> Iterator[Flowable]:
+    """A table with its title, at most `most` rows of it, and what is to be said about it. `rest` says where the other rows are."""
     heading = Paragraph(styles.letters.text(table.title), styles.subheading)
     if not table.count:
         yield KeepTogether([heading, Paragraph(styles.letters.marked(table.empty), styles.soft)])
@@ -58,7 +66,7 @@ def table_flowables(table: Table, styles: Styles, most: int) -> Iterator[Flowabl
     else:
         yield from _records(table.columns, rows, styles)
     if table.count > most:
-        said = f"The first {most:,} of {table.count:,} rows. All are in the table `{table.name}` of the formats `csv` and `html`."
+        said = f"The first {most:,} of {table.count:,} rows. {rest[:1].upper()}{rest[1:]}."
         yield Paragraph(styles.letters.marked(said), styles.soft)
     if table.note:
         yield Paragraph(styles.letters.marked(table.note), styles.soft)
@@ -145,8 +153,8 @@ def _records(columns: tuple[Column, ...], rows: Iterator[Row], styles: Styles) -
 
 def _named(values: list[tuple[Column, Cell]], styles: Styles) -> str:
     """What a record is recognised by: its first word and text."""
-    named = [value for column, value in values if column.kind in {CellKind.WORD, CellKind.TEXT}][:3]
-    return " · ".join(styles.letters.text(value, 80) for value in named)
+    named = [(column.kind, value) for column, value in values if column.kind in _NAMING][:3]
+    return " · ".join(styles.letters.text(_words(kind, value), 80) for kind, value in named)
 
 
 def _short_values(values: list[tuple[Column, Cell]], styles: Styles) -> Flowable:
@@ -202,6 +210,8 @@ def _words(kind: CellKind, value: Cell) -> str:
             return human_size(value) if kind is CellKind.SIZE else f"{value:,}"
         case _ if kind is CellKind.TIME:
             return value[:19].replace("T", " ")
+        case _ if kind is CellKind.WORD:
+            return result_words(value)
         case _:
             return value
 

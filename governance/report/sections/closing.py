@@ -34,7 +34,7 @@ def sample(at: Context) -> Section:
         columns=(
             Column("place", "Place", CellKind.NUMBER), Column("entry", "Entry", CellKind.NUMBER, minor=True), col.AT,
             col.RESULT, col.ACTION, col.ARTIFACT,
-            col.ACTOR, Column("environment", "Environment", CellKind.WORD, minor=True), Column("outcomes", "Outcome entries", CellKind.ID, minor=True),
+            col.ACTOR, Column("environment", "Environment", CellKind.NAME, minor=True), Column("outcomes", "Outcome entries", CellKind.ID, minor=True),
             Column("receipt", "Receipt", CellKind.ID), Column("rank", "SHA-256 of seed and id", CellKind.DIGEST, minor=True),
             Column("id", "Decision", CellKind.ID, minor=True), Column("record", "Record", minor=True),
         ),

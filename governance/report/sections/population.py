@@ -147,7 +147,7 @@ def _split(at: Context, column: str, title: str) -> Table:
         f"by-{column}",
         title,
         (
-            Column(column, column.capitalize(), CellKind.WORD),
+            Column(column, column.capitalize(), CellKind.NAME if column == "environment" else CellKind.WORD),
             *(Column(result, TITLES[result], CellKind.NUMBER) for result in RESULTS),
             Column("sum", "Sum", CellKind.NUMBER),
         ),

@@ -124,7 +124,7 @@ def _registry(ledger: Ledger) -> Table:
         "What became of registered models",
         (
             col.AT, col.EVENT, Column("name", "Model"),
-            col.VERSION, Column("alias", "Alias", CellKind.ID), Column("stage", "Stage", CellKind.WORD), Column("before", "Called before"),
+            col.VERSION, Column("alias", "Alias", CellKind.ID), Column("stage", "Stage", CellKind.NAME), Column("before", "Called before"),
             col.ACTOR, Column("vouched", "Proven", CellKind.WORD), col.ARTIFACT,
             col.DIGEST, Column("decision", "Decision", CellKind.ID), Column("entry", "Entry", CellKind.ID),
         ),
@@ -142,7 +142,7 @@ def _promotions(ledger: Ledger) -> Table:
         "promotions",
         "Promotions that were asked for",
         (
-            col.AT, Column("environment", "To", CellKind.WORD), col.ARTIFACT,
+            col.AT, Column("environment", "To", CellKind.NAME), col.ARTIFACT,
             col.REGISTERED, Column("result", "Verdict", CellKind.WORD), Column("ended", "Ended", CellKind.WORD),
             col.ACTOR, col.RULES, col.DIGEST,
             Column("decision", "Decision", CellKind.ID),

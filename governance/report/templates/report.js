@@ -45,7 +45,7 @@
     if (table.rows.length < FEWEST_ROWS) return;
     const bar = table.part.querySelector(".filters");
     table.head.forEach((heading, place) => {
-      if (heading.dataset.kind !== "word" || table.rows.some((row) => row.body.classList.contains("sum"))) return;
+      if (!["word", "name"].includes(heading.dataset.kind) || table.rows.some((row) => row.body.classList.contains("sum"))) return;
       const values = new Set();
       for (const row of table.rows) {
         values.add(cellOf(row, place));
