@@ -251,3 +251,51 @@ def test_the_short_report_is_such_a_page_too(tmp_path: Path) -> None:
             assert (
                 page.run("Math.max(document.documentElement.scrollWidth, document.body.scrollWidth)") <= width
             )
+
+
+def test_whoever_cannot_see_or_point_reads_and_scrolls_every_table(page: Page) -> None:
+    ids = page.run("[...document.querySelectorAll('[id]')].map((one) => one.id)")
+    assert len(ids) == len(set(ids))
+    nameless = (
+        "[...document.querySelectorAll('table.rows')].filter((table) => "
+        "!document.getElementById(table.getAttribute('aria-labelledby'))?.textContent.trim()).length"
+    )
+    assert page.run(nameless) == 0
+    dead = "[...document.querySelectorAll('a')].filter((link) => !document.querySelector(link.getAttribute('href'))).length"
+    assert page.run(dead) == 0
+    wide = "[...document.querySelectorAll('.scroll')].filter((box) => box.scrollWidth > box.clientWidth)"
+    page.resize(768, 900)
+    page.run("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    try:
+        assert page.run(f"{wide}.length") > 0
+        assert page.run(f"{wide}.every((box) => box.tabIndex === 0 && box.getAttribute('aria-label'))") is True
+        assert page.run(f"document.querySelectorAll('.scroll[tabindex]').length - {wide}.length") == 0
+    finally:
+        page.resize(1280, 900)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_all_text_stands_out_from_what_is_behind_it(page: Page, scheme: str) -> None:
+    """WCAG 2.2, success criterion 1.4.3: 4.5 to 1."""
+    page.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+    try:
+        pale = page.run(
+            """(() => {
+            const light = (color) => color.match(/[\\d.]+/g).slice(0, 3).map((part) => part / 255)
+                .map((part) => part <= .04045 ? part / 12.92 : ((part + .055) / 1.055) ** 2.4)
+                .reduce((sum, part, place) => sum + part * [.2126, .7152, .0722][place], 0);
+            const behind = (one) => { for (; one; one = one.parentElement) {
+                const color = getComputedStyle(one).backgroundColor; if (!/, 0\\)$/.test(color)) return color; } return 'rgb(255, 255, 255)'; };
+            const found = new Map();
+            for (const one of document.querySelectorAll('body *')) {
+                if (![...one.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim())) continue;
+                if (one.closest('script, option')) continue;
+                const [a, b] = [light(getComputedStyle(one).color), light(behind(one))].sort((x, y) => y - x);
+                const ratio = (a + .05) / (b + .05);
+                if (ratio < 4.5) found.set(one.className || one.tagName, ratio.toFixed(2));
+            }
+            return [...found].join(' '); })()"""
+        )
+    finally:
+        page.call("Emulation.setEmulatedMedia", features=[])
+    assert pale == ""

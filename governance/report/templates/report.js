@@ -71,7 +71,22 @@
     bar.hidden = false;
   }
 
+  // A table wider than the page is scrolled with the keyboard too, and only such a one is worth a stop on the way.
+  function addStops() {
+    for (const table of tables) {
+      const box = table.part.querySelector(".scroll");
+      if (!box) continue;
+      if (box.scrollWidth > box.clientWidth) {
+        box.tabIndex = 0;
+        box.setAttribute("role", "group");
+        box.setAttribute("aria-label", table.part.querySelector("h3").textContent);
+      } else for (const name of ["tabindex", "role", "aria-label"]) box.removeAttribute(name);
+    }
+  }
+
   for (const table of tables) if (table.rows.length > 0) addFilters(table);
+  addStops();
+  addEventListener("resize", addStops);
   let waiting = 0;
   search.addEventListener("input", () => {
     clearTimeout(waiting);
