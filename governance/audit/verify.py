@@ -283,9 +283,12 @@ class Walk:
         """Compare the whole with the stored frontier, once all rows are in."""
         self._grow()
         if stored is not None and stored != self.frontier:
-            what = f"{stored.size} entries" if stored.size != self.frontier.size else "another root"
+            size = self.frontier.size
             self._fault(
-                None, f"the log's head speaks of {what}; the entries give {self.frontier.size} and their root"
+                None,
+                f"the log's head counts {stored.size} entries, and there are {size}"
+                if stored.size != size
+                else f"the log's head names another root hash than its {size} entries give",
             )
         for size in self._roots:
             self._fault(

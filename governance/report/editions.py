@@ -38,7 +38,7 @@ COMPLIANCE = Outline(
         rest="all of them in `{file}` (format `csv`)",
         proof="The folder of this report carries the checkpoints, the hashes that join them, the receipts of the sample and a program "
         "of one file that checks all of it without network and without this software.",
-        checking="In the folder that this page came in, with Python 3.11 and nothing of ours:",
+        checking="In the folder that this page came in, with Python 3.11 or later and no other software (signatures need the package `cryptography`):",
     ),
     sections=(
         scope, integrity, population, refusals, waivers, break_glass, degraded, policies, coverage, inventory, keys, reevaluation,

@@ -29,7 +29,7 @@ TABLES = "tables"
 _OWN = ("csv", "jsonl")
 _README = """\
 This folder is a compliance report about the audit log {origin}. To check it, without network and without the software that
-made it, run in this folder (Python 3.11 and, for signatures, the package `cryptography`):
+made it, run in this folder (Python 3.11 or later and, for signatures, the package `cryptography`):
 
     {command}
 

@@ -80,7 +80,7 @@ def changed(data: bytes) -> bytes:
         (("UPDATE entry SET at = '2020' WHERE seq = 4",), 4, "filed under another time"),
         (("UPDATE entry SET correlation = 'x' WHERE seq = 4",), 4, "filed under another correlation"),
         (("DELETE FROM entry WHERE seq = 4",), 4, "entries were removed or added"),
-        (("DELETE FROM entry WHERE seq = 9",), None, "the log's head speaks of 10 entries"),
+        (("DELETE FROM entry WHERE seq = 9",), None, "the log's head counts 10 entries, and there are 9"),
         (("UPDATE head SET frontier = zeroblob(64)",), None, "another root"),
     ],
 )  # fmt: skip

@@ -268,7 +268,9 @@ def test_whoever_cannot_see_or_point_reads_and_scrolls_every_table(page: Page) -
     page.run("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
     try:
         assert page.run(f"{wide}.length") > 0
-        assert page.run(f"{wide}.every((box) => box.tabIndex === 0 && box.getAttribute('aria-label'))") is True
+        assert (
+            page.run(f"{wide}.every((box) => box.tabIndex === 0 && box.getAttribute('aria-label'))") is True
+        )
         assert page.run(f"document.querySelectorAll('.scroll[tabindex]').length - {wide}.length") == 0
     finally:
         page.resize(1280, 900)

@@ -43,7 +43,7 @@ def scope(at: Context) -> Section:
         )
     if not at.extent.entries:
         lead.append(
-            "Nothing was recorded in this period. An empty period is not a good one: nothing was gated, or nothing was written."
+            "Nothing was recorded in this period. That is not good news by itself: either nothing passed the gate, or the gate wrote nothing."
         )
     pairs: list[tuple[str, Cell]] = [
         ("Log", at.log.origin),
