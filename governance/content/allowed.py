@@ -71,6 +71,7 @@ _BY_MODULE: Final[Mapping[str, str]] = {
     "pandas.core.internals.managers": "BlockManager SingleBlockManager",
     "pandas.core.series": "Series",
     "pathlib": "Path PosixPath PurePosixPath PureWindowsPath WindowsPath",
+    "pathlib._local": "Path PosixPath PurePosixPath PureWindowsPath WindowsPath",
     "scipy.interpolate._bsplines": "BSpline",
     "scipy.interpolate._interpolate": "interp1d",
     "scipy.sparse._bsr": "bsr_array bsr_matrix",

@@ -1,17 +1,19 @@
 """What to think of the names that a pickle imports. Pure.
 
-Three answers for a name: *allowed* (on the exact list in `allowed`), *dangerous* (of the standard library and not
-allowed, or of a package whose business is installing, fetching or running; or by which a template leaves its confines), and
-*unknown* otherwise. A list of
-dangerous names alone can be walked around, and is: so unknown is never good.
+Three answers for a name: *allowed* (on the exact list in `allowed`), *dangerous* (of the standard library, and neither allowed nor
+in `no_proof`; of a package whose business is installing, fetching or running; what leads from one of another package to
+these; or by which a template leaves its confines), and *unknown* otherwise. A list of dangerous names alone can be walked
+around, and is: so unknown is never good.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from governance.content.allowed import ALLOWED
+from governance.content.machine import WITHIN
+from governance.content.no_proof import NO_PROOF
 from governance.content.standard_library import MODULES
 
 CLEAN: Final = "clean"
@@ -20,39 +22,22 @@ MALICIOUS: Final = "malicious"
 
 # fmt: off
 _RUNS_OR_FETCHES: Final = frozenset((
-    "IPython", "aiohttp", "fabric", "ftputil", "httpx", "invoke", "ipykernel", "paramiko", "pexpect", "pip",
+    "IPython", "_osx_support", "_pyrepl", "aiohttp", "fabric", "ftputil", "httpx", "invoke", "ipykernel", "paramiko", "pexpect", "pip",
     "pkg_resources", "plumbum", "ptyprocess", "requests", "setuptools", "sh", "urllib3", "websocket",
     "websockets", "wget",
 ))
-# Of the standard library and seen in harmless checkpoints: not allowed, and no proof of malice.
-_DOUBTFUL: Final = frozenset((
-    "_operator.itemgetter", "_thread.RLock", "enum.Enum", "functools.partial", "inspect._empty",
-    "itertools.count", "logging.getLogger", "operator.itemgetter", "random.Random", "re._compile",
-    "string.Formatter", "threading.RLock",
+# What of machine learning's own packages runs, as code or as a command, the text that it is given.
+_RUNS_TEXT: Final = frozenset((
+    "numpy.testing._private.utils.rundocs", "numpy.testing._private.utils.runstring",
+    "pandas.core.computation.eval.eval", "pandas.eval", "torch._dynamo.guards.GuardBuilder.get",
+    "torch._inductor.codecache.compile_file", "torch.fx.experimental.symbolic_shapes.ShapeEnv.evaluate_guards_expression",
+    "torch.jit.unsupported_tensor_ops.execWrapper", "torch.utils._config_module.ConfigModule.load_config",
+    "torch.utils.bottleneck.__main__.run_autograd_prof", "torch.utils.bottleneck.__main__.run_cprofile",
+    "torch.utils.collect_env.run", "torch.utils.data.datapipes.utils.decoder.basichandlers",
 ))
-# What cloudpickle names to build a class anew that was defined in a notebook or script, with its base classes and type hints:
-# each custom transformer and each `mlflow.pyfunc.PythonModel` that is logged as an object. What such a class does is in its
-# functions' code, which no name tells, so it is not allowed either.
-_OF_CLASSES_BY_MODULE: Final[Mapping[str, str]] = {
-    "_functools": "reduce",
-    "_operator": "getitem or_",
-    "_thread": "get_ident",
-    "abc": "ABC ABCMeta",
-    "builtins": (
-        "ArithmeticError AssertionError AttributeError BaseException Exception IndexError KeyError LookupError "
-        "NotImplementedError OSError RuntimeError StopIteration TypeError ValueError "
-        "classmethod property staticmethod type"
-    ),
-    "dataclasses": "Field _DataclassParams _HAS_DEFAULT_FACTORY_CLASS _MISSING_TYPE _replace",
-    "typing": (
-        "Any Callable Dict FrozenSet Generic Iterable Iterator List Literal Mapping Optional Sequence Set Tuple Type "
-        "TypedDict Union _TypedDictMeta"
-    ),
-}
+_BUILDS: Final = ("numpy.distutils.", "numpy.f2py.")
+"""Packages that compile and run what they are given."""
 # fmt: on
-_NO_PROOF: Final = _DOUBTFUL | {
-    f"{module}.{name}" for module, names in _OF_CLASSES_BY_MODULE.items() for name in names.split()
-}
 _PRIVATE: Final = frozenset(f"_{name}" for name in MODULES) | {"_winapi", "_posixsubprocess", "_aix_support"}
 """`_io` and its like: the same modules by another door."""
 
@@ -68,6 +53,12 @@ _ESCAPES: Final = frozenset(
 )  # fmt: skip
 
 
+# What leads from any function, class or module to the rest of the interpreter, as a part of a name.
+_LEADS_OUT: Final = frozenset((
+    "__base__", "__bases__", "__builtins__", "__closure__", "__code__", "__dict__", "__getattribute__", "__globals__", "__import__",
+    "__loader__", "__mro__", "__self__", "__spec__", "__subclasses__", "func_globals", "gi_frame", "mro",
+))  # fmt: skip
+
 _GETS_OUT: Final = _ESCAPES | {"?tensorflow.WriteFile", "?tensorflow.output_stream"}
 """And what a graph changes the machine by that runs it."""
 
@@ -79,12 +70,19 @@ def is_allowed(name: str) -> bool:
 
 def is_dangerous(name: str) -> bool:
     """True for a name that no model needs and that attacks are made of."""
-    if name in ALLOWED or name in _NO_PROOF:
+    if name in ALLOWED or name in NO_PROOF:
         return False
-    if name in _GETS_OUT:
+    if name in _GETS_OUT or name in _RUNS_TEXT or name.startswith(_BUILDS):
         return True
-    root = name.partition(".")[0]
-    return root in MODULES or root in _PRIVATE or root in _RUNS_OR_FETCHES
+    if name.startswith(WITHIN):
+        return _leads_out(name.removeprefix(WITHIN).split("."))
+    root, *rest = name.split(".")
+    return root in MODULES or root in _PRIVATE or root in _RUNS_OR_FETCHES or not _LEADS_OUT.isdisjoint(rest)
+
+
+def _leads_out(path: Sequence[str]) -> bool:
+    """Whether a path within a module goes through a module that it imported to what is dangerous there."""
+    return any(is_dangerous(".".join(path[start:])) for start in range(len(path) - 1))
 
 
 def judge(imports: Iterable[str], *, is_broken: bool) -> str:

@@ -1,7 +1,7 @@
 """One pickle, followed operation by operation for the names it would import. Nothing is ever unpickled.
 
 Promises: what strings are known on the stack is kept, so that `STACK_GLOBAL` finds its module and name through the memo, `DUP` and
-`POP`; the effect of every other operation on the stack comes from the standard library's own table; bounded in operations and
+`POP`; what is asked of an import by `getattr` counts as an import of that name; the effect of every other operation on the stack comes from the standard library's own table; bounded in operations and
 imports. Where an unpickler stops with an error this may go on; short of these bounds it never stops where an unpickler goes
 on. Does not: say what the names are worth.
 
@@ -12,18 +12,40 @@ from __future__ import annotations
 
 import pickletools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 UNRESOLVED: Final = "?unresolved"
 EXTENSION: Final = "?extension"
+WITHIN: Final = "?within."
+"""Before the path that leads from a module through what it holds, as `os.system` in `pandas.io.common`."""
 
 _MAX_OPERATIONS: Final = 2_000_000
 _MAX_NAME: Final = 512
 _MAX_IMPORTS: Final = 2_000
 
-_Value = str | None
+
+@dataclass(frozen=True, slots=True)
+class _Import:
+    """What an import, or an attribute of one, left on the stack."""
+
+    module: str
+    path: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.module}.{self.path}"
+
+
+_Held = _Import | str | None
+_Value = _Held | tuple[_Held, str]
+"""A known string, an import, a pair of which the second is a string, and None for everything else."""
+
+_GETATTR: Final = frozenset({"builtins.getattr", "__builtin__.getattr"})
+_MAKES_ENUM: Final = "cloudpickle.cloudpickle._make_skeleton_enum"
+_ENUM: Final = _Import("cloudpickle.cloudpickle", "_make_skeleton_enum()")
+"""An enumeration that was written whole, of which Python 3.11 asks its members by `getattr`."""
 
 
 class BrokenError(Exception):
@@ -113,6 +135,7 @@ class Machine:
         self.operations = 0
         self._stack: list[_Value] = []
         self._memo: dict[int, _Value] = {}
+        self._has_getattr = False
         self._special = {
             "MARK": self._mark,
             "POP": self._pop,
@@ -120,6 +143,8 @@ class Machine:
             "GLOBAL": self._global,
             "INST": self._inst,
             "STACK_GLOBAL": self._stack_global,
+            "TUPLE2": self._pair,
+            "REDUCE": self._reduce,
             "EXT1": self._extension,
             "EXT2": self._extension,
             "EXT4": self._extension,
@@ -134,6 +159,12 @@ class Machine:
 
     def run(self, most: int = _MAX_OPERATIONS) -> None:
         """Walk to `STOP`, at most `most` operations far. Raises `BrokenError`."""
+        try:
+            self._walk(most)
+        finally:
+            self._lose(self._stack)
+
+    def _walk(self, most: int) -> None:
         data, end, table = self.data, len(self.data), self._table
         limit = min(most, _MAX_OPERATIONS)
         for self.operations in range(1, limit + 1):
@@ -195,19 +226,69 @@ class Machine:
     def _drop(self, operation: Operation) -> None:
         if operation.to_mark:
             while self._stack:
-                if self._stack.pop() is _MARK:
+                value = self._stack.pop()
+                if value is _MARK:
                     break
+                if self._has_getattr:
+                    self._lose((value,))
             else:
                 raise BrokenError(f"{operation.name} without a mark")
         if operation.pops:
             if len(self._stack) < operation.pops:
                 raise BrokenError(f"{operation.name} on an empty stack")
+            if self._has_getattr:
+                self._lose(self._stack[-operation.pops :])
             del self._stack[-operation.pops :]
 
     def _note(self, name: str) -> None:
         if len(self.imports) >= _MAX_IMPORTS:
             raise BrokenError(f"more than {_MAX_IMPORTS} imports")
         self.imports.add(name)
+
+    def _import(self, module: str, path: str) -> None:
+        """Push an import. `getattr` is told of only where it is not seen what it is asked for."""
+        found = _Import(module, path)
+        if found.name in _GETATTR:
+            self._has_getattr = True
+        else:
+            self._note(found.name)
+            if "." in path:
+                self._note(WITHIN + path)
+        self._stack.append(found)
+
+    def _lose(self, values: Iterable[_Value]) -> None:
+        """These go where they are not followed."""
+        for value in values:
+            if isinstance(value, _Import) and value.name in _GETATTR:
+                self._note(value.name)
+
+    def _pair(self, _argument: bytes) -> None:
+        if len(self._stack) < 2:
+            raise BrokenError("TUPLE2 on an empty stack")
+        second, first = self._stack.pop(), self._stack.pop()
+        if isinstance(second, str) and isinstance(first, _Import | str):
+            self._lose((first,))
+            self._stack.append((first, second))
+        else:
+            self._lose((first, second))
+            self._stack.append(None)
+
+    def _reduce(self, _argument: bytes) -> None:
+        if len(self._stack) < 2:
+            raise BrokenError("REDUCE on an empty stack")
+        arguments, called = self._stack.pop(), self._stack.pop()
+        self._lose((arguments,))
+        name = called.name if isinstance(called, _Import) else None
+        if name in _GETATTR and isinstance(arguments, tuple):
+            owner, asked = arguments
+            if owner is _ENUM and not asked.startswith("_"):
+                self._stack.append(None)
+                return
+            if isinstance(owner, _Import):
+                self._import(owner.module, f"{owner.path}.{asked}")
+                return
+        self._lose((called,))
+        self._stack.append(_ENUM if name == _MAKES_ENUM else None)
 
     def _mark(self, _argument: bytes) -> None:
         self._stack.append(_MARK)
@@ -226,11 +307,10 @@ class Machine:
         return self._stack[-1]
 
     def _global(self, argument: bytes) -> None:
-        self._note(_dotted(argument))
-        self._stack.append(None)
+        self._import(*_lines(argument))
 
     def _inst(self, argument: bytes) -> None:
-        self._note(_dotted(argument))
+        self._note(".".join(_lines(argument)))
         self._drop(TABLE[ord("t")])  # as TUPLE: everything down to the mark
         self._stack.append(None)
 
@@ -238,8 +318,11 @@ class Machine:
         if len(self._stack) < 2:
             raise BrokenError("STACK_GLOBAL on an empty stack")
         name, module = self._stack.pop(), self._stack.pop()
-        known = module is not None and name is not None and _MARK not in {module, name}
-        self._note(f"{module}.{name}" if known else UNRESOLVED)
+        if isinstance(module, str) and isinstance(name, str) and _MARK not in {module, name}:
+            self._import(module, name)
+            return
+        self._lose((module, name))
+        self._note(UNRESOLVED)
         self._stack.append(None)
 
     def _extension(self, _argument: bytes) -> None:
@@ -266,9 +349,9 @@ class Machine:
         self._stack.append(self._memo.get(index))
 
 
-def _dotted(argument: bytes) -> str:
+def _lines(argument: bytes) -> tuple[str, str]:
     module, _, name = argument.partition(b"\n")
-    return f"{_name(module)}.{_name(name)}"
+    return _name(module), _name(name)
 
 
 def _name(raw: bytes) -> str:

@@ -1,7 +1,7 @@
 """Which names a pickle would import when it is loaded, found by walking its operations. Nothing is ever unpickled.
 
-Promises: every import that an operation states is listed, as `module.name`; one whose name is computed on the way is
-`?unresolved`; a pickle that cannot be walked to its end says so in `problem`, and keeps what was found before (the
+Promises: every import that an operation states is listed, as `module.name`; of a name with dots in it, which leads through what a
+module holds, that path too, as `?within.path`; one whose name is computed on the way is `?unresolved`; a pickle that cannot be walked to its end says so in `problem`, and keeps what was found before (the
 unpickler, too, has run it by then). Bounded in operations and streams. Does not: judge (see `judgement`).
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from governance.content.effort import SPENT, Effort
-from governance.content.machine import BARE, TABLE, BrokenError, CutError, Machine
+from governance.content.machine import BARE, TABLE, WITHIN, BrokenError, CutError, Machine
 
 _MAX_STREAMS: Final = 64
 _DOTTED: Final = re.compile(r"\w+(?:\.[\w<>]+)+")
@@ -89,7 +89,10 @@ def may_import(head: bytes, size: int | None = None, effort: Effort | None = Non
 
 def _names_something(machine: Machine) -> bool:
     """Whether one of the imports can be one. Text, read as a pickle, names things that are no names."""
-    return any(name.startswith("?") or _DOTTED.fullmatch(name) for name in machine.imports)
+    names = [
+        name for name in machine.imports if not name.startswith(WITHIN)
+    ]  # each of which has its whole name beside it
+    return any(name.startswith("?") or _DOTTED.fullmatch(name) for name in names)
 
 
 def _may_start(data: bytes, position: int) -> bool:

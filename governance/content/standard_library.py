@@ -1,4 +1,5 @@
-"""Top-level modules of Python's standard library, of versions 2.7 and 3.8 to 3.14 together.
+"""Top-level modules of Python's standard library, of versions 2.7 and 3.8 to 3.14 together; `__main__`, which is the
+program that runs, is none.
 
 Listed here and not taken from the running Python, so that a verdict is the same on every version.
 """
@@ -10,7 +11,7 @@ from typing import Final
 # fmt: off
 MODULES: Final = frozenset((
     "BaseHTTPServer", "CGIHTTPServer", "ConfigParser", "Cookie", "HTMLParser", "Queue", "SimpleHTTPServer",
-    "SocketServer", "StringIO", "UserDict", "UserList", "UserString", "__builtin__", "__main__", "abc", "aifc",
+    "SocketServer", "StringIO", "UserDict", "UserList", "UserString", "__builtin__", "abc", "aifc",
     "annotationlib", "antigravity", "anydbm", "argparse", "array", "ast", "asynchat", "asyncio", "asyncore",
     "atexit", "audioop", "base64", "bdb", "binascii", "binhex", "bisect", "bsddb", "builtins", "bz2", "cPickle",
     "cProfile", "cStringIO", "calendar", "cgi", "cgitb", "chunk", "cmath", "cmd", "code", "codecs", "codeop",

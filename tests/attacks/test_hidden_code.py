@@ -90,6 +90,47 @@ def test_a_pickle_is_found_under_any_first_bytes(tmp_path: Path, kind: str, leng
     assert facts["content.unsafe_imports"] == ("builtins.eval",)
 
 
+def text(of: str) -> bytes:
+    return b"\x8c" + bytes([len(of)]) + of.encode()
+
+
+def imported(module: str, name: str) -> bytes:
+    return text(module) + text(name) + b"\x93"
+
+
+def called(function: bytes, *given: bytes) -> bytes:
+    return function + b"(" + b"".join(given) + b"tR"
+
+
+def asked(owner: bytes, name: str) -> bytes:
+    return imported("builtins", "getattr") + owner + text(name) + b"\x86R"
+
+
+DETOURS: Mapping[str, bytes] = {
+    "a module that another package imported": imported("pandas.io.common", "codecs.builtins.eval"),
+    "what a module may call": called(
+        imported("_operator", "getitem"), imported("pandas", "__builtins__"), text("eval")
+    ),
+    "what a function may call": called(
+        imported("_operator", "getitem"),
+        called(imported("_operator", "getitem"), imported("numpy", "load.__globals__"), text("__builtins__")),
+        text("eval"),
+    ),
+    "what is asked of such a module": asked(
+        asked(imported("pandas.io.common", "codecs"), "builtins"), "eval"
+    ),
+}
+"""Ways to `eval` that name no package but harmless ones."""
+
+
+@pytest.mark.parametrize("way", DETOURS)
+def test_code_that_is_reached_through_harmless_packages_is_malicious(tmp_path: Path, way: str) -> None:
+    data = b"\x80\x04" + called(DETOURS[way], text("6*7")) + b"."
+    assert pickle.loads(data) == 42
+    facts = look(tmp_path, "model.pkl", data)
+    assert facts["content.verdict"] == "malicious"
+
+
 OBJECTS = {
     "as numpy writes it": "{'descr': '|O', 'fortran_order': False, 'shape': (1,)}",
     "with other quotes": """{"descr": "|O", 'fortran_order': False, 'shape': (1,)}""",

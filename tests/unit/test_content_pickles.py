@@ -51,7 +51,7 @@ OPERATIONS = [
     ("escaped", b"\x80\x04Vo\\u0073\nVsystem\n\x93.", ("?unresolved",)),
     ("from an empty memo", b"\x80\x04h\x00h\x01\x93.", ("?unresolved",)),
     ("EXT", b"\x80\x02\x82\x01.", ("?extension",)),
-    ("dotted", b"\x80\x04" + short("numpy") + short("f2py.os.system") + b"\x93.", ("numpy.f2py.os.system",)),
+    ("dotted", b"\x80\x04" + short("numpy") + short("f2py.os.system") + b"\x93.", ("?within.f2py.os.system", "numpy.f2py.os.system")),
     ("not UTF-8", b"\x80\x02c\xffos\nsystem\n.", ("\\xffos.system",)),
     ("frames", b"\x80\x04\x95\x0c\x00\x00\x00\x00\x00\x00\x00" + short("os") + short("system") + b"\x93.", ("os.system",)),
     ("two in a row", pickle.dumps(1) + SYSTEM, ("os.system",)),
@@ -199,10 +199,15 @@ NAMES = [
     ("os.system", MALICIOUS), ("posix.system", MALICIOUS), ("nt.system", MALICIOUS), ("builtins.eval", MALICIOUS),
     ("__builtin__.eval", MALICIOUS), ("_io.FileIO", MALICIOUS), ("_posixsubprocess.fork_exec", MALICIOUS),
     ("subprocess.Popen", MALICIOUS), ("pip._internal.main", MALICIOUS), ("commands.getoutput", MALICIOUS),
-    ("test.support.x", MALICIOUS), ("__main__.Model", MALICIOUS),
+    ("test.support.x", MALICIOUS), ("__main__.Model", SUSPICIOUS),
     ("?unresolved", SUSPICIOUS), ("?extension", SUSPICIOUS), ("acme.models.Net", SUSPICIOUS),
-    ("numpy.f2py.os.system", SUSPICIOUS), ("pandas.io.pytables.HDFStore", SUSPICIOUS), ("functools.partial", SUSPICIOUS),
+    ("numpy.f2py.os.system", MALICIOUS), ("pandas.io.common.os.system", SUSPICIOUS), ("?within.os.system", MALICIOUS),
+    ("?within._os.system", MALICIOUS), ("?within.parallel.subprocess.run", MALICIOUS), ("?within.requests.get", MALICIOUS),
+    ("?within.Outer.Inner", SUSPICIOUS), ("?within.Table.copy", SUSPICIOUS), ("?within.datetime.datetime", SUSPICIOUS),
+    ("numpy.load.__globals__", MALICIOUS), ("pandas.io.common.__builtins__", MALICIOUS), ("acme.Net.__init__", SUSPICIOUS),
+    ("numpy.testing._private.utils.runstring", MALICIOUS), ("pandas.io.pytables.HDFStore", SUSPICIOUS), ("functools.partial", SUSPICIOUS),
     ("osmium.Reader", SUSPICIOUS), ("_acme.x", SUSPICIOUS), ("builtins.type", SUSPICIOUS), ("typing.Any", SUSPICIOUS),
+    ("json.dumps", SUSPICIOUS), ("json.tool.main", MALICIOUS), ("time.sleep", MALICIOUS), ("pathlib._local.PosixPath", CLEAN),
     ("builtins.getattr", MALICIOUS), ("typing.get_type_hints", MALICIOUS), ("_operator.methodcaller", MALICIOUS),
     ("collections.OrderedDict", CLEAN), ("numpy.ndarray", CLEAN), ("torch.FloatStorage", CLEAN),
     ("sklearn.linear_model._logistic.LogisticRegression", CLEAN), ("builtins.set", CLEAN),
@@ -216,6 +221,48 @@ def test_names_are_judged_exactly(name: str, verdict: str) -> None:
     assert judge([name, "os.system"], is_broken=False) == MALICIOUS
     assert judge([name], is_broken=True) != CLEAN
     assert not (is_allowed(name) and is_dangerous(name))
+
+
+def read(module: str, name: str) -> bytes:
+    return short(module) + short(name) + b"\x93"
+
+
+GETATTR = read("builtins", "getattr")
+SKELETON = read("cloudpickle.cloudpickle", "_make_skeleton_enum") + b")R"
+ASKED = [
+    ("of an import", GETATTR + read("acme", "Net") + short("Inner") + b"\x86R", ("?within.Net.Inner", "acme.Net", "acme.Net.Inner")),
+    ("of what was asked for", GETATTR + GETATTR + read("acme", "io") + short("os") + b"\x86R" + short("system") + b"\x86R",
+     ("?within.io.os", "?within.io.os.system", "acme.io", "acme.io.os", "acme.io.os.system")),
+    ("by an old import", b"cbuiltins\ngetattr\n" + read("acme", "Net") + short("Inner") + b"\x86R",
+     ("?within.Net.Inner", "acme.Net", "acme.Net.Inner")),
+    ("from the memo", GETATTR + b"\x940h\x00" + read("acme", "Net") + short("f") + b"\x86R",
+     ("?within.Net.f", "acme.Net", "acme.Net.f")),
+    ("a member of an enumeration", GETATTR + SKELETON + short("RED") + b"\x86R", ("cloudpickle.cloudpickle._make_skeleton_enum",)),
+    ("more of an enumeration", GETATTR + SKELETON + short("__init__") + b"\x86R",
+     ("?within._make_skeleton_enum().__init__", "cloudpickle.cloudpickle._make_skeleton_enum",
+      "cloudpickle.cloudpickle._make_skeleton_enum().__init__")),
+    ("of what was made", GETATTR + read("acme", "load") + b")R" + short("system") + b"\x86R", ("acme.load", "builtins.getattr")),
+    ("of a text", GETATTR + short("x") + short("format") + b"\x86R", ("builtins.getattr",)),
+    ("a name that is worked out", GETATTR + read("acme", "Net") + b"K\x01\x86R", ("acme.Net", "builtins.getattr")),
+    ("with a value for none", GETATTR + read("acme", "Net") + short("f") + b"N\x87R", ("acme.Net", "builtins.getattr")),
+    ("with a mark", GETATTR + b"(" + read("acme", "Net") + short("f") + b"tR", ("acme.Net", "builtins.getattr")),
+    ("handed on", read("functools", "reduce") + GETATTR + read("acme", "Net") + b"\x86R", ("acme.Net", "builtins.getattr", "functools.reduce")),
+    ("handed on first of two", read("functools", "partial") + GETATTR + short("x") + b"\x86R", ("builtins.getattr", "functools.partial")),
+    ("handed on alone", read("functools", "partial") + GETATTR + b"\x85R", ("builtins.getattr", "functools.partial")),
+    ("kept in a list", b"]" + GETATTR + b"a", ("builtins.getattr",)),
+    ("kept in a long list", b"](" + GETATTR + b"e", ("builtins.getattr",)),
+    ("called with itself", read("acme", "f") + GETATTR + b"R", ("acme.f", "builtins.getattr")),
+    ("given back", GETATTR, ("builtins.getattr",)),
+    ("as a class", b"(" + GETATTR + read("acme", "Net") + b"o", ("acme.Net", "builtins.getattr")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("data", "imports"), [row[1:] for row in ASKED], ids=[row[0] for row in ASKED])
+def test_what_is_asked_of_an_import_is_an_import_and_any_other_asking_is_told_of(
+    data: bytes, imports: tuple[str, ...]
+) -> None:
+    found = walk(b"\x80\x04" + data + b".")
+    assert (found.imports, found.problem) == (imports, None)
 
 
 def written_in_a_notebook() -> type:
