@@ -38,7 +38,7 @@ from governance.audit.bodies import (
 )
 from governance.audit.entry import EntryKind
 from governance.audit.log import AuditLog
-from governance.collect.collector import UNREACHABLE, Collector, gather
+from governance.collect.collector import Collector, gather
 from governance.collect.request import request_facts
 from governance.earlier import last_verdict
 from governance.errors import AuditError
@@ -51,7 +51,7 @@ from governance.permit import SEAL, Decision, Permit
 from governance.policy.breakglass import Glass, break_glass_objection
 from governance.policy.compile import CompiledPolicy
 from governance.policy.evaluate import evaluate
-from governance.policy.outage import in_outage, is_degraded_refusal
+from governance.policy.outage import in_outage, outage_behind
 from governance.policy.waiver import holds_until
 
 logger = logging.getLogger(__name__)
@@ -204,10 +204,8 @@ class Gate:
 
     def _weathered(self, request: Request, policy: CompiledPolicy, facts: Facts, verdict: Verdict) -> Verdict:
         """The verdict with the set's rule for outages applied, where a source of facts gave no answer."""
-        unreachable = facts.get(UNREACHABLE)
-        if not isinstance(unreachable, tuple) or not is_degraded_refusal(
-            verdict, unreachable, policy.bundle.policies
-        ):
+        unreachable = outage_behind(verdict, policy, request, facts)
+        if not unreachable:
             return verdict
         rule = policy.outage_rule(request.environment)
         earlier = None if rule.max_age is None else last_verdict(self._log, request, policy, rule.max_age)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
 from datetime import datetime
@@ -11,14 +11,11 @@ from typing import Protocol
 
 from governance.collect.threads import Threads, limit_thread
 from governance.errors import GovernanceError, RateLimitedError, UnavailableError, UnreachableError
-from governance.model.facts import Facts, FactValue, Origin, Unknown
+from governance.model.facts import OUT_OF_REACH, UNREACHABLE, Collection, Facts, FactValue, Origin, Unknown
 from governance.model.request import Request, utc_text
 
 NOT_GATHERED = "no rule reads it, so it was not gathered"
 """Why a fact is unknown that no rule in force asks for."""
-
-UNREACHABLE = "sources.unreachable"
-"""The fact that `gather` itself supplies: names of the collectors that got no answer."""
 
 MOST_FILES = 20_000
 """Of an artifact with more files none is asked about. Each costs a request or two and a few KiB, for each load; how long that may
@@ -26,6 +23,8 @@ take is bounded besides, for all collectors together."""
 
 _MANY_FILES = 500
 _OUTAGES = (UnreachableError, UnavailableError, RateLimitedError)
+"""Nobody answered, or only said to come again later. What was answered is none, whatever the answer: a token that is not taken, a
+certificate that is not trusted and an answer that is cut short are there to be mended, and may be made by whoever stands between."""
 
 
 def too_many_files(count: int) -> Unknown | None:
@@ -46,10 +45,10 @@ class Collector(Protocol):
     | `name` | the source named with each fact |
     | `supplies` | every fact name this collector may return; those it does not return become unknown |
     | `on_demand` | asked only where a rule reads one of its facts, since it costs a request per file |
-    | `collect(request)` | the facts. May raise `GovernanceError`: then all of `supplies` are unknown, with that reason |
+    | `collect(request)` | the facts. May raise `GovernanceError`: then all of `supplies` are `unknown_after` it |
 
     A collector may take seconds, and must bound its own IO: `gather` stops waiting at its deadline and leaves the
-    thread to end by itself.
+    thread to end by itself. Where only some of its questions fail, it returns `unknown_after` the error for their facts.
     """
 
     @property
@@ -72,6 +71,11 @@ class Collector(Protocol):
         ...
 
 
+def unknown_after(error: GovernanceError) -> Unknown:
+    """What is unknown since asking for it ended so, and whether its source was out of reach."""
+    return Unknown(error.message, out_of_reach=isinstance(error, _OUTAGES))
+
+
 Gather = Callable[[Request], Facts]
 
 
@@ -81,7 +85,7 @@ def gather(
     *,
     deadline: float,
     now: Callable[[], datetime],
-    read: Collection[str] | None = None,
+    read: Iterable[str] | None = None,
 ) -> Facts:
     """Ask the collectors in parallel; wait at most `deadline` seconds for all of them together.
 
@@ -93,7 +97,8 @@ def gather(
     to win.
     """
     _check_disjoint(collectors)
-    asked = [each for each in collectors if read is None or not each.on_demand or each.supplies & set(read)]
+    wanted = None if read is None else frozenset(read)
+    asked = [each for each in collectors if wanted is None or not each.on_demand or each.supplies & wanted]
     executor = Threads(len(asked), "collect")
     until = time.monotonic() + deadline
     try:
@@ -108,18 +113,18 @@ def gather(
         name: unread for each in collectors if each not in asked for name in each.supplies
     }
     origins: dict[str, Origin] = {}
-    unreachable: list[str] = []
+    silent: dict[str, list[str]] = {}
     for collector, future in running:
-        found, is_out = _result(collector, future, deadline, len(request.artifact.files))
-        if is_out:
-            unreachable.append(collector.name)
         origin = Origin(source=collector.name, observed_at=utc_text(now()))
-        for name, value in found.items():
+        for name, value in _result(collector, future, deadline, len(request.artifact.files)).items():
             values[name] = value
             origins[name] = origin
-    values[UNREACHABLE] = tuple(sorted(unreachable))
-    origins[UNREACHABLE] = Origin(source="gather", observed_at=utc_text(now()))
-    return Facts(values, origins)
+            if isinstance(value, Unknown | Collection) and value.out_of_reach:
+                silent.setdefault(collector.name, []).append(name)
+    own = Origin(source="gather", observed_at=utc_text(now()))
+    values[UNREACHABLE] = tuple(sorted(silent))
+    values[OUT_OF_REACH] = tuple(sorted(name for names in silent.values() for name in names))
+    return Facts(values, origins | {UNREACHABLE: own, OUT_OF_REACH: own})
 
 
 def _ask(collector: Collector, request: Request, until: float) -> Mapping[str, FactValue]:
@@ -129,28 +134,28 @@ def _ask(collector: Collector, request: Request, until: float) -> Mapping[str, F
 
 def _result(
     collector: Collector, future: Future[Mapping[str, FactValue]], deadline: float, files: int
-) -> tuple[dict[str, FactValue], bool]:
-    """What a collector found, and whether what it asks was out of reach."""
+) -> dict[str, FactValue]:
+    """What a collector found."""
     if not future.done():
         more = f" about {files:,} files (MLGOV_GATHER_SECONDS)" if files > _MANY_FILES else ""
-        late = Unknown(f"{collector.name} gave no answer within {deadline:g} s{more}")
-        return dict.fromkeys(collector.supplies, late), True
+        late = Unknown(f"{collector.name} gave no answer within {deadline:g} s{more}", out_of_reach=True)
+        return dict.fromkeys(collector.supplies, late)
     error = future.exception()
     if error is not None:
         # A mistake of ours in a collector must not read as good news either, so nothing is re-raised here.
-        reason = (
-            error.message
+        unknown = (
+            unknown_after(error)
             if isinstance(error, GovernanceError)
-            else f"{type(error).__name__} in {collector.name}"
+            else Unknown(f"{type(error).__name__} in {collector.name}")
         )
-        return dict.fromkeys(collector.supplies, Unknown(reason)), isinstance(error, _OUTAGES)
+        return dict.fromkeys(collector.supplies, unknown)
     found = future.result()
     stray = [name for name in found if not _announced(name, collector.supplies)]
     if stray:
         reason = f"{collector.name} returned facts it does not announce: {', '.join(sorted(stray)[:5])}"
-        return dict.fromkeys(collector.supplies, Unknown(reason)), False
+        return dict.fromkeys(collector.supplies, Unknown(reason))
     silent = Unknown(f"{collector.name} did not say")
-    return dict.fromkeys(collector.supplies, silent) | dict(found), False
+    return dict.fromkeys(collector.supplies, silent) | dict(found)
 
 
 def _announced(name: str, supplies: frozenset[str]) -> bool:

@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 
 from governance.artifactory.client import ArtifactoryClient
 from governance.artifactory.items import ItemInfo, RepositoryInfo, Tree
+from governance.collect.collector import unknown_after
 from governance.collect.dependencies import NOT_STORED
 from governance.collect.ecosystems import ecosystem_of
 from governance.collect.threads import Threads
@@ -125,7 +126,7 @@ def _attempt(ask: Callable[[], T]) -> T | Unknown:
     try:
         return ask()
     except GovernanceError as error:
-        return Unknown(error.message)
+        return unknown_after(error)
 
 
 def _newest(found: _Found) -> datetime | Unknown:

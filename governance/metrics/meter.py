@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from governance.collect.collector import UNREACHABLE
+from governance.model.facts import UNREACHABLE
 from governance.model.verdict import waived_in
 
 if TYPE_CHECKING:

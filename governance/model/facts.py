@@ -24,10 +24,11 @@ from governance.model.digest import Sha256
 @dataclass(frozen=True, slots=True)
 class Unknown:
     """A fact that nobody could establish, and why. `is_lasting` says that asking again will not help; it is told to who asks, and is
-    no part of the record."""
+    no part of the record. `out_of_reach` where whom we asked gave no answer, and no other reason is known."""
 
     reason: str
     is_lasting: bool = field(default=False, compare=False)
+    out_of_reach: bool = field(default=False, compare=False)
 
 
 Scalar: TypeAlias = "str | int | float | bool"
@@ -37,13 +38,15 @@ Item: TypeAlias = "Mapping[str, ItemValue]"
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """Items of one kind. `missing` says why there may be more of them than are known; None means complete.
+    """Items of one kind. `missing` says why there may be more of them than are known; None means complete. `out_of_reach` as of
+    `Unknown`, about what is missing.
 
     Raises `TypeError` for an item that is no mapping, so that nobody who reads a collection has to look.
     """
 
     items: tuple[Item, ...]
     missing: str | None = None
+    out_of_reach: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         for item in self.items:
@@ -56,6 +59,7 @@ class Collection:
         made = object.__new__(cls)
         object.__setattr__(made, "items", items)
         object.__setattr__(made, "missing", missing)
+        object.__setattr__(made, "out_of_reach", False)
         return made
 
     @property
@@ -73,6 +77,10 @@ class Origin:
 
     source: str
     observed_at: str
+
+
+UNREACHABLE, OUT_OF_REACH = "sources.unreachable", "sources.out_of_reach"
+"""The facts that `gather` itself supplies: the collectors that got no answer, and the facts that are unknown or incomplete since."""
 
 
 class FactType(enum.StrEnum):
@@ -331,7 +339,8 @@ _FACTS = (
     _fact("manifest.unsigned_files", FactType.STRINGS, _SIGNATURE, "files present and not in the signature"),
     _fact("manifest.missing_files", FactType.STRINGS, _SIGNATURE, "files in the signature and not present"),
     _fact("manifest.changed_files", FactType.STRINGS, _SIGNATURE, "files whose bytes are not the signed ones"),
-    _fact("sources.unreachable", FactType.STRINGS, "gather", "collectors that got no answer, so that this may be an outage"),
+    _fact(UNREACHABLE, FactType.STRINGS, "gather", "collectors that got no answer, so that this may be an outage"),
+    _fact(OUT_OF_REACH, FactType.STRINGS, "gather", "facts that are unknown or incomplete since a source gave no answer"),
     _fact("actor.name", _S, _REQUEST, "who asks"),
     _fact("actor.authenticated", _B, _REQUEST, "whether somebody vouches for the name"),
     _fact("actor.groups", FactType.STRINGS, _REQUEST, "groups of the actor"),

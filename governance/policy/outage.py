@@ -1,20 +1,26 @@
 """What a verdict becomes while a source of facts cannot be reached. Pure: the caller looks for the earlier verdict.
 
 1. Nothing changes where every source answered, or where the verdict lets the request pass anyhow.
-2. Nothing is overruled that is known: a rule that objects on facts, not for want of them, stands, and so does a
-   default that no allow rule could have opened.
+2. Nothing is overruled but what the silence accounts for. A rule stands that objects on facts, or for want of facts whose source
+   was not silent (a trust file that cannot be read, a scan that does not say), and so does a default that no allow rule would open.
 3. Else the set's rule for the environment counts: refuse, or let an earlier verdict on the same question stand up to an
    age. Either way the verdict says that it is degraded, and why.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeAlias
 
-from governance.model.verdict import Effect, Truth, Verdict
+from governance.model.facts import OUT_OF_REACH, UNREACHABLE, Facts
+from governance.model.request import Request
+from governance.model.verdict import Effect, RuleResult, Truth, Verdict
+from governance.policy.compile import CompiledPolicy
+from governance.policy.compiled import CompiledRule
 from governance.policy.documents import OutageRule, Policy
+from governance.policy.supposing import could_be
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,34 +36,59 @@ class Earlier:
     grace_until: datetime | None = None
 
 
-def is_degraded_refusal(verdict: Verdict, unreachable: tuple[str, ...], policies: Iterable[Policy]) -> bool:
-    """Whether the verdict of these policies refuses for no other reason than that somebody gave no answer (1 and 2)."""
+def outage_behind(
+    verdict: Verdict, policy: CompiledPolicy, request: Request, facts: Facts
+) -> tuple[str, ...]:
+    """The sources that gave no answer, where the verdict refuses for no other reason (1 and 2). Else empty."""
+    unreachable = facts.record.get(UNREACHABLE)
     refusing = {name for name, decision in verdict.by_policy if decision >= Effect.QUARANTINE}
-    return bool(unreachable and refusing) and not any(
-        _has_known_ground(verdict, policy) for policy in policies if policy.name in refusing
+    if not isinstance(unreachable, tuple) or not unreachable or not refusing:
+        return ()
+    suppose = _supposing(facts)
+    judged: dict[str, list[Judgement]] = {name: [] for name in refusing}
+    for rule, result in zip(policy.plan_for(request).rules, verdict.rules, strict=True):
+        if rule.owner.name in refusing:
+            judged[rule.owner.name].append((rule, result))
+    owners = (each for each in policy.bundle.policies if each.name in refusing)
+    if any(_has_other_ground(owner, judged[owner.name], suppose) for owner in owners):
+        return ()
+    return unreachable
+
+
+Judgement: TypeAlias = "tuple[CompiledRule, RuleResult]"
+Supposing: TypeAlias = "Callable[[CompiledRule, bool], bool]"
+"""Whether an unknown rule could come out so, had the silent sources answered."""
+
+
+def _supposing(facts: Facts) -> Supposing:
+    if OUT_OF_REACH not in facts.record:
+        # A record of the time before this fact. Then any unknown counted as one of the outage, and it is judged as it was then.
+        return lambda _rule, _wanted: True
+    named = facts.record[OUT_OF_REACH]
+    out_of_reach = frozenset(named if isinstance(named, tuple) else ())
+    return lambda rule, wanted: could_be(wanted, rule, facts.record, out_of_reach)
+
+
+def _has_other_ground(policy: Policy, judged: Sequence[Judgement], suppose: Supposing) -> bool:
+    """Whether a policy refuses whatever the silent sources would say: by a rule, or by its default, which no allow rule opens."""
+    for rule, result in judged:
+        is_eased = result.waiver is not None or result.grace is not None
+        if not result.fired or result.effect < Effect.QUARANTINE or is_eased:
+            continue
+        if result.truth is Truth.TRUE or not suppose(rule, False):
+            return True
+    is_open = any(
+        result.fired or (result.truth is Truth.UNKNOWN and suppose(rule, True))
+        for rule, result in judged
+        if result.effect is Effect.ALLOW
     )
-
-
-def _has_known_ground(verdict: Verdict, policy: Policy) -> bool:
-    """Whether a policy refuses on what is known: a rule that objects on facts, or a default that refuses, whatever else is
-    unknown, since no allow rule holds or waits for a fact."""
-    rules = [result for result in verdict.rules if result.rule.partition("/")[0] == policy.name]
-    if any(
-        result.truth is Truth.TRUE
-        and result.effect >= Effect.QUARANTINE
-        and result.waiver is None
-        and result.grace is None
-        for result in rules
-    ):
-        return True
-    is_open = any(result.effect is Effect.ALLOW and result.truth is not Truth.FALSE for result in rules)
     return policy.default >= Effect.QUARANTINE and not is_open
 
 
 def in_outage(
     verdict: Verdict, unreachable: tuple[str, ...], rule: OutageRule, earlier: Earlier | None
 ) -> Verdict:
-    """The verdict that counts (3), for one of which `is_degraded_refusal` is true."""
+    """The verdict that counts (3), for one behind which is an outage (`outage_behind`)."""
     silent = f"no answer from {', '.join(unreachable)}"
     if rule.max_age is None:
         return verdict._replace(degraded=f"{silent}; refused")

@@ -18,12 +18,11 @@ from typing import Protocol, TypeGuard
 import orjson
 
 from governance.audit.entry import EntryKind
-from governance.collect.collector import UNREACHABLE
 from governance.errors import AuditBrokenError, PolicyInvalidError, UnsafePathError
 from governance.model.artifact import Artifact, Kind, artifact_on_record
 from governance.model.canonical import Json
 from governance.model.digest import Digest, Sha256, parse_sha256
-from governance.model.facts import Facts
+from governance.model.facts import OUT_OF_REACH, UNREACHABLE, Facts
 from governance.model.recorded_facts import Keys, facts_on_record, keys_of
 from governance.model.request import Action, Actor, ActorKind, Request, parse_utc
 from governance.policy.compile import CompiledPolicy, from_document
@@ -113,7 +112,7 @@ class PolicyCache:
 
 def judged_facts(policy: CompiledPolicy) -> Keys:
     """The facts of a record that judging it again by this policy can look at, and those that state the request."""
-    return keys_of(policy.reads | _OF_REQUEST | {UNREACHABLE})
+    return keys_of(policy.reads | _OF_REQUEST | {UNREACHABLE, OUT_OF_REACH})
 
 
 def read_decision(

@@ -19,17 +19,15 @@ import orjson
 
 from governance.audit.bodies import GRACE_UNTIL, decision_body, policy_body, text, verdict_body
 from governance.audit.log import Stored
-from governance.collect.collector import UNREACHABLE
 from governance.errors import AuditBrokenError
 from governance.model.canonical import Json
 from governance.model.digest import Sha256
-from governance.model.facts import FactValue
 from governance.model.request import Request
 from governance.model.verdict import Effect, Mode, Verdict
 from governance.policy.breakglass import break_glass_objection
 from governance.policy.compile import CompiledPolicy
 from governance.policy.evaluate import evaluate
-from governance.policy.outage import Earlier, in_outage, is_degraded_refusal
+from governance.policy.outage import Earlier, in_outage, outage_behind
 from governance.report.recorded import Decision, PolicyCache, Recorded, read_decision
 
 __all__ = ["PolicyCache", "Replayed", "replay", "verdict_again"]
@@ -108,10 +106,8 @@ def _canonical(tree: dict[str, Json]) -> bytes:
 def verdict_again(log: ReadableLog, recorded: Recorded, policy: CompiledPolicy) -> Verdict:
     """The verdict of a policy on a recorded decision, the outage of its time included."""
     verdict = evaluate(policy, recorded.request, recorded.facts)
-    unreachable: FactValue = recorded.facts.record.get(UNREACHABLE)
-    if not isinstance(unreachable, tuple) or not is_degraded_refusal(
-        verdict, unreachable, policy.bundle.policies
-    ):
+    unreachable = outage_behind(verdict, policy, recorded.request, recorded.facts)
+    if not unreachable:
         return verdict
     rule = policy.outage_rule(recorded.request.environment)
     return in_outage(verdict, unreachable, rule, _earlier(log, recorded))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from governance.artifactory.address import parse_uri
-from governance.collect.collector import UNREACHABLE, gather
+from governance.collect.collector import gather
 from governance.collect.contents import ContentsCollector
 from governance.collect.dependencies import DependenciesCollector, DependencyReader
 from governance.collect.request import request_facts
@@ -22,7 +22,7 @@ from governance.model.artifact import (
     parse_relative_path,
     parse_repository_key,
 )
-from governance.model.facts import CATALOGUE, Unknown, find_spec
+from governance.model.facts import CATALOGUE, OUT_OF_REACH, UNREACHABLE, Unknown, find_spec
 from governance.model.request import Action
 from plugin.location import lone_file
 from tests.unit.collect_kit import CLEAN, NOW, Edge, asking, is_an_hour
@@ -154,7 +154,7 @@ def test_each_fact_of_the_catalogue_has_a_source(edge: Edge) -> None:
     edge.put(CLEAN)
     supplied = {name for each in edge.collectors().values() for name in each.supplies}
     stated = set(request_facts(edge.request()))
-    assert set(CATALOGUE) - supplied - stated == {UNREACHABLE}
+    assert set(CATALOGUE) - supplied - stated == {UNREACHABLE, OUT_OF_REACH}
 
 
 @pytest.mark.parametrize(

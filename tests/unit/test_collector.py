@@ -12,12 +12,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from governance.collect.collector import UNREACHABLE, gather
+from governance.collect.collector import gather
 from governance.collect.request import request_facts
 from governance.collect.threads import Threads
 from governance.errors import UnreachableError
 from governance.model.artifact import Artifact, FileEntry, Kind, parse_relative_path, parse_repository_key
-from governance.model.facts import CATALOGUE, FactValue, Unknown
+from governance.model.facts import CATALOGUE, UNREACHABLE, FactValue, Unknown
 from governance.model.request import Action, Actor, Request
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -121,7 +121,7 @@ _NEVER = """
 import threading
 from datetime import UTC, datetime
 from tests.unit.test_collector import NOON, REQUEST, Scripted
-from governance.collect.collector import UNREACHABLE, gather
+from governance.collect.collector import gather
 from governance.collect.threads import Threads
 
 def never():

@@ -22,10 +22,12 @@ from governance.errors import (
     UnreachableError,
 )
 from governance.gate import Gate
-from governance.model.facts import Unknown
+from governance.model.facts import OUT_OF_REACH, UNREACHABLE, FactValue, Unknown
 from governance.model.request import Action, Actor, Request
-from governance.policy.compile import compile_bundle
+from governance.policy.compile import CompiledPolicy, compile_bundle
 from governance.policy.load import load_policies
+from governance.report.recorded import PolicyCache
+from governance.report.replay import replay
 from tests.unit.gate_kit import (
     ELSEWHERE,
     NOON,
@@ -199,6 +201,99 @@ def test_an_outage_does_not_overrule_what_is_known(tmp_path: Path) -> None:
         pass
 
 
+POLICY_SET = (
+    "---\napiVersion: mlgov/v1\nkind: PolicySet\nmetadata: {name: s}\nspec:\n"
+    "  bindings: [{policies: ['*'], environments: ['*'], mode: enforce}]\n"
+    "  outage: {development: {action: last-verdict, maxAge: 12h}}\n"
+)
+
+
+def bench_of(policy: CompiledPolicy, scan: World, *others: World) -> Bench:
+    """A gate with several sources, of which `scan` can be silenced."""
+    clock = [0.0]
+    log = AuditLog(MemoryStore(), now=lambda: NOON, instance="test")
+    gate = Gate(
+        policies=Fixed(policy),
+        collectors=[scan, *others],
+        log=log,
+        now=lambda: NOON,
+        clock=lambda: clock[0],
+    )
+    return Bench(gate=gate, log=log, world=scan, clock=clock)
+
+
+TRUSTED = {"signature.valid": True}
+BROKEN = {"signature.valid": Unknown("the trust file cannot be read")}
+
+
+@pytest.mark.parametrize(
+    ("rule", "keys", "stands"),
+    [
+        ("when: {fact: scan.complete, is: false}", TRUSTED, True),
+        ("when: {fact: signature.valid, is: false}", BROKEN, False),
+        ("when: {any: [{fact: scan.complete, is: false}, {fact: signature.valid, is: false}]}", TRUSTED, True),
+        ("when: {any: [{fact: scan.complete, is: false}, {fact: signature.valid, is: false}]}", BROKEN, False),
+        # Were the scan known to be complete, the signature would not matter.
+        ("when: {all: [{fact: scan.complete, is: false}, {fact: signature.valid, is: false}]}", BROKEN, True),
+        ("when: {not: {all: [{fact: scan.complete, is: true}, {fact: signature.valid, is: true}]}}", TRUSTED, True),
+        ("when: {not: {all: [{fact: scan.complete, is: true}, {fact: signature.valid, is: true}]}}", BROKEN, False),
+        ("when: {any: [{fact: scan.age, gt: 7d}, {fact: signature.valid, is: false}]}", TRUSTED, False),
+        ("condition: '!scan.complete'", TRUSTED, True),
+        ("condition: '!scan.complete || !signature.valid'", BROKEN, False),
+        ("condition: '!signature.valid'", BROKEN, False),
+    ],
+)  # fmt: skip
+def test_an_outage_excuses_only_what_it_accounts_for(
+    tmp_path: Path, rule: str, keys: dict[str, Any], stands: bool
+) -> None:
+    """`scan.age` is unknown with every source in reach: its rule refuses, outage or not."""
+    file = tmp_path / "rule.yaml"
+    file.write_text(
+        "apiVersion: mlgov/v1\nkind: Policy\nmetadata: {name: one}\nspec:\n  default: allow\n"
+        f"  rules: [{{id: r, effect: block, message: no, {rule}}}]\n{POLICY_SET}"
+    )
+    scan = World(name="scan", facts={"scan.complete": True}, supplies=frozenset({"scan.complete"}))
+    signature = World(name="keys", facts=TRUSTED, supplies=frozenset({"signature.valid"}))
+    b = bench_of(compile_bundle(load_policies([file])), scan, signature)
+    if "scan.age" not in rule:
+        load(b, request())
+    silence(b)
+    b.clock[0], signature.facts = 100.0, keys
+    if stands:
+        load(b, later(request()))
+    else:
+        with pytest.raises(BlockedError):
+            load(b, later(request()))
+    last = b.entries(EntryKind.DECISION)[-1].entry
+    verdict = last.body["verdict"]
+    assert isinstance(verdict, Mapping)
+    assert (verdict["degraded"] is not None) is stands
+    assert replay(b.log, last, policies=PolicyCache(b.log)).same
+
+
+@pytest.mark.parametrize("reason", [Unknown("who knows"), Unknown("no answer", out_of_reach=True)])
+def test_a_source_speaks_of_an_outage_for_its_own_facts_alone(tmp_path: Path, reason: Unknown) -> None:
+    """A collector of another package that claims one excuses nobody else, nor by a fact that it may not supply."""
+    known: dict[str, FactValue] = {"xray.malicious": False, "scan.complete": True}
+    b = bench(tmp_path)
+    load(b, request())
+    other = World(name="acme", supplies=frozenset({"acme.says"}), facts={"acme.says": reason})
+    gate = Gate(
+        policies=Fixed(compiled(tmp_path)),
+        collectors=[b.world, other],
+        log=b.log,
+        now=lambda: NOON,
+        reuse_seconds=0,
+    )
+    elsewhere = replace(b, gate=gate)
+    b.world.facts = known | {"xray.malicious": Unknown("an answer that nobody can read")}
+    with pytest.raises(BlockedError):
+        load(elsewhere, later(request()))
+    other.facts = {"acme.says": reason, UNREACHABLE: ("world",), OUT_OF_REACH: ("xray.malicious",)}
+    with pytest.raises(BlockedError):
+        load(elsewhere, later(request()))
+
+
 def test_an_outage_does_not_open_a_default_that_no_allow_rule_opens_any_more(tmp_path: Path) -> None:
     """The scan that is silent says nothing of the signature, and without that nothing is allowed."""
     file = tmp_path / "signed.yaml"
@@ -206,27 +301,16 @@ def test_an_outage_does_not_open_a_default_that_no_allow_rule_opens_any_more(tmp
         "apiVersion: mlgov/v1\nkind: Policy\nmetadata: {name: signed}\nspec:\n  default: block\n  rules:\n"
         "    - {id: signed, effect: allow, when: {fact: signature.valid, is: true}}\n"
         "    - {id: coverage, effect: quarantine, when: {fact: scan.complete, is: false}, message: not scanned}\n"
-        "---\napiVersion: mlgov/v1\nkind: PolicySet\nmetadata: {name: s}\nspec:\n"
-        "  bindings: [{policies: [signed], environments: ['*'], mode: enforce}]\n"
-        "  outage: {development: {action: last-verdict, maxAge: 12h}}\n"
+        f"{POLICY_SET}"
     )
     scan = World(name="scan", facts={"scan.complete": True}, supplies=frozenset({"scan.complete"}))
     signature = World(name="keys", facts={"signature.valid": True}, supplies=frozenset({"signature.valid"}))
-    clock = [0.0]
-    log = AuditLog(MemoryStore(), now=lambda: NOON, instance="test")
-    gate = Gate(
-        policies=Fixed(compile_bundle(load_policies([file]))),
-        collectors=[scan, signature],
-        log=log,
-        now=lambda: NOON,
-        clock=lambda: clock[0],
-    )
-    b = Bench(gate=gate, log=log, world=scan, clock=clock)
+    b = bench_of(compile_bundle(load_policies([file])), scan, signature)
     load(b, request())
     silence(b)
-    clock[0] = 100.0
+    b.clock[0] = 100.0
     load(b, later(request()))
-    clock[0] = 200.0
+    b.clock[0] = 200.0
     signature.facts = {"signature.valid": False}
     with pytest.raises(QuarantinedError):
         load(b, later(request()))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
+import orjson
 import pytest
 
 from governance.audit.entry import Entry, EntryKind
@@ -83,6 +85,32 @@ def test_a_verdict_in_grace_comes_out_with_the_same_bytes_also_where_its_entry_i
     wrong = {**older, "grace_until": "2026-11-22T12:00:06.000000Z"}
     forged = replace(entry, body={**entry.body, "verdict": wrong})
     assert not replay(b.log, forged, policies=PolicyCache(b.log)).same
+
+
+def test_an_older_verdict_that_stood_in_an_outage_comes_out_with_the_same_bytes(tmp_path: Path) -> None:
+    """Entries from before the facts said which of them are out of reach let it stand beside any other unknown, too."""
+    b = gate.bench(tmp_path)
+    gate.load(b, gate.request())
+    b.clock[0] = 100.0
+    b.world.facts = {
+        "xray.malicious": Unknown("no answer", out_of_reach=True),
+        "scan.complete": Unknown("torn"),
+    }
+    _ask(b, at=gate.NOON.replace(hour=13))
+    first, now = decisions(b)
+    assert (_verdict(now)["decision"], _verdict(now)["degraded"]) == ("block", None)
+    assert replay(b.log, now, policies=PolicyCache(b.log)).same
+    facts = orjson.loads(b.kept(parse_sha256(str(now.body["facts"]))))
+    assert facts.pop("sources.out_of_reach")["value"] == ["xray.malicious"]
+    document = orjson.dumps(facts)
+    stood = {**_verdict(now), "decision": "allow", "refused": False, "would_block": False, "retry_after": None,
+             "degraded": f"no answer from world; the verdict of decision {first.id}, 3600 s ago, stands"}  # fmt: skip
+    digest = sha256(document).hexdigest()
+    older = replace(now, body={**now.body, "facts": digest, "verdict": stood})
+    log = Without(b, digest, document)
+    assert replay(log, older, policies=PolicyCache(log)).same
+    forged = replace(older, body={**older.body, "verdict": _verdict(now)})
+    assert not replay(log, forged, policies=PolicyCache(log)).same
 
 
 def test_a_changed_verdict_shows(tmp_path: Path) -> None:

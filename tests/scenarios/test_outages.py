@@ -1,0 +1,101 @@
+"""A scanner out of reach, over HTTP: the last verdict stands where the outage alone refuses, and never where anything else does."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+from governance.audit.entry import EntryKind
+from governance.devserver import DevServer
+from plugin.errors import BlockedModelError
+from tests.mlflow_tools import Home, environment, make_home
+
+MODEL = "m-" + "0123456789abcdef" * 2
+POLICY = """
+apiVersion: mlgov/v1
+kind: Policy
+metadata: {name: signed-and-scanned}
+spec:
+  match: {actions: [download, load]}
+  default: allow
+  rules:
+    - {id: malicious, effect: block, when: {fact: xray.malicious, is: true}, message: reported malicious}
+    - {id: unsigned, effect: block, when: {fact: signature.valid, is: false}, message: "no signature that counts: {signature.reason}"}
+---
+apiVersion: mlgov/v1
+kind: Policy
+metadata: {name: uploads}
+spec: {match: {actions: [upload]}, default: allow, rules: []}
+---
+apiVersion: mlgov/v1
+kind: PolicySet
+metadata: {name: s}
+spec:
+  bindings: [{policies: ["*"], environments: ["*"], mode: enforce}]
+  outage: {production: {action: last-verdict, maxAge: 12h}}
+"""
+
+
+@pytest.fixture
+def home(devserver: DevServer, tmp_path: Path) -> Home:
+    return make_home(tmp_path / "home", devserver, policy=POLICY)
+
+
+@pytest.fixture
+def root(devserver: DevServer, home: Home, repo: str, tmp_path: Path) -> str:
+    """Where a model lies that was stored, signed and let out once."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "MLmodel").write_text("flavors:\n  python_function: {}\n")
+    (folder / "weights.bin").write_bytes(b"\xff" * 99)
+    address = f"artifactory://{devserver.host}/artifactory/{repo}/1/models/{MODEL}/artifacts"
+    with environment(home.env):
+        get_artifact_repository(address).log_artifacts(str(folder))
+    fetch(home, address, tmp_path / "first")
+    return address
+
+
+@pytest.fixture
+def nobody() -> Iterator[str]:
+    """The address of an Xray at which nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}/xray"
+
+
+def fetch(home: Home, address: str, to: Path, **more: str) -> Mapping[str, Any]:
+    """Fetch the model as MLflow does. What the log says of the decision."""
+    to.mkdir()
+    with environment({**home.env, **more}):
+        try:
+            get_artifact_repository(address).download_artifacts("", str(to))
+        finally:
+            with closing(home.assembly()) as parts:
+                last = list(parts.log.find(kind=EntryKind.DECISION))[-1]
+    verdict = last.entry.body["verdict"]
+    assert isinstance(verdict, Mapping)
+    return verdict
+
+
+def test_a_scanner_out_of_reach_lets_the_last_verdict_stand(
+    home: Home, root: str, nobody: str, tmp_path: Path
+) -> None:
+    verdict = fetch(home, root, tmp_path / "out", MLGOV_XRAY_URL=nobody)
+    assert verdict["decision"] == "allow"
+    assert str(verdict["degraded"]).startswith("no answer from xray; the verdict of decision ")
+    assert (tmp_path / "out/MLmodel").exists()
+
+
+def test_a_scanner_out_of_reach_does_not_excuse_a_trust_file_that_cannot_be_read(
+    home: Home, root: str, nobody: str, tmp_path: Path
+) -> None:
+    (home.path / "trust.json").write_text("{")
+    with pytest.raises(BlockedModelError, match="unsigned"):
+        fetch(home, root, tmp_path / "out", MLGOV_XRAY_URL=nobody)
+    assert not any((tmp_path / "out").iterdir())
