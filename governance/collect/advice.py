@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from governance.collect.ecosystems import ecosystem_of
+from governance.collect.scanned import foremost
 from governance.model.facts import Collection, FactValue, Item, ItemValue, Unknown
 from governance.model.request import utc_text
 from governance.model.verdict import Severity
@@ -21,7 +22,7 @@ _SILENT: Final = Unknown("Xray does not say")
 
 def vulnerabilities(
     summaries: Iterable[Summary],
-    missing: str | None,
+    missing: Unknown | None,
     *,
     first_seen: Callable[[frozenset[str]], Mapping[str, ItemValue]],
 ) -> Collection:
@@ -36,30 +37,27 @@ def vulnerabilities(
             for cve in issue.cves or (None,):
                 row = _row(issue, component, cve, seen[issue.id])
                 rows[repr(row)] = row
-    return Collection(tuple(rows[key] for key in sorted(rows)), missing)
+    return Collection(tuple(rows[key] for key in sorted(rows)), *_gap(missing))
 
 
-def malicious(summaries: Iterable[Summary], missing: str | None) -> FactValue:
+def malicious(summaries: Iterable[Summary], missing: Unknown | None) -> FactValue:
     """True as soon as anything is reported malicious; false only where nothing can be missing."""
     if any(issue.is_malicious for summary in summaries for issue in summary.issues):
         return True
-    return False if missing is None else Unknown(missing)
+    return False if missing is None else missing
 
 
-def max_severity(summaries: Iterable[Summary], missing: str | None) -> FactValue:
+def max_severity(summaries: Iterable[Summary], missing: Unknown | None) -> FactValue:
     """The highest severity of any issue. Unknown where a higher one may be missing."""
     severities = [issue.severity for summary in summaries for issue in summary.issues]
     highest = max(severities, default=Severity.NONE)
     if highest is Severity.CRITICAL:
         return highest.word
-    if missing is not None:
-        return Unknown(missing)
-    if Severity.UNKNOWN in severities:
-        return Unknown("an issue has no severity")
-    return highest.word
+    graded = Unknown("an issue has no severity") if Severity.UNKNOWN in severities else None
+    return foremost(missing, graded) or highest.word
 
 
-def max_cvss(summaries: Iterable[Summary], missing: str | None) -> FactValue:
+def max_cvss(summaries: Iterable[Summary], missing: Unknown | None) -> FactValue:
     """The highest CVSS v3 base score. Unknown where a higher one may be missing."""
     issues = list(_security(summaries))
     scores = [cve.cvss for issue in issues for cve in issue.cves]
@@ -67,13 +65,12 @@ def max_cvss(summaries: Iterable[Summary], missing: str | None) -> FactValue:
     highest = max(known, default=0.0)
     if highest >= 10.0:
         return highest
-    if missing is not None:
-        return Unknown(missing)
     unscored = [issue.id for issue in issues if not any(cve.cvss is not None for cve in issue.cves)]
-    return Unknown(f"{unscored[0]} has no CVSS v3 score") if unscored else highest
+    doubt = foremost(missing, Unknown(f"{unscored[0]} has no CVSS v3 score") if unscored else None)
+    return highest if doubt is None else doubt
 
 
-def licences(files: Sequence[Summary], packages: Sequence[Summary], missing: str | None) -> Collection:
+def licences(files: Sequence[Summary], packages: Sequence[Summary], missing: Unknown | None) -> Collection:
     """Every licence with each component that carries it. A package without any has one that is not known; a file of a
     model need not have one of its own."""
     rows: dict[tuple[str, str], Item] = {
@@ -87,18 +84,21 @@ def licences(files: Sequence[Summary], packages: Sequence[Summary], missing: str
                 named = licence.name.strip()
                 spdx: ItemValue = _NO_KNOWN if named.lower() in _NO_LICENCE else named
                 rows[named, component] = {"spdx": spdx, "component": component}
-    return Collection(tuple(rows[key] for key in sorted(rows)), missing)
+    return Collection(tuple(rows[key] for key in sorted(rows)), *_gap(missing))
 
 
-def operational_risk(summaries: Sequence[Summary], missing: str | None) -> FactValue:
+def operational_risk(summaries: Sequence[Summary], missing: Unknown | None) -> FactValue:
     """The worst risk of any component."""
-    if missing is not None:
-        return Unknown(missing)
     risks = [summary.operational_risk for summary in summaries if summary.operational_risk is not None]
-    if not risks:
-        return Unknown("Xray reports no operational risks here")
-    worst = max(risks)
-    return Unknown("a risk without a grade") if Severity.UNKNOWN in risks else worst.word
+    graded = Unknown("a risk without a grade") if Severity.UNKNOWN in risks else None
+    doubt = foremost(missing, graded)
+    if doubt is not None:
+        return doubt
+    return max(risks).word if risks else Unknown("Xray reports no operational risks here")
+
+
+def _gap(missing: Unknown | None) -> tuple[str | None, bool]:
+    return (None, False) if missing is None else (missing.reason, missing.out_of_reach)
 
 
 def _security(summaries: Iterable[Summary]) -> Iterable[Issue]:

@@ -4,8 +4,8 @@ Promises:
 
 1. A file counts as scanned only where Xray says that its scan is done, has a summary of it, and that summary is about
    the bytes that are there now (`general.sha256`).
-2. Bad news counts from an incomplete scan too; good news never does. So `xray.malicious` may be true of a half-scanned
-   model, and is unknown, not false, until the last file is done.
+2. Bad news counts from an incomplete scan too, and from an Xray that fell silent; good news never does. So `xray.malicious`
+   may be true of a half-scanned model, and is unknown, not false, until the last file is done.
 3. A declared package without a version, or one that Xray does not know, leaves the list of advisories incomplete. It
    leaves `xray.malicious` alone, which speaks of the artifact's bytes and of packages that Xray does know.
 
@@ -20,13 +20,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, TypeAlias
 
 from governance.collect import advice
-from governance.collect.collector import too_many_files
+from governance.collect.collector import too_many_files, unknown_after
 from governance.collect.dependencies import NOT_STORED
-from governance.collect.scanned import Scanned, join
+from governance.collect.scanned import Scanned, foremost, join
 from governance.collect.threads import Threads
 from governance.content.dependencies import Declared
 from governance.errors import GovernanceError, RemoteError
@@ -34,10 +35,12 @@ from governance.model.artifact import Artifact
 from governance.model.facts import FactValue, ItemValue, Unknown
 from governance.model.request import Action, Request
 from governance.xray.client import XrayClient
-from governance.xray.items import Summaries, Summary, Violation
+from governance.xray.items import ScanStatus, Summaries, Summary, Violation
 
 FirstSeen: TypeAlias = Callable[[frozenset[str], Request], Mapping[str, ItemValue]]
 
+_NOT_STORED: Final = Unknown(NOT_STORED)
+_SILENT: Final = Unknown("Xray does not say")
 _NO_HISTORY: Final = Unknown("no history of advisories is kept")
 _WORKERS: Final = 8
 _AHEAD: Final = timedelta(hours=1)
@@ -83,31 +86,38 @@ class ScanCollector:
 
     def collect(self, request: Request) -> Mapping[str, FactValue]:
         """The facts about a stored artifact, or the packages of one that is to be uploaded. Raises `RemoteError` where
-        Xray answers nothing at all."""
+        Xray says nothing of either."""
         artifact = request.artifact
         if request.action is Action.UPLOAD:
-            return self._of_upload(request)
+            if request.staged is None:
+                return dict.fromkeys(self.supplies, _NOT_STORED)
+            found, _ = self._packages(self._clients(artifact.host), request)
+            return self._of_packages(request, found, _NOT_STORED)
         too_many = too_many_files(len(artifact.files))
         if too_many is not None:
             return dict.fromkeys(self.supplies, too_many)
         client = self._clients(artifact.host)
         with Threads(_WORKERS, "scan") as executor:
             packages = executor.submit(self._packages, client, request)
-            repository, scanned = self._files(client, artifact, executor)
+            try:
+                repository, scanned = self._files(client, artifact, executor)
+            except RemoteError as error:
+                found, _ = packages.result()
+                if not found.found:
+                    raise
+                return self._of_packages(request, found, unknown_after(error))
             violations = executor.submit(_violations, client, repository, artifact)
             return self._facts(request, scanned, *packages.result(), violations.result())
 
-    def _of_upload(self, request: Request) -> dict[str, FactValue]:
-        facts: dict[str, FactValue] = dict.fromkeys(self.supplies, Unknown(NOT_STORED))
-        if request.staged is None:
-            return facts
-        found, _ = self._packages(self._clients(request.artifact.host), request)
+    def _of_packages(self, request: Request, found: Summaries, files: Unknown) -> dict[str, FactValue]:
+        """What is known where Xray says nothing of the files, for the reason `files`."""
+        facts: dict[str, FactValue] = dict.fromkeys(self.supplies, files)
         return facts | {
-            "xray.malicious": advice.malicious(found.found, NOT_STORED),
-            "xray.max_cvss": advice.max_cvss(found.found, NOT_STORED),
-            "xray.max_severity": advice.max_severity(found.found, NOT_STORED),
-            "vulnerabilities": self._advisories(request, found.found, NOT_STORED),
-            "licences": advice.licences((), found.found, NOT_STORED),
+            "xray.malicious": advice.malicious(found.found, files),
+            "xray.max_cvss": advice.max_cvss(found.found, files),
+            "xray.max_severity": advice.max_severity(found.found, files),
+            "vulnerabilities": self._advisories(request, found.found, files),
+            "licences": advice.licences((), found.found, files),
         }
 
     def _files(self, client: XrayClient, artifact: Artifact, executor: Executor) -> tuple[str, Scanned]:
@@ -120,58 +130,66 @@ class ScanCollector:
             cache = f"{repository}-cache"
             found = client.summary([f"{cache}/{path}" for path in paths]).found
             repository = cache if found else repository
-        statuses = executor.map(lambda path: client.status(repository, path), paths)
+        silent: list[Unknown] = []
+        statuses = executor.map(lambda path: _status(client, repository, path, silent), paths)
         places = [f"{repository}/{path}" for path in paths]
         return repository, join(
             zip(artifact.files, places, strict=True), dict(zip(places, statuses, strict=True)), found
         )
 
-    def _packages(self, client: XrayClient, request: Request) -> tuple[Summaries, str | None]:
+    def _packages(self, client: XrayClient, request: Request) -> tuple[Summaries, Unknown | None]:
         """What is known of the declared packages, and why there may be more to know."""
         try:
             declared = self._dependencies(request)
             wanted = sorted({each.component_id for each in declared.packages if each.component_id})
             found = client.components(wanted) if wanted else Summaries()
         except GovernanceError as error:
-            return Summaries(), f"the declared packages are not known: {error.message}"
-        return found, _gap(declared, found)
+            unknown = unknown_after(error)
+            return Summaries(), replace(
+                unknown, reason=f"the declared packages are not known: {unknown.reason}"
+            )
+        gap = _gap(declared, found)
+        return found, None if gap is None else Unknown(gap)
 
     def _facts(
         self,
         request: Request,
         scanned: Scanned,
         packages: Summaries,
-        gap: str | None,
+        gap: Unknown | None,
         violations: tuple[Violation, ...] | Unknown,
     ) -> dict[str, FactValue]:
-        missing = scanned.problem or gap
+        doubt = scanned.doubt
+        missing = foremost(doubt, gap)
         summaries = (*scanned.summaries, *packages.found)
         return {
-            "xray.malicious": advice.malicious(summaries, scanned.problem),
+            "xray.malicious": advice.malicious(summaries, doubt),
             "xray.max_cvss": advice.max_cvss(summaries, missing),
             "xray.max_severity": advice.max_severity(summaries, missing),
-            "xray.indexed": bool(scanned.files) and all(file.is_indexed for file in scanned.files),
+            "xray.indexed": scanned.is_indexed,
             "xray.watches": violations
             if isinstance(violations, Unknown)
             else tuple(sorted({each.watch for each in violations})),
             "xray.violations": violations if isinstance(violations, Unknown) else len(violations),
-            "scan.complete": scanned.problem is None,
+            "scan.complete": scanned.is_complete,
             "scan.age": self._age(scanned),
-            "scan.engines": scanned.engines or Unknown("Xray does not say"),
-            "scan.database_age": Unknown("Xray does not say"),
+            "scan.engines": doubt if doubt is not None and doubt.out_of_reach else scanned.engines or _SILENT,
+            "scan.database_age": _SILENT,
             "vulnerabilities": self._advisories(request, summaries, missing),
             "licences": advice.licences(scanned.summaries, packages.found, missing),
             "operational_risk": advice.operational_risk(summaries, missing),
         }
 
-    def _advisories(self, request: Request, summaries: Sequence[Summary], missing: str | None) -> FactValue:
+    def _advisories(
+        self, request: Request, summaries: Sequence[Summary], missing: Unknown | None
+    ) -> FactValue:
         return advice.vulnerabilities(
             summaries, missing, first_seen=lambda advisories: self._first_seen(advisories, request)
         )
 
     def _age(self, scanned: Scanned) -> FactValue:
-        if scanned.problem is not None:
-            return Unknown(scanned.problem)
+        if scanned.doubt is not None:
+            return scanned.doubt
         if scanned.oldest is None:
             return Unknown("Xray does not say when it scanned")
         age = self._now() - scanned.oldest
@@ -185,7 +203,20 @@ def _violations(client: XrayClient, repository: str, artifact: Artifact) -> tupl
     try:
         return client.violations(repository, [_below(artifact, str(entry.path)) for entry in artifact.files])
     except RemoteError as error:
-        return Unknown(error.message)
+        return unknown_after(error)
+
+
+def _status(client: XrayClient, repository: str, path: str, silent: list[Unknown]) -> ScanStatus | Unknown:
+    """The status of one file. Once Xray was `silent` about one, it is asked about no more of them."""
+    if silent:
+        return silent[0]
+    try:
+        return client.status(repository, path)
+    except RemoteError as error:
+        unknown = unknown_after(error)
+        if unknown.out_of_reach:
+            silent.append(unknown)
+        return unknown
 
 
 def _below(artifact: Artifact, path: str) -> str:

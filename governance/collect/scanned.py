@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
 from governance.content.formats import format_of_name
 from governance.model.artifact import FileEntry
+from governance.model.facts import Unknown
 from governance.xray.items import ScanState, ScanStatus, Summary
 
 _PLAIN: Final = frozenset({"text", "json", "yaml"})
@@ -17,15 +18,18 @@ _KNOWN: Final = frozenset(ScanState) - {ScanState.ABSENT, ScanState.NOT_SCANNED}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileScan:
-    """One file with what Xray says about it: nothing, one summary, or several that need not agree."""
+    """One file with what Xray says about it: nothing, one summary, or several that need not agree. The status is unknown where
+    Xray could not be asked for it."""
 
     entry: FileEntry
-    status: ScanStatus
+    status: ScanStatus | Unknown
     summaries: tuple[Summary, ...]
 
     @property
     def problem(self) -> str | None:
         """Why the file does not count as scanned, or None where it does."""
+        if isinstance(self.status, Unknown):
+            return self.status.reason
         if self.status.state is ScanState.NOT_SUPPORTED and format_of_name(self.entry.path) in _PLAIN:
             return None
         if self.status.state is not ScanState.DONE:
@@ -42,8 +46,8 @@ class FileScan:
 
     @property
     def is_indexed(self) -> bool:
-        """True where Xray knows the file."""
-        return bool(self.summaries) or self.status.state in _KNOWN
+        """True where Xray is known to know the file."""
+        return bool(self.summaries) or (isinstance(self.status, ScanStatus) and self.status.state in _KNOWN)
 
 
 _WORDS: Final[Mapping[ScanState, str]] = {
@@ -66,13 +70,39 @@ class Scanned:
 
     @property
     def problem(self) -> str | None:
-        """Why the artifact is not scanned to the end: the first file's reason and how many more, or None."""
+        """Why the artifact is not known to be scanned to the end: the first file's reason and how many more, or None."""
+        return None if self.doubt is None else self.doubt.reason
+
+    @property
+    def doubt(self) -> Unknown | None:
+        """The problem, and whether it is that Xray gave no answer. What it did say comes first."""
         if not self.files:
-            return "there is no file"
-        problems = [problem for file in self.files if (problem := file.problem) is not None]
-        if not problems:
-            return None
-        return problems[0] if len(problems) == 1 else f"{problems[0]}, and {len(problems) - 1} more"
+            return Unknown("there is no file")
+        problems = [
+            file.status if isinstance(file.status, Unknown) else Unknown(problem)
+            for file in self.files
+            if (problem := file.problem) is not None
+        ]
+        first = foremost(*problems)
+        if first is None or len(problems) == 1:
+            return first
+        return replace(first, reason=f"{first.reason}, and {len(problems) - 1} more")
+
+    @property
+    def is_complete(self) -> bool | Unknown:
+        """Whether every file is scanned to the end. One that is not outweighs those whose state is not known."""
+        said = (file.problem is None for file in self.files if not isinstance(file.status, Unknown))
+        if not self.files or not all(said):
+            return False
+        return self.doubt or True
+
+    @property
+    def is_indexed(self) -> bool | Unknown:
+        """Whether Xray knows every file."""
+        strange = [file.status for file in self.files if not file.is_indexed]
+        if not self.files or any(isinstance(status, ScanStatus) for status in strange):
+            return False
+        return next((status for status in strange if isinstance(status, Unknown)), True)
 
     @property
     def summaries(self) -> tuple[Summary, ...]:
@@ -82,19 +112,29 @@ class Scanned:
     @property
     def oldest(self) -> datetime | None:
         """When the oldest scan ended; None where one of them does not say."""
-        times = [file.status.at for file in self.files if file.status.state is ScanState.DONE]
+        times = [status.at for status in self._statuses if status.state is ScanState.DONE]
         known = [at for at in times if at is not None]
         return min(known) if known and len(known) == len(times) else None
 
     @property
     def engines(self) -> tuple[str, ...]:
         """Every engine that took part in the scan of any file."""
-        return tuple(sorted({engine for file in self.files for engine in file.status.engines}))
+        return tuple(sorted({engine for status in self._statuses for engine in status.engines}))
+
+    @property
+    def _statuses(self) -> tuple[ScanStatus, ...]:
+        return tuple(file.status for file in self.files if isinstance(file.status, ScanStatus))
+
+
+def foremost(*reasons: Unknown | None) -> Unknown | None:
+    """Of several reasons why something is not known the first that an answer would not do away with, else the first."""
+    given = [reason for reason in reasons if reason is not None]
+    return next((reason for reason in given if not reason.out_of_reach), given[0] if given else None)
 
 
 def join(
     places: Iterable[tuple[FileEntry, str]],
-    statuses: Mapping[str, ScanStatus],
+    statuses: Mapping[str, ScanStatus | Unknown],
     summaries: Iterable[Summary],
 ) -> Scanned:
     """Bring together files with their `repository/path`, statuses by that place, and summaries."""

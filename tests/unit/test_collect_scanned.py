@@ -96,5 +96,5 @@ def test_two_summaries_of_one_file_both_count() -> None:
 def test_a_file_that_nobody_speaks_of_is_absent() -> None:
     entry = FileEntry(path=parse_relative_path("x"), sha256=NOW_BYTES)
     (file,) = join([(entry, "r/x")], {}, []).files
-    assert file.status.state is ScanState.ABSENT
+    assert file.status == ScanStatus(state=ScanState.ABSENT)
     assert not file.is_indexed

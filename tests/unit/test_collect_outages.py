@@ -1,0 +1,141 @@
+"""Which failures of a source are an outage, over HTTP: no answer at all, and none that is not to be had now. And what is known all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from governance.collect.collector import gather
+from governance.collect.dependencies import DependencyReader
+from governance.collect.scan import ScanCollector
+from governance.devserver import Fault
+from governance.model.facts import OUT_OF_REACH, UNREACHABLE, Collection, Facts, Unknown
+from governance.transport import Credentials, Transport
+from governance.xray.client import XrayClient
+from tests.unit.collect_kit import CLEAN, EVIL, NOW, Edge
+
+SILENT: Mapping[str, dict[str, Any]] = {
+    "the server is down": {"status": 503},
+    "the server fails": {"status": 500},
+    "a gateway waits in vain": {"status": 504},
+    "too many requests": {"status": 429},
+    "the connection is dropped": {"drop": True},
+}
+ANSWERED: Mapping[str, dict[str, Any]] = {
+    "the token expired": {"status": 401},
+    "the token lacks a right": {"status": 403},
+    "there is no such place": {"status": 404},
+    "the answer is cut short": {"truncate_at": 5},
+    "the answer is of another form": {"rewrite": lambda _: b"[]"},
+}
+
+
+def gathered(edge: Edge, *names: str, deadline: float = 20) -> Facts:
+    return gather(
+        [edge.collectors()[name] for name in names], edge.request(), deadline=deadline, now=lambda: NOW
+    )
+
+
+def out_of_reach(facts: Facts) -> set[str]:
+    found = facts.get(OUT_OF_REACH)
+    assert isinstance(found, tuple)
+    return set(found)
+
+
+@pytest.mark.parametrize("fault", SILENT.values(), ids=SILENT.keys())
+def test_a_source_that_gives_no_answer_is_out_of_reach(edge: Edge, fault: dict[str, Any]) -> None:
+    edge.put(CLEAN)
+    request = edge.request()
+    edge.server.faults.add(Fault(path="/xray/*", times=None, **fault))
+    edge.server.faults.add(Fault(path="/artifactory/*", times=None, **fault))
+    facts = gather(list(edge.collectors().values()), request, deadline=20, now=lambda: NOW)
+    assert facts.get(UNREACHABLE) == ("contents", "dependencies", "signature", "storage", "xray")
+    supplied = {name for each in edge.collectors().values() for name in each.supplies}
+    assert out_of_reach(facts) == supplied
+
+
+@pytest.mark.parametrize("fault", ANSWERED.values(), ids=ANSWERED.keys())
+def test_an_answer_that_is_of_no_use_is_no_outage(edge: Edge, fault: dict[str, Any]) -> None:
+    edge.put(CLEAN)
+    request = edge.request()
+    edge.server.faults.add(Fault(path="/xray/*", times=None, **fault))
+    edge.server.faults.add(Fault(path="/artifactory/*", times=None, **fault))
+    facts = gather(list(edge.collectors().values()), request, deadline=20, now=lambda: NOW)
+    assert facts.get(UNREACHABLE) == facts.get(OUT_OF_REACH) == ()
+    assert isinstance(facts.get("xray.malicious"), Unknown)
+    assert isinstance(facts.get("artifact.age"), Unknown)
+
+
+def test_a_host_without_an_address_is_out_of_reach(edge: Edge) -> None:
+    edge.put(CLEAN)
+    transport = Transport(
+        base_url="http://xray.invalid/xray", service="Xray", credentials=Credentials(), sleep=lambda _: None
+    )
+    reader = DependencyReader(lambda _: edge.artifactory)
+    scan = ScanCollector(lambda _: XrayClient(transport), dependencies=reader, now=lambda: NOW)
+    facts = gather([scan], edge.request(), deadline=20, now=lambda: NOW)
+    assert facts.get(UNREACHABLE) == ("xray",)
+    assert "no connection" in str(facts.get("scan.complete"))
+
+
+def test_a_source_that_is_late_is_out_of_reach(edge: Edge) -> None:
+    edge.put(CLEAN)
+    request = edge.request()
+    edge.server.faults.add(Fault(path="/xray/*/summary/artifact", delay=2))
+    facts = gather([edge.collectors()["xray"]], request, deadline=0.1, now=lambda: NOW)
+    assert out_of_reach(facts) == set(ScanCollector.supplies)
+
+
+def test_of_several_questions_those_without_an_answer_are_out_of_reach(edge: Edge) -> None:
+    edge.put(CLEAN)
+    edge.server.faults.add(Fault(path="*/api/repositories/*", times=None, status=503))
+    edge.server.faults.add(Fault(path="*/violations", times=None, status=503))
+    facts = gathered(edge, "storage", "xray")
+    assert facts.get(UNREACHABLE) == ("storage", "xray")
+    assert {"artifact.origin", "publisher", "xray.violations", "xray.watches"} <= out_of_reach(facts)
+    assert not {"artifact.age", "property.*", "xray.malicious", "scan.complete"} & out_of_reach(facts)
+
+
+def test_packages_that_could_not_be_asked_about_leave_the_list_open_for_an_outage(edge: Edge) -> None:
+    edge.put(CLEAN)
+    edge.server.faults.add(Fault(path="*/summary/component", times=None, status=503))
+    facts = gathered(edge, "xray")
+    assert {"vulnerabilities", "licences", "xray.max_cvss", "xray.max_severity"} <= out_of_reach(facts)
+    assert facts.get("xray.malicious") is False
+    edge.server.faults.clear()
+    edge.server.faults.add(Fault(path="*/summary/component", times=None, status=403))
+    assert out_of_reach(gathered(edge, "xray")) == set()
+
+
+def test_what_is_not_scanned_is_so_whatever_else_gives_no_answer(edge: Edge) -> None:
+    edge.put(CLEAN)
+    edge.server.hold_scans(edge.repo, "m/model.pkl")
+    edge.server.faults.add(Fault(path="*/summary/component", times=None, status=503))
+    facts = gathered(edge, "xray")
+    assert facts.get("scan.complete") is False
+    assert isinstance(facts.get("scan.age"), Unknown)
+    assert out_of_reach(facts) == set()
+
+
+def test_malice_counts_although_xray_fell_silent(edge: Edge) -> None:
+    edge.put({**CLEAN, "evil.pkl": EVIL})
+    assert edge.facts("xray")["xray.malicious"] is True
+    edge.server.faults.add(Fault(path="*/artifact/status", times=None, status=503))
+    facts = gathered(edge, "xray")
+    assert facts.get("xray.malicious") is True
+    assert {"scan.complete", "scan.age", "scan.engines"} <= out_of_reach(facts)
+    assert "xray.malicious" not in out_of_reach(facts)
+
+
+def test_a_bad_package_counts_although_xray_says_nothing_of_the_files(edge: Edge) -> None:
+    edge.put({**CLEAN, "requirements.txt": b"torch==2.5.1\n"})
+    known = edge.facts("xray")
+    assert known["xray.max_cvss"] == 9.8
+    edge.server.faults.add(Fault(path="*/summary/artifact", times=None, status=503))
+    facts = gathered(edge, "xray")
+    found = facts.get("vulnerabilities")
+    assert isinstance(found, Collection)
+    assert [row["id"] for row in found.items] == [row["id"] for row in known["vulnerabilities"].items]
+    assert {"vulnerabilities", "xray.malicious", "scan.complete"} <= out_of_reach(facts)
