@@ -164,6 +164,9 @@ _CODES: tuple[tuple[type[errors.GovernanceError], type[GovernedError], str], ...
     (errors.GovernanceError, GovernanceUnavailableError, "ABORTED"),
 )
 
+_PASSING = frozenset({500, 502, 503, 504})
+"""The statuses of a server in trouble that may pass. Another one, such as 507 (its storage is full), stays until somebody acts."""
+
 _CALLERS_OWN = (
     errors.VerificationError, errors.NotFoundError, errors.ConflictError, errors.UnsafePathError,
 )  # fmt: skip
@@ -179,6 +182,8 @@ def mlflow_error(error: errors.GovernanceError) -> GovernedError:
     if isinstance(error, errors.RefusedError):
         return _refusal_error(error.refusal)
     kind, code = next((kind, code) for ours, kind, code in _CODES if isinstance(error, ours))
+    if isinstance(error, errors.UnavailableError) and error.status not in _PASSING:
+        code = "ABORTED"
     hint = error.hint
     if in_server() and not isinstance(error, _CALLERS_OWN):
         hint = f"{_FOR_OPERATORS} {hint}" if hint else _FOR_OPERATORS

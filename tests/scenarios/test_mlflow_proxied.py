@@ -259,6 +259,21 @@ def test_a_put_that_artifactory_refuses_raises_at_the_client(
     assert told.count("what to do: This is for whoever runs the tracking server") == 1
 
 
+@pytest.mark.parametrize(
+    ("status", "told"), [(507, "storage is full"), (413, "too large for the server"), (409, "as conflicting")]
+)
+def test_what_artifactory_refuses_for_good_is_told_at_once_and_not_asked_again(
+    devserver: DevServer, server: TrackingServer, home: Home, tmp_path: Path, status: int, told: str
+) -> None:
+    mlflow.set_experiment("refused")
+    devserver.faults.add(Fault(method="PUT", path="*/full.txt", status=status, times=None))
+    (tmp_path / "full.txt").write_text("x")
+    before = len(home.entries(EntryKind.OUTCOME))
+    with mlflow.start_run(), pytest.raises(GovernedStorageError, match=told):
+        mlflow.log_artifact(str(tmp_path / "full.txt"))
+    assert len(home.entries(EntryKind.OUTCOME)) == before + 1
+
+
 def test_two_models_at_once(server: TrackingServer, devserver: DevServer, model: Any) -> None:
     mlflow.set_experiment("at once")
     results: list[Any] = []

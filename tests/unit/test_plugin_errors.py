@@ -73,6 +73,11 @@ def remote(kind: type[errors.RemoteError]) -> errors.RemoteError:
         (remote(errors.ConflictError), GovernedStorageError, 409),
         (remote(errors.RateLimitedError), GovernedStorageError, 429),
         (remote(errors.UnavailableError), GovernedStorageError, 503),
+        (
+            errors.UnavailableError("full", service="Artifactory", method="PUT", path="x", status=507),
+            GovernedStorageError,
+            409,
+        ),
         (remote(errors.UnreachableError), GovernedStorageError, 503),
         (remote(errors.TlsError), GovernedStorageError, 409),
         (remote(errors.ProtocolError), GovernedStorageError, 409),
@@ -103,7 +108,7 @@ def test_every_error_class_is_mapped() -> None:
 
     for kind in below(errors.GovernanceError):
         blank = kind.__new__(kind)
-        blank.__dict__.update({"message": "m", "hint": None, "refusal": refusal()})
+        blank.__dict__.update({"message": "m", "hint": None, "status": 500, "refusal": refusal()})
         assert mlflow_error(blank).error_class.startswith("GOVERNANCE_")
 
 
