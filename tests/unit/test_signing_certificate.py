@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -253,6 +253,25 @@ def test_a_time_stamp_is_trusted_time(tmp_path: Path) -> None:
         (closed(moved), trust),
     ):
         assert verify_bundle(bad, manifest_of(), store_, at=later).reason is Reason.SUPERSEDED
+    # An authority counts for the time during which it is trusted, by the time in its stamp.
+    for window, counts in (
+        ({"not_after": today + DAY}, True),
+        ({"revoked_at": today + DAY, "revocation": Revocation.SUPERSEDED}, True),
+        ({"not_before": today + DAY}, False),
+        ({"revoked_at": today - DAY, "revocation": Revocation.SUPERSEDED}, False),
+        ({"revoked_at": today + DAY, "revocation": Revocation.COMPROMISED}, False),
+    ):
+        limited = replace(row, grant=replace(row.grant, **window))
+        store_ = TrustStore(keys=(retired,), authorities=(limited,))
+        assert verify_bundle(stamped, manifest_of(), store_, at=later).valid is counts, window
+    # What would count as none is not put beside the signature.
+    refusal = bytes.fromhex("30053003020102")
+    for reply, words in (
+        (stamp(tmp_path, timestamp.timestamp_request(other), tsa), "over something else"),
+        (refusal, "gave no time stamp"),
+    ):
+        with pytest.raises(SignatureError, match=words):
+            timestamp.attach_timestamp(bundle, reply)
 
 
 def test_what_is_no_time_stamp_is_refused_or_counts_as_none() -> None:
