@@ -262,7 +262,7 @@ _BY_MODULE: Final[Mapping[str, str]] = {
     "uuid": "UUID",
     "xgboost.core": "Booster",
     "xgboost.sklearn": "XGBClassifier XGBModel XGBRanker XGBRegressor",
-    "zoneinfo.ZoneInfo": "_unpickle",
+    "zoneinfo": "ZoneInfo ZoneInfo._unpickle",
 }
 
 ALLOWED: Final = frozenset(

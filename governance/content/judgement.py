@@ -64,8 +64,8 @@ _GETS_OUT: Final = _ESCAPES | {"?tensorflow.WriteFile", "?tensorflow.output_stre
 
 
 def is_allowed(name: str) -> bool:
-    """True for a name on the exact list."""
-    return name in ALLOWED
+    """True for a name on the exact list, and for a path within a module that leads nowhere else: its whole name stands beside it."""
+    return name in ALLOWED or (name.startswith(WITHIN) and not is_dangerous(name))
 
 
 def is_dangerous(name: str) -> bool:
@@ -90,4 +90,4 @@ def judge(imports: Iterable[str], *, is_broken: bool) -> str:
     names = set(imports)
     if any(is_dangerous(name) for name in names):
         return MALICIOUS
-    return SUSPICIOUS if is_broken or not names <= ALLOWED else CLEAN
+    return CLEAN if not is_broken and all(map(is_allowed, names)) else SUSPICIOUS

@@ -68,7 +68,6 @@ _OF_CLASSES: Final[Mapping[str, str]] = {
         "ValuesView _ProtocolMeta _TypedDictMeta _allow_reckless_class_checks _get_protocol_attrs _is_callable_members_only "
         "_no_init_or_replace_init"
     ),
-    "zoneinfo": "ZoneInfo ZoneInfo._unpickle",
 }
 """By which a class is built anew, with its base classes, decorators and type hints."""
 
