@@ -8,6 +8,7 @@ on for a time, a waiver or a grace, has not ended; nothing rests on what a clien
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 
 from governance.audit.bodies import GRACE_UNTIL
@@ -18,7 +19,7 @@ from governance.model.request import Actor, Request, parse_utc
 from governance.model.verdict import Effect
 from governance.policy.compile import CompiledPolicy
 from governance.policy.outage import Earlier
-from governance.policy.waiver import are_live
+from governance.policy.waiver import are_live, ends_of
 
 
 def last_verdict(log: AuditLog, request: Request, policy: CompiledPolicy, max_age: int) -> Earlier | None:
@@ -36,7 +37,11 @@ def last_verdict(log: AuditLog, request: Request, policy: CompiledPolicy, max_ag
         or (found.grace_until is not None and request.at >= found.grace_until)
     ):
         return None  # nor does an older one stand: the last one says what is known
-    return found
+    ends = [
+        request.at + timedelta(seconds=max_age - found.age),
+        *ends_of(found.waivers, policy.bundle.waivers),
+    ]
+    return replace(found, until=min(ends if found.grace_until is None else [*ends, found.grace_until]))
 
 
 def _on_same_question(entry: Entry, request: Request, actor: Actor, policy_digest: Sha256) -> Earlier | None:

@@ -183,7 +183,7 @@ class Gate:
         )
         verdict = evaluate(policy, request, facts)
         self._lap("evaluate", began)
-        verdict = self._weathered(request, policy, facts, verdict)
+        verdict, until = self._weathered(request, policy, facts, verdict)
         mode = policy.mode_for(request, verdict)
         return Decision(
             id=new_id(request.at),
@@ -193,6 +193,7 @@ class Gate:
             verdict=verdict,
             mode=mode,
             glass=self._glass(policy, request, verdict, mode),
+            until=until,
         )
 
     def _glass(self, policy: CompiledPolicy, request: Request, verdict: Verdict, mode: Mode) -> Glass | None:
@@ -202,14 +203,16 @@ class Gate:
         why = break_glass_objection(policy, verdict, request.environment) if needed else None
         return Glass(justification=self._break_glass, needed=needed, objection=why)
 
-    def _weathered(self, request: Request, policy: CompiledPolicy, facts: Facts, verdict: Verdict) -> Verdict:
-        """The verdict with the set's rule for outages applied, where a source of facts gave no answer."""
+    def _weathered(
+        self, request: Request, policy: CompiledPolicy, facts: Facts, verdict: Verdict
+    ) -> tuple[Verdict, datetime | None]:
+        """The verdict with the set's rule for outages applied, where a source of facts gave no answer, and until when it may count."""
         unreachable = outage_behind(verdict, policy, request, facts)
         if not unreachable:
-            return verdict
+            return verdict, None
         rule = policy.outage_rule(request.environment)
         earlier = None if rule.max_age is None else last_verdict(self._log, request, policy, rule.max_age)
-        return in_outage(verdict, unreachable, rule, earlier)
+        return in_outage(verdict, unreachable, rule, earlier), None if earlier is None else earlier.until
 
     def _record(self, decision: Decision) -> None:
         self._note(decision.policy, decision.request.correlation)
@@ -347,7 +350,8 @@ class Gate:
             return
         # The one clock stands still while a machine sleeps, the other one can be set back: what either says is over is over.
         awake = self._now() + timedelta(seconds=self._reuse_seconds)
-        until = min(holds_until(decision.verdict, decision.policy.bundle.waivers) or awake, awake)
+        rests_on = holds_until(decision.verdict, decision.policy.bundle.waivers)
+        until = min(rests_on or awake, decision.until or awake, awake)
         with self._lock:
             now = self._clock()
             if len(self._recent) >= _MAX_REMEMBERED:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from governance.audit.bodies import signature_body
@@ -35,7 +36,8 @@ _MOVING = frozenset({Action.DOWNLOAD, Action.LOAD, Action.UPLOAD})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """A verdict about a request, with the mode in which it is applied."""
+    """A verdict about a request, with the mode in which it is applied. `until` is when an earlier verdict that stands in its place may
+    stand no longer."""
 
     id: str
     request: Request
@@ -44,6 +46,7 @@ class Decision:
     verdict: Verdict
     mode: Mode
     glass: Glass | None = None
+    until: datetime | None = None
 
     @property
     def is_objection(self) -> bool:

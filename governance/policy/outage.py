@@ -27,13 +27,14 @@ from governance.policy.supposing import could_be
 class Earlier:
     """A recorded verdict about the same bytes, action, actor and environment under the same policy, itself not
     degraded. `age` in seconds; `waivers` are the names of those that it rested on, `grace_until` is when the first grace ends
-    that it rested on."""
+    that it rested on, `until` when it may stand no longer."""
 
     decision_id: str
     decision: Effect
     age: int
     waivers: tuple[str, ...] = ()
     grace_until: datetime | None = None
+    until: datetime | None = None
 
 
 def outage_behind(

@@ -6,7 +6,7 @@ Does not: verify who signed it; what reaches this module was accepted into the p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from datetime import datetime, timedelta
 
 from governance.model.canonical import canonical_digest
@@ -41,8 +41,13 @@ def holds_until(verdict: Verdict, waivers: Iterable[Waiver]) -> datetime | None:
     names = {name for _, name in waived_in(verdict.rules)}
     ends = [parse_utc(text) for text in graces_in(verdict.rules)]
     if names:  # there may be thousands of waivers, and few verdicts rest on one
-        ends += [_end(waiver) for waiver in waivers if waiver.name in names]
+        ends += ends_of(names, waivers)
     return min(ends, default=None)
+
+
+def ends_of(names: Container[str], waivers: Iterable[Waiver]) -> list[datetime]:
+    """When the waivers of these names end."""
+    return [_end(waiver) for waiver in waivers if waiver.name in names]
 
 
 def are_live(names: Iterable[str], waivers: Iterable[Waiver], at: datetime) -> bool:

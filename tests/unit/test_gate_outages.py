@@ -98,6 +98,38 @@ def test_in_an_outage_no_verdict_outlives_the_grace_that_it_rested_on(tmp_path: 
         load(b, request(at=NOON + timedelta(seconds=5)))
 
 
+def test_a_decision_that_is_used_again_stands_no_longer_than_the_verdict_that_it_rests_on(
+    tmp_path: Path,
+) -> None:
+    """The files of a model are fetched under one decision, for half a minute."""
+    b = bench(tmp_path, policy=graced(tmp_path))
+    advise(b)
+    load(b, request())
+    b.clock[0] = 100.0
+    silence(b)
+    asked = [load(b, request(at=NOON + timedelta(seconds=seconds))) for seconds in (3, 4)]
+    assert len(set(asked)) == 1
+    with pytest.raises(BlockedError):
+        load(b, request(at=NOON + timedelta(seconds=5)))  # the grace has ended
+    now = [NOON]
+    gate = Gate(
+        policies=Fixed(compiled(tmp_path)),
+        collectors=[b.world],
+        log=b.log,
+        now=lambda: now[0],
+        clock=lambda: b.clock[0],
+    )
+    aged = replace(b, gate=gate)
+    b.world.error, b.world.supplies = None, frozenset({"xray.malicious", "scan.complete"})
+    b.world.facts = {"xray.malicious": False, "scan.complete": True}
+    load(aged, request())
+    silence(b)
+    b.clock[0], now[0] = 200.0, NOON + timedelta(hours=12)
+    load(aged, request(at=now[0]))
+    with pytest.raises(BlockedError):
+        load(aged, request(at=now[0] + timedelta(seconds=20)))  # it is older than `maxAge`
+
+
 @pytest.mark.parametrize(
     ("known", "asked"),
     [
