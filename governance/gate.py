@@ -99,6 +99,7 @@ class Gate:
         on_decision: Callable[[Request, Facts], None] = lambda _request, _facts: None,
         may_act: Callable[[], None] = lambda: None,
         meter: Meter | None = None,
+        policy_source: str | None = None,
     ) -> None:
         """`gather_seconds` bounds the wait for all facts together; `gather_all` has also those gathered that no rule
         reads, for a log over which later policies can be tried. For `reuse_seconds` a decision about the same bytes
@@ -109,7 +110,8 @@ class Gate:
         `on_policy` is called before the first decision under a policy is recorded, to record what belongs to it, and
         `on_decision` before each, to record what its facts brought to light. `may_act` is called before a permit is handed
         out, and raises where no act is permitted, whatever the policy says.
-        `meter` takes figures; without one none are made.
+        `meter` takes figures; without one none are made. `policy_source` tells on record where the policy comes from, so that what
+        changes there is not mistaken for what another process of this writer goes by.
         """
         self._policies = policies
         self._collectors = tuple(collectors)
@@ -124,6 +126,7 @@ class Gate:
         self._on_decision = on_decision
         self._may_act = may_act
         self._meter = meter
+        self._policy_source = policy_source
         self._noted: set[Sha256] = set()
         self._flights: dict[tuple[object, ...], Future[Decision | None]] = {}
         self._recent: dict[tuple[object, ...], tuple[float, datetime, Decision]] = {}
@@ -255,6 +258,8 @@ class Gate:
         self._on_policy()
         names = [each.name for each in policy.bundle.policies]
         body = policy_body(digest=policy.digest, revision=policy.revision, names=names)
+        if self._policy_source is not None:
+            body["source"] = self._policy_source
         self._log.append(
             EntryKind.POLICY, body, subject="policy", correlation=correlation, evidence=(policy.document,)
         )

@@ -6,6 +6,8 @@ whoever takes one checks its signature.
 
 from __future__ import annotations
 
+import hashlib
+import re
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +22,8 @@ from governance.places import expanded, open_file
 from governance.policy.load import discover
 from governance.settings import Settings
 from governance.transport import Transport
+
+_USER = re.compile(r"//[^/@]*@")
 
 MAX_POLICY_BUNDLE = 64 << 20
 """Largest policy bundle in bytes, wherever it comes from."""
@@ -43,6 +47,18 @@ def policy_bundle(settings: Settings) -> str | None:
     """Where the policy comes from as a signed bundle: as the settings name one, or in place of a policy file."""
     in_place = str(settings.policy_path) if _is_bundle(settings.policy_path) else None
     return settings.policy_bundle or in_place
+
+
+def policy_source(settings: Settings) -> str:
+    """Where the policy comes from, as a short digest that is the same for the same place on one machine: a path tells about a home,
+    and a URL may hold a credential, and neither belongs on record."""
+    bundle = policy_bundle(settings)
+    places = (
+        [_USER.sub("//", bundle)]
+        if bundle is not None
+        else [str(path.absolute()) for path in policy_files(settings)]
+    )
+    return hashlib.sha256("\n".join(places).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def _is_bundle(path: Path | None) -> bool:

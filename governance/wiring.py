@@ -32,7 +32,7 @@ from governance.policy.documents import PolicyBundle
 from governance.policy.load import load_files, load_policies
 from governance.policy.revisions import RevisionMemory
 from governance.policy.source import PolicySource
-from governance.policy_wiring import bundle_fetcher, policy_bundle, policy_files
+from governance.policy_wiring import bundle_fetcher, policy_bundle, policy_files, policy_source
 from governance.settings import Settings
 from governance.signing.keys import Signer, load_signer
 from governance.signing.trust import Role, TrustStore
@@ -225,6 +225,7 @@ class Assembly(AuditAssembly):
             on_decision=self.advisories.record,
             may_act=self.require_quorum,
             meter=self.meter,
+            policy_source=policy_source(self.settings),
         )
 
     @cached_property

@@ -132,8 +132,12 @@ def conclude(
     log.append(EntryKind.OUTCOME, body, subject=f"models/{name}", correlation="c")
 
 
-def note_policy(log: AuditLog, document: bytes, digest: Sha256, revision: int | None = None) -> None:
+def note_policy(
+    log: AuditLog, document: bytes, digest: Sha256, revision: int | None = None, source: str | None = None
+) -> None:
     body = policy_body(digest=digest, revision=revision, names=["p"])
+    if source is not None:
+        body["source"] = source
     log.append(EntryKind.POLICY, body, subject="policy", correlation="c", evidence=(document,))
 
 

@@ -66,7 +66,8 @@ class Deriver:
             self.ledger.rows("UPDATE registration SET now = ? WHERE now = ? AND seq < ?", (name, before, seq))
 
     def _policies(self, policies: PolicyCache) -> None:
-        used: dict[str, str] = {}  # by writer: a server and a laptop may each have their own
+        # By writer, since a server and a laptop may each have their own, and by where it comes from, as processes of one host may.
+        used: dict[tuple[str, str | None], str] = {}
         newest: str | None = None
         compared: set[tuple[str | None, str]] = set()
         n = 0
@@ -76,16 +77,20 @@ class Deriver:
         for seq, entry_id, at, writer, span, text in found:
             body = Fields(orjson.loads(text))
             digest = body.word("digest")
-            is_new = writer not in used
-            before = used.get(writer, newest)
-            used[writer] = newest = digest
+            source = body.text("source")
+            is_new = not any(known == writer for known, _ in used)
+            is_elsewhere = (writer, source) not in used and (writer, None) not in used
+            # Entries of earlier versions do not say where a policy comes from.
+            before = used.get((writer, source), used.get((writer, None), newest))
+            used[writer, source] = newest = digest
             if digest == before:
                 continue
             if span == 0:
                 n += 1
                 state = (
-                    "first on record" if before is None else "first of this writer" if is_new else "changed"
-                )
+                    "first on record" if before is None else "first of this writer" if is_new
+                    else "first from this place" if is_elsewhere else "changed"
+                )  # fmt: skip
                 if (before, digest) in compared:
                     state += ", as once before"
                 elif before is not None and len(compared) < _MOST_COMPARED:

@@ -128,6 +128,7 @@ def bench(
         log=log,
         now=lambda: NOON,
         clock=lambda: clock[0],
+        policy_source="5c" * 8,
     )
     return Bench(gate=gate, log=log, world=world, clock=clock)
 

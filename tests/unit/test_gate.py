@@ -46,6 +46,7 @@ def test_the_policy_is_on_record_once_with_its_whole_text(tmp_path: Path) -> Non
             permit.moved("model.pkl", parse_sha256(sha256))
     (policy,) = b.entries(EntryKind.POLICY)
     assert policy.entry.body["revision"] == 7
+    assert policy.entry.body["source"] == "5c" * 8
     assert b.log.evidence(parse_sha256(str(policy.entry.body["digest"]))) == permit.decision.policy.document
 
 

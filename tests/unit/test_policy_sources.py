@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,8 @@ from governance.policy.compile import compile_bundle
 from governance.policy.load import load_files
 from governance.policy.revisions import RevisionMemory
 from governance.policy.source import PolicySource
+from governance.policy_wiring import policy_source
+from governance.settings import Settings
 from tests.unit.policy_kit import (
     MALICIOUS,
     NOON,
@@ -352,3 +355,17 @@ def test_a_damaged_memory_of_revisions_is_no_fresh_start(tmp_path: Path, damage:
     (tmp_path / "revisions.json").write_bytes(damage)
     with pytest.raises(SettingsError, match="is damaged"):
         RevisionMemory(tmp_path / "revisions.json").highest("acme")
+
+
+def test_where_a_policy_comes_from_is_on_record_by_a_mark_that_tells_places_apart_and_names_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+    marks = [policy_source(Settings(policy_path=Path(tmp_path, name))) for name in ("one", "other", "one")]
+    bundle = policy_source(Settings(policy_bundle="https://ann:hunter2@ml.example.org/"))
+    assert marks[0] == marks[2] == policy_source(Settings(policy_path=Path("one")))
+    assert bundle == policy_source(Settings(policy_bundle="https://ml.example.org/"))
+    assert len({*marks, bundle, policy_source(Settings())}) == 4
+    assert all(re.fullmatch("[0-9a-f]{16}", mark) for mark in (*marks, bundle))

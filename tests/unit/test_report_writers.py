@@ -28,10 +28,10 @@ def make_writers(clock: Wall) -> tuple[AuditLog, AuditLog]:
     return make_log(store, now=clock, instance="server"), make_log(store, now=clock, instance="ann/laptop")
 
 
-def use(log: AuditLog, policy: str) -> None:
+def use(log: AuditLog, policy: str, source: str | None = None) -> None:
     """A process begins under this policy."""
     compiled = kit.compiled(policy)
-    note_policy(log, compiled.document, compiled.digest)
+    note_policy(log, compiled.document, compiled.digest, source=source)
 
 
 def test_a_policy_is_compared_with_the_one_that_its_writer_used_before(
@@ -57,6 +57,28 @@ def test_a_policy_is_compared_with_the_one_that_its_writer_used_before(
     assert [row for row in told if row[1] == "p/r"] == [("looser", "p/r")], (
         "and not the laptop's for the server's"
     )
+
+
+def test_processes_of_one_writer_with_policies_of_their_own_are_no_changes_back_and_forth(
+    writers: tuple[AuditLog, AuditLog], clock: Wall
+) -> None:
+    server, _ = writers
+    use(server, SERVER)  # by an earlier version, which did not say where it comes from
+    for _ in range(3):
+        use(server, SERVER, source="a")
+        use(server, LAPTOP, source="b")
+    use(server, SERVER_NEXT, source="a")
+    use(server, LAPTOP, source="b")
+    use(server, SERVER, source="a")
+    with report_on(server) as made:
+        assert [row["state"] for row in rows(made, "policy-changes")] == [
+            "first on record",
+            "changed",  # the earlier version may have gone by either
+            "changed",
+            "changed",
+        ]
+        told = [(row["direction"], row["rule"]) for row in rows(made, "policy-differences")]
+    assert [row for row in told if row[1] == "p/r"][-2:] == [("looser", "p/r"), ("stricter", "p/r")]
 
 
 def test_every_system_that_wrote_is_named_also_one_that_had_started_before(clock: Wall) -> None:

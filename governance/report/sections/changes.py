@@ -36,8 +36,9 @@ def policies(at: Context) -> Section:
         ),
         "SELECT at, seq, state, revision, names, digest, writer, ?, ?, ? FROM policy ORDER BY n",
         values=(NOT_RECORDED, NOT_RECORDED, NOT_RECORDED),
-        note="Each is compared with the one that the same writer used before, the first of a writer with the newest of any. Where processes "
-        "of one writer run under policies of their own, they show as changes back and forth. The log records which policy decided, by the digest of its whole text, which is kept as evidence. Who wrote it, who approved "
+        note="Each is compared with the one that the same writer took from the same place (files or a bundle) before, the first of a writer or place "
+        "with the newest of any; to go by another place again where nothing changed meanwhile is no change. Where entries do not say where a policy comes from, processes of one writer that run under policies of "
+        "their own show as changes back and forth. The log records which policy decided, by the digest of its whole text, which is kept as evidence. Who wrote it, who approved "
         "it and what its tests and backtests gave is where the policy's files are versioned (the revision's commit and its review).",
         minor="entry digest approver tests",
         empty="No policy came into force in the period.",
