@@ -35,8 +35,14 @@ _RUNS_TEXT: Final = frozenset((
     "torch.utils.bottleneck.__main__.run_autograd_prof", "torch.utils.bottleneck.__main__.run_cprofile",
     "torch.utils.collect_env.run", "torch.utils.data.datapipes.utils.decoder.basichandlers",
 ))
-_BUILDS: Final = ("numpy.distutils.", "numpy.f2py.")
-"""Packages that compile and run what they are given."""
+_RUNS_WHAT_IT_IS_GIVEN: Final = (
+    "mlflow.assistant.", "mlflow.projects.", "mlflow.rfunc.", "mlflow.utils.process.", "numpy.distutils.", "numpy.f2py.",
+)
+# How functions are called that run commands or code, in whatever package: MLflow's own would do for any model.
+_RUNNERS: Final = frozenset((
+    "Popen", "_exec_cmd", "_exec_command", "_execfile", "_run_command", "check_call", "check_output", "exec_", "exec_command",
+    "exec_mod_from_location", "execfile", "fork_exec", "getoutput", "getstatusoutput", "popen",
+))
 # fmt: on
 _PRIVATE: Final = frozenset(f"_{name}" for name in MODULES) | {"_winapi", "_posixsubprocess", "_aix_support"}
 """`_io` and its like: the same modules by another door."""
@@ -72,12 +78,14 @@ def is_dangerous(name: str) -> bool:
     """True for a name that no model needs and that attacks are made of."""
     if name in ALLOWED or name in NO_PROOF:
         return False
-    if name in _GETS_OUT or name in _RUNS_TEXT or name.startswith(_BUILDS):
+    if name in _GETS_OUT or name in _RUNS_TEXT or name.startswith(_RUNS_WHAT_IT_IS_GIVEN):
         return True
     if name.startswith(WITHIN):
         return _leads_out(name.removeprefix(WITHIN).split("."))
     root, *rest = name.split(".")
-    return root in MODULES or root in _PRIVATE or root in _RUNS_OR_FETCHES or not _LEADS_OUT.isdisjoint(rest)
+    if root in MODULES or root in _PRIVATE or root in _RUNS_OR_FETCHES:
+        return True
+    return not _LEADS_OUT.isdisjoint(rest) or (bool(rest) and rest[-1] in _RUNNERS)
 
 
 def _leads_out(path: Sequence[str]) -> bool:

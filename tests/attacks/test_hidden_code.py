@@ -131,6 +131,13 @@ def test_code_that_is_reached_through_harmless_packages_is_malicious(tmp_path: P
     assert facts["content.verdict"] == "malicious"
 
 
+def test_a_pickle_that_runs_a_command_by_what_mlflow_itself_has_for_that_is_malicious(tmp_path: Path) -> None:
+    command = b"(" + text("echo") + text("42") + b"l"
+    data = b"\x80\x04" + called(imported("mlflow.utils.process", "_exec_cmd"), command) + b"."
+    assert pickle.loads(data).stdout == "42\n"
+    assert look(tmp_path, "model.pkl", data)["content.verdict"] == "malicious"
+
+
 OBJECTS = {
     "as numpy writes it": "{'descr': '|O', 'fortran_order': False, 'shape': (1,)}",
     "with other quotes": """{"descr": "|O", 'fortran_order': False, 'shape': (1,)}""",
