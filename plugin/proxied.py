@@ -53,11 +53,10 @@ class GovernedProxyRepository(MlflowArtifactsRepository):
 
     def download_artifacts(self, artifact_path: str, dst_path: str | None = None) -> str:
         """Download through the server, all or nothing."""
-        target = destination(dst_path)
         # What one download sees must not show in another: each works on a copy with a list of its own.
         one = copy.copy(self)
         one.seen = []
-        with ended_in_order(), as_mlflow(), staging(target) as staged:
+        with ended_in_order(), as_mlflow(), destination(dst_path) as target, staging(target) as staged:
             try:
                 super(GovernedProxyRepository, one).download_artifacts(artifact_path, str(staged))
             except GovernedError:

@@ -99,8 +99,7 @@ class GovernedArtifactRepository(ArtifactRepository):
 
         All or nothing: the destination is touched only after every digest agreed with what the policy judged.
         """
-        target = destination(dst_path)
-        with ended_in_order(), as_mlflow():
+        with ended_in_order(), as_mlflow(), destination(dst_path) as target:
             verbs = self._verbs()
             place = resolve(self.root, artifact_path)
             try:

@@ -31,12 +31,11 @@ class GovernedRunsRepository(RunsArtifactRepository):
 
     def download_artifacts(self, artifact_path: str, dst_path: str | None = None) -> str:
         """Download from the run, its model, or both, all or nothing. Raises the first refusal of either."""
-        target = destination(dst_path)
         # What one download sees must not show in another: each works on a copy with a list of its own.
         one = copy.copy(self)
         one.seen = []
         one.repo = _Witness(self.repo, one.seen)
-        with ended_in_order(), as_mlflow(), staging(target) as staged:
+        with ended_in_order(), as_mlflow(), destination(dst_path) as target, staging(target) as staged:
             try:
                 found = super(GovernedRunsRepository, one).download_artifacts(artifact_path, str(staged))
             except MlflowException:

@@ -14,7 +14,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mlflow.exceptions import MlflowException
@@ -34,10 +34,23 @@ _PREFIX = ".mlgov-"
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
-def destination(dst_path: str | None) -> Path:
-    """The folder to download into: the caller's, which must exist, or a new one that the caller owns from then on."""
-    if not dst_path:
-        return Path(create_tmp_dir())
+@contextmanager
+def destination(dst_path: str | None) -> Iterator[Path]:
+    """The folder to download into: the caller's, which must exist, or a new one, which is gone again where nothing was downloaded and
+    which the caller owns else."""
+    if dst_path:
+        yield _existing(dst_path)
+        return
+    folder = Path(create_tmp_dir())
+    try:
+        yield folder
+    except BaseException:
+        with suppress(OSError):
+            folder.rmdir()
+        raise
+
+
+def _existing(dst_path: str) -> Path:
     folder = Path(dst_path).absolute()
     if not folder.exists():
         raise MlflowException(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 from pathlib import Path
 
 import pytest
@@ -145,7 +146,25 @@ def test_the_destination_must_be_a_folder(tmp_path: Path) -> None:
         (tmp_path / "no", "RESOURCE_DOES_NOT_EXIST"),
         (tmp_path / "f", "INVALID_PARAMETER_VALUE"),
     ):
-        with pytest.raises(MlflowException) as caught:
-            destination(str(path))
+        with pytest.raises(MlflowException) as caught, destination(str(path)):
+            pass
         assert caught.value.error_code == code
-    assert destination(None).is_dir()
+
+
+def test_a_new_destination_stays_where_something_came_and_goes_where_nothing_did(tmp_path: Path) -> None:
+    """A service that asks again and again for a model that is refused was left with an empty folder each time."""
+    with destination(None) as kept:
+        (kept / "f").write_text("x")
+    assert (kept / "f").read_text() == "x"
+    shutil.rmtree(kept)
+    gone = tmp_path / "none yet"
+
+    def refused() -> None:
+        nonlocal gone
+        with destination(None) as gone:
+            check_room(gone, 1 << 60)
+
+    with pytest.raises(StorageFullError):
+        refused()
+    assert gone.name != "none yet"
+    assert not gone.exists()
