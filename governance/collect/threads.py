@@ -46,10 +46,13 @@ class Threads(Executor):
         self._tasks.put(lambda: self._run(future, lambda: fn(*args, **kwargs)))
         if len(self._threads) < self._most:
             thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+            self._threads.append(
+                thread
+            )  # first of all: it also ends where this one is interrupted while it begins
             try:
                 thread.start()
-                self._threads.append(thread)
             except RuntimeError:  # a limit on processes and threads: those there are do all
+                self._threads.remove(thread)
                 if not self._threads:
                     self._tasks.get()
                     future.set_exception(GovernanceError("the system gives this process no more threads"))
@@ -63,7 +66,8 @@ class Threads(Executor):
         for _ in self._threads:
             self._tasks.put(None)
         for thread in self._threads if wait else ():
-            thread.join()
+            if thread.is_alive():  # else it is over, or was interrupted before it began
+                thread.join()
 
     def _work(self) -> None:
         while (task := self._tasks.get()) is not None:

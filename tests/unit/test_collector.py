@@ -172,6 +172,25 @@ def test_a_pool_hands_on_errors_and_cancels_what_has_not_begun() -> None:
         list(other.map(lambda number: 1 // number, [1, 0]))
 
 
+def test_a_thread_ends_though_the_caller_was_interrupted_while_it_began(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each Ctrl-C in a notebook could leave a thread behind, which waited for tasks for good."""
+    begun: list[threading.Thread] = []
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        begun.append(thread)
+        start(thread)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt), Threads(2, "pool") as pool:
+        pool.submit(int)
+    begun[0].join(30)
+    assert not begun[0].is_alive()
+
+
 def test_fewer_threads_than_wanted_do_it_all(leave_threads: Callable[[int], None]) -> None:
     leave_threads(1)
     with Threads(4, "pool") as pool:
