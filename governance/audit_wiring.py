@@ -9,7 +9,6 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from governance import __version__
@@ -28,6 +27,7 @@ from governance.auditing import (
 )
 from governance.connections import Connections
 from governance.errors import SettingsError
+from governance.forking import made_once
 from governance.settings import Settings
 from governance.transport import Credentials, Transport
 
@@ -60,7 +60,7 @@ class AuditAssembly:
         """The client of one Artifactory; see `Connections.artifactory`."""
         return self.connections.artifactory(host)
 
-    @cached_property
+    @made_once
     def log(self) -> AuditLog:
         """The audit log. Raises `AuditUnavailableError` when it cannot be opened, `SettingsError` where the settings name
         no log, or more than one."""
@@ -75,12 +75,12 @@ class AuditAssembly:
             pseudonyms=pseudonyms(settings),
         )
 
-    @cached_property
+    @made_once
     def anchors(self) -> tuple[Anchor, ...]:
         """Where the log's heads go, as the settings say. Raises `SettingsError`."""
         return make_anchors(self.settings, artifactory=self.artifactory)
 
-    @cached_property
+    @made_once
     def witnesses(self) -> tuple[WitnessAnchor, ...]:
         """Those of the anchors that cosign. Raises `SettingsError` where there is none."""
         found = tuple(anchor for anchor in self.anchors if isinstance(anchor, WitnessAnchor))
@@ -91,7 +91,7 @@ class AuditAssembly:
             )
         return found
 
-    @cached_property
+    @made_once
     def quorum(self) -> Quorum:
         """How many of the anchors must have kept a head, and how lately. Raises `SettingsError`."""
         return make_quorum(self.settings, self.anchors, self.log, now=self.now)

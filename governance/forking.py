@@ -19,7 +19,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Generic, Self, TypeVar, overload
+
+Made = TypeVar("Made")
 
 _METHODS: Final[dict[int, weakref.WeakMethod[Callable[[], None]]]] = {}
 _NUMBERS: Final = count()
@@ -33,7 +35,11 @@ def call_after_fork(method: Callable[[], None]) -> None:
 
 
 class ForkLock:
-    """A lock that no forked child finds held by a thread of its parent's."""
+    """A lock that no forked child finds held by a thread of its parent's.
+
+    A `with` statement is handed the two methods of the lock itself. In methods of ours an interrupt (Ctrl-C in a notebook) could
+    come when the lock is taken and nobody has said yet that it is to be given back, or before it is: it would stay locked for good.
+    """
 
     __slots__ = ("__weakref__", "_lock")
 
@@ -44,11 +50,41 @@ class ForkLock:
     def _renew(self) -> None:
         self._lock = threading.Lock()
 
-    def __enter__(self) -> None:
-        self._lock.acquire()
+    @property
+    def __enter__(self) -> Callable[[], bool]:
+        return self._lock.__enter__
 
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
+    @property
+    def __exit__(self) -> Callable[..., None]:  # noqa: PLE0302, PYI036 - a property
+        return self._lock.__exit__
+
+
+class made_once(Generic[Made]):  # noqa: N801 - in use it reads as `cached_property`, which it is but for this
+    """A property that is made when it is first asked for, by one thread, and kept in its object. The lock of Python's own is for ever
+    held in a child that was forked while another thread made one (3.11), or there is none and two may be made (3.12)."""
+
+    def __init__(self, make: Callable[[Any], Made]) -> None:
+        self._make = make
+        self._lock = ForkLock()
+        self.__doc__ = make.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Self: ...
+
+    @overload
+    def __get__(self, instance: object, owner: type) -> Made: ...
+
+    def __get__(self, instance: object | None, owner: type) -> Self | Made:
+        if instance is None:
+            return self
+        with self._lock:
+            if self._name not in vars(instance):
+                vars(instance)[self._name] = self._make(instance)
+        made: Made = vars(instance)[self._name]
+        return made
 
 
 @contextmanager

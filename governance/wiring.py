@@ -10,7 +10,6 @@ import logging
 import os
 from collections.abc import Container, Sequence
 from datetime import datetime
-from functools import cached_property
 from pathlib import Path
 
 from governance.audit.signing_time import recorded_time
@@ -24,6 +23,7 @@ from governance.collect.scan import ScanCollector
 from governance.collect.signature import SignatureCollector
 from governance.collect.storage import StorageCollector
 from governance.errors import AuditUnavailableError, KeyFileError, SettingsError
+from governance.forking import made_once
 from governance.gate import Gate, Meter, Policies
 from governance.model.digest import Sha256
 from governance.policy.bundle import PAYLOAD_TYPE as POLICY_BUNDLE_TYPE
@@ -60,7 +60,7 @@ class Assembly(AuditAssembly):
         """The client of the Xray beside it."""
         return self.connections.xray(host)
 
-    @cached_property
+    @made_once
     def policies(self) -> Policies:
         """The policy in force: a signed bundle where the settings name one; else files that they name, or that are found
         upwards, or the shipped `baseline`. Raises `SettingsError`.
@@ -156,7 +156,7 @@ class Assembly(AuditAssembly):
         )
         return payload
 
-    @cached_property
+    @made_once
     def signer(self) -> Signer | None:
         """The signing key, or None where none is configured. Raises `KeyFileError`."""
         location = self.settings.key_location
@@ -164,7 +164,7 @@ class Assembly(AuditAssembly):
             return None
         return load_signer(location, self.settings.passphrase(), environment=os.environ)
 
-    @cached_property
+    @made_once
     def _trust_source(self) -> TrustSource:
         return TrustSource(self.settings.trust_file)
 
@@ -186,7 +186,7 @@ class Assembly(AuditAssembly):
         except KeyFileError:
             return None  # told by whatever needs the file
 
-    @cached_property
+    @made_once
     def collectors(self) -> tuple[Collector, ...]:
         """All sources of facts: ours, and those of other packages."""
         reader = DependencyReader(self.artifactory)
@@ -203,12 +203,12 @@ class Assembly(AuditAssembly):
             *extensions().collectors(Context(artifactory=self.artifactory, now=self.now)),
         )
 
-    @cached_property
+    @made_once
     def advisories(self) -> AdvisoryHistory:
         """Since when the log knows each advisory."""
         return AdvisoryHistory(lambda: self.log)
 
-    @cached_property
+    @made_once
     def gate(self) -> Gate:
         """The gate. Raises `AuditBrokenError` where the log is not the one that was seen before."""
         self.recall_head()
@@ -228,7 +228,7 @@ class Assembly(AuditAssembly):
             policy_source=policy_source(self.settings),
         )
 
-    @cached_property
+    @made_once
     def meter(self) -> Meter | None:
         """What takes the gate's figures, where the settings want any. Raises `SettingsError` without the extra."""
         if not self.settings.metrics:

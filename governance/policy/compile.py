@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any
 
 from governance.errors import PolicyInvalidError
+from governance.forking import made_once
 from governance.model.canonical import CanonicalError, canonical_bytes, parse_canonical
 from governance.model.digest import Sha256, parse_sha256
 from governance.model.facts import FactSpec
@@ -68,7 +68,7 @@ class CompiledPolicy:
         """The facts the policy was checked against."""
         return self.bundle.catalogue
 
-    @cached_property
+    @made_once
     def reads(self) -> frozenset[str]:
         """The facts that judging by this policy can look at, whatever the request; what else is known makes no difference."""
         return frozenset().union(_READ_BESIDES, *(rule.reads() for rule in self.rules))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from governance.devserver import DevServer
-from governance.forking import ForkLock, call_after_fork, file_lock
+from governance.forking import ForkLock, call_after_fork, file_lock, made_once
 from tests.mlflow_tools import make_home
 
 SCRIPT = """
@@ -107,6 +107,78 @@ def test_a_lock_that_another_thread_holds_is_free_in_a_child() -> None:
     finally:
         over.set()
         thread.join()
+
+
+class _Slow:
+    """Whose part takes another thread until `over`."""
+
+    def __init__(self) -> None:
+        self.begun, self.over = threading.Event(), threading.Event()
+
+    @made_once
+    def part(self) -> object:
+        self.begun.set()
+        self.over.wait(30)
+        return object()
+
+
+def test_what_another_thread_was_making_is_made_anew_in_a_child() -> None:
+    """A worker that was forked while the parent's first model was being loaded waited for that thread for ever."""
+    whole = _Slow()
+    thread = threading.Thread(target=lambda: whole.part)
+    thread.start()
+    whole.begun.wait()
+    child = os.fork()
+    if child == 0:  # pragma: no cover - another process
+        signal.alarm(20)
+        whole.over = threading.Event()
+        whole.over.set()
+        os._exit(0 if whole.part is whole.part else 1)
+    try:
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    finally:
+        whole.over.set()
+        thread.join()
+
+
+def test_a_part_is_made_once_for_all_threads() -> None:
+    whole = _Slow()
+    found: list[object] = []
+    threads = [threading.Thread(target=lambda: found.append(whole.part)) for _ in range(4)]
+    for each in threads:
+        each.start()
+    whole.begun.wait()
+    whole.over.set()
+    for each in threads:
+        each.join()
+    assert len(found) == 4
+    assert len(set(map(id, found))) == 1
+
+
+def test_an_interrupt_leaves_no_lock_taken() -> None:
+    """Ctrl-C in a notebook between taking a lock and the block that it guards: the next load waited for ever."""
+    lock = ForkLock()
+    is_armed = False
+
+    def interrupt(*_: object) -> None:
+        nonlocal is_armed
+        if is_armed:
+            is_armed = False
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+        for _ in range(300):
+            with pytest.raises(KeyboardInterrupt):  # noqa: PT012 - the block is what is interrupted
+                is_armed = True
+                while True:
+                    with lock:
+                        pass
+            assert not lock._lock.locked()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_a_lock_on_a_file_is_free_once_its_holder_has_let_go_though_a_child_lives_on(tmp_path: Path) -> None:
