@@ -1,5 +1,7 @@
 """Names that a pickle may import without anyone being asked: they build data and estimators, and call nothing given to them.
 
+What gives back what it is given, as `numpy.object_` does, is none of them: it would hide what is given.
+
 Each name stands for itself alone; there are no patterns, because patterns are how `pandas.HDFStore` once got past a
 list of harmless pandas classes. Estimators are those of scikit-learn 1.9.1, as `sklearn.utils.all_estimators` lists
 them. A name that is missing makes a pickle suspicious, not malicious.
@@ -34,7 +36,7 @@ _BY_MODULE: Final[Mapping[str, str]] = {
     "lightgbm.sklearn": "LGBMClassifier LGBMRanker LGBMRegressor",
     "numpy": (
         "bool bool_ bytes_ complex128 complex64 datetime64 dtype float128 float16 float32 float64 "
-        "int16 int32 int64 int8 intc intp longdouble matrix ndarray object_ recarray str_ timedelta64 "
+        "int16 int32 int64 int8 intc intp longdouble matrix ndarray recarray str_ timedelta64 "
         "uint16 uint32 uint64 uint8 uintp void"
     ),
     "numpy._core.multiarray": "_reconstruct scalar",

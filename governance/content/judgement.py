@@ -2,7 +2,7 @@
 
 Three answers for a name: *allowed* (on the exact list in `allowed`), *dangerous* (of the standard library, and neither allowed nor
 in `no_proof`; of a package whose business is installing, fetching or running; what leads from one of another package to
-these; or by which a template leaves its confines), and *unknown* otherwise. A list of dangerous names alone can be walked
+these; by which a template leaves its confines; or an import that a pickle changes), and *unknown* otherwise. A list of dangerous names alone can be walked
 around, and is: so unknown is never good.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from governance.content.allowed import ALLOWED
-from governance.content.machine import WITHIN
+from governance.content.machine import CHANGES, WITHIN
 from governance.content.no_proof import NO_PROOF
 from governance.content.standard_library import MODULES
 
@@ -79,6 +79,8 @@ def is_dangerous(name: str) -> bool:
     if name in ALLOWED or name in NO_PROOF:
         return False
     if name in _GETS_OUT or name in _RUNS_TEXT or name.startswith(_RUNS_WHAT_IT_IS_GIVEN):
+        return True
+    if name.startswith(CHANGES):
         return True
     if name.startswith(WITHIN):
         return _leads_out(name.removeprefix(WITHIN).split("."))

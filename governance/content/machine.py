@@ -20,6 +20,8 @@ UNRESOLVED: Final = "?unresolved"
 EXTENSION: Final = "?extension"
 WITHIN: Final = "?within."
 """Before the path that leads from a module through what it holds, as `os.system` in `pandas.io.common`."""
+CHANGES: Final = "?changes."
+"""Before the name of an import that is given other attributes, for everything in the process that uses it."""
 
 _MAX_OPERATIONS: Final = 2_000_000
 _MAX_NAME: Final = 512
@@ -145,6 +147,7 @@ class Machine:
             "STACK_GLOBAL": self._stack_global,
             "TUPLE2": self._pair,
             "REDUCE": self._reduce,
+            "BUILD": self._build,
             "EXT1": self._extension,
             "EXT2": self._extension,
             "EXT4": self._extension,
@@ -289,6 +292,14 @@ class Machine:
                 return
         self._lose((called,))
         self._stack.append(_ENUM if name == _MAKES_ENUM else None)
+
+    def _build(self, _argument: bytes) -> None:
+        if len(self._stack) < 2:
+            raise BrokenError("BUILD on an empty stack")
+        state, changed = self._stack.pop(), self._stack[-1]
+        self._lose((state,))
+        if isinstance(changed, _Import):
+            self._note(CHANGES + changed.name)
 
     def _mark(self, _argument: bytes) -> None:
         self._stack.append(_MARK)

@@ -1,7 +1,7 @@
 """Which names a pickle would import when it is loaded, found by walking its operations. Nothing is ever unpickled.
 
 Promises: every import that an operation states is listed, as `module.name`; of a name with dots in it, which leads through what a
-module holds, that path too, as `?within.path`; one whose name is computed on the way is `?unresolved`; a pickle that cannot be walked to its end says so in `problem`, and keeps what was found before (the
+module holds, that path too, as `?within.path`; an import that is changed also as `?changes.module.name`; one whose name is computed on the way is `?unresolved`; a pickle that cannot be walked to its end says so in `problem`, and keeps what was found before (the
 unpickler, too, has run it by then). Bounded in operations and streams. Does not: judge (see `judgement`).
 """
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import io
 import os
+import pathlib
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -136,6 +137,19 @@ def test_a_pickle_that_runs_a_command_by_what_mlflow_itself_has_for_that_is_mali
     data = b"\x80\x04" + called(imported("mlflow.utils.process", "_exec_cmd"), command) + b"."
     assert pickle.loads(data).stdout == "42\n"
     assert look(tmp_path, "model.pkl", data)["content.verdict"] == "malicious"
+
+
+def test_a_pickle_that_changes_what_it_imports_is_malicious(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pathlib.Path, "read_lines", None, raising=False)
+    changed = b"N}" + text("read_lines") + imported("builtins", "str") + b"s\x86b"
+    data = b"\x80\x04" + imported("pathlib", "Path") + changed + b"."
+    pickle.loads(data)
+    assert vars(pathlib.Path)["read_lines"] is str
+    facts = look(tmp_path, "model.pkl", data)
+    assert facts["content.verdict"] == "malicious"
+    assert facts["content.unsafe_imports"] == ("?changes.pathlib.Path",)
 
 
 OBJECTS = {

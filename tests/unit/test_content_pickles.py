@@ -212,7 +212,7 @@ NAMES = [
     ("osmium.Reader", SUSPICIOUS), ("_acme.x", SUSPICIOUS), ("builtins.type", SUSPICIOUS), ("typing.Any", SUSPICIOUS),
     ("json.dumps", SUSPICIOUS), ("json.tool.main", MALICIOUS), ("time.sleep", MALICIOUS), ("pathlib._local.PosixPath", CLEAN),
     ("builtins.getattr", MALICIOUS), ("typing.get_type_hints", MALICIOUS), ("_operator.methodcaller", MALICIOUS),
-    ("collections.OrderedDict", CLEAN), ("numpy.ndarray", CLEAN), ("torch.FloatStorage", CLEAN),
+    ("collections.OrderedDict", CLEAN), ("numpy.ndarray", CLEAN), ("numpy.object_", SUSPICIOUS), ("torch.FloatStorage", CLEAN),
     ("sklearn.linear_model._logistic.LogisticRegression", CLEAN), ("builtins.set", CLEAN),
     ("catboost.core.CatBoostClassifier", CLEAN), ("catboost.core.Pool", SUSPICIOUS),
 ]  # fmt: skip
@@ -256,6 +256,7 @@ ASKED = [
     ("kept in a long list", b"](" + GETATTR + b"e", ("builtins.getattr",)),
     ("called with itself", read("acme", "f") + GETATTR + b"R", ("acme.f", "builtins.getattr")),
     ("given back", GETATTR, ("builtins.getattr",)),
+    ("changed by BUILD", read("acme", "f") + GETATTR + b"b", ("?changes.acme.f", "acme.f", "builtins.getattr")),
     ("as a class", b"(" + GETATTR + read("acme", "Net") + b"o", ("acme.Net", "builtins.getattr")),
 ]  # fmt: skip
 
