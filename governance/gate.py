@@ -158,6 +158,10 @@ class Gate:
             logger.warning("BREAK-GLASS, to be reviewed: %s", decision.refusal().text())
         elif decision.is_objection:
             logger.warning("would have been blocked (%s mode): %s", decision.mode, decision.refusal().text())
+        elif decision.verdict.degraded is not None:
+            logger.warning(
+                "let through in an outage: %s: %s", request.artifact.ref, decision.verdict.degraded
+            )
         permit = Permit(SEAL, decision)
         try:
             self._may_act()

@@ -25,7 +25,7 @@ from governance.model.canonical import Json
 from governance.model.digest import Digest, Sha256
 from governance.model.facts import Collection, Facts, Unknown
 from governance.model.request import Action, Request
-from governance.model.verdict import Effect, Mode, Refusal, Verdict
+from governance.model.verdict import DEGRADED, Effect, Mode, Refusal, Verdict
 from governance.policy.breakglass import Glass
 from governance.policy.compile import CompiledPolicy
 
@@ -75,8 +75,13 @@ class Decision:
             policy_revision=verdict.policy_revision,
             findings=tuple(finding for finding in verdict.findings if finding.effect >= Effect.QUARANTINE),
             retry_after=None if self._is_lasting() else verdict.retry_after,
-            extra={"break_glass": self.glass.objection} if self.glass and self.glass.objection else {},
+            extra=self._extra(),
         )
+
+    def _extra(self) -> dict[str, Json]:
+        glass = self.glass.objection if self.glass else None
+        told = {"break_glass": glass, DEGRADED: self.verdict.degraded if self.is_objection else None}
+        return {name: text for name, text in told.items() if text}
 
     def _is_lasting(self) -> bool:
         """Whether an objection rests on what nobody can establish however often they are asked."""

@@ -96,6 +96,7 @@ def _document(decision: Decision) -> dict[str, Json]:
         "refused": decision.is_refused,
         "would_block": decision.is_objection and not decision.is_refused,
         "retry_after": verdict.retry_after,
+        "degraded": verdict.degraded,
         "unknown": unknown,
     }
 
@@ -112,6 +113,8 @@ def _show(decision: Decision) -> None:
         console.print(
             f"  would be refused; the binding is in {decision.mode.value} mode, so the door is open"
         )
+    if decision.verdict.degraded is not None:
+        console.print(sign(Mark.WARN), styled(f"in an outage: {decision.verdict.degraded}"))
     for finding in decision.verdict.findings:
         console.print(styled(f"  [{finding.severity.word}] {finding.rule}: {finding.message}"))
         for each in finding.evidence[:3]:

@@ -144,6 +144,9 @@ def graces_in(rules: Sequence[RuleResult]) -> Sequence[str]:
 
 _LASTING = "trying again does not help: what is not known stays so until the artifact is changed"
 
+DEGRADED = "degraded"
+"""Among the `extra` of a refusal: which sources gave no answer, where it refuses for nothing else, and what was done."""
+
 REFUSED_BY_DEFAULT = "no rule allows it, and the policy's default is to refuse"
 """The grounds of a refusal to which no rule objected."""
 
@@ -207,6 +210,8 @@ class Refusal:
             lines += [f"      waiver {row.value}" for row in finding.evidence if row.fact == "waiver"]
         if not self.objections:
             lines.append(f"  {REFUSED_BY_DEFAULT}")
+        if self.extra.get(DEGRADED):
+            lines.append(f"  in an outage: {self.extra[DEGRADED]}")
         if self.retry_after is not None:
             lines.append(f"  not final: try again in {self.retry_after} s")
         elif self.is_retryable:
@@ -224,5 +229,9 @@ class Refusal:
             return f"try again in {self.retry_after} s"
         if self.is_retryable:
             return _LASTING
+        if self.extra.get(DEGRADED):
+            return (
+                f"see to it that the source answers again (`mlgov doctor` tries each): {self.extra[DEGRADED]}"
+            )
         first = next((finding.remediation for finding in self.objections if finding.remediation), None)
         return first or (self.waiver_command or "use another artifact")

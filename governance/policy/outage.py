@@ -93,10 +93,9 @@ def in_outage(
     silent = f"no answer from {', '.join(unreachable)}"
     if rule.max_age is None:
         return verdict._replace(degraded=f"{silent}; refused")
-    if earlier is None or earlier.decision >= Effect.QUARANTINE or not 0 <= earlier.age <= rule.max_age:
+    if earlier is None or not 0 <= earlier.age <= rule.max_age:
         return verdict._replace(degraded=f"{silent}; no verdict of the last {rule.max_age} s to fall back on")
-    return verdict._replace(
-        decision=earlier.decision,
-        retry_after=None,
-        degraded=f"{silent}; the verdict of decision {earlier.decision_id}, {earlier.age} s ago, stands",
-    )
+    known = f"{silent}; the verdict of decision {earlier.decision_id}, {earlier.age} s ago,"
+    if earlier.decision >= Effect.QUARANTINE:
+        return verdict._replace(degraded=f"{known} refused")
+    return verdict._replace(decision=earlier.decision, retry_after=None, degraded=f"{known} stands")

@@ -32,7 +32,7 @@ from governance.report.recorded import Decision, PolicyCache, Recorded, read_dec
 
 __all__ = ["PolicyCache", "Replayed", "replay", "verdict_again"]
 
-_STANDS = re.compile(r"the verdict of decision (\S{1,64}), (\d{1,12}) s ago, stands")
+_EARLIER = re.compile(r"the verdict of decision (\S{1,64}), (\d{1,12}) s ago, (?:stands|refused)")
 _COMPARED = ("action", "environment", "facts", "policy", "verdict")
 
 
@@ -114,9 +114,9 @@ def verdict_again(log: ReadableLog, recorded: Recorded, policy: CompiledPolicy) 
 
 
 def _earlier(log: ReadableLog, recorded: Recorded) -> Earlier | None:
-    """The earlier verdict that the record says stood."""
+    """The earlier verdict that the record says was found. Older entries name none that refused."""
     degraded = recorded.verdict.get("degraded")
-    found = _STANDS.search(degraded) if isinstance(degraded, str) else None
+    found = _EARLIER.search(degraded) if isinstance(degraded, str) else None
     stored = log.get(found[1]) if found is not None else None
     if found is None or stored is None:
         return None

@@ -15,6 +15,7 @@ from governance.audit.entry import EntryKind
 from governance.devserver import DevServer
 from plugin.errors import BlockedModelError
 from tests.mlflow_tools import Home, environment, make_home
+from tests.scenarios.cli import run_cli
 
 MODEL = "m-" + "0123456789abcdef" * 2
 POLICY = """
@@ -84,18 +85,45 @@ def fetch(home: Home, address: str, to: Path, **more: str) -> Mapping[str, Any]:
 
 
 def test_a_scanner_out_of_reach_lets_the_last_verdict_stand(
-    home: Home, root: str, nobody: str, tmp_path: Path
+    home: Home, root: str, nobody: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    verdict = fetch(home, root, tmp_path / "out", MLGOV_XRAY_URL=nobody)
+    with caplog.at_level("WARNING"):
+        verdict = fetch(home, root, tmp_path / "out", MLGOV_XRAY_URL=nobody)
     assert verdict["decision"] == "allow"
     assert str(verdict["degraded"]).startswith("no answer from xray; the verdict of decision ")
     assert (tmp_path / "out/MLmodel").exists()
+    assert (
+        f"let through in an outage: {root.partition('/artifactory/')[2]}: {verdict['degraded']}"
+        in caplog.text
+    )
+    checked = run_cli("check", root, variables={**home.env, "MLGOV_XRAY_URL": nobody})
+    assert checked.code == 0
+    assert "in an outage: no answer from xray; the verdict of decision " in checked.out
+
+
+def test_who_is_refused_in_an_outage_is_told_of_it(
+    home: Home, root: str, nobody: str, tmp_path: Path
+) -> None:
+    bob = {"MLGOV_XRAY_URL": nobody, "LOGNAME": "bob"}
+    with pytest.raises(BlockedModelError) as error:
+        fetch(home, root, tmp_path / "out", **bob)
+    assert "in an outage: no answer from xray; no verdict of the last 43200 s to fall back on" in str(
+        error.value
+    )
+    assert "`mlgov doctor` tries each" in str(error.value.hint)
 
 
 def test_a_scanner_out_of_reach_does_not_excuse_a_trust_file_that_cannot_be_read(
     home: Home, root: str, nobody: str, tmp_path: Path
 ) -> None:
+    good = (home.path / "trust.json").read_bytes()
     (home.path / "trust.json").write_text("{")
-    with pytest.raises(BlockedModelError, match="unsigned"):
+    with pytest.raises(BlockedModelError, match="unsigned") as error:
         fetch(home, root, tmp_path / "out", MLGOV_XRAY_URL=nobody)
     assert not any((tmp_path / "out").iterdir())
+    assert "in an outage" not in str(error.value)
+    (home.path / "trust.json").write_bytes(good)
+    with pytest.raises(
+        BlockedModelError, match=r"in an outage: no answer from xray; the verdict of .* refused"
+    ):
+        fetch(home, root, tmp_path / "again", MLGOV_XRAY_URL=nobody)  # the last verdict is a refusal now

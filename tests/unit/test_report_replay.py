@@ -22,7 +22,7 @@ from tests.unit import gate_kit as gate
 
 
 def story(tmp_path: Path) -> gate.Bench:
-    """Allowed, blocked, quarantined, unknown, in an outage with and without a verdict to fall back on, hostile names."""
+    """Allowed, blocked, quarantined, unknown, in an outage with and without a verdict to fall back on, and after a refusal, hostile names."""
     b = gate.bench(tmp_path)
     hostile = Actor(name="mal\u202eory<script>", groups=("g" * 400,))
     worlds: tuple[dict[str, FactValue], ...] = (
@@ -38,9 +38,18 @@ def story(tmp_path: Path) -> gate.Bench:
             _ask(b, environment=environment, at=gate.NOON.replace(minute=place))
             _ask(b, environment=environment, at=gate.NOON.replace(minute=place), actor=hostile)
     b.clock[0] += 100.0
+    b.world.facts = worlds[0]
+    _ask(b, at=gate.NOON.replace(minute=30))
+    b.clock[0] += 100.0
     gate.silence(b)
     _ask(b, at=gate.NOON.replace(hour=13))
     _ask(b, at=gate.NOON.replace(day=24))
+    b.clock[0] += 100.0
+    b.world.error, b.world.facts = None, worlds[1]
+    _ask(b, at=gate.NOON.replace(hour=14))
+    b.clock[0] += 100.0
+    gate.silence(b)
+    _ask(b, at=gate.NOON.replace(hour=15))  # falls back on a refusal
     return b
 
 
@@ -66,7 +75,8 @@ def test_every_decision_comes_out_with_the_same_bytes(tmp_path: Path) -> None:
         assert done.same
     assert len(entries) >= 14
     verdicts = [entry.body["verdict"] for entry in entries]
-    assert {str(one["degraded"])[:40] for one in verdicts if isinstance(one, Mapping) and one["degraded"]}
+    degraded = [str(one["degraded"]) for one in verdicts if isinstance(one, Mapping) and one["degraded"]]
+    assert [text.rpartition(" ")[2] for text in degraded] == ["stands", "on", "refused"]
 
 
 def test_a_verdict_in_grace_comes_out_with_the_same_bytes_also_where_its_entry_is_older(
