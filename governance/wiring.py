@@ -37,7 +37,7 @@ from governance.settings import Settings
 from governance.signing.keys import Signer, load_signer
 from governance.signing.trust import Role, TrustStore
 from governance.signing.trustsource import TrustSource
-from governance.signing.verify import open_envelope
+from governance.signing.verify import Futility, futility, open_envelope
 from governance.waivers.files import read_steps, steps_among
 from governance.waivers.guard import WaiverGuard
 from governance.waivers.memory import latest_time, memory_of, record_unseen
@@ -173,11 +173,9 @@ class Assembly(AuditAssembly):
         """The keys trusted now; none where there is no trust file. Raises `KeyFileError` for a file that is not good."""
         return self._trust_source.current()
 
-    def futility(self, *, repository: str | None) -> str | None:
+    def futility(self, *, repository: str | None) -> Futility | None:
         """Why a signature that our own key makes now for a repository (None: for a local copy) will not count by the trust file of
         this machine. None where nothing speaks against it, or where there is no key or no file that can be read."""
-        from governance.signing.verify import futility
-
         try:
             signer = self.signer
             if signer is None:

@@ -28,7 +28,13 @@ from governance.audit.entry import EntryKind
 from governance.audit.signing_time import verify_in_time
 from governance.errors import KeyFileError, NotFoundError
 from governance.forking import ForkLock
-from governance.model.artifact import FILE_SIGNATURE_SUFFIX, FOLDER_SIGNATURE, FileEntry
+from governance.model.artifact import (
+    FILE_SIGNATURE_SUFFIX,
+    FOLDER_SIGNATURE,
+    FileEntry,
+    Kind,
+    RelativePath,
+)
 from governance.model.digest import Digest, Sha256, file_digest
 from governance.permit import Permit
 from governance.signing.keys import Signer
@@ -112,6 +118,23 @@ class Sealer:
         logger.warning("the signature of `%s` is not good and nothing of it is kept: %s", root, report.detail)
         return None
 
+    def add(
+        self, permit: Permit, root: Address, beside: RelativePath, bundle: bytes, manifest: Manifest
+    ) -> None:
+        """Put a signature file in the place of one that has a signature less. The caller has verified that over the whole manifest."""
+        signer = self._assembly.signer
+        if signer is None:
+            raise KeyFileError("there is no signing key", hint="`mlgov keys init` makes one.")
+        place, digest = root, manifest.dirhash1
+        if permit.request.artifact.kind is Kind.FILE:
+            (only,) = manifest.entries
+            place, digest = root / only.name, file_digest(only.sha256)
+        with self._lock:
+            signed = self._keep(
+                permit, bundle, place=root / beside, digest=digest, files=len(manifest.entries), signer=signer
+            )
+            self._annotate(permit, place, digest, signed)
+
     def annotate(self, permit: Permit, place: Address, digest: Digest | None) -> None:
         """Set the properties without a signature."""
         self._annotate(permit, place, digest, None)
@@ -133,17 +156,27 @@ class Sealer:
         self, permit: Permit, manifest: Manifest, *, name: str, place: Address, digest: Digest, signer: Signer
     ) -> Signed:
         request = permit.request
-        why = self._assembly.futility(repository=request.artifact.repository)
-        if why is not None:
+        futile = self._assembly.futility(repository=request.artifact.repository)
+        if futile is not None:
             logger.warning(
-                "the signature of `%s` will not count: %s. `mlgov keys rotate` makes the next key.",
+                "the signature of `%s` will not count%s: %s. %s",
                 request.artifact.ref,
-                why,
+                "" if futile.is_final else " alone",
+                futile.why,
+                futile.remedy,
             )
         actor = self._assembly.log.on_record(request.actor)  # the log keeps what is signed
         host = caller_host() if actor is request.actor else None
         notes = attribution(actor, request.mlflow, host=host)
         bundle = sign_manifest(manifest, name=name, signer=signer, annotations=notes)
+        return self._keep(
+            permit, bundle, place=place, digest=digest, files=len(manifest.entries), signer=signer
+        )
+
+    def _keep(
+        self, permit: Permit, bundle: bytes, *, place: Address, digest: Digest, files: int, signer: Signer
+    ) -> Signed:
+        request = permit.request
         sha256 = Sha256(hashlib.sha256(bundle).hexdigest())
         self._assembly.log.append(
             EntryKind.SIGNATURE,
@@ -153,7 +186,7 @@ class Sealer:
                 key_id=signer.key_id,
                 bundle=sha256,
                 decision=permit.decision.id,
-                files=len(manifest.entries),
+                files=files,
             ),
             subject=request.artifact.ref,
             correlation=request.correlation,

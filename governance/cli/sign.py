@@ -14,6 +14,7 @@ from governance.cli.output import sign as mark_of
 from governance.errors import KeyFileError, TransferError, UnsafePathError
 
 if TYPE_CHECKING:
+    from governance.model.request import Request
     from governance.signing.keys import Signer
     from governance.signing.manifest import Manifest
     from governance.wiring import Assembly
@@ -34,6 +35,10 @@ def sign(
         bool,
         typer.Option("--every-file", help="Hash unchanged files of a model in Artifactory again, too."),
     ] = False,
+    add: Annotated[
+        bool,
+        typer.Option("--add", help="Add a signature to the one that is there, where several must sign."),
+    ] = False,
 ) -> None:
     """Sign the bytes that are there now, as an OpenSSF Model Signing bundle.
 
@@ -41,6 +46,9 @@ def sign(
     the plugin are signed as they are uploaded, and need no such step. Of a model in Artifactory that was signed before,
     only files are read whose checksum the server no longer tells as it was signed; the signature says which digests were
     taken over.
+
+    With `--add` the signature that is there stays: it must be somebody's whom the trust file names, over exactly the files that
+    are there, every one of which is read; yours comes beside it, over the same statement. So two people meet a threshold of two.
     """
     from governance.cli.reference import local_folder
     from governance.settings import load_settings
@@ -54,7 +62,14 @@ def sign(
                 "there is no signing key", hint="`mlgov keys init` makes one; `--key` names another."
             )
         local = local_folder(reference)
-        if local is not None:
+        if add:
+            from governance.cli.sign_beside import add_local, add_stored
+
+            if local is not None:
+                add_local(local, signer, assembly, output)
+            else:
+                add_stored(reference, signer, assembly, output)
+        elif local is not None:
             _sign_local(local, signer, output)
             _warn(assembly)
         else:
@@ -62,27 +77,31 @@ def sign(
 
 
 def _sign_local(path: Path, signer: Signer, output: Path | None) -> None:
-    from governance.model.artifact import FILE_SIGNATURE_SUFFIX, FOLDER_SIGNATURE
     from governance.signing.hashing import hash_folder
     from governance.signing.sign import sign_manifest
 
-    beside = (
-        path / FOLDER_SIGNATURE if path.is_dir() else path.with_name(f"{path.name}{FILE_SIGNATURE_SUFFIX}")
-    )
+    beside = place_beside(path)
     if output is None:
-        _require_room(beside)
+        require_room(beside)
     with err().status("hashing"):
         manifest = hash_folder(path)
     _require_files(manifest, str(path))
     bundle = sign_manifest(manifest, name=path.resolve().name, signer=signer)
     if output is None:
-        _put_beside(beside, bundle)
+        put_beside(beside, bundle)
     else:
-        _write(output, bundle)
+        write(output, bundle)
     _tell(str(path), manifest, signer, str(output or beside))
 
 
-def _require_room(path: Path) -> None:
+def place_beside(path: Path) -> Path:
+    """Where the signature of a local folder or file lies."""
+    from governance.model.artifact import FILE_SIGNATURE_SUFFIX, FOLDER_SIGNATURE
+
+    return path / FOLDER_SIGNATURE if path.is_dir() else path.with_name(f"{path.name}{FILE_SIGNATURE_SUFFIX}")
+
+
+def require_room(path: Path) -> None:
     """Whoever made the folder may have put a link in the signature's place, which leads to any file of this user's, or a pipe,
     into which one writes for ever. Raises `UnsafePathError`."""
     if path.is_symlink() or (path.exists() and not path.is_file()):
@@ -93,7 +112,7 @@ def _require_room(path: Path) -> None:
         )
 
 
-def _put_beside(path: Path, data: bytes) -> None:
+def put_beside(path: Path, data: bytes) -> None:
     """Replace the signature in one step, and never write through what has come to lie there meanwhile."""
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -113,9 +132,11 @@ def _put_beside(path: Path, data: bytes) -> None:
 
 def _warn(assembly: Assembly) -> None:
     """Say that a signature is in vain. Elsewhere another trust file may count, so it is made all the same."""
-    why = assembly.futility(repository=None)
-    if why is not None:
-        err().print(mark_of(Mark.WARN), styled(f"by the trust file of this machine it does not count: {why}"))
+    futile = assembly.futility(repository=None)
+    if futile is not None:
+        alone = "" if futile.is_final else " alone"
+        what = f"by the trust file of this machine it does not count{alone}: {futile.why}"
+        err().print(mark_of(Mark.WARN), styled(what))
 
 
 def _sign_stored(
@@ -126,11 +147,7 @@ def _sign_stored(
     place = parse_reference(reference, assembly.settings)
     client = assembly.artifactory(place.host)
     for part in locate(client, place):
-        if part.selection is not None:
-            raise TransferError(
-                f"`{reference}` is a part of `{part.artifact.ref}`, and only the whole is signed",
-                hint=f"`mlgov sign {part.artifact.ref}`",
-            )
+        require_whole(part, reference)
         with err().status(f"hashing `{part.artifact.ref}`"):
             manifest = _manifest_of(part, assembly, every_file=every_file)
         _require_files(manifest, part.artifact.ref)
@@ -140,8 +157,17 @@ def _sign_stored(
         else:
             from governance.signing.sign import sign_manifest
 
-            _write(output, sign_manifest(manifest, name=part.artifact.name, signer=signer))
+            write(output, sign_manifest(manifest, name=part.artifact.name, signer=signer))
             _tell(part.artifact.ref, manifest, signer, str(output))
+
+
+def require_whole(part: Part, reference: str) -> None:
+    """Raises `TransferError` for a part of a model."""
+    if part.selection is not None:
+        raise TransferError(
+            f"`{reference}` is a part of `{part.artifact.ref}`, and only the whole is signed",
+            hint=f"`mlgov sign {part.artifact.ref}`",
+        )
 
 
 def _manifest_of(part: Part, assembly: Assembly, *, every_file: bool) -> Manifest:
@@ -168,22 +194,27 @@ def _manifest_of(part: Part, assembly: Assembly, *, every_file: bool) -> Manifes
 def _store(part: Part, manifest: Manifest, assembly: Assembly) -> None:
     """Sign, and put the bundle beside the artifact under a permit: it is an upload like any other."""
     from governance.model.artifact import FileEntry, Kind
-    from governance.model.request import Action, Request, new_id
-    from plugin.context import local_user
     from plugin.sealing import Sealer
 
-    at = assembly.now()
-    request = Request(
-        action=Action.UPLOAD, artifact=part.artifact, actor=local_user(), environment=assembly.settings.environment,
-        at=at, correlation=new_id(at), selection=(),
-    )  # fmt: skip
     files = [FileEntry(path=each.name, size=each.size, sha256=each.sha256) for each in manifest.entries]
     sealer = Sealer(assembly=assembly, client=assembly.artifactory(part.root.host))
-    with assembly.gate.admit(request) as permit:
+    with assembly.gate.admit(upload_request(part, assembly)) as permit:
         if part.artifact.kind is Kind.FILE:
             sealer.seal_file(permit, part.root / files[0].path, files[0])
         else:
             sealer.seal_manifest(permit, part.root, manifest)
+
+
+def upload_request(part: Part, assembly: Assembly) -> Request:
+    """To put a signature beside an artifact: an upload like any other."""
+    from governance.model.request import Action, Request, new_id
+    from plugin.context import local_user
+
+    at = assembly.now()
+    return Request(
+        action=Action.UPLOAD, artifact=part.artifact, actor=local_user(), environment=assembly.settings.environment,
+        at=at, correlation=new_id(at), selection=(),
+    )  # fmt: skip
 
 
 def _require_files(manifest: Manifest, named: str) -> None:
@@ -199,7 +230,8 @@ def _counted(manifest: Manifest) -> str:
     return f"{total}, of which {total - carried} hashed; the others' digests are the server's and the last signature's"
 
 
-def _write(path: Path, data: bytes) -> None:
+def write(path: Path, data: bytes) -> None:
+    """Raises `TransferError`."""
     try:
         path.write_bytes(data)
     except OSError as error:

@@ -118,12 +118,9 @@ def _trust(path: Path) -> TrustStore:
 def _verify_local(
     path: Path, trust: TrustStore, signature: Path | None, assembly: Assembly
 ) -> SignatureReport:
-    from governance.audit.signing_time import verify_in_time
     from governance.model.artifact import FILE_SIGNATURE_SUFFIX, FOLDER_SIGNATURE
     from governance.signing.bundle import MAX_BUNDLE
     from governance.signing.report import SignatureReport
-    from governance.signing.statement import IGNORED_NAMES
-    from governance.signing.verify import verify_folder
 
     beside = (
         path / FOLDER_SIGNATURE if path.is_dir() else path.with_name(f"{path.name}{FILE_SIGNATURE_SUFFIX}")
@@ -136,11 +133,29 @@ def _verify_local(
 
     # Others sign into the folder under names of their own (`model_signing --signature FOLDER/NAME`): that file is no part of the model.
     is_inside = signature is not None and signature.resolve().parent == path.resolve()
-    own = {signature.name} if signature is not None and is_inside else set()
+    own = frozenset({signature.name}) if signature is not None and is_inside else frozenset()
+    return verify_files(bundle, path, trust, assembly, left_out=own)
+
+
+def verify_files(
+    bundle: bytes,
+    path: Path,
+    trust: TrustStore,
+    assembly: Assembly,
+    *,
+    left_out: frozenset[str] = frozenset(),
+) -> SignatureReport:
+    """The report on a local folder or file, whose every byte is read."""
+    from governance.audit.signing_time import verify_in_time
+    from governance.signing.statement import IGNORED_NAMES
+    from governance.signing.verify import verify_folder
+
     at = assembly.now()
 
     def check(signed_at: datetime | None) -> SignatureReport:
-        return verify_folder(bundle, path, trust, at=at, signed_at=signed_at, may_ignore=IGNORED_NAMES | own)
+        return verify_folder(
+            bundle, path, trust, at=at, signed_at=signed_at, may_ignore=IGNORED_NAMES | left_out
+        )
 
     with err().status("hashing"):
         return verify_in_time(check, bundle, times=assembly.signing_time, ref=None, at=at)
@@ -163,13 +178,13 @@ def _verify_stored(
             bundle = client.read_small(beside.repository, beside.path, limit=MAX_BUNDLE)
         with err().status(f"hashing `{part.artifact.ref}`"):
             manifest = hash_stored(client, part)
-        reports[part.artifact.ref] = _verify_manifest(
+        reports[part.artifact.ref] = verify_manifest(
             bundle, manifest, trust, assembly, repository=place.repository, ref=part.artifact.ref
         )
     return reports
 
 
-def _verify_manifest(
+def verify_manifest(
     bundle: bytes | None,
     manifest: Manifest,
     trust: TrustStore,
@@ -178,6 +193,7 @@ def _verify_manifest(
     repository: str,
     ref: str,
 ) -> SignatureReport:
+    """The report on what lies in Artifactory, whose bytes gave `manifest`."""
     from governance.audit.signing_time import verify_in_time
     from governance.signing.report import SignatureReport
     from governance.signing.verify import verify_bundle

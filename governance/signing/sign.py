@@ -6,16 +6,18 @@ the same file. Does not: look at any file; whoever made the manifest vouches for
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from governance.errors import SignatureError
 from governance.model.artifact import RelativePath
-from governance.signing.bundle import MAX_BUNDLE, CertificateMaterial, KeyMaterial, write_bundle
-from governance.signing.envelope import Envelope, EnvelopeSignature, pae
+from governance.signing.bundle import MAX_BUNDLE, CertificateMaterial, KeyMaterial, parse_bundle, write_bundle
+from governance.signing.envelope import MAX_SIGNATURES, Envelope, EnvelopeSignature, pae
 from governance.signing.manifest import Manifest, ManifestEntry
-from governance.signing.reason import Reason
+from governance.signing.publickey import parse_public_key
+from governance.signing.reason import Reason, refuse
 from governance.signing.statement import MAX_RESOURCES, PAYLOAD_TYPE, build_statement
 
 if TYPE_CHECKING:
@@ -66,6 +68,32 @@ def sign_payload(
     if certificates:
         return write_bundle(envelope, CertificateMaterial(certificates=tuple(certificates)))
     return write_bundle(envelope, KeyMaterial(hint=signers[0].key_id))
+
+
+def add_signature(bundle: bytes, signer: Signer) -> bytes:
+    """The signature file with one signature more over the very same bytes; all else in it stays, time stamps too.
+
+    What the caller must do: verify `bundle` against the files first, since `signer` vouches for all that it says. Raises
+    `SignatureError` for one that is not signed by keys, that this key signed already or that is full, and what the signer raises.
+    """
+    parsed = parse_bundle(bundle)
+    if not isinstance(parsed.material, KeyMaterial):
+        raise refuse(
+            Reason.MATERIAL,
+            "beside a certificate's or a Sigstore identity's signature there is no room for others",
+        )
+    message, signatures = parsed.envelope.message, parsed.envelope.signatures
+    public = parse_public_key(signer.public_pem)
+    if any(public.has_signed(message, each.value) for each in signatures):
+        raise refuse(Reason.THRESHOLD, f"this key ({signer.key_id[:16]}) has signed it already")
+    if len(signatures) >= MAX_SIGNATURES:
+        raise refuse(Reason.TOO_MANY_SIGNATURES, f"it has {len(signatures)} signatures, and no more are read")
+    document = json.loads(bundle)
+    more = (*signatures, EnvelopeSignature(value=signer.sign(message)))
+    document["dsseEnvelope"] = replace(parsed.envelope, signatures=more).to_json()
+    written = json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
+    parse_bundle(written)
+    return written
 
 
 def attribution(actor: Actor, mlflow: MlflowContext, *, host: str | None = None) -> dict[str, str]:

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -230,9 +230,18 @@ _OBJECTIONS: Mapping[Reason, str] = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Futility:
+    """Why what a key signs will not count, and what to do. `is_final` is False where others' signatures beside it are all that is missing."""
+
+    why: str
+    remedy: str
+    is_final: bool = True
+
+
 def futility(
     trust: TrustStore, key_id: str, *, at: datetime, repository: str | None, role: Role = Role.ARTIFACT
-) -> str | None:
+) -> Futility | None:
     """Why what a key of the trust file signs now will not count, for whoever is about to sign; None where it will, and where the file
     does not list the key, since others' files may."""
     key = trust.find(key_id)
@@ -240,9 +249,16 @@ def futility(
         return None
     reason = key.grant.objection(role=role, repository=repository, at=at, signed_at=None)
     if reason is not None:
-        return f"the key of `{key.name}` ({key_id[:16]}) {_FUTILE[reason]}"
+        why = f"the key of `{key.name}` ({key_id[:16]}) {_FUTILE[reason]}"
+        return Futility(why=why, remedy="`mlgov keys rotate` makes the next key.")
     needed = trust.threshold(role)
-    return None if needed == 1 else f"`{role}` needs {needed} distinct signers, and this is one"
+    if needed == 1:
+        return None
+    return Futility(
+        why=f"`{role}` needs {needed} distinct signers, and this is one",
+        remedy="The others add theirs with `mlgov sign --add`.",
+        is_final=False,
+    )
 
 
 _FUTILE: Mapping[Reason, str] = {

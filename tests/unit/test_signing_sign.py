@@ -19,13 +19,14 @@ from governance.signing.keys import LocalSigner
 from governance.signing.manifest import Manifest
 from governance.signing.publickey import Algorithm
 from governance.signing.reason import Reason
-from governance.signing.sign import attribution, plan_resigning, sign_manifest
+from governance.signing.sign import add_signature, attribution, plan_resigning, sign_manifest
 from governance.signing.statement import MAX_RESOURCES
 from governance.signing.trust import Revocation, TrustStore
 from governance.signing.verify import verify_bundle, verify_folder
 from tests.unit.signing_kit import (
     FILES,
     NOW,
+    closed,
     manifest_of,
     opened,
     payload_of,
@@ -243,3 +244,24 @@ def test_both_base64_alphabets_are_read() -> None:
         row[key] = row[key].replace("+", "-").replace("/", "_")
     bundle = json.dumps(document).encode()
     assert verify_bundle(bundle, manifest_of(), trust(), at=NOW).valid
+
+
+def test_what_is_added_to_is_signed_by_keys_and_keeps_all_that_it_holds() -> None:
+    document = opened(sign_manifest(manifest_of(), name="m", signer=signer()))
+    document["verificationMaterial"]["timestampVerificationData"] = {
+        "rfc3161Timestamps": [{"signedTimestamp": "QQ=="}]
+    }
+    document["dsseEnvelope"]["signatures"][0]["keyid"] = "a hint"
+    both = opened(add_signature(closed(document), signer("bob")))
+    (first, second) = both["dsseEnvelope"].pop("signatures")
+    assert [first] == document["dsseEnvelope"].pop("signatures")
+    assert second["keyid"] == ""
+    assert both == document
+    chained = sign_manifest(manifest_of(), name="m", signer=signer(), certificates=(b"DER",))
+    with pytest.raises(SignatureError, match="no room for others"):
+        add_signature(chained, signer("bob"))
+    full = sign_manifest(
+        manifest_of(), name="m", signer=signer(), also=tuple(signer(f"signer {n}") for n in range(15))
+    )
+    with pytest.raises(SignatureError, match="has 16 signatures"):
+        add_signature(full, signer("bob"))

@@ -145,11 +145,11 @@ def _key(assembly: Assembly) -> Iterator[Line]:
         )
         return
     place = trusted.grant.repositories[0]  # some place will do: a key for some repositories is in order
-    why = assembly.futility(repository=place)
-    if why is not None:
-        yield fail(
-            "signing key", f"{why}, so what it signs is refused", "`mlgov keys rotate` makes the next one."
-        )
+    futile = assembly.futility(repository=place)
+    if futile is not None and futile.is_final:
+        yield fail("signing key", f"{futile.why}, so what it signs is refused", futile.remedy)
+    elif futile is not None:
+        yield warn("signing key", f"{seen}: {futile.why}", futile.remedy)
     else:
         yield ok("signing key", f"{seen}, trusted as `{trusted.name}`")
 
