@@ -6,28 +6,36 @@
 | `governance.collectors` | a callable that takes a `Context` and returns a `Collector` | who finds it out |
 
 Promises: a collector that cannot be loaded, or is not one, does not vanish: its facts are there and unknown, with that
-reason, and the process's log says so loudly. Nobody outside can supply a fact of ours, nor one of another package. Facts
-that cannot be loaded are not in the catalogue, so a policy that names one is refused; the log says why they are not, as
-does `mlgov doctor`. Does not: run anything of a package but these two objects; what is installed is trusted, as any installed code is.
+reason, and the process's log says so loudly. Neither what it answers nor how long it takes keeps an act waiting or off
+the record. Nobody outside can supply a fact of ours, nor one of another package. Facts that cannot be loaded are not in
+the catalogue, so a policy that names one is refused; the log says why they are not, as does `mlgov doctor`. Does not: run anything of a package but these two objects; what is installed is trusted, as any installed code is.
 """
 
 from __future__ import annotations
 
 import functools
+import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib import metadata
 from typing import Any
 
 from governance.artifactory.client import ArtifactoryClient
 from governance.collect.collector import Collector
-from governance.model.facts import CATALOGUE, FactSpec, FactValue, Unknown, extended
+from governance.collect.threads import Threads
+from governance.model.facts import CATALOGUE, Collection, Facts, FactSpec, FactValue, Unknown, extended
+from governance.model.recorded_facts import facts_from_json
 from governance.model.request import Request
 
 FACTS, COLLECTORS = "governance.facts", "governance.collectors"
 logger = logging.getLogger(__name__)
+
+_MAKING = 30.0
+"""Seconds that a collector may take to be made."""
+_MOST_BYTES = 4 * 1024 * 1024
+"""Of one answer on record: a decision whose facts are too large to be kept is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,10 +74,10 @@ class Extensions:
             if spec.source == collector and name not in CATALOGUE
         )
 
-    def collectors(self, context: Context) -> tuple[Collector, ...]:
-        """Every collector from outside; one that is not fit stands as a source of unknown facts. Facts that nobody
-        supplies have one too."""
-        made = [self._make(name, maker, context) for name, maker in sorted(self.makers.items())]
+    def collectors(self, context: Context, *, within: float = _MAKING) -> tuple[Collector, ...]:
+        """Every collector from outside; one that is not fit, or not made `within` so many seconds, stands as a source of
+        unknown facts. Facts that nobody supplies have one too."""
+        made = [self._make(name, maker, context, within) for name, maker in sorted(self.makers.items())]
         spoken_for = {fact for each in made for fact in each.supplies}
         orphans = self.catalogue.keys() - CATALOGUE.keys() - spoken_for
         if orphans:
@@ -77,16 +85,25 @@ class Extensions:
             made.append(Unfit(name="(nobody)", supplies=frozenset(orphans), reason=reason))
         return tuple(made)
 
-    def _make(self, name: str, maker: Callable[[Context], object] | Problem, context: Context) -> Collector:
+    def _make(
+        self, name: str, maker: Callable[[Context], object] | Problem, context: Context, within: float
+    ) -> Collector:
         supplies = self.facts_of(name)
         if isinstance(maker, Problem):
             return Unfit(name=name, supplies=supplies, reason=str(maker))
+        # Not in this thread: one that waits for its service while it is made would hold up every act, without an end.
+        executor = Threads(1, "make")
         try:
-            return Outside(name=name, supplies=supplies, inner=_checked(maker(context), supplies))
+            inner = _checked(executor.submit(maker, context).result(within), supplies)
+            # Left alone where no rule reads its facts, unless it says otherwise, as it may be slow.
+            on_demand = bool(getattr(inner, "on_demand", True))
+            return Outside(name=name, supplies=supplies, inner=inner, on_demand=on_demand)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - foreign code may raise anything, which must not open or shut all doors
             problem = Problem(group=COLLECTORS, name=name, reason=_reason(error))
             logger.error("ITS FACTS ARE UNKNOWN: %s", problem)  # noqa: TRY400 - foreign text may hold anything
             return Unfit(name=name, supplies=supplies, reason=str(problem))
+        finally:
+            executor.shutdown(wait=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,18 +113,21 @@ class Outside:
     name: str
     supplies: frozenset[str]
     inner: Any
-
-    @property
-    def on_demand(self) -> bool:
-        """What the collector says; else it is left alone where no rule reads its facts, as it may be slow."""
-        return bool(getattr(self.inner, "on_demand", True))
+    on_demand: bool
 
     def collect(self, request: Request) -> Mapping[str, FactValue]:
-        """What it says; `gather` holds it to what it announced. Raises `TypeError` for what is no answer."""
+        """What it says, as it would be on record; `gather` holds it to what it announced. Raises `TypeError` for what is no
+        answer, and whatever reading the answer raises: a foreign mapping may ask its service at each look, so it is read
+        once and here, where the deadline of `gather` holds."""
         found = self.inner.collect(request)
-        if not isinstance(found, Mapping) or not all(isinstance(name, str) for name in found):
+        if not isinstance(found, Mapping):
             raise TypeError("not a mapping by names of facts")
-        return found
+        said = dict(found)
+        document = Facts(said).document()
+        if len(document) > _MOST_BYTES:
+            return dict.fromkeys(self.supplies, Unknown(f"{self.name} said more than {_MOST_BYTES} bytes"))
+        recorded = facts_from_json(json.loads(document)).values
+        return {name: _marked(value, said.get(name)) for name, value in recorded.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +199,15 @@ def _specs(found: object) -> list[FactSpec]:
     if not specs or not all(isinstance(spec, FactSpec) for spec in specs):
         raise TypeError("not an iterable of `FactSpec`")
     return specs
+
+
+def _marked(recorded: FactValue, said: FactValue) -> FactValue:
+    """The value with what is no part of the record: whether asking again helps, and whether this is an outage."""
+    if isinstance(recorded, Unknown) and isinstance(said, Unknown):
+        return replace(recorded, is_lasting=said.is_lasting, out_of_reach=said.out_of_reach)
+    if isinstance(recorded, Collection) and isinstance(said, Collection):
+        return replace(recorded, out_of_reach=said.out_of_reach)
+    return recorded
 
 
 def _checked(found: object, supplies: frozenset[str]) -> object:

@@ -15,7 +15,7 @@ import pytest
 
 from governance.collect.collector import gather
 from governance.collect.extensions import COLLECTORS, FACTS, Context, Extensions, load_extensions
-from governance.model.facts import CATALOGUE, Facts, Unknown
+from governance.model.facts import CATALOGUE, OUT_OF_REACH, Facts, Unknown
 from tests.unit.test_collector import REQUEST
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -36,6 +36,23 @@ class Board:
 
     def collect(self, request):
         return {"acme.approved": request.artifact.name == "m", "acme.risk": self.now().day}
+"""
+LAZILY = """
+from collections.abc import Mapping
+
+class Lazily(Mapping):
+    def __init__(self, look):
+        self.look = look
+
+    def __iter__(self):
+        return iter(("acme.approved", "acme.risk"))
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, name):
+        exec(self.look)
+        return True
 """
 _NUMBERS = itertools.count()
 Install = Callable[[str], str]
@@ -58,12 +75,12 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
         sys.modules.pop(name, None)
 
 
-def found_by(extensions: Extensions) -> Facts:
+def found_by(extensions: Extensions, *, within: float = 10) -> Facts:
     def nobody(host: str) -> NoReturn:
         raise AssertionError(host)
 
-    collectors = extensions.collectors(Context(artifactory=nobody, now=lambda: NOW))
-    return gather(collectors, REQUEST, deadline=5, now=lambda: NOW)
+    collectors = extensions.collectors(Context(artifactory=nobody, now=lambda: NOW), within=within)
+    return gather(collectors, REQUEST, deadline=within, now=lambda: NOW)
 
 
 def facts(module: str, name: str = "acme") -> EntryPoint:
@@ -117,6 +134,31 @@ BROKEN: dict[str, tuple[str, str, str]] = {
         "does not announce",
     ),
     "that says less": (BOARD.replace("return {", "return {} and {"), "Board", "did not say"),
+    "that says what is no value": (
+        BOARD.replace("return {", "return dict.fromkeys(self.supplies, {1: 'secret'}) or {"),
+        "Board",
+        "a dict is no value",
+    ),
+    "that says more than is kept": (
+        BOARD.replace("return {", "return dict.fromkeys(self.supplies, 'x' * 3_000_000) or {"),
+        "Board",
+        "acme said more than 4194304 bytes",
+    ),
+    "that says a number without an end": (
+        BOARD.replace("return {", "return dict.fromkeys(self.supplies, 10 ** 5000) or {"),
+        "Board",
+        "ValueError in acme",
+    ),
+    "whose answer asks its service at each look": (
+        BOARD.replace("return {", "return Lazily('raise OSError(`secret`)') or {").replace("`", '"') + LAZILY,
+        "Board",
+        "OSError in acme",
+    ),
+    "that cannot say when it is asked": (
+        BOARD + "\n    on_demand = property(lambda self: 1 / 0)\n",
+        "Board",
+        "ZeroDivisionError",
+    ),
 }
 
 
@@ -130,6 +172,31 @@ def test_a_collector_leaves_its_facts_unknown(install: Install, name: str) -> No
         assert reason in unknown.reason
         assert "secret" not in unknown.reason
     assert isinstance(known.get("signature.valid"), Unknown)
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        (BOARD.replace("self.now =", "import time; time.sleep(20)\n        self.now ="), "TimeoutError"),
+        (BOARD.replace("return {", "return Lazily('__import__(`time`).sleep(20)') or {").replace("`", '"') + LAZILY, "no answer"),
+    ],
+    ids=["while it is made", "when its answer is read"],
+)  # fmt: skip
+def test_nobody_waits_for_a_collector_that_waits_for_its_service(
+    install: Install, source: str, reason: str
+) -> None:
+    extensions = load_extensions([facts(install(SPECS))], [collector(install(source))])
+    unknown = found_by(extensions, within=0.3).get("acme.approved")
+    assert isinstance(unknown, Unknown)
+    assert reason in unknown.reason
+
+
+def test_a_service_of_others_may_be_out_too(install: Install) -> None:
+    silent = "from governance.collect.collector import unknown_after\nfrom governance.errors import UnavailableError\n"
+    answer = 'return {"acme.approved": unknown_after(UnavailableError("out", service="board", method="GET", path="/")), '
+    source = silent + BOARD.replace("return {", answer + '"acme.risk": 1} or {')
+    known = found_by(load_extensions([facts(install(SPECS))], [collector(install(source))]))
+    assert known.get(OUT_OF_REACH) == ("acme.approved",)
 
 
 @pytest.mark.parametrize("points", [[], [("other",)]])
