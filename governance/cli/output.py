@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn, TextIO, TypedDict
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -26,6 +27,7 @@ from governance.model.canonical import Json
 
 _KEPT = frozenset("\n\t")
 _WHOLE_LINES = 500
+_LEAST_COLUMN = 6
 _ENCODED_AS_IS = frozenset({"utf-8", "utf8"})
 
 
@@ -181,23 +183,40 @@ def _plain_json(value: Json) -> Json:
 
 
 def print_pairs(pairs: Mapping[str, str | None]) -> None:
-    """Names and values in two columns; a pair without a value is left out."""
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="dim", no_wrap=True)
-    grid.add_column(overflow="fold")
-    for name, value in pairs.items():
-        if value is not None:
-            grid.add_row(name, styled(value))
-    _print_grid(grid)
+    """Names and values in two columns; a pair without a value is left out. A value with a word that has no room beside its name,
+    such as a digest or a path, stands below it and unbroken, so that it can be copied."""
+    console = out()
+    told = {name: styled(value) for name, value in pairs.items() if value is not None}
+    names = max(map(len, told), default=0)
+    for name, value in told.items():
+        if console.is_terminal and _longest_word(value) > console.width - names - 2:
+            console.print(Text(name, style="dim"))
+            indent = " " * (len(name) - len(name.lstrip()) + 2)
+            console.print(Text.assemble(indent, value), soft_wrap=True)
+        else:
+            grid = Table.grid(padding=(0, 2))
+            grid.add_column(style="dim", no_wrap=True, width=names)
+            grid.add_column(overflow="fold")
+            grid.add_row(name, value)
+            _print_grid(grid)
+
+
+def _longest_word(text: Text) -> int:
+    return max((cell_len(word) for word in text.plain.split()), default=0)
 
 
 def print_rows(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table with a heading row."""
+    """A table with a heading row. The first column says what a row is about, and is what people copy: a narrow screen breaks it last."""
+    listed = [[styled(cell) for cell in row] for row in rows]
+    first, width = max((cell_len(row[0].plain) for row in listed), default=0), out().width
+    is_whole = first <= min(
+        width // 2, width - _LEAST_COLUMN * (len(headings) - 1)
+    )  # else rich would cut it off, not fold it
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        table.add_row(*(styled(cell) for cell in row))
+    for place, heading in enumerate(headings):
+        table.add_column(heading, overflow="fold", no_wrap=is_whole and place == 0)
+    for row in listed:
+        table.add_row(*row)
     _print_grid(table)
 
 

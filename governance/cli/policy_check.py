@@ -256,7 +256,7 @@ def _counted(count: int, word: str) -> str:
 
 def _describe(bundle: PolicyBundle) -> None:
     rows = (
-        (policy.name, f"{len(policy.rules)} rules", f"default {policy.default.word}", policy.title or "")
+        (policy.name, str(len(policy.rules)), policy.default.word, policy.title or "")
         for policy in bundle.policies
     )
     print_rows(("policy", "rules", "default", "title"), rows)
