@@ -57,7 +57,7 @@ def open_store(
     except OSError as error:
         raise AuditUnavailableError(
             f"the audit log's folder `{path.parent}` cannot be made: {error.strerror}",
-            hint="Mend `audit_path` in the settings file, or `MLGOV_HOME`; nothing is let through without a log.",
+            hint="Fix `audit_path` in the settings file, or `MLGOV_HOME`; nothing is let through without a log.",
         ) from error
     return SqliteStore(path, only_reads=only_reads)
 
@@ -81,7 +81,7 @@ def checkpoint_passphrase(settings: Settings) -> str | None:
         return read_bounded(path).decode().removesuffix("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(
-            f"the passphrase file `{path}` cannot be read", hint="Mend `audit_key_passphrase_file`."
+            f"the passphrase file `{path}` cannot be read", hint="Fix `audit_key_passphrase_file`."
         ) from error
 
 
@@ -118,7 +118,7 @@ def make_anchors(
     if quorum is not None and quorum > len(anchors):
         raise SettingsError(
             f"a quorum of {quorum} among {len(anchors)} anchors",
-            hint="Mend `audit_quorum` or `audit_anchors`.",
+            hint="Fix `audit_quorum` or `audit_anchors`.",
         )
     return anchors
 
@@ -202,7 +202,7 @@ def _scheme(place: str) -> str:
         found = None
     if found is None or not place.strip():
         raise SettingsError(
-            f"`{place[:200]}` is no place for heads of the log",
+            f"`{place[:200]}` is not a place for heads of the log",
             hint="There are folders (`.` is the one you are in), `artifactory://...`, witnesses `https://...=KEY`, and `tsa+https://...`.",
         )
     return found
@@ -234,14 +234,14 @@ def _timestamp_anchor(url: str, settings: Settings) -> TimestampAnchor:
     path = settings.audit_tsa_ca
     if path is None:
         raise SettingsError(
-            "a time stamp that nobody vouches for proves nothing",
+            "a time stamp from an authority that is not trusted proves nothing",
             hint="Set `audit_tsa_ca` in the settings file to the certificate (PEM) of the stamp's authority.",
         )
     try:
         authority = read_bounded(path)
     except OSError as error:
         raise SettingsError(
-            f"`{path}` cannot be read: {error.strerror}", hint="Mend `audit_tsa_ca`."
+            f"`{path}` cannot be read: {error.strerror}", hint="Fix `audit_tsa_ca`."
         ) from error
     parts = urlsplit(url)
     transport = _transport(f"{parts.scheme}://{parts.netloc}", "time stamp authority", settings)

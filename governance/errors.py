@@ -121,7 +121,7 @@ class PolicyInvalidError(ConfigurationError):
         listed = "\n".join(f"  {problem}" for problem in problems)
         super().__init__(
             f"{len(problems)} mistake(s) in the policy:\n{listed}",
-            hint="Mend the lines named above; `mlgov policy check` reads the files again.",
+            hint="Fix the lines named above; `mlgov policy check` reads the files again.",
         )
         self.problems = tuple(problems)
 

@@ -104,7 +104,7 @@ def read_bundle_file(path: Path) -> bytes:
             data = file.read(MAX_POLICY_BUNDLE + 1)
     except OSError as error:
         raise SettingsError(
-            f"the policy bundle `{path}` cannot be read: {error.strerror}", hint="Mend `MLGOV_POLICY_BUNDLE`."
+            f"the policy bundle `{path}` cannot be read: {error.strerror}", hint="Fix `MLGOV_POLICY_BUNDLE`."
         ) from error
     if len(data) > MAX_POLICY_BUNDLE:
         raise SettingsError(f"the policy bundle `{path}` is larger than {MAX_POLICY_BUNDLE} bytes")

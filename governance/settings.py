@@ -363,7 +363,7 @@ class Settings(BaseSettings):
         except OSError as error:
             raise SettingsError(
                 f"the passphrase file `{self.key_passphrase_file}` cannot be read: {error.strerror}",
-                hint="Mend `MLGOV_KEY_PASSPHRASE_FILE`, or set `MLGOV_KEY_PASSPHRASE`.",
+                hint="Fix `MLGOV_KEY_PASSPHRASE_FILE`, or set `MLGOV_KEY_PASSPHRASE`.",
             ) from error
 
     def _passphrase_in_keyring(self) -> bytes | None:
@@ -404,7 +404,7 @@ def load_settings(**overrides: object) -> Settings:
     if os.environ.get("MLGOV_CONFIG") and not path.is_file():
         raise SettingsError(
             f"the settings file `{path}` does not exist",
-            hint="Mend or unset the environment variable `MLGOV_CONFIG`.",
+            hint="Fix or unset the environment variable `MLGOV_CONFIG`.",
         )
     _refuse_variables(os.environ, path)
     try:
@@ -415,7 +415,7 @@ def load_settings(**overrides: object) -> Settings:
             for item in error.errors(include_input=False, include_url=False, include_context=False)
         ]
         message = f"{len(found)} setting(s) are wrong:\n" + "\n".join(found)
-        raise SettingsError(message, hint="Mend what is named above; `mlgov doctor` checks again.") from None
+        raise SettingsError(message, hint="Fix what is named above; `mlgov doctor` checks again.") from None
     except SourceError as error:
         field = re.search(r'field "(\w+)"', str(error))
         named = f"`{variable((field[1],))}`" if field else "a list"
@@ -425,7 +425,7 @@ def load_settings(**overrides: object) -> Settings:
     except (OSError, ValueError, RecursionError) as error:
         raise SettingsError(
             f"the settings file `{path}` cannot be read: {error}",
-            hint="It is TOML; mend the place named above.",
+            hint="It is TOML; correct the place named above.",
         ) from None
 
 

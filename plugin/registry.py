@@ -205,7 +205,7 @@ def _unrecorded(error: Exception) -> GovernanceUnavailableError:
         if isinstance(error, GovernanceError)
         else f"{type(error).__name__}, see the server's log"
     )
-    hint = "Mend the audit log, then look at the registry before you try again: it was changed."
+    hint = "Fix the audit log, then look at the registry before you try again: it was changed."
     return GovernanceUnavailableError(
         f"the model registry did what was asked, and that could not be put on record: {why}\n  what to do: {hint}",
         code="ABORTED",

@@ -171,7 +171,7 @@ class ArtifactoryClient(ServerClient):
         bad = [key for key in properties if not _KEY.fullmatch(key)]
         if bad:
             raise TransferError(
-                f"property key `{bad[0][:80]}` is none that Artifactory takes",
+                f"property key `{bad[0][:80]}` is not one that Artifactory accepts",
                 hint="A key starts with a letter and has neither spaces nor the signs )(}{][*+^$\\/~`!@#%&<>;=,",
             )
         props = {

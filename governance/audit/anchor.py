@@ -271,7 +271,7 @@ def _head_in(path: Path) -> Checkpoint:
         raise
     except OSError as error:
         raise AuditUnavailableError(
-            f"the kept head `{path}` cannot be read: {error.strerror}", hint="Mend its rights, or its disk."
+            f"the kept head `{path}` cannot be read: {error.strerror}", hint="Fix its rights, or its disk."
         ) from error
 
 

@@ -26,7 +26,7 @@ _TILE = 256
 _SHOWN = (
     "`mlgov audit verify` shows all that is wrong; `mlgov report compliance` hands out a broken log as one."
 )
-_MEND = "Mend the place, its rights or the disk, or name another folder."
+_MEND = "Fix the place, its rights or the disk, or name another folder."
 _README = """\
 This folder is an exported audit log. To check it, without network and without the software that made it:
 
@@ -99,7 +99,7 @@ def require_free(folder: Path) -> None:
     place = next((each for each in folder.absolute().parents if each.exists()), folder)
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
         raise TransferError(
-            f"cannot export to `{folder}`: `{place}` is no folder that may be written to", hint=_MEND
+            f"cannot export to `{folder}`: `{place}` is not a folder that may be written to", hint=_MEND
         )
 
 

@@ -366,7 +366,7 @@ class AuditLog:
             if isinstance(error, AuditUnavailableError):
                 raise AuditUnavailableError(
                     f"the audit log has not confirmed {len(pending)} entries, and still cannot: {error.message}",
-                    hint="Mend the store under the audit log; nothing is let through until then.",
+                    hint="Fix the store under the audit log; nothing is let through until then.",
                 ) from error
             raise
 

@@ -118,7 +118,7 @@ def checked_entry(data: bytes) -> Entry:
         raise ParcelError(f"an entry of kind `{entry.kind}`, which only the log's keeper may write")
     writer = entry.writer
     if not (_is_text(entry.id, _UUID) and _is_text(writer.boot, _UUID)):
-        raise ParcelError("an entry whose id or boot is no UUID of version 7")
+        raise ParcelError("an entry whose id or boot is not a UUID of version 7")
     if not _is_text(writer.instance, _NAME):
         raise ParcelError("an entry whose writer has no proper name")
     if writer.n < 1:

@@ -29,7 +29,7 @@ _MOST_NAMED = 64
 _SAME_AGAIN = timedelta(hours=1)
 _TOLD = timedelta(seconds=10)
 _RESTORE = (
-    "Mend these places. The governance app of a tracking server tries again each minute, and `mlgov audit checkpoint` at "
+    "Fix these places. The governance app of a tracking server tries again each minute, and `mlgov audit checkpoint` at "
     "once. The log can be read and verified meanwhile."
 )
 _ELSEWHERE = "The log of the tracking server's process, and `mlgov doctor` there, say which places these are."

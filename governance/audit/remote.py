@@ -62,7 +62,7 @@ _LOGIN = (
 _APP = "Is the server started with `--app-name governance`, in a version that keeps a log for clients?"
 _SIZE = "Raise the size limit of the proxy before the tracking server: 40 MiB are enough."
 _REFUSED = (
-    "Mostly this machine's clock is wrong: set it, and start this program anew, since what was refused goes in front of all "
+    "Usually this machine's clock is wrong: set it right, and restart this program, since what was refused goes in front of all "
     "that follows it."
 )
 _DOWN = "Nothing is let through until the tracking server takes entries again; its log says what is wrong."
@@ -253,7 +253,7 @@ def _acknowledged(drafts: Sequence[Draft], rows: Any, stamp: Stamp) -> list[int 
         if (row["id"], row["leaf"]) != (draft.id, stamped.leaf.hex()):
             raise AuditBrokenError("the server acknowledges another entry")
         if index is not None and not isinstance(index, int):
-            raise AuditBrokenError("the server names a place that is no number")
+            raise AuditBrokenError("the server names a place that is not a number")
         indexes.append(index)
     return indexes
 

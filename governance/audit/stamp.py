@@ -111,7 +111,7 @@ def parse_stamp(document: object) -> Stamp:
     found = document if isinstance(document, dict) else {}
     name, authentication, has_claims = (found.get(key) for key in ("name", "authentication", "has_claims"))
     if not (_is_text_or_none(name) and _is_text_or_none(authentication) and isinstance(has_claims, bool)):
-        raise AuditBrokenError("the server does not say whom it took the caller for")
+        raise AuditBrokenError("the server does not say who it thinks the caller is")
     return Stamp(name=name, authentication=authentication, has_claims=has_claims)
 
 

@@ -36,7 +36,7 @@ class TimestampAnchor:
             self._roots = load_pem_x509_certificates(authority)
         except ValueError as error:
             raise SettingsError(
-                "the time stamp authority's certificate is not one in PEM", hint="Mend `audit_tsa_ca`."
+                "the time stamp authority's certificate is not one in PEM", hint="Fix `audit_tsa_ca`."
             ) from error
 
     @property

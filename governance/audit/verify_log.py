@@ -306,7 +306,7 @@ class Checker:
             self.tree.add(leaf)
         if line is not None:
             raise BadLogError(
-                f"entries.jsonl: line {self.here + 1} is no entry of this part: it was added, moved, or its bytes were changed"
+                f"entries.jsonl: line {self.here + 1} is not an entry of this part: it was added, moved, or its bytes were changed"
             )
 
     def receipts(self) -> int:
@@ -433,7 +433,7 @@ def check(
     text, origin, size, root = read_checkpoint(data)
     if (checker.tree.size, checker.tree.root()) != (size, root):
         raise BadLogError(
-            f"entry {min(size, checker.tree.size)}: the checkpoint speaks of {size} entries with root {root.hex()}; "
+            f"entry {min(size, checker.tree.size)}: the checkpoint names {size} entries with root {root.hex()}; "
             f"here are {checker.tree.size} with root {checker.tree.root().hex()}"
         )
     if checker.origins - {origin}:

@@ -50,7 +50,7 @@ def verify(
 ) -> None:
     """Recompute every entry's hash and the tree over them. Exits with 4 where the log does not prove itself.
 
-    The log is also held against the head that this machine remembers, and against those in folders that `audit_anchors`
+    The log is also compared with the head that this machine remembers, and with those in folders that `audit_anchors`
     names.
     """
     if folder is not None:
@@ -62,7 +62,7 @@ def verify(
         return
     if witness:
         raise SettingsError(
-            "`--witness` is for a folder", hint="The log's own heads are held against `audit_anchors`."
+            "`--witness` is for a folder", hint="The log's own heads are compared with `audit_anchors`."
         )
     span = None if entries is None else _span(entries)
     with open_assembly(only_reads=True) as assembly:
@@ -135,7 +135,7 @@ def _show(result: Verification, span: tuple[int, int] | None, erased: int, *, as
     compared = f"{result.compared}" if result.compared else "none: see `mlgov audit checkpoint`"
     print_pairs({
         "  tree root": result.root.hex(),
-        "  earlier heads it was held against": None if span is not None else compared,
+        "  earlier heads it was compared with": None if span is not None else compared,
         "  documents erased, as entries say": f"{erased}" if erased else None,
     })  # fmt: skip
 
@@ -178,7 +178,7 @@ def _verify_folder(
     for mark, line in zip((Mark.OK, Mark.SKIP), said, strict=False):
         out().print(sign(mark), styled(line))
     if kept:
-        print_pairs({"  earlier heads it was held against": str(len(kept))})
+        print_pairs({"  earlier heads it was compared with": str(len(kept))})
 
 
 def _check_folder(folder: Path, key: str | None, kept: list[bytes], witnesses: list[str]) -> list[str]:

@@ -76,4 +76,4 @@ def _try_out(settings: Settings, names: list[str]) -> None:
         )
     for name in names:
         build_carrier(settings, known[name], utc_now).send(trial_notice(utc_now()))
-        err().print(sign(Mark.OK), styled(f"`{name}` ({known[name].shown}) took a trial notice"))
+        err().print(sign(Mark.OK), styled(f"`{name}` ({known[name].shown}) accepted a trial notice"))

@@ -36,7 +36,7 @@ def key(
         raise SettingsError(
             "a checkpoint key needs a passphrase",
             hint="Name a file with it as `audit_key_passphrase_file` in the settings file, or pass `--unencrypted` if the "
-            "disk is guard enough.",
+            "disk protects it well enough.",
         )
     if passphrase is not None and unencrypted:
         raise SettingsError("`--unencrypted`, and the settings name a passphrase", hint="Decide for one.")

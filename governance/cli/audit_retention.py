@@ -75,7 +75,9 @@ def erase(
     try:
         term = timedelta(seconds=parse_duration(older_than))
     except ValueError as error:
-        raise SettingsError(f"`{older_than[:40]}` is no duration", hint="Write it as 730d or 12h.") from error
+        raise SettingsError(
+            f"`{older_than[:40]}` is not a duration", hint="Write it as 730d or 12h."
+        ) from error
     why = "" if dry_run else _require_reason(reason)
     with open_assembly() as assembly:
         assembly.recall_head()  # another log's holds and terms are not these
@@ -96,10 +98,10 @@ def erase(
 
 def _require_reason(reason: str | None) -> str:
     if reason is None or not reason.strip():
-        raise SettingsError("it is not said why", hint="`--reason TEXT`; it stands in the log.")
+        raise SettingsError("no reason is given", hint="`--reason TEXT`; it stands in the log.")
     if len(reason) > _MAX_REASON:
         raise SettingsError(
             f"the reason has {len(reason):,} characters; at most {_MAX_REASON:,} are recorded",
-            hint="Say it in short, and name the document that says the rest.",
+            hint="Say it briefly, and name the document that says the rest.",
         )
     return reason

@@ -82,7 +82,7 @@ def read_head(path: Path, keys: Sequence[NoteKey] = (), *, origin: str | None = 
     if origin is not None and found.origin != origin:
         raise SettingsError(
             f"`{path}` is a head of the log `{found.origin[:80]}`, and this one is called `{origin}`",
-            hint="Name heads that were kept of this log. Where it is called so by mistake, mend `audit_origin`; a log "
+            hint="Name heads that were kept of this log. Where it is called so by mistake, correct `audit_origin`; a log "
             "that was replaced by one of another name is an incident.",
         )
     try:

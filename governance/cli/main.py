@@ -170,7 +170,7 @@ def _run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         # Settings name files and folders in a hundred places; where one may not even be looked at, no step before said so.
         print_problem(
             f"`{error.filename or 'a file'}` cannot be looked at: {error.strerror}",
-            hint="Give this user the right to enter its folders and to read it, or mend the setting that names it.",
+            hint="Give this user the right to enter its folders and to read it, or correct the setting that names it.",
         )
         _explain(error, environ)
         return exit_code(SettingsError(""))

@@ -59,7 +59,9 @@ def bundle(
     from governance.wiring import build_assembly
 
     if not folder.is_dir():
-        raise SettingsError(f"`{folder}` is no folder", hint="Name the folder that the policy files are in.")
+        raise SettingsError(
+            f"`{folder}` is not a folder", hint="Name the folder that the policy files are in."
+        )
     loaded = compile_bundle(load_policies([folder], catalogue=catalogue()))
     if loaded.revision is not None and loaded.revision != revision:
         raise SettingsError(

@@ -40,7 +40,7 @@ def import_policy(
     ] = None,
     decision: Annotated[
         str | None,
-        typer.Option(help="The refusal that an ignore list speaks of: waivers are asked for that."),
+        typer.Option(help="The refusal that an ignore list is about: waivers are asked for that."),
     ] = None,
     ignore_rules_only: Annotated[
         bool, typer.Option("--ignore-rules-only", help="Only copy Xray's ignore rules, as a daily job does.")
@@ -86,7 +86,7 @@ def _import_xray(folder: Path | None) -> None:
     settings = load_settings()
     if settings.artifactory_url is None:
         raise SettingsError(
-            "it is not said where Xray is", hint="Set `MLGOV_ARTIFACTORY_URL` (and `MLGOV_XRAY_URL`)."
+            "Xray's address is not set", hint="Set `MLGOV_ARTIFACTORY_URL` (and `MLGOV_XRAY_URL`)."
         )
     (host,) = build_hosts(settings.artifactory_url)
     with closing(build_assembly(settings)) as assembly:
@@ -212,7 +212,7 @@ def _import_list(
                 out().print(sign(Mark.OK), styled(f"wrote `{path}`, signed by {by}, for others to approve"))
                 written += 1
     if not written:
-        err().print("no objection is wholly spoken for, so nothing was asked for")
+        err().print("the list covers no objection completely, so no waiver was asked for")
         raise typer.Exit(1)
 
 
@@ -233,7 +233,7 @@ def _requests(
     spoken = speak(refused.matched(rule), entries, now=at.now)
     if not spoken.is_whole:
         missing = ", ".join(spoken.missing[:5]) or "what it objects to, which is no advisory"
-        err().print(sign(Mark.SKIP), styled(f"{rule}: the list does not speak of {missing}"))
+        err().print(sign(Mark.SKIP), styled(f"{rule}: the list does not name {missing}"))
         return []
     days = _days(spoken.until, at.now, refused.rules.max_days)
     wanted = Wanted(reason=spoken.reason(file.name), ticket=ticket, days=days, author=author)

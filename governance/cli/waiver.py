@@ -70,7 +70,8 @@ def request(
         return
     if decision is None:
         raise ConfigurationError(
-            "it is not said what the waiver is for", hint="`--decision ID`; the refusal names it."
+            "no decision is named for which the waiver is asked",
+            hint="`--decision ID`; the refusal names it.",
         )
     _request(decision, Wanted(reason=reason, ticket=ticket, days=days, author=author), output)
 

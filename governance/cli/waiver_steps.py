@@ -121,10 +121,10 @@ def _review(at: Desk, use: Stored, reason: str) -> None:
     names, used_by = at.assembly.log.pseudonyms, str(body.get("by"))
     recorded_by = by if names is None else names.of(by)
     if is_same_person(recorded_by, used_by) or is_same_person(by, used_by):
-        raise WaiverError(f"{by} broke the glass for `{decision}`, and somebody else reviews it")
+        raise WaiverError(f"{by} used break-glass for `{decision}`, so somebody else must review it")
     if may_be_same(recorded_by, used_by):
         raise WaiverError(
-            f"whether {by} broke the glass for `{decision}` cannot be told: one of the two names is a pseudonym",
+            f"whether {by} used break-glass for `{decision}` cannot be told: one of the two names is a pseudonym",
             hint="Review it with the `audit_pseudonym_key` under which it was recorded.",
         )
     terms = review_terms(use)

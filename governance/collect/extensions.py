@@ -189,7 +189,7 @@ def _maker(point: metadata.EntryPoint) -> Callable[[Context], object] | Problem:
     except (Exception, SystemExit) as error:  # noqa: BLE001 - as above
         return Problem(group=COLLECTORS, name=point.name, reason=_reason(error))
     if not callable(found):
-        return Problem(group=COLLECTORS, name=point.name, reason="it is nothing that can be called")
+        return Problem(group=COLLECTORS, name=point.name, reason="it cannot be called")
     made: Callable[[Context], object] = found
     return made
 
@@ -217,7 +217,7 @@ def _checked(found: object, supplies: frozenset[str]) -> object:
         raise TypeError("not a collector: it lacks `supplies` or `collect`")
     stray = sorted(announced - supplies)
     if stray:
-        raise ValueError(f"it announces `{stray[0]}`, which is no fact with its name as the source")
+        raise ValueError(f"it announces `{stray[0]}`, which is not a fact with its name as the source")
     return found
 
 

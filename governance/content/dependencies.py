@@ -135,7 +135,7 @@ def _why(error: Exception) -> str:
             # What it says may quote the file, behind the first few words.
             return f"no YAML from line {mark.line + 1} on ({problem.partition('`')[0].partition(chr(39))[0].strip()})"
         case yaml.YAMLError():
-            return "it is no YAML"
+            return "it is not YAML"
         case RecursionError():
             return "it is nested too deep"
     return str(error)

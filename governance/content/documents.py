@@ -63,6 +63,6 @@ def _as_python_reads(data: bytes) -> object:
     try:
         return json.loads(data)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise NoDocumentError("a document that is no JSON") from error
+        raise NoDocumentError("a document that is not JSON") from error
     except (ValueError, RecursionError) as error:  # limits that a process may have set higher
         raise DocumentError("a document that is nested too deep, or has a number that is too long") from error

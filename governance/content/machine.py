@@ -387,4 +387,4 @@ def _index(argument: bytes) -> int:
     try:
         return int(argument)
     except ValueError as error:
-        raise BrokenError("a memo index that is no number") from error
+        raise BrokenError("a memo index that is not a number") from error

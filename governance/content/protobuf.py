@@ -68,7 +68,7 @@ def fields(data: Bytes, start: int, end: int, effort: Effort) -> Iterator[tuple[
         elif wire in _FIXED:
             at += _FIXED[wire]
         else:
-            raise MessageError("a part of it is of no kind that there is")
+            raise MessageError("a part of it is of an unknown kind")
     if at != end:
         raise MessageError("it ends in the midst of a part")
 

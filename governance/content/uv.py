@@ -57,7 +57,7 @@ def read_lock(text: str) -> tuple[tuple[Locked, ...], bool]:
             raise ValueError("it is not as uv writes it")
     rows = _document(text).get("package", [])
     if not isinstance(rows, list) or len(rows) > _MAX_PACKAGES:
-        raise ValueError("its packages are no list, or too long a one")
+        raise ValueError("its packages are not a list, or the list is too long")
     found: list[Locked] = []
     strange = False
     for row in rows:
@@ -128,20 +128,20 @@ def _document(text: str) -> Mapping[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ValueError("it is no TOML") from error  # what it says may quote the file
+        raise ValueError("it is not TOML") from error  # what it says may quote the file
 
 
 def _table(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     found = document.get(name, {})
     if not isinstance(found, Mapping):
-        raise ValueError(f"`{name}` is no table")  # noqa: TRY004 - malformed data, not a caller's type
+        raise ValueError(f"`{name}` is not a table")  # noqa: TRY004 - malformed data, not a caller's type
     return found
 
 
 def _strings(rows: object) -> Iterator[str]:
     if not isinstance(rows, list) or len(rows) > _MAX_PACKAGES:
-        raise ValueError("requirements that are no list, or too long a one")
+        raise ValueError("requirements that are not a list, or a list that is too long")
     for row in rows:
         if not isinstance(row, str):
-            raise ValueError("a requirement that is no text")  # noqa: TRY004 - malformed data, not a caller's type
+            raise ValueError("a requirement that is not text")  # noqa: TRY004 - malformed data, not a caller's type
         yield from row.splitlines()

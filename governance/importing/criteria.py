@@ -113,7 +113,7 @@ def _list(criteria: Mapping[str, Any], name: str) -> list[Any]:
     """A criterion that is a list. The letters of a text are none: a rule about them matches nothing, without a word."""
     found = criteria.get(name) or []
     if not isinstance(found, list):
-        raise NoEqualError(f"criterion {name!r} that is no list")
+        raise NoEqualError(f"criterion {name!r} that is not a list")
     return found
 
 

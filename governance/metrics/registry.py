@@ -52,7 +52,7 @@ def prepare(folder: Path) -> None:
         except OSError as error:
             raise SettingsError(
                 f"the folder for metrics `{folder}` cannot be used: {error.strerror}",
-                hint="Mend `MLGOV_METRICS_PATH`.",
+                hint="Fix `MLGOV_METRICS_PATH`.",
             ) from error
         os.environ[_VARIABLE] = str(run)
     # The library chooses when it is imported, which MLflow may have done already.

@@ -209,5 +209,5 @@ def _password(channel: EmailChannel) -> str | None:
             return file.read(_MAX_PASSWORD).decode().removesuffix("\n").removesuffix("\r")
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(
-            f"the password file of channel `{channel.name}` cannot be read", hint="Mend `password_file`."
+            f"the password file of channel `{channel.name}` cannot be read", hint="Fix `password_file`."
         ) from error

@@ -83,7 +83,7 @@ def load_memory(path: Path, *, per_hour: int) -> Memory:
     except FileNotFoundError:
         return Memory(path=path, per_hour=per_hour)
     except OSError as error:
-        raise SettingsError(f"`{path}` cannot be read: {error.strerror}", hint="Mend its rights.") from error
+        raise SettingsError(f"`{path}` cannot be read: {error.strerror}", hint="Fix its rights.") from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise SettingsError(
             f"`{path}`, which says what was told already, is damaged",

@@ -28,7 +28,7 @@ class RulesInvalidError(ConfigurationError):
         listed = "\n".join(f"  {problem}" for problem in problems)
         super().__init__(
             f"{len(problems)} mistake(s) in the rules of notification:\n{listed}",
-            hint="Mend the lines named above.",
+            hint="Fix the lines named above.",
         )
         self.problems = tuple(problems)
 

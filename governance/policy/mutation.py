@@ -158,7 +158,7 @@ def _benches(bundle: PolicyBundle) -> list[Bench]:
     if failing:
         raise MutationError(
             f"{len(failing)} case(s) fail before anything was changed: {_some(failing)}",
-            hint="Mend the policy or the cases first; `mlgov policy test` shows what they expected and what they got.",
+            hint="Fix the policy or the cases first; `mlgov policy test` shows what they expected and what they got.",
         )
     return benches
 

@@ -214,7 +214,7 @@ def _read(path: Path) -> bytes:
     except OSError as error:
         raise KeyFileError(
             f"the trust file `{path}` cannot be read: {error.strerror}",
-            hint="Mend its rights, or name the right file in `MLGOV_TRUST`.",
+            hint="Fix its rights, or name the right file in `MLGOV_TRUST`.",
         ) from error
     if len(data) > 2 * MAX_TRUST_FILE:
         raise KeyFileError(f"`{path}` is too large for a trust file")

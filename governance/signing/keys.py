@@ -197,7 +197,7 @@ def _read_key_file(path: Path) -> bytes:
     except OSError as error:
         raise KeyFileError(
             f"the key file `{path}` cannot be read: {error.strerror}",
-            hint="Mend its rights, or name the right file in `MLGOV_KEY`.",
+            hint="Fix its rights, or name the right file in `MLGOV_KEY`.",
         ) from error
     if len(data) > _MAX_KEY_FILE:
         raise KeyFileError(f"`{path}` is too large for a key file")

@@ -123,7 +123,7 @@ class CursorFile:
             return None
         except OSError as error:
             raise SettingsError(
-                f"the cursor `{self.path}` cannot be read: {error.strerror}", hint="Mend its rights."
+                f"the cursor `{self.path}` cannot be read: {error.strerror}", hint="Fix its rights."
             ) from error
         except (ValueError, TypeError) as error:
             raise SettingsError(
@@ -165,5 +165,5 @@ def _local(path: Path) -> Iterator[None]:
     except OSError as error:
         raise TransferError(
             f"the cursor `{path}` cannot be written: {error.strerror}",
-            hint="Mend the folder's rights or the disk; nothing is marked as delivered until then.",
+            hint="Fix the folder's rights or the disk; nothing is marked as delivered until then.",
         ) from error

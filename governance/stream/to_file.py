@@ -117,5 +117,5 @@ class FileSink:
             kind = StorageFullError if error.errno in {errno.ENOSPC, errno.EDQUOT} else TransferError
             raise kind(
                 f"`{self._path}` cannot be written: {error.strerror}",
-                hint="Mend the folder, its rights or the disk; the entries wait in the log.",
+                hint="Fix the folder, its rights or the disk; the entries wait in the log.",
             ) from error

@@ -144,7 +144,7 @@ class SyslogSink:
 def _context(destination: Destination) -> ssl.SSLContext:
     """As strict as the platform's defaults, with the destination's own authority in place of the usual ones."""
     if destination.ca is not None and not destination.ca.is_file():
-        raise SettingsError(f"there is no file `{destination.ca}`", hint="Mend the destination's TLS files.")
+        raise SettingsError(f"there is no file `{destination.ca}`", hint="Fix the destination's TLS files.")
     try:
         context = ssl.create_default_context(cafile=None if destination.ca is None else str(destination.ca))
         context.minimum_version = ssl.TLSVersion.TLSv1_2

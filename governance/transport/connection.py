@@ -60,7 +60,7 @@ def checked_certificates(verify: bool | str) -> bool | str:
     if isinstance(verify, str) and not Path(verify).exists():
         raise SettingsError(
             f"the certificate authorities `{verify}` are not there",
-            hint="Mend MLGOV_CA_BUNDLE (or REQUESTS_CA_BUNDLE, SSL_CERT_FILE): a PEM file, or a folder of them.",
+            hint="Fix MLGOV_CA_BUNDLE (or REQUESTS_CA_BUNDLE, SSL_CERT_FILE): a PEM file, or a folder of them.",
         )
     return verify
 

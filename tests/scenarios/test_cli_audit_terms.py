@@ -40,7 +40,7 @@ def test_what_is_over_its_term_is_erased_unless_it_is_held(keeper: Keeper) -> No
     assert keeper.run("verify").code == 0
     assert keeper.run("export", "out").code == 0
     assert keeper.run("verify", "out").code == 0
-    assert "it is not said why" in keeper.run("erase", "outcome", "--older-than", "730d").err
+    assert "no reason is given" in keeper.run("erase", "outcome", "--older-than", "730d").err
     assert keeper.run("erase", "outcome", "--older-than", "soon", "--reason", "term").code == 2
     assert keeper.run("erase", "gossip", "--older-than", "1d", "--reason", "term").code == 2
 

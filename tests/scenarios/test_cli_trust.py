@@ -186,7 +186,7 @@ def test_no_key_and_no_trust_is_waited_for(variable: str, name: str, what: str, 
     done = run_cli(verb, str(tmp_path / "model"), variables=settings)
     assert (done.code, done.out) == (2, "")
     assert f"the {name} file `{place}` cannot be read: it is a {what}, not a file" in done.err
-    assert "what to do: Mend" in done.err
+    assert "what to do: Fix" in done.err
 
 
 @pytest.mark.parametrize(

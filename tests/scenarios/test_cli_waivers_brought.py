@@ -125,7 +125,7 @@ def test_an_ignore_list_becomes_requests_for_waivers(team: Team, source: str, te
     )
     words = ("policy", "import", source, "ignored", "--decision", decision, "--ticket", "SEC-2")
     nothing = team.run("ann", *words)
-    assert (nothing.code, "does not speak of CVE-2020-14343" in nothing.err) == (1, True), nothing.err
+    assert (nothing.code, "does not name CVE-2020-14343" in nothing.err) == (1, True), nothing.err
     assert not team.waivers.exists()
 
     ignored.write_text(text)

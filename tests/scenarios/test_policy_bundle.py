@@ -76,7 +76,7 @@ def revision(found: Settings) -> int | None:
             "nowhere/b.tar",
             "`{home}/nowhere/b.tar` cannot be written: No such file or directory",
         ),
-        ("policies-1/trial.yaml", "b.tar", "`{home}/policies-1/trial.yaml` is no folder"),
+        ("policies-1/trial.yaml", "b.tar", "`{home}/policies-1/trial.yaml` is not a folder"),
     ],
 )
 def test_what_cannot_be_packed_says_why(home: Path, folder: str, output: str, message: str) -> None:

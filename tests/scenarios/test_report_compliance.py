@@ -298,7 +298,7 @@ def test_what_cannot_be_written_is_not_on_record_as_handed_out(
     before = exports_in(database)
     (tmp_path / "file").write_text("in the way")
     done = report("--format", "jsonl", "-o", "file/report")
-    assert (done.code, "is no folder that may be written to" in done.err) == (3, True)
+    assert (done.code, "is not a folder that may be written to" in done.err) == (3, True)
     assert exports_in(database) == before
 
 

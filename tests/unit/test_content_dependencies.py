@@ -249,7 +249,7 @@ BROKEN = [
         b"!!python/object/apply:os.system [echo]",
         "no YAML from line 1 on (could not determine a constructor",
     ),
-    ("conda.yaml", b"a: 1\nb: \x00\n", "it is no YAML"),
+    ("conda.yaml", b"a: 1\nb: \x00\n", "it is not YAML"),
     ("python_env.yaml", b"\xff\xfe", "byte 0 is not UTF-8"),
     (
         "MLmodel",

@@ -119,7 +119,7 @@ BROKEN: dict[str, tuple[str, str, str]] = {
     "that cannot be imported": ("import nowhere_at_all\n", "Board", "ModuleNotFoundError"),
     "that ends the program": ("raise SystemExit\n", "Board", "SystemExit"),
     "that cannot be made": (BOARD.replace("self.now =", "1 / 0 #"), "Board", "ZeroDivisionError"),
-    "that is none": (BOARD, "Board.supplies", "nothing that can be called"),
+    "that is none": (BOARD, "Board.supplies", "cannot be called"),
     "that lacks what one has": (
         "class Board:\n    def __init__(self, context): pass\n",
         "Board",

@@ -40,7 +40,7 @@ def run_checks(checks: Iterable[Check]) -> Iterator[tuple[Line, int]]:
                 fail(
                     check.subject,
                     seen,
-                    "Mend the rights of the file and of its folders, or the setting that names it.",
+                    "Fix the rights of the file and of its folders, or the setting that names it.",
                 ),
                 check.code,
             )

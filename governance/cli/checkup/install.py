@@ -100,7 +100,7 @@ def _extensions() -> Iterator[Line]:
         yield fail(
             "other packages",
             str(problem),
-            "Mend or remove the package that has it; until then its facts are unknown.",
+            "Fix or remove the package that has it; until then its facts are unknown.",
         )
     good = [name for name, maker in found.makers.items() if callable(maker)]
     if good:

@@ -44,8 +44,9 @@ def _settings(settings: Settings) -> Iterator[Line]:
     for name, meant in strange_variables(os.environ).items():
         yield warn(
             "settings",
-            f"`{name}` is set, and is no setting" + (f"; did you mean `{meant}`?" if meant else ""),
-            "Mend its name or unset it; `docs/settings.md` lists all variables.",
+            f"`{name}` is set, and there is no such setting"
+            + (f"; did you mean `{meant}`?" if meant else ""),
+            "Correct its name, or unset it; `docs/settings.md` lists all variables.",
         )
     for name, environment in (("environment", settings.environment), *settings.promotions):
         meant = meant_environment(environment)
@@ -53,7 +54,7 @@ def _settings(settings: Settings) -> Iterator[Line]:
             yield warn(
                 "settings",
                 f"the environment `{environment}` (of `{name}`) is none of the usual ones; did you mean `{meant}`?",
-                f"What is required in `{meant}` is not required there. Mend the spelling, unless it is meant.",
+                f"What is required in `{meant}` is not required there. Correct the spelling, unless it is meant.",
             )
     if settings.token is None:
         yield warn(
@@ -194,7 +195,7 @@ def _audit(assembly: Assembly) -> Iterator[Line]:
     assembly.recall_head()
     if assembly.settings.has_log_file and not os.access(path, os.W_OK):
         yield fail(
-            "audit log", f"`{path}` cannot be written, so nothing would be let through", "Mend its rights."
+            "audit log", f"`{path}` cannot be written, so nothing would be let through", "Fix its rights."
         )
     yield from _heads(assembly)
 
@@ -241,7 +242,7 @@ def _heads(assembly: Assembly) -> Iterator[Line]:
         yield warn(
             "audit heads",
             "the last was not kept by all places:\n" + "\n".join(f"  {lack}" for lack in standing.lacks),
-            "Mend these places; `mlgov audit checkpoint` tries them again, and says what they answer.",
+            "Fix these places; `mlgov audit checkpoint` tries them again, and says what they answer.",
         )
     else:
         yield ok("audit heads", f"kept by {', '.join(anchor.name for anchor in anchors)}")

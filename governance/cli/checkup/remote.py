@@ -112,8 +112,8 @@ def _token(assembly: Assembly, host: str) -> Iterator[Line]:
                 f"expires in {_span(left)}, {user.expires:%Y-%m-%d %H:%M} UTC",
                 "Make a new one in time.",
             )
-    named = f"stands for `{user.name}`" if user.name else "is opaque, so whom it stands for is not known"
-    ends = f"until {user.expires:%Y-%m-%d}" if user.expires else "without an end that it tells"
+    named = f"stands for `{user.name}`" if user.name else "is opaque, so who it belongs to is not known"
+    ends = f"until {user.expires:%Y-%m-%d}" if user.expires else "with no expiry that it states"
     yield ok("token", f"{named}, {ends}")
 
 

@@ -57,7 +57,7 @@ def _app(transport: Transport, uri: str, settings: Settings) -> Line:
             return fail(
                 "tracking server",
                 "refuses the login",
-                "Mend `MLFLOW_TRACKING_USERNAME` and `MLFLOW_TRACKING_PASSWORD`, or `MLFLOW_TRACKING_TOKEN`.",
+                "Fix `MLFLOW_TRACKING_USERNAME` and `MLFLOW_TRACKING_PASSWORD`, or `MLFLOW_TRACKING_TOKEN`.",
             )
         finally:
             known.close()
