@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from governance.errors import AuditBrokenError, KeyFileError
 from governance.places import make_private, read_bounded
+from governance.signing.pkcs8 import encrypt_private_key
 
 SIGNATURE = 0x01
 """Key type of a plain Ed25519 signature over the text."""
@@ -123,14 +124,18 @@ def make_signer(
 
 def generate_key(path: Path, *, passphrase: str | None) -> None:
     """Make an Ed25519 key in a new file that only its owner may read. Raises `KeyFileError` if the file is there."""
-    encryption: serialization.KeySerializationEncryption = (
-        serialization.BestAvailableEncryption(passphrase.encode())
-        if passphrase
-        else serialization.NoEncryption()
-    )
-    pem = Ed25519PrivateKey.generate().private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
-    )
+    if passphrase == "":
+        raise KeyFileError(
+            "the passphrase of the checkpoint key is empty",
+            hint="Write one into `audit_key_passphrase_file`.",
+        )
+    private = Ed25519PrivateKey.generate()
+    form, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    pem = private.private_bytes(serialization.Encoding.PEM, form, plain)
+    if passphrase is not None:
+        pem = encrypt_private_key(
+            private.private_bytes(serialization.Encoding.DER, form, plain), passphrase.encode()
+        )
     try:
         make_private(path.parent)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

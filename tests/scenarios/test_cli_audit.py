@@ -255,12 +255,14 @@ def test_the_single_file_tells_a_wrong_argument_from_a_bad_log(keeper: Keeper, t
 
 def test_a_key_has_a_passphrase_or_says_that_it_has_none(keeper: Keeper) -> None:
     assert keeper.run("key").code == 2
-    (keeper.home / "secret").write_text("a long passphrase\n")
     keeper.settings(f'audit_key_passphrase_file = "{keeper.home}/secret"')
+    path = keeper.home / "keys/audit.pem"
+    (keeper.home / "secret").write_text("\n")
+    assert (keeper.run("key").code, path.exists()) == (2, False)  # and is not left there without one
+    (keeper.home / "secret").write_text("a long passphrase\n")
     assert keeper.run("key", "--unencrypted").code == 2
     done = keeper.run("key")
     assert (done.code, ORIGIN in done.out) == (0, True)
-    path = keeper.home / "keys/audit.pem"
     assert "ENCRYPTED" in path.read_text()
     assert path.stat().st_mode & 0o777 == 0o600
     keeper.fill(1)

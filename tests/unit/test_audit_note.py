@@ -87,6 +87,15 @@ def test_a_key_file_is_private_encrypted_and_not_overwritten(tmp_path: Path) -> 
         load_signer(tmp_path / "none.pem", name=ORIGIN)
 
 
+def test_a_passphrase_is_hardened_as_for_signing_keys_and_an_empty_one_is_none(tmp_path: Path) -> None:
+    generate_key(tmp_path / "k", passphrase="secret")
+    der = base64.b64decode("".join((tmp_path / "k").read_text().splitlines()[1:-1]))
+    assert bytes.fromhex("06092b06010401da47040b") in der  # scrypt, RFC 7914
+    with pytest.raises(KeyFileError, match="empty"):
+        generate_key(tmp_path / "other", passphrase="")
+    assert not (tmp_path / "other").exists()
+
+
 def test_a_checkpoint_is_believed_only_with_key_and_origin() -> None:
     log = make_log(signers=[signer()])
     fill(log, 5)
