@@ -447,6 +447,7 @@ def test_a_tracking_server_with_and_without_our_app() -> None:
     "stated",
     [
         ("audit_pseudonym_key",),
+        ("audit_key",),
         ("audit_key_passphrase_file",),
         ("artifactory_certificate", "artifactory_certificate_key"),
     ],

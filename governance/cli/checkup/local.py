@@ -260,6 +260,7 @@ def _rights(settings: Settings) -> Iterator[Line]:
         (settings.policy_path, False),
         (settings.audit_file, False),
         (settings.key_passphrase_file, True),
+        (settings.checkpoint_key, True),
         (settings.audit_key_passphrase_file, True),
         (settings.audit_pseudonym_key, True),
         (settings.artifactory_certificate_key, True),
