@@ -8,8 +8,8 @@ What is signed is what was seen passing:
    since must show in the next verification instead of being signed away;
 3. where there is no good previous signature, the files that this audit log saw being uploaded (`plugin.ledger`).
 
-Promises: a signature is on record with its decision before it can be relied upon; properties are read again. Does not:
-sign anything merely found in storage.
+Promises: a signature is on record with its decision before it can be relied upon; properties are read again, and that what was
+moved still lies there where it is signed. Does not: sign anything merely found in storage.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 
@@ -26,7 +27,7 @@ from governance.artifactory.client import ArtifactoryClient
 from governance.audit.bodies import signature_body
 from governance.audit.entry import EntryKind
 from governance.audit.signing_time import verify_in_time
-from governance.errors import KeyFileError, NotFoundError
+from governance.errors import ConflictError, KeyFileError, NotFoundError
 from governance.forking import ForkLock
 from governance.model.artifact import (
     FILE_SIGNATURE_SUFFIX,
@@ -82,7 +83,8 @@ class Sealer:
             named = f"{place.path}{FILE_SIGNATURE_SUFFIX}"
             beside = replace(place, path=named)
             only = Manifest.of([entry])
-            signed = self._sign(permit, only, name=place.name, place=beside, digest=digest, signer=signer)
+            with self._still_stored(place, {"": _known(entry)}):
+                signed = self._sign(permit, only, name=place.name, place=beside, digest=digest, signer=signer)
         self._annotate(permit, place, digest, signed)
 
     def seal_folder(
@@ -96,7 +98,7 @@ class Sealer:
             left = [
                 entry for name, entry in entries.items() if name not in removed and name != FOLDER_SIGNATURE
             ]
-            self._seal(permit, root, Manifest(tuple(left)))
+            self._seal(permit, root, Manifest(tuple(left)), moved=fresh)
 
     def seal_whole(self, permit: Permit, root: Address, files: Iterable[FileEntry]) -> None:
         """Sign a folder as exactly these files."""
@@ -139,7 +141,9 @@ class Sealer:
         """Set the properties without a signature."""
         self._annotate(permit, place, digest, None)
 
-    def _seal(self, permit: Permit, root: Address, manifest: Manifest) -> None:
+    def _seal(
+        self, permit: Permit, root: Address, manifest: Manifest, *, moved: Iterable[ManifestEntry] = ()
+    ) -> None:
         if not manifest.entries:
             return
         signer = self._assembly.signer
@@ -147,10 +151,46 @@ class Sealer:
         if signer is not None:
             place = root / FOLDER_SIGNATURE
             name = folder_name(root)
-            signed = self._sign(
-                permit, manifest, name=name, place=place, digest=manifest.dirhash1, signer=signer
-            )
+            with self._still_stored(root, {str(entry.name): entry.sha256 for entry in moved}):
+                signed = self._sign(
+                    permit, manifest, name=name, place=place, digest=manifest.dirhash1, signer=signer
+                )
         self._annotate(permit, root, manifest.dirhash1, signed)
+
+    @contextmanager
+    def _still_stored(self, root: Address, moved: Mapping[str, Sha256]) -> Iterator[None]:
+        """Raise `ConflictError` where other bytes than those just moved lie in storage, before a signature is put over them, or
+        after. No server takes an upload on condition of what lies there. But of several that write one place at once, whoever
+        writes last sees all that the others did, and so one of them is told.
+        """
+        self._require_stored(root, moved)
+        yield
+        self._require_stored(root, moved)
+
+    def _require_stored(self, root: Address, moved: Mapping[str, Sha256]) -> None:
+        found: dict[str, Sha256 | None] = {}
+        try:
+            if len(moved) > 1:
+                found = {
+                    str(row.path): row.sha256 for row in self._client.tree(root.repository, root.path).files
+                }
+            else:
+                found = {
+                    name: self._client.info(root.repository, (root / name if name else root).path).sha256
+                    for name in moved
+                }
+        except NotFoundError:
+            pass  # gone is other bytes, too
+        for name, sha256 in moved.items():
+            if name not in found or found[name] not in {None, sha256}:  # a server may not know the SHA-256
+                lost = f"{root.path}/{name}".strip("/")
+                raise ConflictError(
+                    f"another upload stored other bytes of `{lost}`, or deleted it, before it was signed",
+                    service="Artifactory",
+                    method="PUT",
+                    path=f"{root.repository}/{lost}",
+                    hint="Two wrote this place at once, and what lies there need not be whole. Let one do so, and log it again.",
+                )
 
     def _sign(
         self, permit: Permit, manifest: Manifest, *, name: str, place: Address, digest: Digest, signer: Signer

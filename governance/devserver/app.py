@@ -148,7 +148,7 @@ def _after(fault: Fault, request: web.Request, response: web.StreamResponse) -> 
     if isinstance(response, FileResponse):
         response.truncate_at, response.corrupt_at = fault.truncate_at, fault.corrupt_at
     elif isinstance(response, web.Response) and isinstance(response.body, bytes):
-        if fault.rewrite is not None and response.status == 200:
+        if fault.rewrite is not None and response.status in {200, 201}:
             response.body = fault.rewrite(response.body)
         if fault.truncate_at is not None:
             response = _Truncated(response, request, fault.truncate_at)

@@ -380,6 +380,41 @@ def test_of_two_that_write_one_file_at_once_the_last_one_is_stored_and_signed(
     assert hashlib.sha256(b"second").hexdigest() in base64.b64decode(envelope["payload"]).decode()
 
 
+@pytest.mark.parametrize("after", ["a.txt", "a.txt.mlgov.sig"])
+def test_bytes_that_another_process_stored_meanwhile_are_not_taken_for_signed(
+    uri: str, repo: str, devserver: DevServer, tmp_path: Path, after: str
+) -> None:
+    (tmp_path / "a.txt").write_text("ours")
+
+    def overtaken(answer: bytes) -> bytes:
+        devserver.put(repo, "run/a.txt", b"theirs", by="bob")
+        return answer
+
+    devserver.faults.add(Fault(method="PUT", path=f"*/run/{after}", rewrite=overtaken))
+    with pytest.raises(GovernedStorageError, match=r"another upload stored other bytes of `run/a\.txt`"):
+        get_artifact_repository(f"{uri}/run").log_artifact(str(tmp_path / "a.txt"))
+    assert ("run/a.txt.mlgov.sig" in devserver.paths(repo)) is (after != "a.txt"), (
+        "ours would stand over theirs"
+    )
+
+
+@pytest.mark.parametrize("after", ["b.txt", "model.sig"])
+def test_a_folder_that_another_process_wrote_to_meanwhile_is_not_taken_for_signed(
+    uri: str, repo: str, devserver: DevServer, tmp_path: Path, after: str
+) -> None:
+    (tmp_path / "src").mkdir()
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / "src" / name).write_text("ours")
+
+    def overtaken(answer: bytes) -> bytes:
+        devserver.put(repo, "run/b.txt", b"theirs", by="bob")
+        return answer
+
+    devserver.faults.add(Fault(method="PUT", path=f"*/run/{after}", rewrite=overtaken))
+    with pytest.raises(GovernedStorageError, match=r"another upload stored other bytes of `run/b\.txt`"):
+        get_artifact_repository(uri).log_artifacts(str(tmp_path / "src"), "run")
+
+
 def test_whose_properties_were_replaced_by_another_upload_is_told_so(
     uri: str, devserver: DevServer, tmp_path: Path
 ) -> None:
