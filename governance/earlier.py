@@ -1,8 +1,8 @@
 """The last verdict on record about the same question, for an outage in which the set lets it stand.
 
-Promises: the bytes, action, actor, environment and policy are the same, the verdict was not given in an outage itself, and what it rested
-on for a time, a waiver or a grace, has not ended; nothing rests on what a client sent to the log. Does not: say whether it stands (see
-`governance.policy.outage`).
+Promises: the bytes, action, actor, environment and policy are the same, the verdict was not given in an outage itself, its facts are
+still on record, and what it rested on for a time, a waiver or a grace, has not ended; nothing rests on what a client sent to the log.
+Does not: say whether it stands (see `governance.policy.outage`).
 """
 
 from __future__ import annotations
@@ -11,37 +11,61 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 
+import orjson
+
 from governance.audit.bodies import GRACE_UNTIL
 from governance.audit.entry import Entry, EntryKind
 from governance.audit.log import AuditLog
 from governance.model.digest import Sha256
+from governance.model.facts import Facts
+from governance.model.recorded_facts import facts_from_json
 from governance.model.request import Actor, Request, parse_utc
 from governance.model.verdict import Effect
 from governance.policy.compile import CompiledPolicy
-from governance.policy.outage import Earlier
+from governance.policy.outage import Earlier, effect_of_recalled
 from governance.policy.waiver import are_live, ends_of
 
 
-def last_verdict(log: AuditLog, request: Request, policy: CompiledPolicy, max_age: int) -> Earlier | None:
-    """The last one of `max_age` seconds, or None."""
+def last_verdict(
+    log: AuditLog, request: Request, policy: CompiledPolicy, facts: Facts, max_age: int
+) -> Earlier | None:
+    """The last one of `max_age` seconds, or None. `facts` are those of now."""
     if request.artifact.digest is None:
         return None
     actor = log.on_record(request.actor)
-    found = None
+    found, recorded = None, None
     since = request.at - timedelta(seconds=max_age)
     for stored in log.witnessed(kind=EntryKind.DECISION, subject=request.artifact.ref, since=since):
-        found = _on_same_question(stored.entry, request, actor, policy.digest) or found
+        same = _on_same_question(stored.entry, request, actor, policy.digest)
+        if same is not None:
+            found, recorded = same, stored.entry.body.get("facts")
     if (
         found is None
         or not are_live(found.waivers, policy.bundle.waivers, request.at)
         or (found.grace_until is not None and request.at >= found.grace_until)
     ):
         return None  # nor does an older one stand: the last one says what is known
+    then = _facts(log, recorded)
+    if then is None:
+        return None
     ends = [
         request.at + timedelta(seconds=max_age - found.age),
         *ends_of(found.waivers, policy.bundle.waivers),
     ]
-    return replace(found, until=min(ends if found.grace_until is None else [*ends, found.grace_until]))
+    return replace(
+        found,
+        until=min(ends if found.grace_until is None else [*ends, found.grace_until]),
+        now=effect_of_recalled(policy, request, facts, then),
+    )
+
+
+def _facts(log: AuditLog, digest: object) -> Facts | None:
+    """Recorded facts. None where they are not kept any more, or cannot be read. Raises `AuditBrokenError` for changed ones."""
+    document = log.evidence(Sha256(digest)) if isinstance(digest, str) else None
+    try:
+        return None if document is None else facts_from_json(orjson.loads(document))
+    except ValueError:
+        return None
 
 
 def _on_same_question(entry: Entry, request: Request, actor: Actor, policy_digest: Sha256) -> Earlier | None:

@@ -218,7 +218,9 @@ class Gate:
         if not unreachable:
             return verdict, None
         rule = policy.outage_rule(request.environment)
-        earlier = None if rule.max_age is None else last_verdict(self._log, request, policy, rule.max_age)
+        earlier = (
+            None if rule.max_age is None else last_verdict(self._log, request, policy, facts, rule.max_age)
+        )
         return in_outage(verdict, unreachable, rule, earlier), None if earlier is None else earlier.until
 
     def _record(self, decision: Decision) -> None:

@@ -4,7 +4,8 @@
 2. Nothing is overruled but what the silence accounts for. A rule stands that objects on facts, or for want of facts whose source
    was not silent (a trust file that cannot be read, a scan that does not say), and so does a default that no allow rule would open.
 3. Else the set's rule for the environment counts: refuse, or let an earlier verdict on the same question stand up to an
-   age. Either way the verdict says that it is degraded, and why.
+   age, if the policy would pass what was known then of the facts out of reach beside what is known now of all others. Either way
+   the verdict says that it is degraded, and why.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias
 
-from governance.model.facts import OUT_OF_REACH, UNREACHABLE, Facts
+from governance.model.facts import OUT_OF_REACH, UNREACHABLE, Collection, Facts, FactValue
 from governance.model.request import Request
 from governance.model.verdict import Effect, RuleResult, Truth, Verdict
 from governance.policy.compile import CompiledPolicy
 from governance.policy.compiled import CompiledRule
 from governance.policy.documents import OutageRule, Policy
+from governance.policy.evaluate import evaluate
 from governance.policy.supposing import could_be
 
 
@@ -27,7 +29,8 @@ from governance.policy.supposing import could_be
 class Earlier:
     """A recorded verdict about the same bytes, action, actor and environment under the same policy, itself not
     degraded. `age` in seconds; `waivers` are the names of those that it rested on, `grace_until` is when the first grace ends
-    that it rested on, `until` when it may stand no longer."""
+    that it rested on, `until` when it may stand no longer. `now` is what the policy says
+    with the facts out of reach as they were then (`effect_of_recalled`); None in a record of the time before that was asked."""
 
     decision_id: str
     decision: Effect
@@ -35,6 +38,7 @@ class Earlier:
     waivers: tuple[str, ...] = ()
     grace_until: datetime | None = None
     until: datetime | None = None
+    now: Effect | None = None
 
 
 def outage_behind(
@@ -98,4 +102,26 @@ def in_outage(
     known = f"{silent}; the verdict of decision {earlier.decision_id}, {earlier.age} s ago,"
     if earlier.decision >= Effect.QUARANTINE:
         return verdict._replace(degraded=f"{known} refused")
-    return verdict._replace(decision=earlier.decision, retry_after=None, degraded=f"{known} stands")
+    decision = max(earlier.decision, earlier.now or earlier.decision)
+    if decision >= Effect.QUARANTINE:
+        return verdict._replace(degraded=f"{known} rested on what is not so any more")
+    return verdict._replace(decision=decision, retry_after=None, degraded=f"{known} stands")
+
+
+def effect_of_recalled(policy: CompiledPolicy, request: Request, facts: Facts, then: Facts) -> Effect:
+    """What the policy says of the request where each fact out of reach is as it was `then`, and every other as it is now. The earlier
+    verdict may never have looked at what it would have to stand for: nobody asked for the scan of a model without the alias."""
+    out_of_reach = facts.record.get(OUT_OF_REACH)
+    names = frozenset(out_of_reach if isinstance(out_of_reach, tuple) else ())
+    values = dict(facts.record)
+    for name, known in then.record.items():
+        if name in names or (name.startswith("property.") and "property.*" in names):
+            values[name] = _with_news(known, facts.record.get(name))
+    return evaluate(policy, request, Facts(values, facts.origins)).decision
+
+
+def _with_news(then: FactValue, now: FactValue) -> FactValue:
+    """What was known of a collection, and what is now: news of one source is not lost for the silence of another."""
+    if isinstance(then, Collection) and isinstance(now, Collection):
+        return Collection((*then.items, *now.items), then.missing)
+    return then

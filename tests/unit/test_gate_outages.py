@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -22,8 +23,9 @@ from governance.errors import (
     UnreachableError,
 )
 from governance.gate import Gate
-from governance.model.facts import OUT_OF_REACH, UNREACHABLE, FactValue, Unknown
-from governance.model.request import Action, Actor, Request
+from governance.model.digest import parse_sha256
+from governance.model.facts import OUT_OF_REACH, UNREACHABLE, Collection, FactValue, Unknown
+from governance.model.request import Action, Actor, MlflowContext, Request
 from governance.policy.compile import CompiledPolicy, compile_bundle
 from governance.policy.load import load_policies
 from governance.report.recorded import PolicyCache
@@ -301,6 +303,72 @@ def test_an_outage_excuses_only_what_it_accounts_for(
     assert isinstance(verdict, Mapping)
     assert (verdict["degraded"] is not None) is stands
     assert replay(b.log, last, policies=PolicyCache(b.log)).same
+
+
+UNSCANNED = {"fact": "scan.complete", "is": False}
+LISTED = {"some": "vulnerabilities", "where": {"fact": "severity", "is": "critical"}}
+
+
+def advisories(*severities: str, **more: Any) -> Collection:
+    return Collection(tuple({"id": f"X-{word}", "severity": word} for word in severities), **more)
+
+
+@pytest.mark.parametrize(
+    ("also", "then", "now", "asked", "stands"),
+    [
+        ({"fact": "mlflow.alias", "is": "champion"}, {}, {}, {"mlflow": MlflowContext(alias="champion")}, False),
+        ({"fact": "mlflow.alias", "is": "champion"}, {}, {}, {"mlflow": MlflowContext(alias="other")}, True),
+        ({"fact": "artifact.age", "gt": "30d"}, {"artifact.age": 5}, {"artifact.age": 2_700_000}, {}, False),
+        ({"fact": "artifact.age", "gt": "30d"}, {"artifact.age": 5}, {"artifact.age": 6}, {}, True),
+        ({"fact": "property.stage", "is": "prod"}, {"property.*": True, "property.stage": "dev"},
+         {"property.*": True, "property.stage": "prod"}, {}, False),
+        ({"fact": "property.stage", "is": "prod"}, {"property.*": True, "property.stage": "prod-2"},
+         {"property.*": Unknown("no answer", out_of_reach=True)}, {}, True),
+        (LISTED, {"vulnerabilities": advisories("low")},
+         {"vulnerabilities": advisories("critical", missing="no answer", out_of_reach=True)}, {}, False),
+        (LISTED, {"vulnerabilities": advisories("low")},
+         {"vulnerabilities": advisories(missing="no answer", out_of_reach=True)}, {}, True),
+    ],
+)  # fmt: skip
+def test_the_last_verdict_stands_for_what_it_looked_at_alone(
+    tmp_path: Path,
+    also: dict[str, Any],
+    then: dict[str, FactValue],
+    now: dict[str, FactValue],
+    asked: dict[str, Any],
+    stands: bool,
+) -> None:
+    """Nobody asked for the scan of a model without the alias, and so no verdict speaks for that of one with it."""
+    file = tmp_path / "both.json"
+    spec = {"default": "allow", "rules": [{"id": "r", "effect": "block", "message": "no", "when": {"all": [also, UNSCANNED]}}]}  # fmt: skip
+    policy = {"apiVersion": "mlgov/v1", "kind": "Policy", "metadata": {"name": "both"}, "spec": spec}
+    file.write_text(json.dumps(policy))
+    (tmp_path / "set.yaml").write_text(POLICY_SET.removeprefix("---\n"))
+    scan = World(name="scan", facts={"scan.complete": False}, supplies=frozenset({"scan.complete"}))
+    other = World(name="other", facts=then, supplies=frozenset(then) - {"property.stage"})
+    b = bench_of(compile_bundle(load_policies([file, tmp_path / "set.yaml"])), scan, other)
+    load(b, request(mlflow=MlflowContext(alias="first")))
+    silence(b)
+    b.clock[0], other.facts = 100.0, now
+    again = later(request(), **{"mlflow": MlflowContext(alias="first"), **asked})
+    if stands:
+        load(b, again)
+    else:
+        with pytest.raises(BlockedError, match="rested on what is not so any more"):
+            load(b, again)
+    for stored in b.entries(EntryKind.DECISION):
+        assert replay(b.log, stored.entry, policies=PolicyCache(b.log)).same
+
+
+def test_no_verdict_stands_whose_facts_are_not_kept_any_more(tmp_path: Path) -> None:
+    b = bench(tmp_path)
+    load(b, request())
+    (made,) = b.entries(EntryKind.DECISION)
+    b.log.store.erase([parse_sha256(str(made.entry.body["facts"]))])
+    b.clock[0] = 100.0
+    silence(b)
+    with pytest.raises(BlockedError, match="to fall back on"):
+        load(b, later(request()))
 
 
 @pytest.mark.parametrize("reason", [Unknown("who knows"), Unknown("no answer", out_of_reach=True)])
