@@ -31,16 +31,16 @@ FACTS_INTRODUCTION = """\
 What policies can ask for. A fact that nobody could establish is *unknown*, with a reason; it is never false or zero. A
 field of a collection is asked for inside `some` or `every`."""
 LINT_INTRODUCTION = """\
-Each finding has an id, a level and a place. An error is wrong whatever was meant, a warning probably is, a note is to be
-known. `--fail-on` says from which level on the check fails; a comment `# mlgov: accept ID` on the finding's line, or alone on
+Each finding has an id, a level and a place. An error is certainly wrong, a warning probably is, and a note is worth
+knowing. `--fail-on` says from which level on the check fails; a comment `# mlgov: accept ID` on the finding's line, or alone on
 the line above, accepts it, and stays visible in the JSON and SARIF output. See [policy.md](policy.md)."""
 PACKS_INTRODUCTION = """\
 Policies to start from, each with cases that reach every outcome of every rule and notice every small change to it. They lie
 in [`policies/`](../policies). `baseline` and `strict` each stand alone: one allows by default, the other refuses. The others
 add one subject each, and all of them but `strict` or `baseline` may be in force together: the strictest verdict counts. Without
-one of these two, or a policy of your own for them, uploads and deletions are bound by nobody, which production refuses.
+one of these two, or a policy of your own for them, no policy covers uploads and deletions, and production refuses them.
 
-A pack is a start and no law. Copy its file, and its cases, to your own repository's `.governance/`, edit the lists marked
+A pack is a starting point. Copy its file, and its cases, to your own repository's `.governance/`, edit the lists marked
 *Edit*, and say in a set where it is enforced; a new one is best only observed for a week:
 
 ```yaml
@@ -57,15 +57,15 @@ spec:
 `strict` brings a set of its own; where yours is beside it, let yours say `extends: strict`. `mlgov policy test --mutate` then
 says which case no longer fits what you decided, and which of your changes no case would notice."""
 SETTINGS_INTRODUCTION = """\
-From the environment, else from `mlgov.toml` in `MLGOV_HOME` (or the file that `MLGOV_CONFIG` names), where the keys are
-the names without `MLGOV_` in lower case. No settings are read from the working directory. Those that start with
-`ARTIFACTORY_` are the ones of JFrog's own plugin. Those that start with `audit_` are taken from the file alone: whoever
-starts one process must not lead its decisions to another log by one variable; another settings file is another log, so
-this does not hold a user's own process ([threat-model.md](threat-model.md)). A relative path in the file is meant from the file's
-folder, in a variable from the working directory.
+Settings are read from the environment, and otherwise from `mlgov.toml` in `MLGOV_HOME` (or the file that `MLGOV_CONFIG` names),
+where the keys are the names without `MLGOV_` in lower case. No settings are read from the working directory. Those that start with
+`ARTIFACTORY_` are the ones of JFrog's own plugin. Those that start with `audit_` are read from the file alone, so that nobody can
+send one process's decisions to another log with a variable. This does not restrain users who start processes of their own, since
+they can name another settings file ([threat-model.md](threat-model.md)). A relative path in the file starts from the file's folder,
+one in a variable from the working directory.
 
-Beside them, `MLGOV_DEBUG=1` has `mlgov` show where an error arose. `mlgov doctor` names variables that begin with `MLGOV_` and are
-no settings."""
+In addition, `MLGOV_DEBUG=1` makes `mlgov` show where an error arose. `mlgov doctor` names variables that begin with `MLGOV_` and are
+not settings."""
 MEANINGS = {
     "environment": "decides which bindings of the policy apply",
     "home": "keys, trust file and audit log, unless said otherwise",

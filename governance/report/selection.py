@@ -130,7 +130,7 @@ def parse_selection(text: str) -> Selection:
     for part in split(text):
         name = _FIELD_OF.get(part.word)
         if name is None:
-            raise no_such("word of a selection", part.word, _FIELD_OF, position=part.word_at)
+            raise no_such("a word of a selection", part.word, _FIELD_OF, position=part.word_at)
         try:
             value = _read(part.word, part.value)
         except SelectionError as error:
@@ -194,16 +194,16 @@ def _any_text(value: str) -> str:
 
 
 _NORMAL: Mapping[str, Callable[[str], str]] = MappingProxyType({
-    "kind": _one_of("kind of entry", EntryKind),
+    "kind": _one_of("a kind of entry", EntryKind),
     "digest": _digest,
     "model": lambda value: _any_text(registered_name(value)),
     "policy": _policy,
     "revision": _revision,
-    "decision": _one_of("decision", (effect.word for effect in Effect)),
-    "mode": _one_of("mode", Mode),
-    "action": _one_of("action", Action),
+    "decision": _one_of("a decision", (effect.word for effect in Effect)),
+    "mode": _one_of("a mode", Mode),
+    "action": _one_of("an action", Action),
     "environment": lambda value: _any_text(normal_environment(value)),
-    "outcome": _one_of("outcome", OutcomeStatus),
+    "outcome": _one_of("an outcome", OutcomeStatus),
 })  # fmt: skip
 
 _TABLE = (

@@ -122,12 +122,12 @@ def quoted(value: str) -> str:
 
 
 def no_such(what: str, got: str, among: Iterable[str], *, position: int | None = None) -> SelectionError:
-    """The refusal of a word that is none of `among`."""
+    """The refusal of a word that is none of `among`, which are each `what`, such as "a mode"."""
     known = list(among)
     close = nearest(got, known)
     meant = f", did you mean `{close}`?" if close is not None else ""
     return SelectionError(
-        f"`{got[:80]}` is no {what}{meant}", hint=f"There are: {', '.join(known)}.", position=position
+        f"`{got[:80]}` is not {what}{meant}", hint=f"There are: {', '.join(known)}.", position=position
     )
 
 

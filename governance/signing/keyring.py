@@ -178,7 +178,8 @@ def get_key(store: TrustStore, key_id: str) -> TrustedKey:
     if len(found) != 1:
         what = "no key" if not found else "more than one key"
         raise KeyFileError(
-            f"{what} in the trust file has an id that starts with `{key_id[:64]}`", hint="`mlgov keys list`."
+            f"{what} in the trust file has an id that starts with `{key_id[:64]}`",
+            hint="`mlgov keys list` shows their ids.",
         )
     return found[0]
 

@@ -104,7 +104,7 @@ def test_nothing_from_the_log_acts_on_a_terminal(story: Story, cli: Cli) -> None
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    (["search", "decison:block"], "`decison` is no word of a selection, did you mean `decision`? (at position 1)"),
+    (["search", "decison:block"], "`decison` is not a word of a selection, did you mean `decision`? (at position 1)"),
     (["search", "--since", "2016-12-31T23:59:60Z"], "is a leap second, and no entry can bear that time"),
     (["search", "--until", "2026-02-30"], "is not a time: day is out of range"),
     (["search", "--since", "\u0665d"], "`\u0665d` is not a time"), (["replay", "--all", "--since", "\u0665d"], "`\u0665d` is not a time"),
@@ -112,7 +112,7 @@ def test_nothing_from_the_log_acts_on_a_terminal(story: Story, cli: Cli) -> None
     (["search", "--since", "5D"], "How far back is `90d`"),
     (["search", "since:2026-12-01", "--since", "2026-01-01"], "`since` is given twice, as a word and as an option"),
     (["search", "until:2026-12-01", "--until", "1d"], "`until` is given twice, as a word and as an option"),
-    (["search", "--digest", "12"], "`12` is not a SHA-256 in hex"), (["tail", "--kind", "gossip"], "`gossip` is no kind of entry"),
+    (["search", "--digest", "12"], "`12` is not a SHA-256 in hex"), (["tail", "--kind", "gossip"], "`gossip` is not a kind of entry"),
     (["show", "nothing"], "no entry and no sequence has the id `nothing`"), (["replay"], "one decision is named by its id"),
     (["search", "--since", "2026-11-23", "--until", "2026-11-22"], "the period ends before it begins"),
     (["replay", "--all", "--since", "1d", "--until", "2d"], "the period ends before it begins"),

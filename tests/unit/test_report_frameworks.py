@@ -97,7 +97,7 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
         (("id: A.1", "id: 1"), "x:8:10 controls[0].id: expected a valid string, got the number 1"),
         (("id: A.2", "id: A.1"), "x:9:10 controls[1].id: expected an id that no other control has, got 'A.1'"),
         (('["kind:hold"]', "[]"), "controls[1].queries: expected at least one, got a list"),
-        (("kind:hold", "kind:hodl"), "expected a selection: `hodl` is no kind of entry, did you mean `hold`?"),
+        (("kind:hold", "kind:hodl"), "expected a selection: `hodl` is not a kind of entry, did you mean `hold`?"),
         (("kind:hold", "refused:yes"), "expected a selection that names a kind of entry"),
         (("kind:hold", "kind:hold since:2026-01-01"), "expected no time, since the report's period applies"),
         (("kind:decision refused:yes", "kind:decision"), "expected a query that does not stand above already"),

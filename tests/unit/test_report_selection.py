@@ -119,9 +119,9 @@ def test_selections_of_a_real_log_agree_with_a_plain_look(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(("text", "message", "hint"), [
-    ("kidn:decision", "`kidn` is no word of a selection, did you mean `kind`? (at position 1)", "There are: kind, digest"),
-    ("kind:decison", "`decison` is no kind of entry, did you mean `decision`? (at position 6)", "There are: start"),
-    ("kind:decision decision:blok", "`blok` is no decision, did you mean `block`? (at position 24)", "allow, warn"),
+    ("kidn:decision", "`kidn` is not a word of a selection, did you mean `kind`? (at position 1)", "There are: kind, digest"),
+    ("kind:decison", "`decison` is not a kind of entry, did you mean `decision`? (at position 6)", "There are: start"),
+    ("kind:decision decision:blok", "`blok` is not a decision, did you mean `block`? (at position 24)", "allow, warn"),
     ("kind:", "`kind:` lacks its value (at position 6)", 'An empty value is written `""`'),
     ("decision", "expected `word:value`, got `decision` (at position 1)", "Such as"),
     ('actor:"x', "the quoted value of `actor` has no end (at position 7)", None),
@@ -151,7 +151,7 @@ def test_bad_text_is_refused_with_its_place(text: str, message: str, hint: str |
 
 
 def test_values_given_in_code_are_checked_too() -> None:
-    with pytest.raises(SelectionError, match="`decison` is no kind of entry"):
+    with pytest.raises(SelectionError, match="`decison` is not a kind of entry"):
         Selection(kinds=("decison",))
     with pytest.raises(SelectionError, match="a time without a zone"):
         Selection(since=datetime(2026, 1, 1))
