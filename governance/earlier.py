@@ -16,6 +16,7 @@ import orjson
 from governance.audit.bodies import GRACE_UNTIL
 from governance.audit.entry import Entry, EntryKind
 from governance.audit.log import AuditLog
+from governance.errors import AuditUnavailableError
 from governance.model.digest import Sha256
 from governance.model.facts import Facts
 from governance.model.recorded_facts import facts_from_json
@@ -60,8 +61,12 @@ def last_verdict(
 
 
 def _facts(log: AuditLog, digest: object) -> Facts | None:
-    """Recorded facts. None where they are not kept any more, or cannot be read. Raises `AuditBrokenError` for changed ones."""
-    document = log.evidence(Sha256(digest)) if isinstance(digest, str) else None
+    """Recorded facts. None where they are not kept any more, are kept by a tracking server, which hands out none, or cannot be read.
+    Raises `AuditBrokenError` for changed ones."""
+    try:
+        document = log.evidence(Sha256(digest)) if isinstance(digest, str) else None
+    except AuditUnavailableError:
+        return None
     try:
         return None if document is None else facts_from_json(orjson.loads(document))
     except ValueError:

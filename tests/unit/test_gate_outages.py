@@ -30,6 +30,8 @@ from governance.policy.compile import CompiledPolicy, compile_bundle
 from governance.policy.load import load_policies
 from governance.report.recorded import PolicyCache
 from governance.report.replay import replay
+from tests.audit_server import audit_server
+from tests.audit_tools import START, make_log
 from tests.unit.gate_kit import (
     ELSEWHERE,
     NOON,
@@ -358,6 +360,20 @@ def test_the_last_verdict_stands_for_what_it_looked_at_alone(
             load(b, again)
     for stored in b.entries(EntryKind.DECISION):
         assert replay(b.log, stored.entry, policies=PolicyCache(b.log)).same
+
+
+def test_no_verdict_stands_whose_facts_a_tracking_server_keeps(tmp_path: Path) -> None:
+    """It hands out a client's entries, and not what these rest on."""
+    with audit_server() as server:
+        log = make_log(server.client("alice"), now=lambda: START, instance="laptop")
+        b = bench(tmp_path, log=log)
+        alice = Actor(name="alice", authentication="basic-auth")
+        load(b, request(at=START, actor=alice))
+        b.clock[0] = 100.0
+        silence(b)
+        with pytest.raises(BlockedError, match="in an outage: no answer from world; no verdict of the last"):
+            load(b, request(at=START + timedelta(hours=1), actor=alice))
+        log.close()
 
 
 def test_no_verdict_stands_whose_facts_are_not_kept_any_more(tmp_path: Path) -> None:
