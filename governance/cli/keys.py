@@ -187,8 +187,16 @@ def revoke_key(
     compromised: Annotated[
         bool, typer.Option("--compromised", help="Somebody else may hold it: distrust what it signed.")
     ] = False,
+    since: Annotated[
+        datetime | None,
+        typer.Option(help="UTC time from which it vouches no more, such as that of the theft. Default: now."),
+    ] = None,
 ) -> None:
-    """Trust a key no more, from now on or at all."""
+    """Trust a key no more, from now on or at all.
+
+    A compromise is mostly found out later: `--since` says when it may have begun, and what was signed from then on counts no more.
+    A key that was revoked already can be revoked from an earlier time on, and never from a later one.
+    """
     from governance.signing.keyring import get_key, load_trust, revoke, save_trust
     from governance.signing.trust import Revocation
 
@@ -197,9 +205,17 @@ def revoke_key(
         store = load_trust(path)
         key = get_key(store, key_id)
         why = Revocation.COMPROMISED if compromised else Revocation.SUPERSEDED
-        save_trust(path, revoke(store, key.key_id, why=why, at=assembly.now()))
-        _record(assembly.log, "revoked", key, at=assembly.now(), reason=why.value)
-    out().print(sign(Mark.OK), styled(f"revoked {key.key_id[:16]} of `{key.name}` as {why.value}"))
+        at = since.replace(tzinfo=UTC) if since else assembly.now()
+        if compromised and at > assembly.now():
+            raise KeyFileError(
+                "a key that somebody else may hold is not trusted until then",
+                hint="`--since` is when it may have begun.",
+            )
+        revoked = revoke(store, key.key_id, why=why, at=at)
+        save_trust(path, revoked)
+        standing = _standing(get_key(revoked, key.key_id))
+        _record(assembly.log, "revoked", key, at=assembly.now(), reason=standing)
+    out().print(sign(Mark.OK), styled(f"revoked {key.key_id[:16]} of `{key.name}` as {standing}"))
 
 
 def key_path(settings: Settings) -> Path:

@@ -163,11 +163,16 @@ def add_key(store: TrustStore, key: TrustedKey) -> TrustStore:
 
 
 def revoke(store: TrustStore, key_id: str, *, why: Revocation, at: datetime) -> TrustStore:
-    """The next version of the store, with one key revoked. A key that is revoked as compromised stays so."""
+    """The next version of the store, with one key revoked as of `at`, or of an earlier time as of which it was revoked already:
+    nothing that did not count counts again. A key that is revoked as compromised stays so, and may be so from earlier on.
+    """
     key = get_key(store, key_id)
-    if key.grant.revocation is Revocation.COMPROMISED:
+    before = key.grant.revoked_at
+    if key.grant.revocation is Revocation.COMPROMISED and (
+        why is not Revocation.COMPROMISED or (before is not None and at >= before)
+    ):
         raise KeyFileError(f"key {key.key_id[:16]} is revoked as compromised already")
-    grant = replace(key.grant, revoked_at=at, revocation=why)
+    grant = replace(key.grant, revoked_at=at if before is None else min(at, before), revocation=why)
     keys = tuple(replace(each, grant=grant) if each.key_id == key.key_id else each for each in store.keys)
     return replace(store, version=store.version + 1, keys=keys)
 

@@ -158,6 +158,21 @@ def test_keys_from_first_to_last(cli: Cli, tmp_path: Path) -> None:
     assert events == ["made", "rotated", "revoked"]
 
 
+def test_a_key_is_revoked_from_when_it_may_have_been_stolen(cli: Cli, tmp_path: Path) -> None:
+    cli("keys", "init")
+    (row,) = json.loads(cli("keys", "list", "--json").out)
+    later = cli("keys", "revoke", row["key_id"], "--compromised", "--since", "2999-01-01")
+    assert (later.code, "when it may have begun" in later.err) == (2, True)
+    assert cli("keys", "revoke", row["key_id"]).code == 0
+    done = cli("keys", "revoke", row["key_id"], "--compromised", "--since", "2026-01-01T10:00:00")
+    assert "as compromised from 2026-01-01 10:00" in done.out
+    (key,) = json.loads((tmp_path / "home/trust.json").read_text())["keys"]
+    assert key["revoked"] == {"at": "2026-01-01T10:00:00.000000Z", "why": "compromised"}
+    assert (
+        '"reason":"compromised from 2026-01-01 10:00"' in cli("audit", "tail", "--kind", "key", "--json").out
+    )
+
+
 def test_a_key_that_is_no_file_is_trusted_by_what_is_exported_of_it(cli: Cli, tmp_path: Path) -> None:
     """As the key of a token or a service is, which nobody has a `.pub` of."""
     cli("keys", "init")

@@ -272,6 +272,27 @@ def test_the_life_of_a_key(tmp_path: Path) -> None:
         keyring.revoke(loaded, second.key_id, why=Revocation.SUPERSEDED, at=NOW)
 
 
+def test_a_revocation_only_ever_takes_away() -> None:
+    """A compromise found after the key was superseded made good again what was signed between the two."""
+    bundle = sign_manifest(manifest_of(), name="m", signer=signer())
+
+    def counts(store: TrustStore, days: int) -> bool:
+        return verify_bundle(bundle, manifest_of(), store, at=NOW, signed_at=NOW - days * DAY).valid
+
+    def revoked(store: TrustStore, why: Revocation, days: int) -> TrustStore:
+        return keyring.revoke(store, signer().key_id, why=why, at=NOW - days * DAY)
+
+    store = revoked(trust(), Revocation.SUPERSEDED, 100)
+    for why in (Revocation.SUPERSEDED, Revocation.COMPROMISED):
+        store = revoked(store, why, 0)
+        assert (counts(store, 50), counts(store, 101)) == (False, True)
+    earlier = revoked(store, Revocation.COMPROMISED, 200)
+    assert (counts(earlier, 101), counts(earlier, 201)) == (False, True)
+    for why, days in ((Revocation.SUPERSEDED, 300), (Revocation.COMPROMISED, 199)):
+        with pytest.raises(KeyFileError, match="already"):
+            revoked(earlier, why, days)
+
+
 def test_a_trust_file_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(KeyFileError, match="cannot be written"):
