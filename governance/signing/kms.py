@@ -46,6 +46,8 @@ class KmsSigner(KeyHolder):
         """The signature over `message`, checked before it is used. Raises `KeyFileError`."""
         try:
             signature = self._signed(message)
+        except KeyFileError:
+            raise
         except Exception as error:  # each service's client raises its own
             raise KeyFileError(f"`{self._shown}` did not sign: {_kind(error)}") from error
         # Services round-robin key versions; a signature by another version would be refused only at the next load.
@@ -61,8 +63,14 @@ class KmsSigner(KeyHolder):
         except Exception as error:
             if type(error).__name__ not in _LOGGED_OUT:
                 raise
-        self._remote = self._open_remote()
-        return bytes.fromhex(self._remote.sign(message).signature)
+        fresh = self._open_remote()
+        if _read_public(fresh.public_key) != self.public:
+            raise KeyFileError(
+                f"`{self._shown}` shows another key than before",
+                hint="Trust the new key, and start this program anew.",
+            )
+        self._remote = fresh
+        return bytes.fromhex(fresh.sign(message).signature)
 
 
 _LOGGED_OUT = frozenset({"Forbidden", "Unauthorized"})

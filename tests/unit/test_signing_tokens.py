@@ -218,6 +218,24 @@ def test_a_service_that_signs_with_another_key_or_not_at_all_is_noticed() -> Non
         KmsSigner(Denying, shown="awskms:k").sign(b"m")
 
 
+def test_a_login_that_is_renewed_brings_no_other_key() -> None:
+    maker = securesystemslib()
+
+    class Forbidden(Exception):  # noqa: N818 - as Vault's client calls it
+        """The token has expired."""
+
+    class Expired:
+        public_key = maker.generate_ed25519().public_key
+
+        def sign(self, payload: bytes) -> object:
+            raise Forbidden(payload)
+
+    remotes = [Expired(), maker.generate_ed25519()]  # the key was given a new version meanwhile
+    signer = KmsSigner(lambda: remotes.pop(0), shown="hashivault:k")
+    with pytest.raises(KeyFileError, match="shows another key than before"):
+        signer.sign(b"m")
+
+
 @pytest.mark.parametrize("location", ["awskms:alias/x", "gcpkms:projects/p", "azurekms:v/k", "hashivault:k"])
 def test_a_service_whose_client_is_missing_says_so(location: str) -> None:
     pytest.importorskip("securesystemslib")
