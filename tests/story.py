@@ -10,7 +10,7 @@ from governance.audit.entry import EntryKind
 from governance.audit.log import AuditLog, Stored
 from governance.audit.memory import MemoryStore
 from governance.audit.store import AuditStore
-from governance.errors import RefusedError
+from governance.errors import RefusedError, VerificationError
 from governance.model.artifact import FileEntry, parse_relative_path
 from governance.model.digest import Sha256
 from governance.model.facts import Collection, FactValue
@@ -90,8 +90,9 @@ def ask(
     *,
     action: Action = Action.LOAD,
     environment: str = "development",
+    fails: bool = False,
 ) -> None:
-    """One request about a version of the model, and the act where it is let through."""
+    """One request about a version of the model, and the act where it is let through, which with `fails` breaks off."""
     story.bench.clock[0] += 100.0
     story.bench.world.supplies = frozenset(story.bench.world.facts)
     files = tuple(
@@ -113,7 +114,7 @@ def ask(
     )
     try:
         with story.bench.gate.admit(asked) as permit:
-            for file in files:
+            for file in files[:1] if fails else files:
                 permit.moved(str(file.path), file.sha256)  # type: ignore[arg-type]  # all have one
-    except RefusedError:
+    except (RefusedError, VerificationError):
         pass

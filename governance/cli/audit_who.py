@@ -59,13 +59,14 @@ def who_loaded(
 
 
 def _print(made: Radius, limit: int) -> None:
-    fetched = made.fetched
+    fetched, failed = made.fetched, made.failed
     out().print(styled(f"{made.question.what.value} {made.question.normal}", "bold"))
     people = {act.actor for act in fetched}
     print_pairs({
         "  artifacts": str(len(made.artifacts)),
         "  registered": str(len(made.registered)),
         "  loads and downloads": f"{len(fetched)} by {len(people)} actors",
+        "  let through, and failed": str(len(failed)),
         "  refused": str(sum(act.result == "refused" for act in made.acts)),
         "  promotions": str(len(made.promotions)),
     })  # fmt: skip
@@ -87,6 +88,7 @@ def _print(made: Radius, limit: int) -> None:
     )
     _table("promotions", _HEADINGS, made.promotions, _row, limit)
     _table("who fetched it", _HEADINGS, fetched, _row, limit)
+    _table("who was let through, and failed", _HEADINGS, failed, _row, limit)
 
 
 def _registered(made: Radius) -> Iterator[tuple[str, ...]]:
@@ -160,6 +162,9 @@ def _unknown(made: Radius) -> Iterator[str]:
         )
     if made.not_looked_at:
         yield f"{made.not_looked_at:,} older candidates were not looked at: ask for something narrower, or with `--scan`"
+    open_ended = sum(act.ended is None for act in made.fetched)
+    if open_ended:
+        yield f"how {open_ended:,} older loads and downloads ended was not looked up, and some may have failed: `--limit 0` does"
     if made.unchecked:
         yield f"{made.unchecked} documents of the evidence are gone, so that what they named could not be looked at again"
     if made.unknown:
@@ -188,4 +193,4 @@ def _tree(made: Radius) -> Mapping[str, Json]:
 
 def _act_tree(act: Act) -> Mapping[str, Json]:
     told = act._asdict()
-    return {"index": told.pop("seq"), **told, "ended": list(act.ended or ())}
+    return {"index": told.pop("seq"), **told, "ended": list(act.ended or ()), "failed": act.has_failed}

@@ -9,6 +9,7 @@ import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+from governance.audit.bodies import OutcomeStatus
 from governance.audit.entry import EntryKind
 from governance.audit.store import AuditStore, ManyAtOnce, Query
 from governance.report.seen import Seen
@@ -44,6 +45,11 @@ class Act(NamedTuple):
     def is_fetch(self) -> bool:
         """Whether it is a load or download that was let through."""
         return self.action in {"load", "download"} and self.result != "refused"
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it is known to have failed, each time that it was tried: then it is no fetch, for all that it was let through."""
+        return bool(self.ended) and set(self.ended or ()) == {OutcomeStatus.FAILED.value}
 
     @property
     def is_promotion(self) -> bool:

@@ -81,7 +81,7 @@ class CycloneDxFormat:
         components += sorted(map(as_tree, packages.components), key=_by_reference)
         depends |= {each["bom-ref"]: [] for each in components if each["bom-ref"] not in depends}
         metadata = _metadata(report, omitted, packages.omitted, vulnerabilities.omitted)
-        identity = f"{report.origin} {report.checkpoints.head.root.hex()} {report.made_at} {report.filter} {report.since}"
+        identity = f"{report.origin} {report.checkpoints.head.root.hex()} {report.made_at} {report.filter} {report.since} {report.until}"
         tree = {
             "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
             "bomFormat": "CycloneDX",

@@ -95,8 +95,13 @@ class Radius:
 
     @property
     def fetched(self) -> list[Act]:
-        """Loads and downloads that were let through."""
-        return [act for act in self.acts if act.is_fetch]
+        """Loads and downloads that were let through, but for those known to have failed."""
+        return [act for act in self.acts if act.is_fetch and not act.has_failed]
+
+    @property
+    def failed(self) -> list[Act]:
+        """Loads and downloads that were let through and are known to have failed."""
+        return [act for act in self.acts if act.is_fetch and act.has_failed]
 
     @property
     def registered(self) -> dict[str, set[str]]:

@@ -225,6 +225,21 @@ def test_who_loaded_tells_people_places_and_what_it_cannot_know(story: Story, cl
     assert "no decision on record" in cli("who-loaded", "CVE-1999-0001").err
 
 
+def test_who_loaded_tells_a_load_that_failed_from_one_that_came_to_its_end(story: Story, cli: Cli) -> None:
+    story.bench.world.facts = {"xray.malicious": False, "scan.complete": True}
+    ask(story, 1, "unlucky", fails=True)
+    told = cli("who-loaded", CVE).out
+    assert "3 by 2 actors" in told
+    assert told.count("unlucky") == 1
+    fetched, failed = told.split("who was let through, and failed")
+    assert "unlucky" not in fetched
+    assert "load: allow, failed" in failed
+    acts = json.loads(cli("who-loaded", CVE, "--json").out)["acts"]
+    assert [(act["actor"], act["ended"]) for act in acts if act["failed"]] == [("unlucky", ["failed"])]
+    assert "some may have failed" not in cli("who-loaded", CVE).err
+    assert "how 3 older loads and downloads ended was not looked up" in cli("who-loaded", CVE, "-n", "1").err
+
+
 def test_who_loaded_names_what_was_registered_and_never_asked_for(story: Story, cli: Cli) -> None:
     """Put straight into Artifactory, and registered."""
     fresh = replace(gate.request().artifact, path="fraud/3", files=(FileEntry(path=parse_relative_path("w"), sha256=story.weights[2], size=1),))  # fmt: skip

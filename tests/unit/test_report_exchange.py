@@ -6,6 +6,7 @@ import io
 import json
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
 from urllib.parse import urljoin
@@ -223,6 +224,27 @@ def bill(data: bytes) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
 
 def properties(component: dict[str, Any]) -> dict[str, str]:
     return {each["name"]: each["value"] for each in component["properties"]}
+
+
+def test_bills_of_one_log_for_periods_that_end_at_other_times_have_numbers_of_their_own(
+    log: AuditLog,
+) -> None:
+    def number(**asked: Any) -> str:
+        serial: str = bill(rendered(log, "cyclonedx", **asked))[0]["serialNumber"]
+        return serial
+
+    begin, month, later = (datetime(2020, month, 1, tzinfo=UTC) for month in (1, 2, 3))
+    assert number(since=begin, until=month) == number(since=begin, until=month)
+    assert (
+        len(
+            {
+                number(since=begin, until=month),
+                number(since=begin, until=later),
+                number(since=month, until=later),
+            }
+        )
+        == 3
+    )
 
 
 def test_the_bill_has_models_packages_vulnerabilities_and_verdicts() -> None:
