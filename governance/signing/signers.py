@@ -35,14 +35,18 @@ def find_signers(
 def _trusted_times(
     bundle: Bundle, trust: TrustStore, *, at: datetime, signed_at: datetime | None
 ) -> dict[bytes, datetime]:
-    """By signature, when it was made: as the caller's log says, else as a time stamp does."""
-    if signed_at is not None:
-        return {each.value: signed_at for each in bundle.envelope.signatures}
-    if not bundle.timestamps:
-        return {}
-    from governance.signing.timestamp import stamped_times
+    """By signature, the time by which it was there: as the caller's log says or as a time stamp does, whichever is earlier. A log knows
+    the file as it is, and may have taken it long after a signature in it was stamped, as when another was added."""
+    stamped: dict[bytes, datetime] = {}
+    if bundle.timestamps:
+        from governance.signing.timestamp import stamped_times
 
-    return stamped_times(bundle, trust, at=at)
+        stamped = stamped_times(bundle, trust, at=at)
+    if signed_at is None:
+        return stamped
+    return {
+        each.value: min(signed_at, stamped.get(each.value, signed_at)) for each in bundle.envelope.signatures
+    }
 
 
 def _find_key_signers(

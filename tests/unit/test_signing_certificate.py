@@ -253,6 +253,10 @@ def test_a_time_stamp_is_trusted_time(tmp_path: Path) -> None:
         (closed(moved), trust),
     ):
         assert verify_bundle(bad, manifest_of(), store_, at=later).reason is Reason.SUPERSEDED
+    # A log that took the file later takes nothing away, and one that took it earlier says more.
+    for days, seen in ((1.5, report.signed_at), (-0.5, today - DAY / 2)):
+        logged = verify_bundle(stamped, manifest_of(), trust, at=later, signed_at=today + days * DAY)
+        assert (logged.valid, logged.signed_at) == (True, seen)
     # An authority counts for the time during which it is trusted, by the time in its stamp.
     for window, counts in (
         ({"not_after": today + DAY}, True),
