@@ -117,7 +117,7 @@ def test_whatever_is_no_acknowledgement_lets_nothing_through_and_is_there_once_a
         (401, UnauthenticatedError, "MLFLOW_TRACKING_USERNAME"),
         (403, ForbiddenError, "may not write"),
         (404, RemoteError, "--app-name governance"),
-        (400, RemoteError, "clock is wrong: set it, and start this program anew"),
+        (400, RemoteError, "clock is wrong: set it right, and restart this program"),
         (413, RemoteError, "40 MiB"),
         (500, UnavailableError, "its log says what is wrong"),
         ("page", ProtocolError, "--app-name governance"),
