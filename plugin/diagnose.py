@@ -1,4 +1,5 @@
-"""What MLflow has registered for the schemes that the plugin serves: `python -m plugin.diagnose` prints it as JSON.
+"""What MLflow has registered for the schemes that the plugin serves: `python -m plugin.diagnose` prints it as one last
+line of JSON.
 
 For `mlgov doctor`, which does not import MLflow. Does not judge: a scheme that somebody else serves is just named.
 """
@@ -6,7 +7,6 @@ For `mlgov doctor`, which does not import MLflow. Does not judge: a scheme that 
 from __future__ import annotations
 
 import json
-import sys
 
 SCHEMES = ("artifactory", "mlflow-artifacts", "runs")
 
@@ -25,4 +25,4 @@ def registered() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    json.dump(registered(), sys.stdout)
+    print(f"\n{json.dumps(registered())}")  # noqa: T201 - on a line of its own, whatever imported packages printed

@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from governance import __version__
 from governance.cli.checkup.check import Check, fail, ok, warn
 from governance.cli.output import Line
-from governance.errors import GovernanceError
+from governance.errors import ConfigurationError
 from governance.settings import Settings
 from plugin.entry import RIVAL, rival_installed
 
@@ -37,7 +37,7 @@ def install_checks(settings: Settings, diagnose: Diagnose | None = None) -> tupl
 
 
 def ask_mlflow() -> dict[str, str]:
-    """What MLflow has registered for our schemes in this environment, by asking it. Raises `GovernanceError` where it cannot say."""
+    """What MLflow has registered for our schemes in this environment, by asking it. Raises `ConfigurationError` where it cannot say."""
     try:
         done = subprocess.run(
             [sys.executable, "-m", "plugin.diagnose"],
@@ -46,10 +46,11 @@ def ask_mlflow() -> dict[str, str]:
             check=True,
             text=True,
         )
-        found: dict[str, str] = json.loads(done.stdout)
+        # The last line is ours: what stands before it was printed by packages that MLflow imports.
+        found: dict[str, str] = json.loads("".join(done.stdout.splitlines()[-1:]))
     except (subprocess.SubprocessError, OSError, ValueError) as error:
         told = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
-        raise GovernanceError(
+        raise ConfigurationError(
             f"MLflow could not be asked: {told[-1][:_SHOWN] if told else 'it said nothing'}",
             hint="`python -m plugin.diagnose` shows where that comes from.",
         ) from error
