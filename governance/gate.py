@@ -37,7 +37,7 @@ from governance.audit.bodies import (
     waiver_body,
 )
 from governance.audit.entry import EntryKind
-from governance.audit.log import AuditLog
+from governance.audit.log import MAX_EVIDENCE, AuditLog
 from governance.collect.collector import Collector, gather
 from governance.collect.request import request_facts
 from governance.earlier import last_verdict
@@ -224,6 +224,14 @@ class Gate:
         return in_outage(verdict, unreachable, rule, earlier), None if earlier is None else earlier.until
 
     def _record(self, decision: Decision) -> None:
+        size = len(decision.facts.document())
+        if size > MAX_EVIDENCE:  # what was decided on is kept whole, or nothing is done
+            raise AuditError(
+                f"the facts about `{decision.request.artifact.ref}` are {size >> 20} MiB, and the log keeps at most "
+                f"{MAX_EVIDENCE >> 20} MiB of one decision",
+                hint="Trying again does not help. They list each advisory (400 bytes) and each file: declare fewer packages, or log the "
+                "model with fewer files.",
+            )
         self._note(decision.policy, decision.request.correlation)
         self._on_decision(decision.request, decision.facts)
         self._log.append(

@@ -13,6 +13,7 @@ from governance.audit.bodies import moved_files
 from governance.audit.entry import EntryKind
 from governance.audit.memory import MemoryStore
 from governance.errors import (
+    AuditError,
     AuditUnavailableError,
     BlockedError,
     DigestMismatchError,
@@ -174,6 +175,17 @@ def test_nobody_else_makes_a_permit(tmp_path: Path) -> None:
     decision = bench(tmp_path).gate.decide(request())
     with pytest.raises(TypeError):
         Permit(object(), decision)
+
+
+def test_what_is_too_long_for_the_record_is_refused_in_words_and_nothing_acts(tmp_path: Path) -> None:
+    b = bench(tmp_path)
+    b.world.facts = {"xray.malicious": False, "scan.complete": Unknown("x" * (33 << 20))}
+    with (
+        pytest.raises(AuditError, match=r"facts about `models/1/m` are 33 MiB.* at most 32 MiB"),
+        b.gate.admit(request()),
+    ):
+        pytest.fail("it acted")
+    assert b.entries(EntryKind.DECISION) == []
 
 
 def test_a_dry_decision_leaves_no_trace(tmp_path: Path) -> None:
