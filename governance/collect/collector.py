@@ -27,6 +27,11 @@ _OUTAGES = (UnreachableError, UnavailableError, RateLimitedError)
 certificate that is not trusted and an answer that is cut short are there to be mended, and may be made by whoever stands between."""
 
 
+_NEVER_OUT_OF_REACH = frozenset({"signature"})
+"""Sources whose silence is no outage. A signature lies where the model does, and who is trusted is known here: the last verdict would
+stand for a key that was revoked since."""
+
+
 def too_many_files(count: int) -> Unknown | None:
     """Why nothing is known of an artifact with this many files, or None where they can be asked about."""
     if count <= MOST_FILES:
@@ -116,10 +121,11 @@ def gather(
     silent: dict[str, list[str]] = {}
     for collector, future in running:
         origin = Origin(source=collector.name, observed_at=utc_text(now()))
+        is_excusable = collector.name not in _NEVER_OUT_OF_REACH
         for name, value in _result(collector, future, deadline, len(request.artifact.files)).items():
             values[name] = value
             origins[name] = origin
-            if isinstance(value, Unknown | Collection) and value.out_of_reach:
+            if is_excusable and isinstance(value, Unknown | Collection) and value.out_of_reach:
                 silent.setdefault(collector.name, []).append(name)
     own = Origin(source="gather", observed_at=utc_text(now()))
     values[UNREACHABLE] = tuple(sorted(silent))

@@ -51,9 +51,25 @@ def test_a_source_that_gives_no_answer_is_out_of_reach(edge: Edge, fault: dict[s
     edge.server.faults.add(Fault(path="/xray/*", times=None, **fault))
     edge.server.faults.add(Fault(path="/artifactory/*", times=None, **fault))
     facts = gather(list(edge.collectors().values()), request, deadline=20, now=lambda: NOW)
-    assert facts.get(UNREACHABLE) == ("contents", "dependencies", "signature", "storage", "xray")
-    supplied = {name for each in edge.collectors().values() for name in each.supplies}
-    assert out_of_reach(facts) == supplied
+    assert facts.get(UNREACHABLE) == ("contents", "dependencies", "storage", "xray")
+    others = [each for each in edge.collectors().values() if each.name != "signature"]
+    assert out_of_reach(facts) == {name for each in others for name in each.supplies}
+
+
+def test_a_signature_that_cannot_be_fetched_is_no_outage(edge: Edge) -> None:
+    """The last verdict would stand for a key that was revoked since."""
+    edge.put(CLEAN)
+    request = edge.request()
+    for fault, deadline, words in (
+        ({"drop": True}, 20, "no connection"),
+        ({"delay": 1}, 0.1, "no answer within 0.1 s"),
+    ):
+        edge.server.faults.clear()
+        edge.server.faults.add(Fault(path="*/model.sig", times=None, **fault))
+        facts = gather([edge.collectors()["signature"]], request, deadline=deadline, now=lambda: NOW)
+        assert isinstance(facts.get("signature.valid"), Unknown)
+        assert words in str(facts.get("signature.valid"))
+        assert facts.get(UNREACHABLE) == facts.get(OUT_OF_REACH) == ()
 
 
 @pytest.mark.parametrize("fault", ANSWERED.values(), ids=ANSWERED.keys())
