@@ -100,7 +100,7 @@ def load_kms_signer(location: str) -> Signer:
     scheme, _, rest = location.partition(":")
     if not rest:
         raise KeyFileError(f"key address `{scheme}:` names no key")
-    signer, keys = _SERVICES[scheme]
+    signer, client, keys = _SERVICES[scheme]
 
     def open_remote() -> Any:
         backend = getattr(import_module("securesystemslib.signer"), signer)
@@ -117,7 +117,8 @@ def load_kms_signer(location: str) -> Signer:
     except Exception as error:  # each service's client raises its own
         missing = type(error).__name__ == "UnsupportedLibraryError"
         hint = (
-            f"The service's own client is missing: {error}"
+            # By its own name: what the library calls it is not always what a package index does.
+            f"The service's own client is missing: `pip install '{client}'`."
             if missing
             else f"Look at the key's name, the service's address and credentials, and the kind of key: it must be {keys}."
         )
@@ -125,8 +126,12 @@ def load_kms_signer(location: str) -> Signer:
 
 
 _SERVICES = {
-    "awskms": ("AWSSigner", "`ECC_NIST_P256` or `ECC_NIST_P384`, for signing"),
-    "gcpkms": ("GCPSigner", "`EC_SIGN_P256_SHA256` or `EC_SIGN_P384_SHA384`"),
-    "azurekms": ("AzureSigner", "EC on P-256, P-384 or P-521"),
-    "hashivault": ("VaultSigner", "of type `ed25519`, in the transit engine at `transit/`"),
+    "awskms": ("AWSSigner", "securesystemslib[awskms]", "`ECC_NIST_P256` or `ECC_NIST_P384`, for signing"),
+    "gcpkms": ("GCPSigner", "securesystemslib[gcpkms]", "`EC_SIGN_P256_SHA256` or `EC_SIGN_P384_SHA384`"),
+    "azurekms": ("AzureSigner", "securesystemslib[azurekms]", "EC on P-256, P-384 or P-521"),
+    "hashivault": (
+        "VaultSigner",
+        "mlflow-governance[kms]",
+        "of type `ed25519`, in the transit engine at `transit/`",
+    ),
 }

@@ -331,3 +331,31 @@ def test_a_key_in_vault_signs_through_its_own_client_and_outlives_its_token(tmp_
     assert lines[3].startswith("`hashivault:other` cannot be opened: InvalidPath")
     assert lines[4].startswith("`hashivault:ecdsa` cannot be opened: ")
     assert "it must be of type `ed25519`" in lines[4]
+
+
+@pytest.mark.parametrize(
+    ("location", "module", "package"),
+    [
+        ("awskms:k", "boto3", "securesystemslib[awskms]"),
+        ("gcpkms:k", "google.cloud.kms", "securesystemslib[gcpkms]"),
+        ("azurekms:v/k", "azure.identity", "securesystemslib[azurekms]"),
+        ("hashivault:k", "hvac", "mlflow-governance[kms]"),
+    ],
+)
+def test_the_package_with_a_services_client_is_named_as_the_index_knows_it(
+    location: str, module: str, package: str
+) -> None:
+    """The library asks for `aws-kms`, which is nobody's client of AWS."""
+    pytest.importorskip("securesystemslib")
+    script = f"""
+import sys
+sys.modules[{module!r}] = None
+from governance.errors import KeyFileError
+from governance.signing.keys import load_signer
+try:
+    load_signer({location!r})
+except KeyFileError as error:
+    print(error.hint)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == f"The service's own client is missing: `pip install '{package}'`.\n"
