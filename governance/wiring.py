@@ -34,7 +34,8 @@ from governance.policy.revisions import RevisionMemory
 from governance.policy.source import PolicySource
 from governance.policy_wiring import bundle_fetcher, policy_bundle, policy_files, policy_source
 from governance.settings import Settings
-from governance.signing.keys import Signer, load_signer
+from governance.signing.keyholder import Signer
+from governance.signing.keys import load_signer
 from governance.signing.trust import Role, TrustStore
 from governance.signing.trustsource import TrustSource
 from governance.signing.verify import Futility, futility, open_envelope

@@ -38,7 +38,7 @@ from governance.model.artifact import (
 )
 from governance.model.digest import Digest, Sha256, file_digest
 from governance.permit import Permit
-from governance.signing.keys import Signer
+from governance.signing.keyholder import Signer
 from governance.signing.manifest import Manifest, ManifestEntry
 from governance.signing.report import SignatureReport
 from governance.signing.sign import attribution, sign_manifest

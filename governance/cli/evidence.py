@@ -23,7 +23,7 @@ from governance.errors import (
 if TYPE_CHECKING:
     from governance.model.digest import Sha256
     from governance.report.attesting import Attestable
-    from governance.signing.keys import Signer
+    from governance.signing.keyholder import Signer
     from governance.signing.vsa import Subject
     from governance.wiring import Assembly
 

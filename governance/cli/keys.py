@@ -89,11 +89,11 @@ def init(
 def list_keys(as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False) -> None:
     """Show the keys that are trusted, and for what."""
     from governance.settings import load_settings
-    from governance.signing.trust import TrustStore
+    from governance.signing.keyring import load_trust
 
     settings = load_settings()
     path = settings.trust_file
-    keys = TrustStore.load(path).keys if path.exists() else ()
+    keys = load_trust(path).keys if path.exists() else ()
     if as_json:
         print_json([
             {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,11 +10,18 @@ import typer
 
 from governance.cli.output import Mark, err, out, print_pairs, styled
 from governance.cli.output import sign as mark_of
-from governance.errors import KeyFileError, TransferError, UnsafePathError
+from governance.cli.sign_places import (
+    place_beside,
+    put_beside,
+    require_room,
+    require_whole,
+    upload_request,
+    write,
+)
+from governance.errors import KeyFileError, TransferError
 
 if TYPE_CHECKING:
-    from governance.model.request import Request
-    from governance.signing.keys import Signer
+    from governance.signing.keyholder import Signer
     from governance.signing.manifest import Manifest
     from governance.wiring import Assembly
     from plugin.location import Part
@@ -94,42 +100,6 @@ def _sign_local(path: Path, signer: Signer, output: Path | None) -> None:
     _tell(str(path), manifest, signer, str(output or beside))
 
 
-def place_beside(path: Path) -> Path:
-    """Where the signature of a local folder or file lies."""
-    from governance.model.artifact import FILE_SIGNATURE_SUFFIX, FOLDER_SIGNATURE
-
-    return path / FOLDER_SIGNATURE if path.is_dir() else path.with_name(f"{path.name}{FILE_SIGNATURE_SUFFIX}")
-
-
-def require_room(path: Path) -> None:
-    """Whoever made the folder may have put a link in the signature's place, which leads to any file of this user's, or a pipe,
-    into which one writes for ever. Raises `UnsafePathError`."""
-    if path.is_symlink() or (path.exists() and not path.is_file()):
-        kind = "a symbolic link" if path.is_symlink() else "no file"
-        raise UnsafePathError(
-            f"`{path}` is {kind}, and the signature is to lie there",
-            hint="Look at it and remove it, or write the signature elsewhere (`--output`).",
-        )
-
-
-def put_beside(path: Path, data: bytes) -> None:
-    """Replace the signature in one step, and never write through what has come to lie there meanwhile."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        descriptor = os.open(
-            fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666
-        )
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-            fresh.replace(path)
-        except BaseException:
-            fresh.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise TransferError(f"`{path}` cannot be written: {error.strerror}") from error
-
-
 def _warn(assembly: Assembly) -> None:
     """Say that a signature is in vain. Elsewhere another trust file may count, so it is made all the same."""
     futile = assembly.futility(repository=None)
@@ -159,15 +129,6 @@ def _sign_stored(
 
             write(output, sign_manifest(manifest, name=part.artifact.name, signer=signer))
             _tell(part.artifact.ref, manifest, signer, str(output))
-
-
-def require_whole(part: Part, reference: str) -> None:
-    """Raises `TransferError` for a part of a model."""
-    if part.selection is not None:
-        raise TransferError(
-            f"`{reference}` is a part of `{part.artifact.ref}`, and only the whole is signed",
-            hint=f"`mlgov sign {part.artifact.ref}`",
-        )
 
 
 def _manifest_of(part: Part, assembly: Assembly, *, every_file: bool) -> Manifest:
@@ -205,18 +166,6 @@ def _store(part: Part, manifest: Manifest, assembly: Assembly) -> None:
             sealer.seal_manifest(permit, part.root, manifest)
 
 
-def upload_request(part: Part, assembly: Assembly) -> Request:
-    """To put a signature beside an artifact: an upload like any other."""
-    from governance.model.request import Action, Request, new_id
-    from plugin.context import local_user
-
-    at = assembly.now()
-    return Request(
-        action=Action.UPLOAD, artifact=part.artifact, actor=local_user(), environment=assembly.settings.environment,
-        at=at, correlation=new_id(at), selection=(),
-    )  # fmt: skip
-
-
 def _require_files(manifest: Manifest, named: str) -> None:
     if not manifest.entries:
         raise TransferError(f"`{named}` holds no file, so there is nothing to sign")
@@ -228,14 +177,6 @@ def _counted(manifest: Manifest) -> str:
     if not carried:
         return str(total)
     return f"{total}, of which {total - carried} hashed; the others' digests are the server's and the last signature's"
-
-
-def write(path: Path, data: bytes) -> None:
-    """Raises `TransferError`."""
-    try:
-        path.write_bytes(data)
-    except OSError as error:
-        raise TransferError(f"`{path}` cannot be written: {error.strerror}") from error
 
 
 def _tell(what: str, manifest: Manifest, signer: Signer, where: str) -> None:

@@ -14,14 +14,21 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from governance.cli.output import Mark, err, out, print_pairs, sign, styled
-from governance.cli.sign import place_beside, put_beside, require_room, require_whole, upload_request, write
+from governance.cli.sign_places import (
+    place_beside,
+    put_beside,
+    require_room,
+    require_whole,
+    upload_request,
+    write,
+)
 from governance.cli.stored import hash_stored, read_small
 from governance.errors import TransferError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from governance.signing.keys import Signer
+    from governance.signing.keyholder import Signer
     from governance.signing.report import SignatureReport
     from governance.signing.trust import TrustStore
     from governance.wiring import Assembly

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from governance.audit.log import AuditLog
-    from governance.signing.keys import Signer
+    from governance.signing.keyholder import Signer
     from governance.waivers.settling import Register, Settled
     from governance.waivers.steps import SignedStep, Step, StepFile
     from governance.wiring import Assembly

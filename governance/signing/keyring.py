@@ -22,7 +22,8 @@ from pathlib import Path
 from governance.errors import KeyFileError, SignatureError
 from governance.model.canonical import Json, canonical_bytes
 from governance.places import make_private, open_file
-from governance.signing.keys import Signer, generate_key
+from governance.signing.keyholder import Signer
+from governance.signing.keys import generate_key
 from governance.signing.publickey import Algorithm, PublicKey, parse_public_key
 from governance.signing.roots import SignedTrust, accept_next, open_signed_trust, sign_trust
 from governance.signing.strict import parse_object

@@ -19,7 +19,6 @@ import re
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
@@ -27,42 +26,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from governance.errors import KeyFileError
 from governance.places import is_readable_by_others, make_private, open_file
-from governance.signing.publickey import CURVES, DIGESTS, Algorithm, KeyHolder, PublicKey, wrap_public_key
+from governance.signing.keyholder import KeyHolder, Signer
+from governance.signing.publickey import CURVES, DIGESTS, Algorithm, PublicKey, wrap_public_key
 
 _MAX_KEY_FILE = 64 << 10
 _ENCRYPTED = b"-----BEGIN ENCRYPTED PRIVATE KEY-----"
 _SCHEME = re.compile(r"[a-z][a-z0-9]{1,15}(?=:)")
-
-
-class Signer(Protocol):
-    """Makes signatures with one key, wherever it lies.
-
-    | member | meaning |
-    | --- | --- |
-    | `key_id` | hex SHA-256 of `public_pem` |
-    | `public_pem` | the public half, SubjectPublicKeyInfo in PEM |
-    | `algorithm` | one of `Algorithm` |
-    | `sign(message)` | the signature: DER for ECDSA, 64 bytes for Ed25519. Raises `KeyFileError` |
-    """
-
-    @property
-    def key_id(self) -> str:
-        """Hex SHA-256 of `public_pem`."""
-        ...
-
-    @property
-    def public_pem(self) -> str:
-        """The public half in PEM."""
-        ...
-
-    @property
-    def algorithm(self) -> Algorithm:
-        """How it signs."""
-        ...
-
-    def sign(self, message: bytes) -> bytes:
-        """The signature over `message`."""
-        ...
 
 
 class LocalSigner(KeyHolder):

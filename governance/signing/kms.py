@@ -16,19 +16,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from governance.errors import KeyFileError
-from governance.signing.publickey import KeyHolder, PublicKey, parse_public_key, wrap_public_key
-
-if TYPE_CHECKING:
-    from governance.signing.keys import Signer
+from governance.signing.keyholder import KeyHolder, Signer
+from governance.signing.publickey import PublicKey, parse_public_key, wrap_public_key
 
 
 class KmsSigner(KeyHolder):
-    """One key of a service, behind the interface of `keys.Signer`.
+    """One key of a service, behind the interface of `Signer`.
 
     `open_remote` gives a signer of securesystemslib. It is asked again where the service no longer takes the login that the
     first one was made with: Vault's client keeps the token of its first day, and an agent renews it in a file.

@@ -11,21 +11,19 @@ import hashlib
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from urllib.parse import unquote, unquote_to_bytes
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from governance.errors import KeyFileError
-from governance.signing.publickey import DIGESTS, Algorithm, KeyHolder, PublicKey, wrap_public_key
-
-if TYPE_CHECKING:
-    from governance.signing.keys import Signer
+from governance.signing.keyholder import KeyHolder, Signer
+from governance.signing.publickey import DIGESTS, Algorithm, PublicKey, wrap_public_key
 
 
 class TokenSigner(KeyHolder):
-    """One key of a token, behind the interface of `keys.Signer`. A session signs one message at a time.
+    """One key of a token, behind the interface of `Signer`. A session signs one message at a time.
 
     `open_key` gives the private half and the public one. It is asked again where a session no longer signs, as after a token
     was out or a network HSM was started anew: a server outlives sessions.

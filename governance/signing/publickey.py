@@ -79,27 +79,6 @@ class PublicKey:
         return True
 
 
-class KeyHolder:
-    """What signers have in common that know their own public half, `public`."""
-
-    public: PublicKey
-
-    @property
-    def key_id(self) -> str:
-        """Hex SHA-256 of `public_pem`."""
-        return self.public.key_id
-
-    @property
-    def public_pem(self) -> str:
-        """The public half in PEM."""
-        return self.public.pem
-
-    @property
-    def algorithm(self) -> Algorithm:
-        """How it signs."""
-        return self.public.algorithm
-
-
 def wrap_public_key(key: object) -> PublicKey:
     """A key of `cryptography` as ours. Raises `KeyFileError` for RSA, other curves and anything else."""
     if isinstance(key, ed25519.Ed25519PublicKey):

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 
 from governance.errors import KeyFileError, SignatureError
 from governance.signing.envelope import Envelope, EnvelopeSignature, pae, parse_envelope
-from governance.signing.keys import Signer
+from governance.signing.keyholder import Signer
 from governance.signing.strict import parse_object
 from governance.signing.trustfile import MAX_TRUST_FILE, Roots, TrustDocument, parse_trust, render_trust
 

@@ -22,7 +22,7 @@ from governance.signing.statement import MAX_RESOURCES, PAYLOAD_TYPE, build_stat
 
 if TYPE_CHECKING:
     from governance.model.request import Actor, MlflowContext
-    from governance.signing.keys import Signer
+    from governance.signing.keyholder import Signer
 
 _SMALLER = "Pack small files into an archive, or shorten their names, before the model is logged."
 

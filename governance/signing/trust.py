@@ -14,7 +14,6 @@ import enum
 from dataclasses import dataclass, field
 from datetime import datetime
 from fnmatch import fnmatchcase
-from pathlib import Path
 from urllib.parse import quote
 
 from governance.signing.publickey import PublicKey
@@ -171,13 +170,6 @@ class TrustStore:
         return cls(
             keys=(TrustedKey(name=name, public=public, grant=Grant(roles=frozenset(Role), verifiers=("*",))),)
         )
-
-    @classmethod
-    def load(cls, path: Path) -> TrustStore:
-        """Read a trust file; short for `keyring.load_trust`. Raises `KeyFileError`."""
-        from governance.signing.keyring import load_trust
-
-        return load_trust(path)
 
     def threshold(self, role: Role) -> int:
         """How many distinct signers `role` needs."""

@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 from governance.errors import KeyFileError
 from governance.forking import ForkLock
+from governance.signing.keyring import load_trust
 from governance.signing.trust import TrustStore
 
 logger = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ class TrustSource:
         with self._lock:
             known = self._read
             if known is None or known[0] != state:
-                store = TrustStore.load(self._path)
+                store = load_trust(self._path)
                 if known is not None and known[1] != store:
                     logger.warning("the trust file `%s` changed, and counts as it is now", self._path)
                 self._read = known = state, store

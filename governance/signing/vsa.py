@@ -36,7 +36,7 @@ from governance.model.request import Request, utc_text
 from governance.model.verdict import Effect, Verdict
 from governance.signing.bundle import MAX_BUNDLE, KeyMaterial, parse_bundle, write_bundle
 from governance.signing.envelope import parse_envelope
-from governance.signing.keys import Signer
+from governance.signing.keyholder import Signer
 from governance.signing.reason import Reason, refuse, shown
 from governance.signing.sign import sign_payload
 from governance.signing.statement import PAYLOAD_TYPE, STATEMENT_TYPE

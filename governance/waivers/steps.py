@@ -26,7 +26,7 @@ from governance.errors import SignatureError, VerificationError
 from governance.model.canonical import CanonicalError, Json, canonical_bytes, parse_canonical
 from governance.model.request import parse_utc, utc_text
 from governance.policy.documents import Waiver
-from governance.signing.keys import Signer
+from governance.signing.keyholder import Signer
 from governance.signing.sign import sign_payload
 from governance.signing.trust import Role, Signed, TrustStore
 from governance.signing.verify import open_envelope

@@ -254,7 +254,7 @@ def test_the_life_of_a_key(tmp_path: Path) -> None:
     second = keyring.rotate_key(
         key_path, trust_path, "pass2", old=first.public, at=NOW, supersede_at=NOW + 7 * DAY
     )
-    store = TrustStore.load(trust_path)
+    store = keyring.load_trust(trust_path)
     assert (store.version, [key.name for key in store.keys]) == (2, ["ci team", "ci team"])
     assert load_signer(key_path, "pass2").key_id == second.key_id
     kept = key_path.with_name(f"signing-{first.key_id[:16]}.pem")
