@@ -280,8 +280,9 @@ def _pickle(format_: str, name: str, data: bytes, budget: Budget, *, depth: int)
 
 def _of_walk(format_: str, found: Walk) -> Inspection:
     broken, skipped = found.problem, found.unread
-    if broken is not None and any(each.startswith(_WRAPPER) for each in found.imports):
-        # joblib writes the bytes of arrays between the operations, where the walk cannot follow.
+    if any(each.startswith(_WRAPPER) for each in found.imports):
+        # joblib writes the bytes of arrays between the operations, where the walk cannot follow. One that ends well has not
+        # followed either: it took those bytes for operations, which hide what joblib runs.
         broken, skipped = None, "arrays lie between its operations"
     return Inspection(format=format_, imports=found.imports, skipped=skipped, broken=broken)
 

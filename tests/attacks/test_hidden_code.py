@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import joblib
 import mlflow
 import numpy as np
 import pytest
@@ -200,6 +201,21 @@ def test_one_too_large_to_look_into_is_not_clean(tmp_path: Path) -> None:
     facts = look(tmp_path, "model.gguf", data)
     assert facts["content.files_skipped"] == 1
     assert facts["content.verdict"] != "clean"
+
+
+def test_what_joblib_runs_behind_the_bytes_of_an_array_is_not_hidden_by_them(tmp_path: Path) -> None:
+    """They lie between the operations. Here they are one to whoever does not step over them, which takes in what follows."""
+    hidden = EVIL[:-1] + b"0" + text("an array") + b"0N."
+    array = b"B" + len(hidden).to_bytes(4, "little")
+    wrapped = imported("joblib.numpy_pickle", "NumpyArrayWrapper") + b")\x81}("
+    wrapped += text("subclass") + imported("numpy", "ndarray") + text("shape") + b"K\x05\x85"
+    wrapped += text("dtype") + called(imported("numpy", "dtype"), text("u1"))
+    wrapped += text("order") + text("C") + text("allow_mmap") + b"\x89ub"
+    data = b"\x80\x04" + wrapped + array + hidden.replace(b"6*7", b"1/0") + b"."
+    with pytest.raises(ZeroDivisionError):
+        joblib.load(io.BytesIO(data))
+    for name in ("model.joblib", "model.pkl"):
+        assert look(tmp_path, name, data)["content.verdict"] != "clean"
 
 
 ORDINARY = {
