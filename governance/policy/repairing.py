@@ -124,13 +124,13 @@ def _stand_in(detail: ErrorDetails) -> object:
 
 def _follows(mistake: Mistake, doubtful: Path) -> bool:
     at = mistake.path
+    if at[: len(doubtful)] == doubtful or (doubtful[:2] == ("spec", "fixtures") and at[-1:] == ("from",)):
+        return True
     if at == doubtful[: len(at)] and len(at) < len(doubtful) and isinstance(doubtful[len(at)], int):
         # It is about a list: of which a member is doubtful, or what others may call it.
         return len(doubtful) == len(at) + 1 or doubtful[-1] == "name"
-    if doubtful[:2] == ("spec", "fixtures") and at[-1:] == ("from",):
-        return True
-    beside, key = doubtful[:-1], str(doubtful[-1])
-    if at[: len(beside)] != beside:
+    beside, key = doubtful[:-1], doubtful[-1]
+    if at[: len(beside)] != beside or isinstance(key, int):
         return False
     if key == "<<":
         return at == beside  # it lacks what would have been merged

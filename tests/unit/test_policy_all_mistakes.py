@@ -177,6 +177,14 @@ def test_what_follows_from_a_slip_is_not_told_beside_it(texts: list[str]) -> Non
     assert len(found) - len(missing) == 1, found
 
 
+def test_a_case_or_rule_that_is_none_hides_nothing_in_those_beside_it() -> None:
+    rules = "".join(
+        f"- {{id: r{n}, effect: block, when: {{fact: nope, is: x}}, message: m}}\n" for n in range(28)
+    )
+    found = problems(policy(rules.replace("- {id: r21", "- 3\n- {id: r21")))
+    assert len(found) == 29
+
+
 def test_a_document_without_a_version_is_read_and_one_of_another_is_not() -> None:
     text = policy(rule("{fact: publishr, is: x}"))
     assert len(problems(text.replace("apiVersion: mlgov/v1\n", ""))) == 2
