@@ -137,6 +137,7 @@ def test_a_fork_waits_for_the_thread_that_is_at_the_log(tmp_path: Path) -> None:
     with _thread_inside(over):
         threading.Timer(0.1, over.set).start()
         child = _in_child(lambda: store.append([draft(1)]))
+        assert over.is_set()
         assert _ended(child) == 0
     store.append([draft(2)])
     assert store.frontier().size == 2
