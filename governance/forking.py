@@ -26,6 +26,7 @@ Made = TypeVar("Made")
 _METHODS: Final[dict[int, weakref.WeakMethod[Callable[[], None]]]] = {}
 _NUMBERS: Final = count()
 _LOCKED: Final[set[int]] = set()
+_PATIENCE: Final = 10.0
 
 
 def call_after_fork(method: Callable[[], None]) -> None:
@@ -57,6 +58,31 @@ class ForkLock:
     @property
     def __exit__(self) -> Callable[..., None]:  # noqa: PLE0302, PYI036 - a property
         return self._lock.__exit__
+
+
+class UseLock(ForkLock):
+    """A `ForkLock` for the use of a library that keeps locks of its own: a fork waits until nobody is in there, up to ten seconds.
+    `was_cut` is true in a child of one that waited in vain, where the library may wait for a thread that is not there."""
+
+    __slots__ = ("_is_held", "was_cut")
+
+    def __init__(self) -> None:
+        self._is_held, self.was_cut = True, False
+        super().__init__()
+        _USES.add(self)
+
+    def hold(self) -> None:
+        """Before a fork."""
+        self._is_held = self._lock.acquire(timeout=_PATIENCE)
+
+    def let_go(self) -> None:
+        """After it, in the parent."""
+        if self._is_held:
+            self._lock.release()
+
+    def _renew(self) -> None:
+        self.was_cut = self.was_cut or not self._is_held
+        super()._renew()
 
 
 class made_once(Generic[Made]):  # noqa: N801 - in use it reads as `cached_property`, which it is but for this
@@ -105,6 +131,7 @@ def file_lock(path: Path, *, waits: bool = True) -> Iterator[None]:
 
 
 def _in_child() -> None:
+    _WAITED_FOR.clear()
     while _LOCKED:
         os.close(_LOCKED.pop())
     for reference in list(_METHODS.values()):
@@ -113,6 +140,19 @@ def _in_child() -> None:
             method()
 
 
-os.register_at_fork(after_in_child=_in_child)
+def _before() -> None:
+    for lock in list(_USES):
+        lock.hold()
+        _WAITED_FOR.append(lock)
+
+
+def _in_parent() -> None:
+    while _WAITED_FOR:
+        _WAITED_FOR.pop().let_go()
+
+
+_USES: Final[weakref.WeakSet[UseLock]] = weakref.WeakSet()
+_WAITED_FOR: Final[list[UseLock]] = []
+os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)
 # Else what ends with the interpreter itself calls back into a `weakref` that is half gone, and each object writes a traceback.
 atexit.register(_METHODS.clear)

@@ -8,7 +8,6 @@ in settings and logs.
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final
@@ -18,6 +17,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from governance.errors import KeyFileError
+from governance.forking import UseLock
 from governance.signing.keyholder import KeyHolder, Signer
 from governance.signing.publickey import DIGESTS, Algorithm, PublicKey, wrap_public_key
 
@@ -32,7 +32,7 @@ class TokenSigner(KeyHolder):
     def __init__(self, open_key: Callable[[], tuple[Any, PublicKey]], *, shown: str) -> None:
         self._open_key, self._shown = open_key, shown
         self._private, self.public = open_key()
-        self._lock = threading.Lock()
+        self._lock = UseLock()
 
     def __repr__(self) -> str:
         return f"TokenSigner({self._shown})"
@@ -41,6 +41,11 @@ class TokenSigner(KeyHolder):
         """The signature over `message`, in DER. Raises `KeyFileError`."""
         digest = hashlib.new(DIGESTS[self.algorithm].name, message).digest()
         with self._lock:
+            if self._lock.was_cut:
+                raise KeyFileError(
+                    f"`{self._shown}` cannot be used: this process was forked while its parent was signing",
+                    hint="Start processes with `spawn` or `forkserver`, or before the first upload.",
+                )
             try:
                 raw = self._signed(digest)
             except KeyFileError:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from governance import forking
 from governance.devserver import DevServer
-from governance.forking import ForkLock, call_after_fork, file_lock, made_once
+from governance.forking import ForkLock, UseLock, call_after_fork, file_lock, made_once
 from tests.mlflow_tools import make_home
 
 SCRIPT = """
@@ -84,6 +85,36 @@ def test_forked_children_and_their_parent_load_what_they_asked_for(
         check=False,
     )
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
+@pytest.mark.parametrize("patience", [10.0, 0.01])
+def test_a_fork_waits_for_the_use_of_a_library_and_says_where_it_waited_in_vain(
+    monkeypatch: pytest.MonkeyPatch, patience: float
+) -> None:
+    monkeypatch.setattr(forking, "_PATIENCE", patience)
+    lock, held, over = UseLock(), threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with lock:
+            held.set()
+            over.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    is_waited_for = patience > 1
+    if is_waited_for:
+        threading.Timer(0.1, over.set).start()
+    child = os.fork()
+    if child == 0:  # pragma: no cover - another process
+        with lock:
+            os._exit(0 if lock.was_cut is not is_waited_for else 1)
+    assert over.is_set() is is_waited_for
+    over.set()
+    thread.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    with lock:
+        assert not lock.was_cut
 
 
 def test_a_lock_that_another_thread_holds_is_free_in_a_child() -> None:

@@ -106,6 +106,36 @@ for change in (None, ("1234", "5678")):
 """
 
 
+FORKED = """
+import os, sys, threading, warnings
+import pkcs11
+from pkcs11 import Attribute, KeyType
+from pkcs11.util.ec import encode_named_curve_parameters
+from governance.signing.keys import load_signer
+warnings.simplefilter("ignore")
+module = sys.argv[1]
+with pkcs11.lib(module).get_token(token_label="gov tok").open(user_pin="1234", rw=True) as session:
+    parameters = session.create_domain_parameters(
+        KeyType.EC, {Attribute.EC_PARAMS: encode_named_curve_parameters("secp256r1")}, local=True)
+    parameters.generate_keypair(store=True, label="k", id=b"1")
+signer = load_signer(f"pkcs11:token=gov%20tok;object=k?module-path={module}", "1234")
+over = threading.Event()
+def sign():
+    while not over.is_set():
+        signer.sign(b"m")
+thread = threading.Thread(target=sign)
+thread.start()
+for _ in range(12):
+    child = os.fork()
+    if child == 0:
+        signer.sign(b"m")
+        os._exit(0)
+    print("child", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+over.set()
+thread.join()
+"""
+
+
 def on_a_token(folder: Path, script: str) -> list[str]:
     """What a script prints that works with a fresh token of its own."""
     pytest.importorskip("pkcs11")
@@ -151,6 +181,12 @@ def test_a_wrong_pin_is_asked_of_a_token_once_before_it_locks_itself(tmp_path: P
     assert lines[0] == lines[2] == "PinIncorrect"
     assert lines[1] == lines[3]
     assert lines[1].endswith("is not text")
+
+
+@pytest.mark.skipif(not MODULE.exists(), reason="SoftHSM2 is not there (apt-get install softhsm2)")
+def test_a_child_signs_that_was_forked_while_another_thread_signed(tmp_path: Path) -> None:
+    """It waited for ever for a thread that is not there: in our lock, or in one of the token's module."""
+    assert on_a_token(tmp_path, FORKED) == ["child 0"] * 12
 
 
 @pytest.mark.parametrize(
