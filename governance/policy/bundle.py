@@ -22,7 +22,7 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -37,13 +37,19 @@ MANIFEST = "manifest.dsse.json"
 _MAX_BUNDLE = 64 << 20
 _MAX_FILES = 2000
 _MAX_MANIFEST = 4 << 20
+_TAKE_ANOTHER = (
+    "Nothing of it is taken. Have its owner publish a good one, of a higher revision (`mlgov policy bundle`)."
+)
+_PACK_ANOTHER = "Change what is in the folder, and pack it again."
 
 
 class BundleError(PolicyInvalidError):
-    """A bundle that is malformed, was changed, or is older than one seen before. Never a reason to go without."""
+    """A bundle that is malformed, was changed, does not load, or is older than one seen before. Never a reason to go without.
+    `among` are the mistakes within it."""
 
-    def __init__(self, problem: str) -> None:
-        super().__init__([f"(bundle):1:1: expected {problem}"])
+    def __init__(self, problem: str, *, among: Sequence[str] = (), hint: str | None = _TAKE_ANOTHER) -> None:
+        super().__init__([f"(bundle):1:1: expected {problem}", *among])
+        self.hint = hint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,14 +68,14 @@ def pack_bundle(
     """The bundle of `files`. `sign` makes a DSSE envelope of a payload of `PAYLOAD_TYPE`. Raises `BundleError` for a name
     that a bundle cannot hold, and for more than `open_bundle` takes."""
     if not 0 < len(files) <= _MAX_FILES:
-        raise BundleError(f"1 to {_MAX_FILES} files, got {len(files)}")
+        raise BundleError(f"1 to {_MAX_FILES} files, got {len(files)}", hint=_PACK_ANOTHER)
     size = sum(map(len, files.values()))
     if size > _MAX_BUNDLE:
-        raise BundleError(f"files of at most {_MAX_BUNDLE} bytes together, got {size}")
+        raise BundleError(f"files of at most {_MAX_BUNDLE} bytes together, got {size}", hint=_PACK_ANOTHER)
     for file in files:
         parse_relative_path(file)
         if not file.isascii():
-            raise BundleError(f"file names of ASCII characters; `{file[:80]}` is none")
+            raise BundleError(f"file names of ASCII characters; `{file[:80]}` is none", hint=_PACK_ANOTHER)
     payload = canonical_bytes(
         {
             "type": PAYLOAD_TYPE,
@@ -88,10 +94,12 @@ def pack_bundle(
             except (
                 ValueError
             ) as error:  # ustar has 100 bytes for the last part, and 155 for what is before it
-                raise BundleError(f"shorter file names; `{file[:80]}...` does not fit into a tar") from error
+                raise BundleError(
+                    f"shorter file names; `{file[:80]}...` does not fit into a tar", hint=_PACK_ANOTHER
+                ) from error
     packed = buffer.getvalue()
     if len(packed) > _MAX_BUNDLE or len(payload) > _MAX_MANIFEST:
-        raise BundleError(f"a bundle of at most {_MAX_BUNDLE} bytes, got {len(packed)}")
+        raise BundleError(f"a bundle of at most {_MAX_BUNDLE} bytes, got {len(packed)}", hint=_PACK_ANOTHER)
     return packed
 
 

@@ -6,6 +6,7 @@ import io
 import logging
 import re
 import tarfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -348,6 +349,80 @@ def test_the_bundle_source_keeps_the_last_good_bundle_for_a_bounded_time(
     )
     with pytest.raises(PolicyInvalidError, match="revision 3 or later"):
         again.current()
+
+
+class SlowPlace:
+    """Hands out a bundle at once, and each one after it when it is let."""
+
+    def __init__(self, *after: bytes) -> None:
+        self.let, self.came = threading.Event(), threading.Event()
+        self.asked = 0
+        self._offered = (packed(2), *after)
+
+    def __call__(self) -> bytes:
+        self.asked += 1
+        if self.asked > 1:
+            self.came.set()
+            assert self.let.wait(30)
+        return self._offered[min(self.asked, len(self._offered)) - 1]
+
+
+def test_while_a_bundle_stands_nobody_waits_for_a_place_that_does_not_answer(tmp_path: Path) -> None:
+    clock, place = Clock(), SlowPlace(packed(3))
+    memory = RevisionMemory(tmp_path / "revisions.json")
+    source = BundleSource(
+        place, verify=verify, memory=memory, name="acme", refresh=60, max_age=3600, patience=0.01, clock=clock
+    )
+    try:
+        first = source.current()
+        for _ in range(3):
+            clock.now += 61
+            assert source.current() is first
+        assert place.came.wait(30)
+        assert place.asked == 2, "the renewal on its way is the only one"
+    finally:
+        place.let.set()
+    clock.now = 1000 + 3600 + 30
+    assert source.current().revision == 3, "too old to stand: what is on its way is waited for"
+
+
+def test_a_renewal_that_took_long_is_not_begun_again_at_once(tmp_path: Path) -> None:
+    clock, asked = Clock(), []
+
+    def fail_slowly() -> bytes:
+        asked.append(clock.now)
+        clock.now += 130
+        raise SettingsError("no answer in time")
+
+    memory = RevisionMemory(tmp_path / "revisions.json")
+    source = BundleSource(fail_slowly, verify=verify, memory=memory, name="acme", refresh=60, clock=clock)
+    for _ in range(3):
+        with pytest.raises(PolicyInvalidError, match="no answer in time"):
+            source.current()
+    assert len(asked) == 1
+
+
+def test_who_has_no_bundle_to_fall_back_on_is_not_told_that_one_stands(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    memory = RevisionMemory(tmp_path / "revisions.json")
+    source = BundleSource(lambda: b"nonsense", verify=verify, memory=memory, name="acme")
+    with pytest.raises(PolicyInvalidError, match="expected a tar archive") as caught:
+        source.current()
+    assert caught.value.hint is not None
+    assert "publish a good one" in caught.value.hint
+    assert "stays in force" not in caplog.text
+
+
+def test_a_bundle_for_a_later_version_says_so_and_is_not_taken_in_part(tmp_path: Path) -> None:
+    later = policy(rule("{fact: model.card_complete, is: false}"))
+    memory = RevisionMemory(tmp_path / "revisions.json")
+    source = BundleSource(lambda: packed(3, text=later), verify=verify, memory=memory, name="acme")
+    with pytest.raises(PolicyInvalidError, match="expected a fact of the catalogue") as caught:
+        source.current()
+    assert caught.value.hint is not None
+    assert "where it is for a later version, upgrade" in caught.value.hint
+    assert memory.highest("acme") is None
 
 
 @pytest.mark.parametrize("damage", [b"{", b"[]", b'{"acme":"x"}', b"{ }"])
