@@ -89,7 +89,8 @@ def _require_log(assembly: AuditAssembly) -> None:
     if not assembly.has_log:
         raise AuditUnavailableError(
             f"there is no audit log at `{assembly.settings.audit_file}`",
-            hint="`audit_path` in the settings file or `MLGOV_HOME` says where it is; the first decision makes one.",
+            hint="`audit_path` in the settings file or `MLGOV_HOME` says where it is; the first decision makes one. What a "
+            "tracking server decided is in its log: run this where it runs.",
         )
 
 

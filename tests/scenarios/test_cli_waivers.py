@@ -13,6 +13,7 @@ import yaml
 
 from governance.settings import load_settings
 from governance.wiring import build_assembly
+from tests.scenarios.cli import run_cli
 from tests.scenarios.waiver_team import RULE, SET, VULNERABLE, Team, log_of
 
 
@@ -203,6 +204,17 @@ def test_a_request_is_printed_unsigned_and_never_written_over(team: Team) -> Non
     printed = team.run("ann", *words, "--output", "-")
     assert yaml.safe_load(printed.out)["metadata"]["name"] == name
     assert team.run("ann", *words).code == 2  # it is there already
+
+
+def test_who_was_refused_by_a_server_and_has_no_log_is_told_where_to_ask(tmp_path: Path) -> None:
+    asked = run_cli(
+        "waiver", "request", "--decision", "01a224ff-83b9-75be-bdbb-eb3e74cf9dec", "--reason", "r", "--ticket", "T-1",
+        variables={"MLGOV_HOME": str(tmp_path)},
+    )  # fmt: skip
+    assert (asked.code, "there is no audit log" in asked.err) == (4, True)
+    assert "What a tracking server decided is in its log: run this where it runs." in " ".join(
+        asked.err.split()
+    )
 
 
 def test_a_request_that_was_drafted_elsewhere_is_signed_by_whom_it_names(team: Team) -> None:
