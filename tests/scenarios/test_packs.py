@@ -27,6 +27,7 @@ from governance.wiring import Assembly
 from plugin.errors import BlockedModelError
 from plugin.transfer import send
 from tests.mlflow_tools import Home, environment, make_home
+from tests.scenarios.cli import run_cli
 
 TOGETHER = ("baseline", "licences", "promotion", "provenance", "python-dependencies", "upload")
 SET = """
@@ -244,6 +245,47 @@ def test_where_a_model_comes_from_must_be_proved(shop: Shop) -> None:
     shop.upload(GOOD, "more")
     shop.put({"helper.py": b"import os\n"}, "more")
     assert "helper.py" in objections(shop.ask(Action.LOAD, "more"))["provenance/incomplete-manifest"]
+
+
+def test_a_key_that_nobody_trusts_yet_is_put_right_by_what_the_refusal_says(
+    shop: Shop, devserver: DevServer, tmp_path: Path
+) -> None:
+    theirs = make_home(tmp_path / "theirs", devserver)
+    shop.put(GOOD, "theirs")
+    with environment(theirs.env):
+        shop.sign("theirs")
+    (finding,) = (
+        one
+        for one in shop.ask(Action.LOAD, "theirs").verdict.findings
+        if one.rule == "baseline-models/tampered"
+    )
+    assert f"`mlgov verify {shop.repo}/theirs` says why" in (finding.remediation or "")
+    assert "`mlgov trust add`" in (finding.remediation or "")
+    said = run_cli("verify", f"{shop.repo}/theirs", variables=shop.home.env)
+    assert (said.code, "no trusted key made this signature" in said.out) == (1, True)
+    key = str(theirs.path / "keys/signing.pub")
+    added = run_cli(
+        "trust", "add", key, "--name", "their team", "--role", "artifact", variables=shop.home.env
+    )
+    assert added.code == 0, added.err
+    assert not shop.ask(Action.LOAD, "theirs").is_refused
+
+
+def test_who_is_to_look_at_imports_by_hand_is_told_which(shop: Shop) -> None:
+    shop.put(GOOD | {"m.pkl": b"cacme\nNet\n."})
+    assert "acme.Net" in objections(shop.ask(Action.LOAD))["baseline-models/not-looked-into"]
+
+
+def test_who_pinned_nothing_is_told_to_pin_and_not_to_look_for_a_fix(
+    devserver: DevServer, repo: str, tmp_path: Path
+) -> None:
+    home = make_home(tmp_path / "strict", devserver, policy=policies.read("strict"))
+    strict = Shop(home, devserver, repo, tmp_path)
+    strict.put(needing("urllib3"))
+    found = {one.rule: one for one in strict.ask(Action.LOAD).verdict.findings}
+    loose = found["strict-models/known-vulnerability"]
+    assert "`urllib3` declared without a version" in loose.message
+    assert "pin what is not pinned" in (loose.remediation or "")
 
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
