@@ -36,7 +36,7 @@ _BY_MODULE: Final[Mapping[str, str]] = {
     "lightgbm.sklearn": "LGBMClassifier LGBMRanker LGBMRegressor",
     "numpy": (
         "bool bool_ bytes_ complex128 complex64 datetime64 dtype float128 float16 float32 float64 "
-        "int16 int32 int64 int8 intc intp longdouble matrix ndarray recarray str_ timedelta64 "
+        "int16 int32 int64 int8 intc intp longdouble matrix ndarray recarray record str_ timedelta64 "
         "uint16 uint32 uint64 uint8 uintp void"
     ),
     "numpy._core.multiarray": "_reconstruct scalar",
@@ -46,6 +46,7 @@ _BY_MODULE: Final[Mapping[str, str]] = {
     "numpy.dtypes": (
         "BoolDType Float32DType Float64DType Int32DType Int64DType ObjectDType StrDType UInt8DType"
     ),
+    "numpy.ma": "MaskedArray",
     "numpy.ma.core": "MaskedArray _mareconstruct",
     "numpy.random._generator": "Generator",
     "numpy.random._mt19937": "MT19937",
@@ -55,9 +56,18 @@ _BY_MODULE: Final[Mapping[str, str]] = {
     "numpy.random._sfc64": "SFC64",
     "numpy.random.bit_generator": "SeedSequence __pyx_unpickle_SeedSequence",
     "numpy.random.mtrand": "RandomState",
+    "numpy.rec": "recarray",
+    "pandas": (
+        "BooleanDtype Categorical CategoricalDtype CategoricalIndex DataFrame DatetimeIndex DatetimeTZDtype Float32Dtype Float64Dtype "
+        "Index Int16Dtype Int32Dtype Int64Dtype Int8Dtype MultiIndex NA RangeIndex Series StringDtype TimedeltaIndex UInt16Dtype "
+        "UInt32Dtype UInt64Dtype UInt8Dtype"
+    ),
     "pandas._libs.arrays": "__pyx_unpickle_NDArrayBacked",
     "pandas._libs.internals": "_unpickle_block",
+    "pandas._libs.tslibs.offsets": "Day",
+    "pandas._libs.tslibs.timedeltas": "_timedelta_unpickle",
     "pandas._libs.tslibs.timestamps": "_unpickle_timestamp",
+    "pandas.arrays": "BooleanArray DatetimeArray FloatingArray IntegerArray StringArray TimedeltaArray",
     "pandas.core.arrays.categorical": "Categorical",
     "pandas.core.arrays.datetimes": "DatetimeArray",
     "pandas.core.arrays.integer": "Int64Dtype IntegerArray",
@@ -69,6 +79,7 @@ _BY_MODULE: Final[Mapping[str, str]] = {
     "pandas.core.indexes.datetimes": "DatetimeIndex _new_DatetimeIndex",
     "pandas.core.indexes.multi": "MultiIndex",
     "pandas.core.indexes.range": "RangeIndex",
+    "pandas.core.indexes.timedeltas": "TimedeltaIndex _new_TimedeltaIndex",
     "pandas.core.internals.blocks": "new_block",
     "pandas.core.internals.managers": "BlockManager SingleBlockManager",
     "pandas.core.series": "Series",
@@ -202,6 +213,7 @@ _BY_MODULE: Final[Mapping[str, str]] = {
     "sklearn.manifold._spectral_embedding": "SpectralEmbedding",
     "sklearn.manifold._t_sne": "TSNE",
     "sklearn.metrics._dist_metrics": "EuclideanDistance EuclideanDistance64 newObj",
+    "sklearn.metrics._scorer": "_PassthroughScorer",
     "sklearn.mixture._bayesian_mixture": "BayesianGaussianMixture",
     "sklearn.mixture._gaussian_mixture": "GaussianMixture",
     "sklearn.model_selection._classification_threshold": (

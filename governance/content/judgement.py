@@ -2,7 +2,7 @@
 
 Three answers for a name: *allowed* (on the exact list in `allowed`), *dangerous* (of the standard library, and neither allowed nor
 in `no_proof`; of a package whose business is installing, fetching or running; what leads from one of another package to
-these; by which a template leaves its confines; or an import that a pickle changes), and *unknown* otherwise. A list of dangerous names alone can be walked
+these; by which a template leaves its confines; or an import that a pickle changes, or itself calls though it only may be named), and *unknown* otherwise. A list of dangerous names alone can be walked
 around, and is: so unknown is never good.
 """
 
@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from governance.content.allowed import ALLOWED
+from governance.content.calls import CALLS
 from governance.content.machine import CHANGES, WITHIN
 from governance.content.no_proof import NO_PROOF
 from governance.content.standard_library import MODULES
@@ -40,8 +41,8 @@ _RUNS_WHAT_IT_IS_GIVEN: Final = (
 )
 # How functions are called that run commands or code, in whatever package: MLflow's own would do for any model.
 _RUNNERS: Final = frozenset((
-    "Popen", "_exec_cmd", "_exec_command", "_execfile", "_run_command", "check_call", "check_output", "exec_", "exec_command",
-    "exec_mod_from_location", "execfile", "fork_exec", "getoutput", "getstatusoutput", "popen",
+    "Popen", "_exec_cmd", "_exec_command", "_execfile", "_getattribute", "_run_command", "attrgetter", "check_call", "check_output", "exec_", "exec_command",
+    "exec_mod_from_location", "execfile", "fork_exec", "getoutput", "getstatusoutput", "methodcaller", "popen",
 ))
 # fmt: on
 _PRIVATE: Final = frozenset(f"_{name}" for name in MODULES) | {"_winapi", "_posixsubprocess", "_aix_support"}
@@ -80,7 +81,7 @@ def is_dangerous(name: str) -> bool:
         return False
     if name in _GETS_OUT or name in _RUNS_TEXT or name.startswith(_RUNS_WHAT_IT_IS_GIVEN):
         return True
-    if name.startswith(CHANGES):
+    if name.startswith((CHANGES, CALLS)):
         return True
     if name.startswith(WITHIN):
         return _leads_out(name.removeprefix(WITHIN).split("."))

@@ -19,7 +19,8 @@ from typing import Final
 
 from governance.content.dependencies import read_requirements
 from governance.content.judgement import is_dangerous
-from governance.content.machine import BARE, BrokenError, CutError, Machine, Operation
+from governance.content.machine import Machine
+from governance.content.operations import BARE, BrokenError, CutError, Operation
 
 _IDLE: Final = frozenset(
     (

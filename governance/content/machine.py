@@ -1,8 +1,9 @@
 """One pickle, followed operation by operation for the names it would import. Nothing is ever unpickled.
 
-Promises: what strings are known on the stack is kept, so that `STACK_GLOBAL` finds its module and name through the memo, `DUP` and
-`POP`; what is asked of an import by `getattr` counts as an import of that name; the effect of every other operation on the stack comes from the standard library's own table; bounded in operations and
-imports. Where an unpickler stops with an error this may go on; short of these bounds it never stops where an unpickler goes
+Promises: what is known of the stack is kept (`values`), so that `STACK_GLOBAL` finds its module and name through the memo, `DUP` and
+`POP`; what is asked by `getattr` of an import, or of an instance of one, counts as an import of that name; what is called is told from
+what is only named, and all that is named counts as called where that cannot be told; the effect of every other operation on the stack
+comes from the standard library's own table; bounded in operations and imports. Where an unpickler stops with an error this may go on; short of these bounds it never stops where an unpickler goes
 on. Does not: say what the names are worth.
 
 Source: `pickletools` (PEP 3154 for protocol 4, PEP 574 for protocol 5).
@@ -11,10 +12,37 @@ Source: `pickletools` (PEP 3154 for protocol 4, PEP 574 for protocol 5).
 from __future__ import annotations
 
 import pickletools
-import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final
+
+from governance.content.calls import CALL_ARGUMENTS
+from governance.content.layouts import NOTHING, Layout, layout
+from governance.content.operations import (
+    LINES,
+    MAX_NAME,
+    PREFIX,
+    TABLE,
+    BrokenError,
+    CutError,
+    Operation,
+    read_index,
+    read_lines,
+    read_number,
+    read_text,
+)
+from governance.content.values import (
+    BUILTIN_TYPE,
+    ENUM,
+    GETATTR,
+    LIST,
+    MADE,
+    OWN,
+    PARTIAL,
+    REBUILDS,
+    Import,
+    Instance,
+    Value,
+)
 
 UNRESOLVED: Final = "?unresolved"
 EXTENSION: Final = "?extension"
@@ -22,142 +50,64 @@ WITHIN: Final = "?within."
 """Before the path that leads from a module through what it holds, as `os.system` in `pandas.io.common`."""
 CHANGES: Final = "?changes."
 """Before the name of an import that is given other attributes, for everything in the process that uses it."""
+LAYOUT: Final = "?layout.numpy.dtype"
+"""How an array lies in memory, told otherwise than numpy tells it."""
 
 _MAX_OPERATIONS: Final = 2_000_000
-_MAX_NAME: Final = 512
 _MAX_IMPORTS: Final = 2_000
-
-
-@dataclass(frozen=True, slots=True)
-class _Import:
-    """What an import, or an attribute of one, left on the stack."""
-
-    module: str
-    path: str
-
-    @property
-    def name(self) -> str:
-        return f"{self.module}.{self.path}"
-
-
-_Held = _Import | str | None
-_Value = _Held | tuple[_Held, str]
-"""A known string, an import, a pair of which the second is a string, and None for everything else."""
-
-_GETATTR: Final = frozenset({"builtins.getattr", "__builtin__.getattr"})
-_MAKES_ENUM: Final = "cloudpickle.cloudpickle._make_skeleton_enum"
-_ENUM: Final = _Import("cloudpickle.cloudpickle", "_make_skeleton_enum()")
-"""An enumeration that was written whole, of which Python 3.11 asks its members by `getattr`."""
-
-
-class BrokenError(Exception):
-    """The operations cannot be read on."""
-
-
-class CutError(BrokenError):
-    """They go on behind the end of what is at hand: up to `needed` bytes from the start, at least."""
-
-    def __init__(self, message: str, needed: int) -> None:
-        super().__init__(message)
-        self.needed = needed
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """What an operation does to the stack."""
-
-    name: str
-    size: int
-    """Bytes of the argument; negative as in `pickletools`: to the newline (-1), or length first (-2 to -5)."""
-    pops: int
-    to_mark: bool
-    pushes: int
-    is_text: bool
-    is_plain: bool
-    """Pushes one value that is no text, and does nothing else."""
-
-
-_MARK: Final = "\x00mark"
-_TEXT: Final = frozenset(
-    {"STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"}
-)
-_SPECIAL: Final = frozenset(
-    {"MARK", "GLOBAL", "INST", "EXT1", "EXT2", "EXT4", "GET", "BINGET", "LONG_BINGET", "DUP", "PERSID"}
-)
-_NUMBER: Final = re.compile(rb"[-+]?[0-9]*L?")
-_DOTTED_LINE: Final = re.compile(rb"[\w.\x80-\xff]*")
-_LINES: Final = {
-    "INT": _NUMBER, "LONG": _NUMBER, "GET": _NUMBER, "PUT": _NUMBER,
-    "FLOAT": re.compile(rb"[-+0-9.eEinfaINFA_]*"),
-    "STRING": re.compile(rb"(?:[\"'].*)?", re.DOTALL),
-    "GLOBAL": _DOTTED_LINE, "INST": _DOTTED_LINE,
-}  # fmt: skip
-"""How far lines are of a form that an unpickler takes; others may hold anything."""
-_PREFIX: Final = {
-    pickletools.TAKEN_FROM_ARGUMENT1: 1,
-    pickletools.TAKEN_FROM_ARGUMENT4: 4,
-    pickletools.TAKEN_FROM_ARGUMENT4U: 4,
-    pickletools.TAKEN_FROM_ARGUMENT8U: 8,
-}
-
-
-def _table() -> dict[int, Operation]:
-    table = {}
-    for each in pickletools.opcodes:
-        before = [item.name for item in each.stack_before]
-        to_mark = "mark" in before
-        is_plain = not before and len(each.stack_after) == 1 and each.name not in _TEXT | _SPECIAL
-        table[ord(each.code)] = Operation(
-            name=each.name,
-            size=each.arg.n if each.arg is not None else 0,
-            pops=before.index("mark") if to_mark else len(before),
-            to_mark=to_mark,
-            pushes=len(each.stack_after),
-            is_text=each.name in _TEXT,
-            is_plain=is_plain,
-        )
-    return table
-
-
-TABLE: Final = _table()
-_NEEDS_MORE: Final = frozenset({"PERSID", "BINPERSID", "EXT1", "EXT2", "EXT4"})
-BARE: Final = {code: each for code, each in TABLE.items() if each.name not in _NEEDS_MORE}
-"""What an unpickler takes that was not told what persistent ids and extension codes stand for. Those that were (torch's) read a file
-that says what it is by its name, its mark or the zip around it."""
+_MAX_HELD: Final = 64
+"""In a tuple or dictionary; of a larger one nothing is known."""
+_MARK: Final = object()
+_ASKS: Final = GETATTR | {BUILTIN_TYPE}
 
 
 class Machine:
-    """One pickle. Strings on the stack are known, everything else is None."""
+    """One pickle. `imports` is what it names, `called` what of it is called while it is loaded; `calls_all` says that any may be."""
 
     def __init__(self, data: bytes, position: int, table: Mapping[int, Operation] = TABLE) -> None:
         self.data = data
         self._table = table
         self.position = position
         self.imports: set[str] = set()
+        self.called: set[str] = set()
+        self.calls_all = False
         self.operations = 0
-        self._stack: list[_Value] = []
-        self._memo: dict[int, _Value] = {}
+        self._stack: list[Value] = []
+        self._memo: dict[int, Value] = {}
         self._has_getattr = False
+        self._has_partial = False
         self._special = {
-            "MARK": self._mark,
+            "MARK": lambda _: self._stack.append(_MARK),
             "POP": self._pop,
             "DUP": self._dup,
             "GLOBAL": self._global,
             "INST": self._inst,
             "STACK_GLOBAL": self._stack_global,
-            "TUPLE2": self._pair,
+            "NONE": lambda _: self._stack.append(NOTHING),
+            "EMPTY_DICT": lambda _: self._stack.append({}),
+            "APPEND": lambda _: self._lose(self._take(1, "APPEND")),
+            "APPENDS": lambda _: self._lose(self._to_mark("APPENDS")),
+            "EMPTY_LIST": lambda _: self._stack.append(LIST),
+            "LIST": self._list,
+            "DICT": self._dict,
+            "SETITEM": self._set_item,
+            "SETITEMS": self._set_items,
+            "EMPTY_TUPLE": lambda _: self._stack.append(()),
+            "TUPLE1": lambda _: self._tuple(1),
+            "TUPLE2": lambda _: self._tuple(2),
+            "TUPLE3": lambda _: self._tuple(3),
+            "TUPLE": self._tuple_to_mark,
             "REDUCE": self._reduce,
+            "NEWOBJ": self._new,
+            "NEWOBJ_EX": self._new_object,
+            "OBJ": self._object,
             "BUILD": self._build,
-            "EXT1": self._extension,
-            "EXT2": self._extension,
-            "EXT4": self._extension,
+            **dict.fromkeys(("EXT1", "EXT2", "EXT4"), self._extension),
             "PUT": self._put,
-            "BINPUT": self._put_binary,
-            "LONG_BINPUT": self._put_binary,
+            **dict.fromkeys(("BINPUT", "LONG_BINPUT"), self._put_binary),
             "MEMOIZE": self._memoize,
             "GET": self._get,
-            "BINGET": self._get_binary,
-            "LONG_BINGET": self._get_binary,
+            **dict.fromkeys(("BINGET", "LONG_BINGET"), self._get_binary),
         }
 
     def run(self, most: int = _MAX_OPERATIONS) -> None:
@@ -179,7 +129,9 @@ class Machine:
             self.position += 1
             # Most operations have no argument, and a large pickle has millions of them.
             argument = self._argument(operation) if operation.size else b""
-            if operation.is_plain:
+            if operation.is_number:
+                self._stack.append(read_number(operation.name, argument))
+            elif operation.is_plain:
                 self._stack.append(None)
             elif operation.name == "STOP":
                 return
@@ -197,18 +149,18 @@ class Machine:
             self.position = end + 1
             return self.data[start:end]
         if size < 0:
-            width = _PREFIX[size]
+            width = PREFIX[size]
             length = int.from_bytes(self.data[start : start + width], "little")
             start, size = start + width, length
         if start + size > len(self.data):
             raise CutError(f"the pickle ends inside {operation.name}", start + size)
         self.position = start + size
-        return self.data[start : start + min(size, _MAX_NAME + 1)]
+        return self.data[start : start + min(size, MAX_NAME + 1)]
 
     def _line_end(self, operation: Operation, start: int) -> int:
         end = self.data.find(b"\n", start)
         if end < 0:
-            form = _LINES.get(operation.name)
+            form = LINES.get(operation.name)
             if form is not None and not form.fullmatch(self.data, start):
                 raise BrokenError(f"a line that is none of {operation.name}")
             raise CutError("the pickle ends inside a line", len(self.data) + 1)
@@ -222,26 +174,33 @@ class Machine:
             return
         self._drop(operation)
         if operation.is_text:
-            self._stack.append(_text(operation.name, argument))
+            self._stack.append(read_text(operation.name, argument))
         elif operation.pushes:
             self._stack.extend([None] * operation.pushes)
 
     def _drop(self, operation: Operation) -> None:
         if operation.to_mark:
-            while self._stack:
-                value = self._stack.pop()
-                if value is _MARK:
-                    break
-                if self._has_getattr:
-                    self._lose((value,))
-            else:
-                raise BrokenError(f"{operation.name} without a mark")
+            self._lose(self._to_mark(operation.name))
         if operation.pops:
-            if len(self._stack) < operation.pops:
-                raise BrokenError(f"{operation.name} on an empty stack")
-            if self._has_getattr:
-                self._lose(self._stack[-operation.pops :])
-            del self._stack[-operation.pops :]
+            self._lose(self._take(operation.pops, operation.name))
+
+    def _take(self, count: int, operation: str) -> list[Value]:
+        """The topmost values. No mark is among them: an unpickler stops there."""
+        if len(self._stack) < count or _MARK in self._stack[-count:]:
+            raise BrokenError(f"{operation} on an empty stack")
+        taken = self._stack[-count:]
+        del self._stack[-count:]
+        return taken
+
+    def _to_mark(self, operation: str) -> list[Value]:
+        """All above the last mark, which goes with them."""
+        taken: list[Value] = []
+        while self._stack:
+            value = self._stack.pop()
+            if value is _MARK:
+                return taken[::-1]
+            taken.append(value)
+        raise BrokenError(f"{operation} without a mark")
 
     def _note(self, name: str) -> None:
         if len(self.imports) >= _MAX_IMPORTS:
@@ -250,8 +209,8 @@ class Machine:
 
     def _import(self, module: str, path: str) -> None:
         """Push an import. `getattr` is told of only where it is not seen what it is asked for."""
-        found = _Import(module, path)
-        if found.name in _GETATTR:
+        found = Import(module, path)
+        if found.name in GETATTR:
             self._has_getattr = True
         else:
             self._note(found.name)
@@ -259,50 +218,128 @@ class Machine:
                 self._note(WITHIN + path)
         self._stack.append(found)
 
-    def _lose(self, values: Iterable[_Value]) -> None:
+    def _lose(self, values: Iterable[Value]) -> None:
         """These go where they are not followed."""
         for value in values:
-            if isinstance(value, _Import) and value.name in _GETATTR:
+            if isinstance(value, Layout):
+                value.is_used = True
+            elif isinstance(value, dict):
+                value[None] = None  # whoever has it may change it
+            elif self._has_getattr and isinstance(value, Import) and value.name in GETATTR:
                 self._note(value.name)
 
-    def _pair(self, _argument: bytes) -> None:
-        if len(self._stack) < 2:
-            raise BrokenError("TUPLE2 on an empty stack")
-        second, first = self._stack.pop(), self._stack.pop()
-        if isinstance(second, str) and isinstance(first, _Import | str):
-            self._lose((first,))
-            self._stack.append((first, second))
-        else:
-            self._lose((first, second))
-            self._stack.append(None)
+    def _keep(self, values: Iterable[Value]) -> None:
+        """These are put into something that is followed."""
+        self._lose(value for value in values if not isinstance(value, dict))
+
+    def _tuple(self, count: int) -> None:
+        values = self._take(count, "TUPLE")
+        self._keep(values)
+        self._stack.append(tuple(values))
+
+    def _tuple_to_mark(self, _argument: bytes) -> None:
+        values = self._to_mark("TUPLE")
+        self._keep(values)
+        self._stack.append(tuple(values) if len(values) <= _MAX_HELD else None)
+
+    def _list(self, _argument: bytes) -> None:
+        self._lose(self._to_mark("LIST"))
+        self._stack.append(LIST)
+
+    def _dict(self, argument: bytes) -> None:
+        values = self._to_mark("DICT")
+        self._stack += [{}, _MARK, *values]
+        self._set_items(argument)
+
+    def _set_item(self, argument: bytes) -> None:
+        self._stack[-2:-2] = [_MARK]
+        self._set_items(argument)
+
+    def _set_items(self, _argument: bytes) -> None:
+        values, changed = self._to_mark("SETITEMS"), self._top()
+        if not isinstance(changed, dict) or len(changed) + len(values) > 2 * _MAX_HELD:
+            self._lose([*values, changed])
+            return
+        self._keep(values)
+        for key, value in zip(values[::2], values[1::2], strict=False):
+            changed[key if isinstance(key, str) else None] = value
+
+    def _new(self, argument: bytes) -> None:
+        made = self._instance(self._stack[-2] if len(self._stack) > 1 else None)
+        self._reduce(argument)
+        if self._stack[-1] is None:
+            self._stack[-1] = made
+
+    def _new_object(self, argument: bytes) -> None:
+        self._lose(self._take(1, "NEWOBJ_EX"))
+        self._new(argument)
+
+    def _instance(self, of: Value) -> Value:
+        if of is OWN or of is ENUM:
+            return OWN
+        return Instance(of) if isinstance(of, Import) else None
+
+    def _object(self, argument: bytes) -> None:
+        called, *given = self._to_mark("OBJ") or [None]
+        self._keep(given)
+        self._stack += [called, tuple(given)]
+        self._reduce(argument)
 
     def _reduce(self, _argument: bytes) -> None:
-        if len(self._stack) < 2:
-            raise BrokenError("REDUCE on an empty stack")
-        arguments, called = self._stack.pop(), self._stack.pop()
-        self._lose((arguments,))
-        name = called.name if isinstance(called, _Import) else None
-        if name in _GETATTR and isinstance(arguments, tuple):
-            owner, asked = arguments
-            if owner is _ENUM and not asked.startswith("_"):
+        called, arguments = self._take(2, "REDUCE")
+        name = called.name if isinstance(called, Import) else ""
+        if name in _ASKS and self._asks(arguments):
+            return
+        self._call(called, arguments)
+        self._lose((called, arguments, *(arguments if isinstance(arguments, tuple) else ())))
+        is_layout = name == "numpy.dtype" or name.startswith("numpy.dtypes.")
+        made = layout(arguments) if is_layout else MADE.get(name)
+        match arguments:
+            case (of, Import() | tuple(), _) if name in REBUILDS:
+                made = self._instance(of)
+        self._stack.append(made)
+
+    def _asks(self, arguments: Value) -> bool:
+        """Push what is asked for, where that can be told."""
+        match arguments:
+            case (owner, str(asked)) if owner is ENUM and not asked.startswith("_"):
                 self._stack.append(None)
-                return
-            if isinstance(owner, _Import):
-                self._import(owner.module, f"{owner.path}.{asked}")
-                return
-        self._lose((called,))
-        self._stack.append(_ENUM if name == _MAKES_ENUM else None)
+            case (Import(module=module, path=path), str(asked)):
+                self._import(module, f"{path}.{asked}")
+            case (str() | dict() as owner, str(asked)) if not asked.startswith("_"):
+                self._import("builtins", f"{type(owner).__name__}.{asked}")
+                self._stack[-1] = PARTIAL
+            case (Instance(of=of), str(asked)) if not asked.startswith("_"):
+                self._import(of.module, f"{of.path}.{asked}")
+                self._stack[-1] = PARTIAL
+            case (str(asked),) if asked.endswith(("Alias", "Type")):
+                self._stack.append(OWN)
+            case (owner, str(asked)) if owner is OWN and not asked.startswith("_"):
+                self._stack.append(PARTIAL)
+            case _:
+                return False
+        return True
+
+    def _call(self, called: Value, arguments: Value) -> None:
+        """Remember what is called: by its name, or by what calls what it is given."""
+        if isinstance(called, Import):
+            self.called.add(called.name)
+            self._has_partial |= MADE.get(called.name) is PARTIAL
+            if called.name in CALL_ARGUMENTS:
+                given = arguments if isinstance(arguments, tuple) else (PARTIAL,)
+                self.called |= {each.name for each in given if isinstance(each, Import)}
+                self.calls_all |= PARTIAL in given
+        elif called is PARTIAL or (called is None and self._has_partial):
+            self.calls_all = True
 
     def _build(self, _argument: bytes) -> None:
-        if len(self._stack) < 2:
-            raise BrokenError("BUILD on an empty stack")
-        state, changed = self._stack.pop(), self._stack[-1]
+        (state,) = self._take(1, "BUILD")
+        changed = self._top()
         self._lose((state,))
-        if isinstance(changed, _Import):
+        if isinstance(changed, Import):
             self._note(CHANGES + changed.name)
-
-    def _mark(self, _argument: bytes) -> None:
-        self._stack.append(_MARK)
+        elif isinstance(changed, Layout) and not changed.set_state(state):
+            self._note(LAYOUT)
 
     def _pop(self, _argument: bytes) -> None:
         if not self._stack:
@@ -312,24 +349,25 @@ class Machine:
     def _dup(self, _argument: bytes) -> None:
         self._stack.append(self._top())
 
-    def _top(self) -> _Value:
+    def _top(self) -> Value:
         if not self._stack:
             raise BrokenError("an operation on an empty stack")
         return self._stack[-1]
 
     def _global(self, argument: bytes) -> None:
-        self._import(*_lines(argument))
+        self._import(*read_lines(argument))
 
     def _inst(self, argument: bytes) -> None:
-        self._note(".".join(_lines(argument)))
-        self._drop(TABLE[ord("t")])  # as TUPLE: everything down to the mark
-        self._stack.append(None)
+        self._global(argument)
+        called, given = self._stack.pop(), self._to_mark("INST")
+        self._stack += [_MARK, called, *given]
+        self._object(argument)
 
     def _stack_global(self, _argument: bytes) -> None:
         if len(self._stack) < 2:
             raise BrokenError("STACK_GLOBAL on an empty stack")
         name, module = self._stack.pop(), self._stack.pop()
-        if isinstance(module, str) and isinstance(name, str) and _MARK not in {module, name}:
+        if isinstance(module, str) and isinstance(name, str):
             self._import(module, name)
             return
         self._lose((module, name))
@@ -341,7 +379,7 @@ class Machine:
         self._stack.append(None)
 
     def _put(self, argument: bytes) -> None:
-        self._memo[_index(argument)] = self._top()
+        self._memo[read_index(argument)] = self._top()
 
     def _put_binary(self, argument: bytes) -> None:
         self._memo[int.from_bytes(argument, "little")] = self._top()
@@ -350,7 +388,7 @@ class Machine:
         self._memo[len(self._memo)] = self._top()
 
     def _get(self, argument: bytes) -> None:
-        self.recall(_index(argument))
+        self.recall(read_index(argument))
 
     def _get_binary(self, argument: bytes) -> None:
         self.recall(int.from_bytes(argument, "little"))
@@ -358,33 +396,3 @@ class Machine:
     def recall(self, index: int) -> None:
         """Push what was put under an index. Where nothing was, an unpickler stops."""
         self._stack.append(self._memo.get(index))
-
-
-def _lines(argument: bytes) -> tuple[str, str]:
-    module, _, name = argument.partition(b"\n")
-    return _name(module), _name(name)
-
-
-def _name(raw: bytes) -> str:
-    # Replaced, not refused: the unpickler may still accept bytes that are no UTF-8, and then imports something.
-    return raw[:_MAX_NAME].decode("utf-8", "backslashreplace")
-
-
-def _text(operation: str, argument: bytes) -> _Value:
-    if len(argument) > _MAX_NAME:
-        return None  # longer than any name: as good as unknown
-    if operation == "STRING":
-        argument = argument.strip()
-        if len(argument) >= 2 and argument[:1] == argument[-1:] and argument[:1] in {b"'", b'"'}:
-            argument = argument[1:-1]
-        return None if b"\\" in argument else _name(argument)
-    if operation == "UNICODE" and b"\\u" in argument.lower():
-        return None
-    return _name(argument)
-
-
-def _index(argument: bytes) -> int:
-    try:
-        return int(argument)
-    except ValueError as error:
-        raise BrokenError("a memo index that is not a number") from error

@@ -84,7 +84,7 @@ _OF_FUNCTIONS: Final[Mapping[str, str]] = {
     "base64": "b16decode b16encode b32decode b32encode b64decode b64encode b85decode b85encode urlsafe_b64decode urlsafe_b64encode",
     "binascii": "a2b_base64 a2b_hex b2a_base64 b2a_hex crc32 hexlify unhexlify",
     "builtins": (
-        "bytes.decode str.capitalize str.casefold str.count str.encode str.endswith str.find str.isalnum str.isalpha str.isdigit "
+        "bytes.decode dict.get dict.items dict.keys dict.values list.append list.count list.index str.capitalize str.casefold str.count str.encode str.endswith str.find str.isalnum str.isalpha str.isdigit "
         "str.islower str.isnumeric str.isspace str.istitle str.isupper str.join str.lower str.lstrip str.removeprefix "
         "str.removesuffix str.replace str.rsplit str.rstrip str.split str.splitlines str.startswith str.strip str.swapcase "
         "str.title str.translate str.upper str.zfill"
@@ -98,7 +98,7 @@ _OF_FUNCTIONS: Final[Mapping[str, str]] = {
     "heapq": "merge nlargest nsmallest",
     "html": "escape unescape",
     "itertools": (
-        "accumulate chain combinations combinations_with_replacement compress cycle dropwhile filterfalse groupby islice pairwise "
+        "imap izip accumulate chain combinations combinations_with_replacement compress cycle dropwhile filterfalse groupby islice pairwise "
         "permutations product repeat starmap takewhile tee zip_longest"
     ),
     "json": "dumps loads",
@@ -125,10 +125,16 @@ _OF_FUNCTIONS: Final[Mapping[str, str]] = {
 }
 """To which a function refers that was written whole: `from json import dumps` above it in the notebook."""
 
-NO_PROOF: Final = _SEEN | {
+_NOW: Final = _SEEN | {
     f"{module}.{name}"
     for table in (_OF_CLASSES, _OF_FUNCTIONS)
     for module, names in table.items()
     for name in names.split()
 }
-"""As `module.name`."""
+NO_PROOF: Final = _NOW.union(
+    *(
+        {name.replace(now, before, 1) for name in _NOW if name.startswith(now)}
+        for now, before in (("builtins.", "__builtin__."), ("builtins.str.", "__builtin__.unicode."))
+    )
+)
+"""As `module.name`, also by Python 2's name of the module, which protocols up to 2 write."""

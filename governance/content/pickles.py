@@ -1,8 +1,9 @@
 """Which names a pickle would import when it is loaded, found by walking its operations. Nothing is ever unpickled.
 
 Promises: every import that an operation states is listed, as `module.name`; of a name with dots in it, which leads through what a
-module holds, that path too, as `?within.path`; an import that is changed also as `?changes.module.name`; one whose name is computed on the way is `?unresolved`; a pickle that cannot be walked to its end says so in `problem`, and keeps what was found before (the
-unpickler, too, has run it by then). Bounded in operations and streams. Does not: judge (see `judgement`).
+module holds, that path too, as `?within.path`; an import that is changed also as `?changes.module.name`, one that is called and should
+not be as `?calls.module.name`; one whose name is computed on the way is `?unresolved`; a pickle that cannot be walked to its end says so
+in `problem`, and keeps what was found before (the unpickler, too, has run it by then). Bounded in operations and streams. Does not: judge (see `judgement`).
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from governance.content.calls import CALLS, is_harmful
 from governance.content.effort import SPENT, Effort
-from governance.content.machine import BARE, TABLE, WITHIN, BrokenError, CutError, Machine
+from governance.content.machine import WITHIN, Machine
+from governance.content.operations import BARE, TABLE, BrokenError, CutError
 
 _MAX_STREAMS: Final = 64
 _DOTTED: Final = re.compile(r"\w+(?:\.[\w<>]+)+")
@@ -49,15 +52,20 @@ def walk(data: bytes, effort: Effort | None = None) -> Walk:
             # something is it read as a pickle that is broken.
             elif number == 0 or machine.imports:
                 problem = str(error)
-            imports |= machine.imports
+            imports |= _told(machine)
             break
         finally:
             effort.spend(machine.operations)
-        imports |= machine.imports
+        imports |= _told(machine)
         position = machine.position
     else:
         problem = f"more than {_MAX_STREAMS} pickles in a row"
     return Walk(imports=tuple(sorted(imports)), end=position, problem=problem, unread=unread)
+
+
+def _told(machine: Machine) -> set[str]:
+    called = machine.imports if machine.calls_all else machine.called
+    return machine.imports | {CALLS + name for name in called if is_harmful(name)}
 
 
 def may_import(head: bytes, size: int | None = None, effort: Effort | None = None) -> bool:

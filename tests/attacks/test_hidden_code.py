@@ -17,9 +17,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import joblib
 import mlflow
 import numpy as np
+import pandas as pd  # type: ignore[import-untyped]
 import pytest
 import skops.io
 import yaml
@@ -109,6 +111,11 @@ def asked(owner: bytes, name: str) -> bytes:
 
 
 DETOURS: Mapping[str, bytes] = {
+    "what is a type by name alone": called(
+        imported("_operator", "getitem"),
+        called(imported("cloudpickle.cloudpickle", "_builtin_type"), text("__builtins__")),
+        text("eval"),
+    ),
     "a module that another package imported": imported("pandas.io.common", "codecs.builtins.eval"),
     "what a module may call": called(
         imported("_operator", "getitem"), imported("pandas", "__builtins__"), text("eval")
@@ -201,6 +208,59 @@ def test_one_too_large_to_look_into_is_not_clean(tmp_path: Path) -> None:
     facts = look(tmp_path, "model.gguf", data)
     assert facts["content.files_skipped"] == 1
     assert facts["content.verdict"] != "clean"
+
+
+BY_LOADS = imported("cloudpickle", "loads")
+BYTES = b"C" + bytes([len(EVIL)]) + EVIL
+PARTIAL = called(imported("functools", "partial"), BY_LOADS)
+LIST = imported("builtins", "list")
+CALLED: Mapping[str, bytes] = {
+    "by its name": called(BY_LOADS, BYTES),
+    "as a class": b"(" + BY_LOADS + BYTES + b"o",
+    "from the memo": BY_LOADS + b"q\x070h\x07" + BYTES + b"\x85R",
+    "for each of a list": called(LIST, called(imported("builtins", "map"), BY_LOADS, b"](" + BYTES + b"e")),
+    "with arguments out of sight": called(
+        LIST, imported("builtins", "map") + called(imported("builtins", "tuple"), b"](" + BY_LOADS + b"](" + BYTES + b"ee") + b"R"
+    ),
+    "as a partial": called(PARTIAL, BYTES),
+    "as a partial that is mapped": called(LIST, called(imported("builtins", "map"), PARTIAL, b"](" + BYTES + b"e")),
+    "as what a partial becomes": called(
+        called(imported("functools", "partial"), imported("builtins", "len")) + b"(" + BY_LOADS + b")}Ntb", BYTES
+    ),
+    "as a partial out of a list": called(
+        called(imported("_operator", "getitem"), b"](" + PARTIAL + b"e", b"K\x00"), BYTES
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", CALLED)
+def test_a_pickle_that_calls_a_loader_itself_is_malicious(tmp_path: Path, way: str) -> None:
+    data = b"\x80\x04" + CALLED[way] + b"."
+    assert pickle.loads(data) in (42, [42])
+    facts = look(tmp_path, "model.pkl", data)
+    assert facts["content.verdict"] == "malicious"
+    assert "?calls.cloudpickle.loads" in facts["content.unsafe_imports"]
+
+
+def test_one_whose_functions_name_loaders_alone_is_not(tmp_path: Path) -> None:
+    read = functools.partial(pd.read_csv, sep=";")
+    here: dict[str, Any] = {
+        "load": joblib.load,
+        "read": read,
+        "__name__": "a_cell",
+    }
+    exec("class Own:\n    by = read\n    def go(self): return load, read\nown = Own()", here)
+    facts = look(tmp_path, "python_model.pkl", cloudpickle.dumps([here["Own"], here["own"], here["own"].go]))
+    assert {"joblib.numpy_pickle.load", "pandas.read_csv"} <= set(facts["content.unsafe_imports"])
+    assert facts["content.verdict"] == "suspicious"
+
+
+def test_nat_is_not_changed_for_the_whole_process(tmp_path: Path) -> None:
+    made = imported("pandas._libs.tslibs.timestamps", "_unpickle_timestamp")
+    made = called(made, b"\x8a\x08" + bytes(7) + b"\x80", b"N", b"N", b"K\x0a")
+    assert pickle.loads(b"\x80\x04" + made + b".") is pd.NaT
+    facts = look(tmp_path, "model.pkl", b"\x80\x04" + made + b"}" + text("a") + b"K\x01sb.")
+    assert facts["content.verdict"] == "malicious"
 
 
 def test_what_joblib_runs_behind_the_bytes_of_an_array_is_not_hidden_by_them(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ Each piece is run as a notebook's cell is, in a module that nobody can import.
 
 from __future__ import annotations
 
+import pickle
 import sys
 from textwrap import dedent
 from types import ModuleType
@@ -16,6 +17,12 @@ from governance.content.inspection import inspect
 from governance.content.judgement import MALICIOUS, SUSPICIOUS, is_dangerous, judge
 
 CELLS = {
+    "methods of values": """
+        import numpy as np
+        class Words:
+            def split(self, text): return text.split()
+        thing = [Words().split, {"a": 1}.get, [1].append, "-".join, np.zeros(3).mean]
+    """,
     "enumerations": """
         import enum
         class Thing(enum.Enum):
@@ -172,6 +179,14 @@ def test_what_a_notebook_defines_is_not_called_malicious(code: str) -> None:
     assert found.broken is None
     assert [name for name in found.imports if is_dangerous(name)] == []
     assert judge(found.imports, is_broken=False) == SUSPICIOUS
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL))
+def test_nor_are_methods_in_older_protocols(protocol: int) -> None:
+    found = inspect(
+        "python_model.pkl", cloudpickle.dumps(run_cell(CELLS["methods of values"]), protocol=protocol)
+    )
+    assert [name for name in found.imports if is_dangerous(name)] == []
 
 
 @pytest.mark.parametrize("code", CELLS.values(), ids=CELLS)

@@ -1,0 +1,68 @@
+"""What the walk over a pickle keeps of the values on the stack."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """What an import, or an attribute of one, left on the stack."""
+
+    module: str
+    path: str
+
+    @property
+    def name(self) -> str:
+        """As judged."""
+        return f"{self.module}.{self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """Of an imported class."""
+
+    of: Import
+
+
+Value = object
+"""What is known: texts, small numbers, imports and their instances, layouts of arrays, and the tuples and dictionaries of these.
+`None` stands for all else."""
+
+GETATTR: Final = frozenset({"builtins.getattr", "__builtin__.getattr"})
+BUILTIN_TYPE: Final = "cloudpickle.cloudpickle._builtin_type"
+"""Gives what the module `types` has under a name, up to all of the interpreter."""
+ENUM: Final = Import("cloudpickle.cloudpickle", "_make_skeleton_enum()")
+"""An enumeration that was written whole, of which Python 3.11 asks its members by `getattr`."""
+PARTIAL: Final = object()
+"""What can be called and is not known: a `functools.partial`, a method of something."""
+OWN: Final = object()
+"""A function or class that was written whole, or an instance of one."""
+LIST: Final = Instance(Import("builtins", "list"))
+REBUILDS: Final = frozenset(
+    {
+        "copy_reg._reconstructor",
+        "copyreg._reconstructor",
+        "numpy._core.multiarray._reconstruct",
+        "numpy.core.multiarray._reconstruct",
+    }
+)
+"""What makes an instance of the class that it is given first, and that says second what makes it: a base class, or a shape."""
+MADE: Final[Mapping[str, Value]] = {
+    # These may give back NaT, of which there is one for the whole process; a state changes it for all.
+    **{
+        f"pandas._libs.tslibs.{module}.{name}": Import(f"pandas._libs.tslibs.{module}", f"{name}()")
+        for module, name in (("timestamps", "_unpickle_timestamp"), ("timedeltas", "_timedelta_unpickle"))
+    },
+    "numpy._core.numeric._frombuffer": Instance(Import("numpy", "ndarray")),
+    "numpy.core.numeric._frombuffer": Instance(Import("numpy", "ndarray")),
+    "_functools.partial": PARTIAL,
+    "functools.partial": PARTIAL,
+    "types.MethodType": PARTIAL,
+    "cloudpickle.cloudpickle._make_function": OWN,
+    "cloudpickle.cloudpickle._make_skeleton_class": OWN,
+    "cloudpickle.cloudpickle._make_skeleton_enum": ENUM,
+}
+"""What comes of calls that matter."""
