@@ -14,6 +14,7 @@ import atexit
 import fcntl
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ _METHODS: Final[dict[int, weakref.WeakMethod[Callable[[], None]]]] = {}
 _NUMBERS: Final = count()
 _LOCKED: Final[set[int]] = set()
 _PATIENCE: Final = 10.0
+_LOOK_SECONDS: Final = 0.0005
 
 
 def call_after_fork(method: Callable[[], None]) -> None:
@@ -64,24 +66,32 @@ class UseLock(ForkLock):
     """A `ForkLock` for the use of a library that keeps locks of its own: a fork waits until nobody is in there, up to ten seconds.
     `was_cut` is true in a child of one that waited in vain, where the library may wait for a thread that is not there."""
 
-    __slots__ = ("_is_held", "was_cut")
+    __slots__ = ("_is_held", "_is_wanted", "was_cut")
 
     def __init__(self) -> None:
         self._is_held, self.was_cut = True, False
         super().__init__()
         _USES.add(self)
 
+    @property
+    def __enter__(self) -> Callable[[], bool]:
+        while self._is_wanted:  # or whoever uses it again and again would never let the fork have it
+            time.sleep(_LOOK_SECONDS)
+        return self._lock.__enter__
+
     def hold(self) -> None:
         """Before a fork."""
+        self._is_wanted = True
         self._is_held = self._lock.acquire(timeout=_PATIENCE)
 
     def let_go(self) -> None:
         """After it, in the parent."""
         if self._is_held:
             self._lock.release()
+        self._is_wanted = False
 
     def _renew(self) -> None:
-        self.was_cut = self.was_cut or not self._is_held
+        self.was_cut, self._is_wanted = self.was_cut or not self._is_held, False
         super()._renew()
 
 

@@ -39,22 +39,26 @@ class TokenSigner(KeyHolder):
 
     def sign(self, message: bytes) -> bytes:
         """The signature over `message`, in DER. Raises `KeyFileError`."""
-        digest = hashlib.new(DIGESTS[self.algorithm].name, message).digest()
-        with self._lock:
+        with self._lock:  # the check too: libraries have locks of their own, on which a child forked meanwhile would wait for ever
             if self._lock.was_cut:
                 raise KeyFileError(
                     f"`{self._shown}` cannot be used: this process was forked while its parent was signing",
                     hint="Start processes with `spawn` or `forkserver`, or before the first upload.",
                 )
+            digest = hashlib.new(DIGESTS[self.algorithm].name, message).digest()
             try:
                 raw = self._signed(digest)
             except KeyFileError:
                 self._reopen()
                 raw = self._signed(digest)
-        half = len(raw) // 2
-        signature = encode_dss_signature(int.from_bytes(raw[:half], "big"), int.from_bytes(raw[half:], "big"))
-        if not self.public.has_signed(message, signature):
-            raise KeyFileError(f"`{self._shown}`: the token's private and public key do not belong together")
+            half = len(raw) // 2
+            signature = encode_dss_signature(
+                int.from_bytes(raw[:half], "big"), int.from_bytes(raw[half:], "big")
+            )
+            if not self.public.has_signed(message, signature):
+                raise KeyFileError(
+                    f"`{self._shown}`: the token's private and public key do not belong together"
+                )
         return signature
 
     def _signed(self, digest: bytes) -> bytes:

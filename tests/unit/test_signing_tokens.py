@@ -107,7 +107,7 @@ for change in (None, ("1234", "5678")):
 
 
 FORKED = """
-import os, sys, threading, warnings
+import os, signal, sys, threading, warnings
 import pkcs11
 from pkcs11 import Attribute, KeyType
 from pkcs11.util.ec import encode_named_curve_parameters
@@ -128,6 +128,7 @@ thread.start()
 for _ in range(12):
     child = os.fork()
     if child == 0:
+        signal.alarm(20)
         signer.sign(b"m")
         os._exit(0)
     print("child", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
