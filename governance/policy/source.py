@@ -56,7 +56,7 @@ class PolicySource:
         self._lock = ForkLock()
         self._policy: CompiledPolicy | None = None
         self._signature: _Signature | None = None
-        self._checked = float("-inf")
+        self._looked = self._checked = float("-inf")
         self._problem: PolicyInvalidError | None = None
 
     @property
@@ -77,17 +77,29 @@ class PolicySource:
             return self._policy
 
     def _renew(self) -> None:
-        self._checked = self._clock()
+        """Look for changes, and take them up. `_looked` is when that was, and `_checked` what others go by: where nobody looked for
+        long, they wait until this is done, since MLflow fetches the files of a model all at once, and the policy that one of them
+        finds replaced is not to judge the others.
+        """
+        self._looked = self._clock()
+        if self._looked - self._checked < 2 * self._every:
+            self._checked = self._looked
+        try:
+            self._take_up()
+        finally:
+            self._checked = self._looked
+
+    def _take_up(self) -> None:
         before = self._signed()
         if before == self._signature:
             self._pending = None
             return
         if self._policy is not None:
-            lately = self._pending is not None and self._checked - self._pending[1] <= self._every
+            lately = self._pending is not None and self._looked - self._pending[1] <= self._every
             if not self._has_settled(before) and not lately:
                 # Nobody looked since the change, which may be hours old: who asks now is not judged by what was replaced.
                 self._sleep(self._settle)
-                self._checked, before = self._clock(), self._signed()
+                self._looked, before = self._clock(), self._signed()
             if not self._has_settled(before):
                 return
         try:
@@ -98,7 +110,7 @@ class PolicySource:
         if self._signed() != before:
             # Files changed while they were read: what was read may be half of each version. The next look decides,
             # unless there is nothing to fall back on.
-            self._checked = float("-inf")
+            self._looked = float("-inf")
             if self._policy is not None:
                 return
         self._accept(policy, before)
@@ -111,10 +123,10 @@ class PolicySource:
         if self._settle <= 0:
             return True
         if self._pending is None or self._pending[0] != signature:
-            self._pending = signature, self._checked
-        left = self._pending[1] + self._settle - self._checked
+            self._pending = signature, self._looked
+        left = self._pending[1] + self._settle - self._looked
         if left > 0:
-            self._checked += min(left - self._every, 0.0)
+            self._looked += min(left - self._every, 0.0)
         return left <= 0
 
     def _refuse(self, error: PolicyInvalidError, signature: _Signature) -> None:

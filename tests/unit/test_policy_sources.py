@@ -115,6 +115,31 @@ def test_the_first_decision_after_a_change_is_the_new_policys(tmp_path: Path) ->
     assert {one.name for one in source.current().bundle.policies} == {"p", "q"}
 
 
+def test_who_asks_while_another_waits_for_a_change_to_settle_gets_the_new_policy_too(tmp_path: Path) -> None:
+    """MLflow fetches the files of a model all at once, hours after the change."""
+    file, clock = tmp_path / "p.yaml", Clock()
+    others: list[threading.Thread] = []
+    got: list[str] = []
+
+    def sleep(seconds: float) -> None:
+        for _ in range(3):
+            others.append(threading.Thread(target=lambda: got.append(source.current().digest)))
+            others[-1].start()
+        others[0].join(0.05)  # with the old policy in its hands it would be done by now
+        clock.now += seconds
+
+    replace_file(file, policy())
+    source = PolicySource([tmp_path], settle=0.25, clock=clock, sleep=sleep)
+    first = source.current()
+    replace_file(file, policy(rule(MALICIOUS)))
+    clock.now += 3600
+    second = source.current()
+    for thread in others:
+        thread.join()
+    assert second.digest != first.digest
+    assert got == [second.digest] * 3
+
+
 def test_what_a_reading_rests_on_besides_is_watched_too(tmp_path: Path) -> None:
     file, besides, clock = tmp_path / "p.yaml", tmp_path / "home" / "trust.json", Clock()
     besides.parent.mkdir()
