@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from governance.content.values import IMPORTS
+
 CALLS: Final = "?calls."
 """Before the name of what is called."""
 
@@ -18,7 +20,7 @@ CALLS: Final = "?calls."
 _PACKAGES: Final = frozenset((
     "IPython", "PIL", "alembic", "anyio", "apsw", "botocore", "boto3", "catboost", "cffi", "click", "cloudpickle", "cryptography", "dask",
     "databricks", "datasets", "diffusers", "dill", "docker", "dotenv", "evaluate", "execnet", "fastapi", "fasttext", "flask",
-    "fsspec", "gensim", "git", "gitdb", "google", "governance", "gunicorn", "huey", "huggingface_hub", "jinja2", "joblib", "jsonpickle", "keras",
+    "fsspec", "gensim", "git", "gitdb", "google", "governance", "graphene", "graphql", "gunicorn", "huey", "huggingface_hub", "importlib_metadata", "jinja2", "joblib", "jsonpickle", "keras",
     "keyring", "lightgbm", "llvmlite", "mako", "matplotlib", "mlflow", "nltk", "numba", "numpy", "onnx", "onnxruntime", "opentelemetry",
     "pandas", "peft", "pickle5", "plugin", "plotly", "polars", "prometheus_client", "psycopg", "pyarrow", "pycaret", "pydantic", "pyspark", "pytest",
     "pytorch_lightning", "ray", "ruamel", "safetensors", "scipy", "sentence_transformers", "shap", "six", "skl2onnx", "sklearn", "skops", "spacy", "sqlalchemy", "sqlparse",
@@ -26,16 +28,16 @@ _PACKAGES: Final = frozenset((
     "typer", "uvicorn", "virtualenv", "waitress", "werkzeug", "xgboost", "yaml", "zmq",
 ))
 _VERBS: Final = frozenset((
-    "autoreload", "clone", "compile", "connect", "delete", "deploy", "dlopen", "download", "dump", "dumps", "edit", "eval", "exec", "execute",
-    "export", "fetch", "fork", "genfromtxt", "import", "install", "launch", "load", "loads", "loadtxt", "main", "makedirs",
-    "mkdir", "move", "open", "popen", "pull", "push", "query", "read", "remove", "request", "rmtree", "run", "save", "savetxt",
-    "savez", "send", "serve", "shell", "spawn", "start", "submit", "sync", "system", "to", "tofile", "touch", "unlink", "unsafe",
+    "autoreload", "chmod", "clone", "compile", "connect", "copyfile", "delete", "deploy", "dlopen", "download", "dump", "dumps", "edit", "eval", "exec", "execute",
+    "export", "fetch", "filterwarnings", "fork", "genfromtxt", "import", "install", "launch", "load", "loads", "loadtxt", "main", "makedirs",
+    "mkdir", "mkdtemp", "mkstemp", "move", "open", "popen", "pull", "push", "query", "read", "register", "remove", "rename", "request", "rmtree", "run", "save", "savetxt",
+    "savez", "send", "serve", "shell", "simplefilter", "spawn", "start", "submit", "sync", "system", "to", "tofile", "touch", "unlink", "unsafe",
     "upload", "urlopen", "write",
 ))
 """With which a public function's name begins that does one of these. What packages rebuild their own objects by is called otherwise:
 `_reconstruct`, `_rebuild_tensor_v2`, `unpickle_vocab`."""
 _OTHERS: Final = frozenset((
-    "apsw.Connection", "cffi.FFI", "cloudpickle.cloudpickle._builtin_type", "docker.from_env", "docker.client.from_env", "git.repo.base.Repo", "keras.utils.get_file",
+    "apsw.Connection", "cffi.FFI", "cloudpickle.cloudpickle._builtin_type", "docker.from_env", "docker.client.from_env", "git.repo.base.Repo", "gunicorn.util._unlink", "keras.utils.get_file",
     "keras.src.utils.file_utils.get_file", "numpy.fromfile", "numpy.memmap", "pandas.ExcelFile", "pandas.ExcelWriter", "pandas.HDFStore",
     "pandas.io.excel._base.ExcelFile", "pandas.io.excel._base.ExcelWriter", "pandas.io.pytables.HDFStore", "pyarrow.MemoryMappedFile",
     "pyarrow.OSFile", "pyarrow.lib.MemoryMappedFile", "pyarrow.lib.OSFile", "sqlalchemy.create_engine",
@@ -60,4 +62,8 @@ def is_harmful(name: str) -> bool:
     root, *path = name.split(".")
     if name in _OTHERS or name in _OF_MEMORY:
         return True
-    return bool(path) and root in _PACKAGES and path[-1].split("_")[0] in _VERBS
+    if root not in _PACKAGES:
+        return False
+    return name in IMPORTS or (
+        bool(path) and (path[-1].split("_")[0] in _VERBS or path[-1].removeprefix("_") in _VERBS)
+    )

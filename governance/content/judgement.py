@@ -37,12 +37,14 @@ _RUNS_TEXT: Final = frozenset((
     "torch.utils.collect_env.run", "torch.utils.data.datapipes.utils.decoder.basichandlers",
 ))
 _RUNS_WHAT_IT_IS_GIVEN: Final = (
-    "mlflow.assistant.", "mlflow.projects.", "mlflow.rfunc.", "mlflow.utils.process.", "numpy.distutils.", "numpy.f2py.",
+    "governance.cli.", "mlflow.assistant.", "mlflow.projects.", "mlflow.rfunc.", "mlflow.utils.process.", "numpy.distutils.", "numpy.f2py.",
 )
 # How functions are called that run commands or code, in whatever package: MLflow's own would do for any model.
 _RUNNERS: Final = frozenset((
-    "Popen", "_exec_cmd", "_exec_command", "_execfile", "_getattribute", "_run_command", "attrgetter", "check_call", "check_output", "exec_", "exec_command",
-    "exec_mod_from_location", "execfile", "fork_exec", "getoutput", "getstatusoutput", "methodcaller", "popen",
+    "Popen", "_check_and_log_subprocess", "_exec_cmd", "_exec_command", "_execfile", "_fixup_main_from_path", "_getattribute",
+    "_import_module", "_pipepager", "_run_checked_subprocess", "_run_cert_provider_command", "_run_code", "_run_command", "_run_hook",
+    "_run_subprocess", "_run_subprocess_ignore_stderr", "_tempfilepager", "attrgetter", "check_call", "check_output", "exec_", "exec_command",
+    "dottedgetter", "exec_mod_from_location", "execfile", "fork_exec", "getoutput", "getstatusoutput", "import_module", "methodcaller", "popen", "safer_popen",
 ))
 # fmt: on
 _PRIVATE: Final = frozenset(f"_{name}" for name in MODULES) | {"_winapi", "_posixsubprocess", "_aix_support"}

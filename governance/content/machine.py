@@ -31,7 +31,6 @@ from governance.content.operations import (
     read_text,
 )
 from governance.content.values import (
-    BUILTIN_TYPE,
     ENUM,
     GETATTR,
     LIST,
@@ -42,6 +41,7 @@ from governance.content.values import (
     Import,
     Instance,
     Value,
+    ask,
 )
 
 UNRESOLVED: Final = "?unresolved"
@@ -58,7 +58,6 @@ _MAX_IMPORTS: Final = 2_000
 _MAX_HELD: Final = 64
 """In a tuple or dictionary; of a larger one nothing is known."""
 _MARK: Final = object()
-_ASKS: Final = GETATTR | {BUILTIN_TYPE}
 
 
 class Machine:
@@ -76,6 +75,7 @@ class Machine:
         self._memo: dict[int, Value] = {}
         self._has_getattr = False
         self._has_partial = False
+        self._has_method = False
         self._special = {
             "MARK": lambda _: self._stack.append(_MARK),
             "POP": self._pop,
@@ -116,6 +116,8 @@ class Machine:
             self._walk(most)
         finally:
             self._lose(self._stack)
+            if self.calls_all and self._has_method:  # nobody knows what a method is worth that is called
+                self._note("builtins.getattr")
 
     def _walk(self, most: int) -> None:
         data, end, table = self.data, len(self.data), self._table
@@ -288,7 +290,9 @@ class Machine:
     def _reduce(self, _argument: bytes) -> None:
         called, arguments = self._take(2, "REDUCE")
         name = called.name if isinstance(called, Import) else ""
-        if name in _ASKS and self._asks(arguments):
+        answer = ask(name, arguments)
+        if answer is not None:
+            self._answered(*answer)
             return
         self._call(called, arguments)
         self._lose((called, arguments, *(arguments if isinstance(arguments, tuple) else ())))
@@ -299,26 +303,14 @@ class Machine:
                 made = self._instance(of)
         self._stack.append(made)
 
-    def _asks(self, arguments: Value) -> bool:
-        """Push what is asked for, where that can be told."""
-        match arguments:
-            case (owner, str(asked)) if owner is ENUM and not asked.startswith("_"):
-                self._stack.append(None)
-            case (Import(module=module, path=path), str(asked)):
-                self._import(module, f"{path}.{asked}")
-            case (str() | dict() as owner, str(asked)) if not asked.startswith("_"):
-                self._import("builtins", f"{type(owner).__name__}.{asked}")
-                self._stack[-1] = PARTIAL
-            case (Instance(of=of), str(asked)) if not asked.startswith("_"):
-                self._import(of.module, f"{of.path}.{asked}")
-                self._stack[-1] = PARTIAL
-            case (str(asked),) if asked.endswith(("Alias", "Type")):
-                self._stack.append(OWN)
-            case (owner, str(asked)) if owner is OWN and not asked.startswith("_"):
-                self._stack.append(PARTIAL)
-            case _:
-                return False
-        return True
+    def _answered(self, found: Import | None, made: Value) -> None:
+        self._stack.append(None)
+        if found is not None:
+            self._import(found.module, found.path)
+            self._stack.pop()
+        self._stack[-1] = made
+        if made is PARTIAL:
+            self._has_partial = self._has_method = True
 
     def _call(self, called: Value, arguments: Value) -> None:
         """Remember what is called: by its name, or by what calls what it is given."""

@@ -32,6 +32,16 @@ Value = object
 `None` stands for all else."""
 
 GETATTR: Final = frozenset({"builtins.getattr", "__builtin__.getattr"})
+IMPORTS: Final = frozenset(
+    {
+        "numpy._core._ufunc_reconstruct",
+        "numpy.core._ufunc_reconstruct",
+        "scipy._lib._uarray._backend.unpickle_function",
+        "skops.io._utils._import_obj",
+        "skops.io._utils.gettype",
+    }
+)
+"""What imports the name that it is given second from the module that it is given first."""
 BUILTIN_TYPE: Final = "cloudpickle.cloudpickle._builtin_type"
 """Gives what the module `types` has under a name, up to all of the interpreter."""
 ENUM: Final = Import("cloudpickle.cloudpickle", "_make_skeleton_enum()")
@@ -66,3 +76,32 @@ MADE: Final[Mapping[str, Value]] = {
     "cloudpickle.cloudpickle._make_skeleton_enum": ENUM,
 }
 """What comes of calls that matter."""
+
+
+def ask(name: str, arguments: Value) -> tuple[Import | None, Value] | None:
+    """What is found where `name` is asked for something under a name, and what is left on the stack; None where that cannot be told."""
+    match arguments:
+        case (str(module), str(path), *_) if name in IMPORTS:
+            found = Import(module, path)
+            return found, found
+        case (str(asked),) if name == BUILTIN_TYPE and asked.endswith(("Alias", "Type")):
+            return None, OWN
+        case (Import(module=module, path=path), str(asked)) if name in GETATTR and not (
+            arguments[0] is ENUM and not asked.startswith("_")
+        ):
+            found = Import(module, f"{path}.{asked}")
+            return found, found
+        case (owner, str(asked)) if name in GETATTR and not asked.startswith("_"):
+            return _of_instance(owner, asked)
+    return None
+
+
+def _of_instance(owner: Value, asked: str) -> tuple[Import | None, Value] | None:
+    match owner:
+        case Import():  # `ENUM`
+            return None, None
+        case str() | dict():
+            return Import("builtins", f"{type(owner).__name__}.{asked}"), PARTIAL
+        case Instance(of=of):
+            return Import(of.module, f"{of.path}.{asked}"), PARTIAL
+    return (None, PARTIAL) if owner is OWN else None

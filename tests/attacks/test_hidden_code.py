@@ -111,6 +111,21 @@ def asked(owner: bytes, name: str) -> bytes:
 
 
 DETOURS: Mapping[str, bytes] = {
+    "what imports by two names, for ufuncs": called(
+        imported("numpy.core", "_ufunc_reconstruct"), text("builtins"), text("eval")
+    ),
+    "what imports by two names, for skops": called(
+        imported("skops.io._utils", "_import_obj"), text("builtins"), text("eval")
+    ),
+    "a getter by another name": called(
+        called(imported("sqlalchemy.util", "dottedgetter"), text("eval")),
+        called(imported("cloudpickle.cloudpickle", "subimport"), text("builtins")),
+    ),
+    "a method of an instance": called(
+        asked(imported("yaml.constructor", "UnsafeConstructor") + b")\x81", "find_python_name"),
+        text("builtins.eval"),
+        b"N",
+    ),
     "what is a type by name alone": called(
         imported("_operator", "getitem"),
         called(imported("cloudpickle.cloudpickle", "_builtin_type"), text("__builtins__")),
