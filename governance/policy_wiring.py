@@ -44,7 +44,13 @@ def policy_files(settings: Settings, *, start: Path | None = None) -> tuple[Path
 
 
 def policy_bundle(settings: Settings) -> str | None:
-    """Where the policy comes from as a signed bundle: as the settings name one, or in place of a policy file."""
+    """Where the policy comes from as a signed bundle: as the settings name one, or in place of a policy file. Raises `SettingsError`
+    where they name files beside it, of which nobody would learn that they are not in force."""
+    if settings.policy_bundle is not None and settings.policy_path is not None:
+        raise SettingsError(
+            "both `MLGOV_POLICY_BUNDLE` and `MLGOV_POLICY_PATH` are set, and the policy comes from one place",
+            hint="Unset one. A team's layer comes in one bundle with what it extends: `mlgov policy bundle` of a folder with both.",
+        )
     in_place = str(settings.policy_path) if _is_bundle(settings.policy_path) else None
     return settings.policy_bundle or in_place
 

@@ -108,6 +108,21 @@ def test_in_place_of_files(home: Path, tmp_path: Path) -> None:
     assert "from signed bundle" in done.out, done.out + done.err
 
 
+def test_policy_files_beside_a_bundle_are_refused_and_not_left_out(home: Path, tmp_path: Path) -> None:
+    found = settings(home, tmp_path, str(home / "bundle-1.tar"))
+    both = found.model_copy(update={"policy_path": home / "policies-1"})
+    with pytest.raises(SettingsError, match="both `MLGOV_POLICY_BUNDLE` and `MLGOV_POLICY_PATH` are set"):
+        revision(both)
+    variables = {"MLGOV_HOME": str(tmp_path / "home"), "MLGOV_TRUST": str(home / "trust.json")}
+    variables |= {"MLGOV_POLICY_BUNDLE": str(home / "bundle-1.tar"), "MLGOV_POLICY_BUNDLE_NAME": "acme"}
+    variables |= {"MLGOV_POLICY_PATH": str(home / "policies-1")}
+    done = run_cli("doctor", "--offline", variables=variables)
+    assert "the policy comes from one place" in " ".join(done.out.split()), done.out + done.err
+    assert run_cli("policy", "check", variables=variables).code == 0, (
+        "files are checked before they are packed"
+    )
+
+
 def test_an_older_one_is_a_rollback_also_after_a_restart(home: Path, tmp_path: Path) -> None:
     assert revision(settings(home, tmp_path, str(home / "bundle-2.tar"))) == 2
     with pytest.raises(PolicyInvalidError, match="rollback"):
