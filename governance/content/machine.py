@@ -279,6 +279,8 @@ class Machine:
     def _instance(self, of: Value) -> Value:
         if of is OWN or of is ENUM:
             return OWN
+        if _is_layout(of):
+            return layout(None)
         return Instance(of) if isinstance(of, Import) else None
 
     def _object(self, argument: bytes) -> None:
@@ -296,8 +298,7 @@ class Machine:
             return
         self._call(called, arguments)
         self._lose((called, arguments, *(arguments if isinstance(arguments, tuple) else ())))
-        is_layout = name == "numpy.dtype" or name.startswith("numpy.dtypes.")
-        made = layout(arguments) if is_layout else MADE.get(name)
+        made = layout(arguments) if _is_layout(called) else MADE.get(name)
         match arguments:
             case (of, Import() | tuple(), _) if name in REBUILDS:
                 made = self._instance(of)
@@ -321,6 +322,8 @@ class Machine:
                 given = arguments if isinstance(arguments, tuple) else (PARTIAL,)
                 self.called |= {each.name for each in given if isinstance(each, Import)}
                 self.calls_all |= PARTIAL in given
+                if any(map(_is_layout, given)):
+                    self._note(LAYOUT)
         elif called is PARTIAL or (called is None and self._has_partial):
             self.calls_all = True
 
@@ -388,3 +391,7 @@ class Machine:
     def recall(self, index: int) -> None:
         """Push what was put under an index. Where nothing was, an unpickler stops."""
         self._stack.append(self._memo.get(index))
+
+
+def _is_layout(called: Value) -> bool:
+    return isinstance(called, Import) and (called.name == "numpy.dtype" or called.module == "numpy.dtypes")

@@ -67,6 +67,10 @@ BAD = {
     "a field before the element": dtype("V8") + state(b"N", NAMES, field(dtype("i8"), -8), 8, 0),
     "more than the element": dtype("V8") + state(dtype("i8") + number(1 << 24) + b"\x85\x86", b"N", b"N", 8, 0),
     "another size": dtype("i8") + state(b"N", b"N", b"N", 1, 0),
+    "one made by what makes old instances": b"ccopyreg\n_reconstructor\ncnumpy\ndtype\n2" + short("V8") + b"\x87R"
+    + state(b"N", NAMES, field(OBJECTS, 0), 8, 0),
+    "one made by what makes an index": b"cpandas.core.indexes.base\n_new_Index\ncnumpy\ndtype\n}" + short("dtype") + short("V8")
+    + b"s\x86R" + state(b"N", NAMES, field(OBJECTS, 0), 8, 0),
     "names that are none": dtype("V8") + state(b"N", b"}\x85", field(dtype("i8"), 0), 8, 0),
     "fields out of sight": dtype("V8") + state(b"N", NAMES, b"cbuiltins\ndict\n)R", 8, 0),
     "a field that is put in later": dtype("V8") + state(b"N", NAMES, field(dtype("V8"), 0) + b"q\x07", 8, 0)
