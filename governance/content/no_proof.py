@@ -15,7 +15,7 @@ from typing import Final
 
 # fmt: off
 _SEEN: Final = frozenset((
-    "_operator.itemgetter", "_thread.RLock", "enum.Enum", "functools.partial", "inspect._empty",
+    "_operator.itemgetter", "_thread.RLock", "enum.Enum", "functools.partial",
     "itertools.count", "logging.getLogger", "operator.itemgetter", "random.Random", "re._compile",
     "string.Formatter", "threading.RLock",
 ))
@@ -53,6 +53,7 @@ _OF_CLASSES: Final[Mapping[str, str]] = {
         "_lt_from_ge _lt_from_gt _lt_from_le cached_property partialmethod singledispatchmethod"
     ),
     "html.parser": "HTMLParser",
+    "inspect": "Parameter Signature _ParameterKind _empty",
     "json.decoder": "JSONDecodeError JSONDecoder",
     "json.encoder": "JSONEncoder",
     "logging": "Filter Formatter Handler LoggerAdapter",
@@ -134,7 +135,12 @@ _NOW: Final = _SEEN | {
 NO_PROOF: Final = _NOW.union(
     *(
         {name.replace(now, before, 1) for name in _NOW if name.startswith(now)}
-        for now, before in (("builtins.", "__builtin__."), ("builtins.str.", "__builtin__.unicode."))
+        for now, before in (
+            ("_functools.reduce", "__builtin__.reduce"),
+            ("_thread.", "thread."),
+            ("builtins.", "__builtin__."),
+            ("builtins.str.", "__builtin__.unicode."),
+        )
     )
 )
 """As `module.name`, also by Python 2's name of the module, which protocols up to 2 write."""

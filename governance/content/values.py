@@ -84,7 +84,7 @@ def ask(name: str, arguments: Value) -> tuple[Import | None, Value] | None:
         case (str(module), str(path), *_) if name in IMPORTS:
             found = Import(module, path)
             return found, found
-        case (str(asked),) if name == BUILTIN_TYPE and asked.endswith(("Alias", "Type")):
+        case (str(asked),) if name == BUILTIN_TYPE and asked[:1].isupper():
             return None, OWN
         case (Import(module=module, path=path), str(asked)) if name in GETATTR and not (
             arguments[0] is ENUM and not asked.startswith("_")

@@ -17,6 +17,11 @@ from governance.content.inspection import inspect
 from governance.content.judgement import MALICIOUS, SUSPICIOUS, is_dangerous, judge
 
 CELLS = {
+    "signatures and types by name": """
+        import inspect, types
+        def thing(a: int, *, b: str = ""): return inspect.Parameter
+        thing = [inspect.signature(thing), types.SimpleNamespace, types.MappingProxyType, types.GenericAlias]
+    """,
     "methods of values": """
         import numpy as np
         class Words:
