@@ -233,7 +233,8 @@ def packs() -> str:
 
 def opening_words(text: str) -> str:
     """The first paragraph of the comment at the head of a policy file."""
-    lines = [line.removeprefix("#").strip() for line in text.splitlines() if line.startswith("#")]
+    head, _, _ = text.partition("\napiVersion:")
+    lines = [line.removeprefix("#").strip() for line in head.splitlines() if line.startswith("#")]
     start = next(place for place, line in enumerate(lines) if line.startswith("Pack "))
     end = next((place for place in range(start, len(lines)) if not lines[place]), len(lines))
     words = " ".join(lines[start:end]).partition(": ")[2]
