@@ -134,3 +134,26 @@ def test_a_pack_that_stands_alone_binds_every_action(name: str) -> None:
 def test_an_unknown_pack_is_a_key_error() -> None:
     with pytest.raises(KeyError):
         policies.path("../secrets")
+
+
+def test_the_starter_raises_no_alarm_about_what_nobody_could_look_into() -> None:
+    """An outage is met in the first week, an attack hardly."""
+    starter = policies.path("baseline").parent / "starter"
+    texts = {path.stem: path.read_text() for path in starter.glob("*.yaml")}
+    files = {
+        "p.yaml": texts["models"],
+        "set.yaml": texts["set"] + texts["lists"],
+        "t.yaml": texts["models.cases"],
+    }
+    bundle = load_files({name: text.encode() for name, text in files.items()})
+    (suite,) = bundle.suites
+    said = {}
+    for case in suite.cases:
+        verdict = evaluate(policy_for(bundle, suite), case_request(case), case_facts(case))
+        said[case.name] = next((one for one in verdict.findings if one.rule == "models/malicious"), None)
+    unknown, known = said["nobody knows whether it is malicious"], said["reported malicious"]
+    assert unknown is not None
+    assert known is not None
+    assert "malicious, or nobody can tell" in unknown.message
+    assert "Else try again when it can be looked into" in (unknown.remediation or "")
+    assert "open an incident" in (known.remediation or "")
