@@ -55,6 +55,8 @@ CALL_ARGUMENTS: Final = frozenset((
     "pandas.core.indexes.datetimes._new_DatetimeIndex", "pandas.core.indexes.timedeltas._new_TimedeltaIndex", "torch._tensor._rebuild_from_type_v2",
 ))  # fmt: skip
 """What is not dangerous, and calls what it is given."""
+CALLED_AS: Final = frozenset({"__new__", "__setstate__", "add", "append", "extend"})
+"""By which names an unpickler, or what it calls, calls what an instance holds."""
 
 
 def is_harmful(name: str) -> bool:

@@ -15,7 +15,7 @@ import pickletools
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from governance.content.calls import CALL_ARGUMENTS
+from governance.content.calls import CALL_ARGUMENTS, CALLED_AS
 from governance.content.layouts import NOTHING, Layout, layout
 from governance.content.operations import (
     LINES,
@@ -259,12 +259,15 @@ class Machine:
 
     def _set_items(self, _argument: bytes) -> None:
         values, changed = self._to_mark("SETITEMS"), self._top()
+        pairs = list(zip(values[::2], values[1::2], strict=False))
+        for key, value in pairs:
+            if (isinstance(value, Import) or value is PARTIAL) and isinstance(key, str) and key in CALLED_AS:
+                self._call(value, None)
         if not isinstance(changed, dict) or len(changed) + len(values) > 2 * _MAX_HELD:
             self._lose([*values, changed])
             return
         self._keep(values)
-        for key, value in zip(values[::2], values[1::2], strict=False):
-            changed[key if isinstance(key, str) else None] = value
+        changed.update((key if isinstance(key, str) else None, value) for key, value in pairs)
 
     def _new(self, argument: bytes) -> None:
         made = self._instance(self._stack[-2] if len(self._stack) > 1 else None)

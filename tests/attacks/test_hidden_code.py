@@ -238,6 +238,8 @@ CALLED: Mapping[str, bytes] = {
         LIST, imported("builtins", "map") + called(imported("builtins", "tuple"), b"](" + BY_LOADS + b"](" + BYTES + b"ee") + b"R"
     ),
     "as a partial": called(PARTIAL, BYTES),
+    "as what an instance restores itself by": b"](" + imported("argparse", "Namespace") + b")\x81N}" + text("__setstate__") + BY_LOADS
+    + b"s\x86b" + BYTES + b"b0K\x2ae",
     "as a partial that is mapped": called(LIST, called(imported("builtins", "map"), PARTIAL, b"](" + BYTES + b"e")),
     "as what a partial becomes": called(
         called(imported("functools", "partial"), imported("builtins", "len")) + b"(" + BY_LOADS + b")}Ntb", BYTES
