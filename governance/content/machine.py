@@ -79,7 +79,7 @@ class Machine:
         self._special = {
             "MARK": lambda _: self._stack.append(_MARK),
             "POP": self._pop,
-            "DUP": self._dup,
+            "DUP": lambda _: self._stack.append(self._top()),
             "GLOBAL": self._global,
             "INST": self._inst,
             "STACK_GLOBAL": self._stack_global,
@@ -343,9 +343,6 @@ class Machine:
         if not self._stack:
             raise BrokenError("POP on an empty stack")
         self._stack.pop()
-
-    def _dup(self, _argument: bytes) -> None:
-        self._stack.append(self._top())
 
     def _top(self) -> Value:
         if not self._stack:
