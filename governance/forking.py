@@ -41,7 +41,8 @@ class ForkLock:
     """A lock that no forked child finds held by a thread of its parent's.
 
     A `with` statement is handed the two methods of the lock itself. In methods of ours an interrupt (Ctrl-C in a notebook) could
-    come when the lock is taken and nobody has said yet that it is to be given back, or before it is: it would stay locked for good.
+    come when the lock is taken and nobody has said yet that it is to be given back, or before it is: it would stay locked for good. So a `with`
+    does not keep the object of this class: whoever has it by a weak reference alone holds it by a name besides.
     """
 
     __slots__ = ("__weakref__", "_lock")

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from weakref import WeakValueDictionary
 
 from governance.artifactory.address import Address
 from governance.artifactory.client import ArtifactoryClient
@@ -21,6 +20,7 @@ from governance.errors import NotFoundError
 from governance.forking import ForkLock
 from governance.model.request import new_id
 from plugin.location import Part, is_sidecar, lone_part, look_up, select, split, top_parts, whole
+from plugin.turns import Turns
 
 _FRESH_SECONDS = 5.0
 _MAX_KEPT = 64
@@ -62,7 +62,7 @@ class Listings:
         self._now = now
         self._clock = clock
         self._kept: dict[str, _Listing] = {}
-        self._turns: WeakValueDictionary[str, ForkLock] = WeakValueDictionary()
+        self._turns = Turns()
         self._lock = ForkLock()
 
     def plan(self, place: Address, *, fresh: bool = False) -> Plan:
@@ -78,7 +78,7 @@ class Listings:
         if fresh or place == root:
             return _within(place, self._look(root), is_kept=False)
         # The first files of one model are asked for at the same moment: one listing, and one correlation, for all.
-        with self._turn(root):
+        with self._turns.turn(root.uri):
             later = self._recall(place)
             if later is not None and later is not kept:
                 with suppress(NotFoundError):
@@ -91,10 +91,6 @@ class Listings:
             self._kept = {
                 key: kept for key, kept in self._kept.items() if not f"{place.uri}/".startswith(f"{key}/")
             }
-
-    def _turn(self, root: Address) -> ForkLock:
-        with self._lock:
-            return self._turns.setdefault(root.uri, ForkLock())
 
     def _recall(self, place: Address) -> _Listing | None:
         """A kept listing of a folder above `place`. A whole is always listed anew."""

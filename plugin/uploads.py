@@ -20,13 +20,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from weakref import WeakValueDictionary
 
 from governance.artifactory.address import Address
 from governance.artifactory.client import ArtifactoryClient, require_storable
 from governance.content.localfile import open_local
 from governance.errors import NotFoundError, TransferError
-from governance.forking import ForkLock
 from governance.model.artifact import (
     FOLDER_SIGNATURE,
     Artifact,
@@ -53,6 +51,7 @@ from plugin.location import (
 from plugin.progress import progress
 from plugin.sealing import Sealer
 from plugin.transfer import LocalTree, Outgoing, scan, send
+from plugin.turns import Turns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +72,7 @@ class Uploads:
         self._assembly = assembly
         self._client = client
         self._sealer = sealer
-        self._turns: WeakValueDictionary[str, ForkLock] = WeakValueDictionary()
-        self._lock = ForkLock()
+        self._turns = Turns()
 
     def file(self, source: Path, folder: Address) -> None:
         """Upload one local file into a folder, under its own name."""
@@ -89,7 +87,7 @@ class Uploads:
             root = folder
         root = root or find_top(self._client, folder)
         # Of two that write one file at once the last counts: its signature too, and not that of the other one's bytes.
-        with self._turn(place):
+        with self._turns.turn(place.uri):
             if root is None:
                 self._lone(place, entry, real)
             else:
@@ -136,10 +134,6 @@ class Uploads:
         with self._assembly.gate.admit(request) as permit:
             self._sealer.seal_whole(permit, root, files)
         return True
-
-    def _turn(self, place: Address) -> ForkLock:
-        with self._lock:
-            return self._turns.setdefault(place.uri, ForkLock())
 
     def _lone(self, place: Address, entry: FileEntry, source: Path) -> None:
         load = _Load(

@@ -14,7 +14,9 @@ import pytest
 
 from governance.content.inspection import inspect
 from governance.content.judgement import CLEAN, MALICIOUS, judge
+from governance.content.machine import WITHIN
 from governance.content.pickles import walk
+from governance.content.values import GETATTR
 
 _FOLDER = Path(__file__).resolve().parents[2] / "../shared/vectors/picklescan"
 _ARCHIVE = _FOLDER / "picklescan-tests.tar.xz"
@@ -73,7 +75,11 @@ def test_the_standard_librarys_own_reading_finds_no_more(name: str, data: bytes)
     try:
         for operation, argument, _ in pickletools.genops(data):
             if operation.name in {"GLOBAL", "INST"}:
-                assert str(argument).replace(" ", ".", 1) in found
+                stated = str(argument).replace(" ", ".", 1)
+                # What `getattr` is asked for stands in its place.
+                assert stated in found or (
+                    stated in GETATTR and any(name.startswith(WITHIN) for name in found)
+                )
             if operation.name == "STACK_GLOBAL":
                 assert found
     except (ValueError, UnicodeDecodeError):
