@@ -3,8 +3,8 @@
 Promises: what is known of the stack is kept (`values`), so that `STACK_GLOBAL` finds its module and name through the memo, `DUP` and
 `POP`; what is asked by `getattr` of an import, or of an instance of one, counts as an import of that name; what is called is told from
 what is only named, and all that is named counts as called where that cannot be told; the effect of every other operation on the stack
-comes from the standard library's own table; bounded in operations and imports. Where an unpickler stops with an error this may go on; short of these bounds it never stops where an unpickler goes
-on. Does not: say what the names are worth.
+comes from the standard library's own table; bounded in operations and imports. Where an unpickler stops with an error this may go on;
+short of these bounds it never stops where an unpickler goes on. Does not: say what the names are worth.
 
 Source: `pickletools` (PEP 3154 for protocol 4, PEP 574 for protocol 5).
 """

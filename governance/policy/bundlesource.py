@@ -121,9 +121,8 @@ class BundleSource:
             self._memory.saw(archive.name, archive.revision)
         except GovernanceError as error:
             self._problem = error
-            if (
-                self._standing(self._clock()) is not None
-            ):  # else whoever asks is told, and nothing is in force
+            # Where nothing is in force, whoever asks is told.
+            if self._standing(self._clock()) is not None:
                 logger.error("THE POLICY BUNDLE WAS NOT TAKEN; the last good one stays in force. %s", error)  # noqa: TRY400 - expected, and said in full
         else:
             self._policy, self._good, self._problem = policy, began, None
