@@ -18,41 +18,47 @@ CALLS: Final = "?calls."
 
 # fmt: off
 _PACKAGES: Final = frozenset((
-    "IPython", "PIL", "alembic", "anyio", "apsw", "botocore", "boto3", "catboost", "cffi", "click", "cloudpickle", "cryptography", "dask",
-    "databricks", "datasets", "diffusers", "dill", "docker", "dotenv", "evaluate", "execnet", "fastapi", "fasttext", "flask",
-    "fsspec", "gensim", "git", "gitdb", "google", "governance", "graphene", "graphql", "gunicorn", "huey", "huggingface_hub", "importlib_metadata", "jinja2", "joblib", "jsonpickle", "keras",
-    "keyring", "lightgbm", "llvmlite", "mako", "matplotlib", "mlflow", "nltk", "numba", "numpy", "onnx", "onnxruntime", "opentelemetry",
-    "pandas", "peft", "pickle5", "plugin", "plotly", "polars", "prometheus_client", "psycopg", "pyarrow", "pycaret", "pydantic", "pyspark", "pytest",
-    "pytorch_lightning", "ray", "ruamel", "safetensors", "scipy", "sentence_transformers", "shap", "six", "skl2onnx", "sklearn", "skops", "spacy", "sqlalchemy", "sqlparse",
-    "starlette", "statsmodels", "tensorflow", "tensorflow_hub", "tokenizers", "torch", "torchaudio", "torchvision", "transformers",
+    "IPython", "PIL", "alembic", "anyio", "apsw", "botocore", "boto3", "catboost", "cffi", "click", "cloudpickle",
+    "cryptography", "dask", "databricks", "datasets", "diffusers", "dill", "docker", "dotenv", "evaluate", "execnet",
+    "fastapi", "fasttext", "flask", "fsspec", "gensim", "git", "gitdb", "google", "governance", "graphene", "graphql",
+    "gunicorn", "huey", "huggingface_hub", "importlib_metadata", "jinja2", "joblib", "jsonpickle", "keras", "keyring",
+    "lightgbm", "llvmlite", "mako", "matplotlib", "mlflow", "nltk", "numba", "numpy", "onnx", "onnxruntime",
+    "opentelemetry", "pandas", "peft", "pickle5", "plugin", "plotly", "polars", "prometheus_client", "psycopg", "pyarrow",
+    "pycaret", "pydantic", "pyspark", "pytest", "pytorch_lightning", "ray", "ruamel", "safetensors", "scipy",
+    "sentence_transformers", "shap", "six", "skl2onnx", "sklearn", "skops", "spacy", "sqlalchemy", "sqlparse", "starlette",
+    "statsmodels", "tensorflow", "tensorflow_hub", "tokenizers", "torch", "torchaudio", "torchvision", "transformers",
     "typer", "uvicorn", "virtualenv", "waitress", "werkzeug", "xgboost", "yaml", "zmq",
 ))
 _VERBS: Final = frozenset((
-    "autoreload", "chmod", "clone", "compile", "connect", "copyfile", "delete", "deploy", "dlopen", "download", "dump", "dumps", "edit", "eval", "exec", "execute",
-    "export", "fetch", "filterwarnings", "fork", "genfromtxt", "import", "install", "launch", "load", "loads", "loadtxt", "main", "makedirs",
-    "mkdir", "mkdtemp", "mkstemp", "move", "open", "popen", "pull", "push", "query", "read", "register", "remove", "rename", "request", "rmtree", "run", "save", "savetxt",
-    "savez", "send", "serve", "shell", "simplefilter", "spawn", "start", "submit", "sync", "system", "to", "tofile", "touch", "unlink", "unsafe",
-    "upload", "urlopen", "write",
+    "autoreload", "chmod", "clone", "compile", "connect", "copyfile", "delete", "deploy", "dlopen", "download", "dump",
+    "dumps", "edit", "eval", "exec", "execute", "export", "fetch", "filterwarnings", "fork", "genfromtxt", "import",
+    "install", "launch", "load", "loads", "loadtxt", "main", "makedirs", "mkdir", "mkdtemp", "mkstemp", "move", "open",
+    "popen", "pull", "push", "query", "read", "register", "remove", "rename", "request", "rmtree", "run", "save", "savetxt",
+    "savez", "send", "serve", "shell", "simplefilter", "spawn", "start", "submit", "sync", "system", "to", "tofile",
+    "touch", "unlink", "unsafe", "upload", "urlopen", "write",
 ))
 """With which a public function's name begins that does one of these. What packages rebuild their own objects by is called otherwise:
 `_reconstruct`, `_rebuild_tensor_v2`, `unpickle_vocab`."""
 _OTHERS: Final = frozenset((
-    "apsw.Connection", "cffi.FFI", "cloudpickle.cloudpickle._builtin_type", "docker.from_env", "docker.client.from_env", "git.repo.base.Repo", "gunicorn.util._unlink", "keras.utils.get_file",
-    "keras.src.utils.file_utils.get_file", "numpy.fromfile", "numpy.memmap", "pandas.ExcelFile", "pandas.ExcelWriter", "pandas.HDFStore",
-    "pandas.io.excel._base.ExcelFile", "pandas.io.excel._base.ExcelWriter", "pandas.io.pytables.HDFStore", "pyarrow.MemoryMappedFile",
-    "pyarrow.OSFile", "pyarrow.lib.MemoryMappedFile", "pyarrow.lib.OSFile", "sqlalchemy.create_engine",
-    "sqlalchemy.engine.create.create_engine",
+    "apsw.Connection", "cffi.FFI", "cloudpickle.cloudpickle._builtin_type", "docker.from_env", "docker.client.from_env",
+    "git.repo.base.Repo", "gunicorn.util._unlink", "keras.utils.get_file", "keras.src.utils.file_utils.get_file",
+    "numpy.fromfile", "numpy.memmap", "pandas.ExcelFile", "pandas.ExcelWriter", "pandas.HDFStore",
+    "pandas.io.excel._base.ExcelFile", "pandas.io.excel._base.ExcelWriter", "pandas.io.pytables.HDFStore",
+    "pyarrow.MemoryMappedFile", "pyarrow.OSFile", "pyarrow.lib.MemoryMappedFile", "pyarrow.lib.OSFile",
+    "sqlalchemy.create_engine", "sqlalchemy.engine.create.create_engine",
 ))
 _OF_MEMORY: Final = frozenset(("numpy.matrix", "numpy.ndarray", "numpy.rec.recarray", "numpy.recarray"))
 """What takes given bytes for pointers: arrays are rebuilt by functions that are told the class, and not by calling it."""
 # fmt: on
 
 CALL_ARGUMENTS: Final = frozenset((
-    "_functools.reduce", "_tuplegetter", "builtins.filter", "builtins.map", "builtins.max", "builtins.min", "builtins.sorted",
-    "functools.cached_property", "functools.reduce", "functools.singledispatchmethod", "itertools.accumulate", "itertools.dropwhile",
-    "itertools.filterfalse", "itertools.groupby", "itertools.starmap", "itertools.takewhile", "numpy.random._pickle.__bit_generator_ctor",
-    "numpy.random._pickle.__generator_ctor", "numpy.random._pickle.__randomstate_ctor", "pandas.core.indexes.base._new_Index",
-    "pandas.core.indexes.datetimes._new_DatetimeIndex", "pandas.core.indexes.timedeltas._new_TimedeltaIndex", "torch._tensor._rebuild_from_type_v2",
+    "_functools.reduce", "_tuplegetter", "builtins.filter", "builtins.map", "builtins.max", "builtins.min",
+    "builtins.sorted", "functools.cached_property", "functools.reduce", "functools.singledispatchmethod",
+    "itertools.accumulate", "itertools.dropwhile", "itertools.filterfalse", "itertools.groupby", "itertools.starmap",
+    "itertools.takewhile", "numpy.random._pickle.__bit_generator_ctor", "numpy.random._pickle.__generator_ctor",
+    "numpy.random._pickle.__randomstate_ctor", "pandas.core.indexes.base._new_Index",
+    "pandas.core.indexes.datetimes._new_DatetimeIndex", "pandas.core.indexes.timedeltas._new_TimedeltaIndex",
+    "torch._tensor._rebuild_from_type_v2",
 ))  # fmt: skip
 """What is not dangerous, and calls what it is given."""
 CALLED_AS: Final = frozenset({"__new__", "__setstate__", "add", "append", "extend"})
