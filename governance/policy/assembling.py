@@ -369,9 +369,9 @@ def _names_list(condition: Condition) -> bool:
 
 
 def _rule_path(tree: Any, rule: Rule) -> Path:
-    """Where the rule's condition stands in the file. Rules of the shorthand stand nowhere."""
-    for place, one in enumerate(tree["spec"].get("rules", ())):
-        if one.get("id") == rule.id:
+    """Where the rule's condition stands in the file, of several of its id the last, which was kept. Rules of the shorthand stand nowhere."""
+    for place, one in reversed(list(enumerate(tree["spec"].get("rules", ())))):
+        if one.get("id") == rule.id and "when" in one:
             return ("spec", "rules", place, "when")
     return ("spec",)
 

@@ -103,10 +103,16 @@ def _mend(tree: Any, detail: ErrorDetails, doubtful: dict[Path, None]) -> None:
     doubtful[path] = None
     holder, last = tree, path[-1]
     for part in path[:-1]:
-        holder = holder[part]
-    if detail["type"] == "missing":
+        holder = holder.get(part) if isinstance(holder, dict) else holder[part]
+        if not isinstance(holder, dict | list):
+            return  # in this round all of it was left out or replaced, for a mistake of its own
+    if "[key]" in detail["loc"]:
+        holder.pop(last, None)
+    elif detail["type"] == "missing":
         # Beside this effect every other key may stand.
         holder[last] = "quarantine" if last == "effect" else None
+    elif isinstance(holder, dict) and last not in holder:
+        return  # left out already, as above
     elif is_known or isinstance(last, int) or detail["type"] in {"model_type", "model_attributes_type"}:
         holder[last] = _stand_in(detail)
     else:

@@ -189,3 +189,22 @@ def test_a_document_without_a_version_is_read_and_one_of_another_is_not() -> Non
     text = policy(rule("{fact: publishr, is: x}"))
     assert len(problems(text.replace("apiVersion: mlgov/v1\n", ""))) == 2
     assert len(problems(text.replace("mlgov/v1", "kyverno.io/v1"))) == 1
+
+
+def test_of_two_rules_with_one_id_the_first_may_lack_what_the_second_names_a_list_in() -> None:
+    listed = "{id: a, effect: allow, when: {fact: publisher, in: {list: nowhere}}}"
+    found = problems(policy(f"- {{id: a, effect: allow}}\n- {listed}\n"))
+    assert [line.partition(" expected")[0].partition(" ")[2] for line in found] == [
+        "spec.rules[0]:",
+        "spec.rules[1].id:",
+        "spec.rules[1].when.in.list:",
+    ]
+
+
+def test_a_key_that_is_none_with_a_value_that_is_none_hides_nothing_beside_it() -> None:
+    found = problems(policy(), policy_set("  outage: {'pro duction': block}\n  extends: nope\n"))
+    assert [line.partition(" expected")[0].partition(" ")[2] for line in found] == [
+        "spec.outage.pro duction:",
+        "spec.outage.pro duction:",
+        "spec.extends:",
+    ]
