@@ -10,7 +10,8 @@ Where whoever loads a model with MLflow is not asked, it is its files, and so wh
 4. a configuration asks for attention by a compiled kernel of the hub (`owner/name`), of any publisher or of trusted ones, as the release
    of transformers and kernels has it;
 5. the settings of a LlamaIndex model name classes, and what those of Hugging Face fetch, with its code where they say so;
-6. `MLmodel` names a model of the hub, or a path outside of the model (`content.references`).
+6. `MLmodel` names a model of the hub, or a path outside of the model (`content.references`), or what is imported to load it
+   (`content.loaders`).
 
 Promises: each is named as `?elsewhere.owner/name`; classes that sentence-transformers and LlamaIndex import by their names are named like imports
 of a pickle. Does not: name what is mentioned and not fetched, such as where a model's weights came from, or the base of an adapter that
@@ -26,7 +27,14 @@ from typing import Final
 from governance.content.dependencies import MODEL, usual_name
 from governance.content.documents import NoDocumentError, objects_in, texts_in
 from governance.content.effort import Effort
-from governance.content.references import MLFLOW_ADAPTER, leads_out, model_references, names_adapter
+from governance.content.loaders import IMPORTED, file_imports, flavor_imports
+from governance.content.references import (
+    MLFLOW_ADAPTER,
+    leads_out,
+    model_references,
+    names_adapter,
+    read_flavors,
+)
 
 ROOT: Final = "?elsewhere"
 HELD: Final = b"auto_map"
@@ -39,7 +47,7 @@ _ANY_CONFIG: Final = re.compile(rf".*{_CONFIG.pattern}")
 _ADAPTER: Final = "adapter_config.json"
 _MODULES: Final = frozenset({"modules.json", "router_config.json", "wordembedding_config.json"})
 _SETTINGS: Final = "settings.json"
-_NAMED: Final = _MODULES | {_SETTINGS}
+_NAMED: Final = _MODULES | {_SETTINGS} | IMPORTED.keys()
 _CONSTRUCTOR: Final = "object_constructor"
 _HUB_CLASS: Final = re.compile(r"\.huggingface(?!_api)")
 _TRANSFORMER: Final = re.compile(r"sentence_[\w-]+_config\.json")
@@ -64,7 +72,10 @@ def fetched(name: str, data: bytes, effort: Effort) -> frozenset[str]:
     """What a file has fetched from elsewhere, as `?elsewhere.owner/name`, and the classes that it has imported. Raises `DocumentError`,
     or `SpentError`."""
     if usual_name(name) == MODEL:
-        return _elsewhere(model_references(data, effort))
+        flavors = read_flavors(data, effort)
+        return _elsewhere(model_references(flavors)) | frozenset(flavor_imports(flavors))
+    if _base(name) in IMPORTED:
+        return frozenset(file_imports(_base(name), data))
     try:
         nodes = list(objects_in(data))
     except NoDocumentError:

@@ -34,8 +34,8 @@ _TOLD: Final = frozenset(
 """What loaders do not open: for information, for the model's own code, or a path of which the last part alone is read."""
 
 
-def model_references(data: bytes, effort: Effort) -> list[str]:
-    """The names and paths. Raises `DocumentError` for what cannot be read, and `SpentError`."""
+def read_flavors(data: bytes, effort: Effort) -> Mapping[object, object]:
+    """The flavors of an `MLmodel`. Raises `DocumentError` for what cannot be read, and `SpentError`."""
     if len(data) > _LARGEST:
         raise DocumentError("an `MLmodel` that is too long")
     effort.demand(_PRICE * len(data))
@@ -44,8 +44,11 @@ def model_references(data: bytes, effort: Effort) -> list[str]:
     except (UnicodeDecodeError, yaml.YAMLError, ValueError, RecursionError) as error:
         raise DocumentError("an `MLmodel` that cannot be read") from error
     flavors = document.get("flavors")
-    if not isinstance(flavors, Mapping):
-        return []
+    return flavors if isinstance(flavors, Mapping) else {}
+
+
+def model_references(flavors: Mapping[object, object]) -> list[str]:
+    """The names and paths."""
     return [*_hub(flavors.get("transformers")), *_pipelines(flavors), *_paths(flavors)]
 
 

@@ -203,3 +203,41 @@ def test_a_document_that_has_something_fetched_or_imported_names_it(
 ) -> None:
     assert document(name, content) == (named,)
     assert judge((named,), is_broken=False) == "suspicious"
+
+
+@pytest.mark.parametrize(
+    ("flavors", "verdict"),
+    [
+        ({"python_function": {"loader_module": "mlflow.sklearn"}}, "clean"),
+        ({"python_function": {"loader_module": "mlflow.pyfunc.loaders.code_model"}}, "clean"),
+        ({"xgboost": {"model_class": "xgboost.core.Booster"}}, "clean"),
+        ({"sklearn": {"model_class": "own.Model"}}, "clean"),  # only told
+        ({"tensorflow": {"keras_module": "tensorflow.keras"}}, "clean"),
+        ({"python_function": {"loader_module": "a_module"}}, "suspicious"),
+        ({"python_function": {"loader_module": "mlflow.pyfunc.scoring_server.app"}}, "suspicious"),
+        ({"xgboost": {"model_class": "own.Model"}}, "suspicious"),
+        ({"python_function": {"loader_module": "antigravity"}}, "malicious"),
+        ({"xgboost": {"model_class": "code.interact"}}, "malicious"),
+        ({"spark": {"model_class": "pdb.Pdb"}}, "malicious"),
+        ({"keras": {"keras_module": "antigravity"}}, "malicious"),
+    ],
+)
+def test_what_a_loader_imports_is_judged_like_an_import_of_a_pickle(
+    flavors: Mapping[str, Any], verdict: str
+) -> None:
+    found = inspect("MLmodel", mlmodel(**flavors))
+    assert judge(found.imports, is_broken=found.broken is not None) == verdict
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "verdict"),
+    [
+        ("pickle_module_info.txt", b"mlflow.pytorch.pickle_module", "clean"),
+        ("keras_module.txt", b"tensorflow.keras", "clean"),
+        ("pickle_module_info.txt", b"own", "suspicious"),
+        ("keras_module.txt", b"antigravity", "malicious"),
+    ],
+)
+def test_so_is_a_module_that_a_file_names(name: str, module: bytes, verdict: str) -> None:
+    assert must_look(f"data/{name}", module, len(module))
+    assert judge(inspect(f"data/{name}", module).imports, is_broken=False) == verdict

@@ -1,0 +1,64 @@
+"""What an `MLmodel`, and the files of one name that MLflow's loaders read beside weights, have imported and called.
+
+`mlflow.pyfunc.load_model` imports whatever module the uploader has named as `loader_module` and calls its `_load_pyfunc`: `antigravity`
+starts a browser as soon as it is imported. The loaders of XGBoost and Spark import and call a class of any name (`model_class`), those of
+Keras and PyTorch import a module (`keras_module`, `keras_module.txt`, `pickle_module_info.txt`).
+
+Promises: each is named like an import of a pickle, but for the modules of MLflow that load models and the classes that MLflow writes.
+Does not: import anything, or care whether a flavor has a loader of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+IMPORTED: Final[Mapping[str, str]] = {"keras_module.txt": "models", "pickle_module_info.txt": "load"}
+"""Files that hold the name of a module, and what is asked of it."""
+
+_LONGEST: Final = 200
+_FLAVORS: Final = (
+    "catboost diffusers dspy fastai gluon h2o johnsnowlabs keras langchain langchain.model lightgbm llama_index llama_index.model "
+    "mleap onnx openai openai.model paddle pmdarima promptflow prompt.promptlab_model prophet pyfunc.loaders.chat_agent "
+    "pyfunc.loaders.chat_model pyfunc.loaders.code_model pyfunc.loaders.responses_agent pyfunc.model pytorch sentence_transformers shap "
+    "sklearn spacy spark statsmodels tensorflow transformers xgboost"
+)
+_OWN: Final = frozenset(
+    (
+        *(f"mlflow.{name}._load_pyfunc" for name in _FLAVORS.split()),
+        *(
+            f"xgboost.sklearn.{name}"
+            for name in (
+                "XGBClassifier", "XGBModel", "XGBRFClassifier", "XGBRFRegressor", "XGBRanker", "XGBRegressor",
+            )
+        ),
+        *(f"{name}.models" for name in ("keras", "tensorflow.keras", "tf_keras")),
+        "xgboost.core.Booster",
+        *(f"{name}.load" for name in ("cloudpickle", "cloudpickle.cloudpickle", "dill", "mlflow.pytorch.pickle_module", "pickle")),
+    )
+)  # fmt: skip
+"""What loads a model and nothing else. What it loads lies in files that are looked into."""
+_KEYS: Final = {"loader_module": "._load_pyfunc", "keras_module": ".models", "model_class": ""}
+_BY_CLASS: Final = frozenset({"spark", "xgboost"})
+"""The flavors that import the class. Others tell it, and load a pickle."""
+
+
+def flavor_imports(flavors: Mapping[object, object]) -> Iterator[str]:
+    """What the loaders import by what the flavors of an `MLmodel` say."""
+    for name, flavor in flavors.items():
+        if not isinstance(flavor, Mapping):
+            continue
+        for key, asked in _KEYS.items():
+            said = flavor.get(key)
+            if isinstance(said, str) and (key != "model_class" or name in _BY_CLASS):
+                yield from _foreign(f"{said}{asked}")
+
+
+def file_imports(base: str, data: bytes) -> Iterator[str]:
+    """What is imported by what a file of this name holds, which is one of `IMPORTED`."""
+    yield from _foreign(f"{data[:_LONGEST].decode('utf-8', 'replace')}.{IMPORTED[base]}")
+
+
+def _foreign(name: str) -> Iterator[str]:
+    if name not in _OWN:
+        yield name[:_LONGEST]
