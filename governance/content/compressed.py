@@ -9,11 +9,20 @@ from __future__ import annotations
 
 import bz2
 import lzma
+import pickletools
 import zlib
 from collections.abc import Callable
 from typing import Final, Protocol
 
 MAX_STREAMS: Final = 64
+
+_HEADER: Final = 13
+_LONGEST: Final = 1 << 38
+_UNKNOWN: Final = (1 << 64) - 1
+_DICTIONARIES: Final = frozenset(
+    (0, 0xFFFF_FFFF, *(1 << bit for bit in range(32)), *(3 << bit for bit in range(31)))
+)
+_OPERATIONS: Final = frozenset(each.code.encode("latin-1") for each in pickletools.opcodes)
 
 Unpack = Callable[[bytes, int], bytes]
 
@@ -34,7 +43,29 @@ class _Stream(Protocol):
 
 def unpacker(data: bytes) -> Unpack | None:
     """What unpacks something that begins like this; None where it is not compressed in a way that is known here."""
-    return next((unpack for mark, unpack in _UNPACKERS if data.startswith(mark)), None)
+    return next(
+        (unpack for mark, unpack in _UNPACKERS if data.startswith(mark)), _lzma if is_lzma(data) else None
+    )
+
+
+def is_lzma(data: bytes) -> bool:
+    """Whether `lzma.open` would read a file that begins like this as LZMA's oldest form, which has no mark, and find what may be a pickle.
+
+    What begins so by chance unpacks to nothing, or to something else: the first byte tells. It takes neither the dictionary that the
+    header asks for nor the length that it states.
+    """
+    size, length = (int.from_bytes(data[start:end], "little") for start, end in ((1, 5), (5, _HEADER)))
+    if len(data) <= _HEADER or size not in _DICTIONARIES or not (length < _LONGEST or length == _UNKNOWN):
+        return False
+    # Older readers do not mind what the first byte behind the header is; it is zero.
+    start = data[:1] + (1 << 12).to_bytes(4, "little") + b"\xff" * 8 + b"\x00"
+    try:
+        first = lzma.LZMADecompressor(lzma.FORMAT_ALONE).decompress(
+            start + data[_HEADER + 1 : _HEADER + 100], 1
+        )
+    except lzma.LZMAError:
+        return False
+    return first in _OPERATIONS
 
 
 def _bounded(make: Callable[[], _Stream]) -> Unpack:
@@ -58,11 +89,13 @@ def _bounded(make: Callable[[], _Stream]) -> Unpack:
     return unpack
 
 
+_lzma: Final = _bounded(lzma.LZMADecompressor)
 _zlib: Final = _bounded(lambda: zlib.decompressobj(wbits=47))  # zlib or gzip, by the first bytes
 _UNPACKERS: Final = (
     (b"\x1f\x8b", _zlib),
     (b"\x78", _zlib),
     (b"BZh", _bounded(bz2.BZ2Decompressor)),
-    (b"\xfd7zXZ", _bounded(lzma.LZMADecompressor)),
-    (b"\x5d\x00", _bounded(lzma.LZMADecompressor)),
+    (b"\xfd7zXZ", _lzma),
+    (b"\x5d\x00", _lzma),
+    (b"LZIP", _lzma),
 )

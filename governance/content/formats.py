@@ -50,7 +50,7 @@ _WHOLE_NAMES: Final[Mapping[str, str]] = {
 _ZIP: Final = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 _COMPRESSED: Final = (
     b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x04\x22\x4d\x18", b"\x28\xb5\x2f\xfd", b"7z\xbc\xaf\x27\x1c",
-    b"Rar!", b"ZF\x00", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda",
+    b"Rar!", b"ZF\x00", b"LZIP\x00", b"LZIP\x01", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda",
 )  # fmt: skip
 _IMPORTED: Final[Mapping[str, str]] = {".py": "python", ".pyc": "python", ".so": "native", ".pyd": "native"}
 _OUTER: Final = frozenset({"gguf", "safetensors"})

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from governance.content.arrays import array_start, is_plain
-from governance.content.compressed import TooManyStreamsError, unpacker
+from governance.content.compressed import TooManyStreamsError, is_lzma, unpacker
 from governance.content.documents import DocumentError, NoDocumentError
 from governance.content.effort import SPENT, Budget, Effort, SpentError
 from governance.content.elsewhere import HELD as AUTO_MAP
@@ -90,7 +90,7 @@ def needs_look(format_: str) -> bool:
 def may_hide(format_: str, head: bytes, size: int | None, effort: Effort | None = None) -> bool:
     """True where a file of `size` bytes, which begins with `head`, must be read whole: it may hide code by its format, or be a
     pickle or a zip beside what its first bytes say."""
-    return needs_look(format_) or MEMBER in head or _may_import(head, size, effort)
+    return needs_look(format_) or MEMBER in head or is_lzma(head) or _may_import(head, size, effort)
 
 
 def must_look(name: str, head: bytes, size: int | None) -> bool:
@@ -124,7 +124,7 @@ def inspect_parts(name: str, head: bytes, size: int, read: Read, effort: Effort)
     """Look into a file of `size` bytes that is too large to be held, as far as its format tells where to look. Raises what `read`
     raises."""
     format_ = detect(name, head)
-    if format_ not in _WALKS or MEMBER in head or _says_what(name) or _may_import(head, size, effort):
+    if format_ not in _WALKS or _says_what(name) or may_hide("other", head, size, effort):
         return Inspection(format=format_, skipped=TOO_LARGE)
     # A large file must not keep the small ones beside it from being looked into.
     left = effort.operations // 2
@@ -157,7 +157,10 @@ def _no_zip(name: str, data: bytes, budget: Budget, *, depth: int) -> Inspection
         return _array(format_, data, budget)
     if format_ in {"pickle", "joblib"}:
         return _pickle(format_, name, data, budget, depth=depth)
-    return _other(format_, name, data, budget)
+    found = _other(format_, name, data, budget)
+    if not is_lzma(data):
+        return found
+    return _joined("pickle", [found, _pickle("pickle", name, data, budget, depth=depth)])
 
 
 def _other(format_: str, name: str, data: bytes, budget: Budget) -> Inspection:
