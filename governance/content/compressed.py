@@ -16,6 +16,8 @@ from typing import Final, Protocol
 
 MAX_STREAMS: Final = 64
 
+_ZFILE: Final = b"ZF"
+_ZFILE_HEADER: Final = 21
 _HEADER: Final = 13
 _LONGEST: Final = 1 << 38
 _UNKNOWN: Final = (1 << 64) - 1
@@ -46,6 +48,15 @@ def unpacker(data: bytes) -> Unpack | None:
     return next(
         (unpack for mark, unpack in _UNPACKERS if data.startswith(mark)), _lzma if is_lzma(data) else None
     )
+
+
+def is_zfile(data: bytes) -> bool:
+    """Whether joblib would read a file that begins like this as those that its first releases compressed: a word, and a length in hex."""
+    try:
+        int(data[len(_ZFILE) : _ZFILE_HEADER], 16)
+    except ValueError:
+        return False
+    return data.startswith(_ZFILE)
 
 
 def is_lzma(data: bytes) -> bool:
@@ -91,7 +102,14 @@ def _bounded(make: Callable[[], _Stream]) -> Unpack:
 
 _lzma: Final = _bounded(lzma.LZMADecompressor)
 _zlib: Final = _bounded(lambda: zlib.decompressobj(wbits=47))  # zlib or gzip, by the first bytes
+
+
+def _zfile(data: bytes, limit: int) -> bytes:
+    return _zlib(data[_ZFILE_HEADER:].removeprefix(b" "), limit)
+
+
 _UNPACKERS: Final = (
+    (_ZFILE, _zfile),
     (b"\x1f\x8b", _zlib),
     (b"\x78", _zlib),
     (b"BZh", _bounded(bz2.BZ2Decompressor)),

@@ -16,6 +16,7 @@ from itertools import count, takewhile
 from typing import Final
 
 from governance.content.arrays import MARK, is_plain
+from governance.content.compressed import is_zfile
 from governance.content.listing import is_listing
 
 HEAD: Final = 4096
@@ -50,7 +51,7 @@ _WHOLE_NAMES: Final[Mapping[str, str]] = {
 _ZIP: Final = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 _COMPRESSED: Final = (
     b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x04\x22\x4d\x18", b"\x28\xb5\x2f\xfd", b"7z\xbc\xaf\x27\x1c",
-    b"Rar!", b"ZF\x00", b"LZIP\x00", b"LZIP\x01", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda",
+    b"Rar!", b"LZIP\x00", b"LZIP\x01", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda",
 )  # fmt: skip
 _IMPORTED: Final[Mapping[str, str]] = {".py": "python", ".pyc": "python", ".so": "native", ".pyd": "native"}
 _OUTER: Final = frozenset({"gguf", "safetensors"})
@@ -132,7 +133,7 @@ def _compressed(named: str, _head: bytes) -> str:
 
 
 def _is_compressed(head: bytes) -> bool:
-    return head.startswith(_COMPRESSED) or _is_lzma(head) or _is_tar(head)
+    return head.startswith(_COMPRESSED) or is_zfile(head) or _is_lzma(head) or _is_tar(head)
 
 
 def _is_lzma(head: bytes) -> bool:

@@ -8,6 +8,7 @@ import sys
 import zlib
 from pathlib import Path
 
+import joblib
 import mlflow
 import pytest
 import yaml
@@ -82,3 +83,26 @@ def test_numbers_that_begin_like_lzma_are_numbers(tmp_path: Path) -> None:
     for first in set(range(200)) - {0x5D}:
         data = struct.pack("<4q", first, 5, 0, 7) + bytes(200)
         assert look(tmp_path, "weights.bin", data)["content.verdict"] == "clean"
+
+
+@pytest.mark.parametrize("space", [b"", b" "])
+@pytest.mark.parametrize("length", [b"0x1a", b"  1_a", b"+0X1A"])
+@pytest.mark.parametrize("name", ["weights.bin", "notes.txt", "model.joblib"])
+def test_a_pickle_as_the_first_releases_of_joblib_compressed_it_is_found(
+    tmp_path: Path, name: str, length: bytes, space: bytes
+) -> None:
+    assert len(EVIL) == int(length, 16)
+    data = b"ZF" + length.ljust(19) + space + zlib.compress(EVIL)
+    (tmp_path / name).write_bytes(data)
+    with pytest.warns(DeprecationWarning, match="joblib"):
+        assert joblib.load(tmp_path / name) == 42
+    facts = look(tmp_path, name, data)
+    if name.endswith(".joblib"):
+        assert facts["content.verdict"] == "malicious"
+    else:
+        assert (facts["content.verdict"] != "clean", facts["content.files_skipped"]) == (True, 1)
+
+
+def test_a_text_that_begins_with_two_letters_is_a_text(tmp_path: Path) -> None:
+    facts = look(tmp_path, "notes.txt", b"ZF Friedrichshafen makes gears.\n")
+    assert (facts["content.verdict"], facts["files"].items[0]["format"]) == ("clean", "text")
