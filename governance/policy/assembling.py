@@ -158,7 +158,7 @@ class Assembler:
         """All mistakes, in the order of documents and lines."""
         lines: list[str] = []
         for document, form, said, read in self._noted:
-            told = [one for one in said.found if read is None or read.is_told(one)]
+            told = said.found if read is None else read.told(said.found)
             lines += Mistakes([*form.found, *told]).lines(document)
         return lines
 

@@ -7,7 +7,7 @@ used. Where something was left out a mistake is on record, and nothing that has 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -30,6 +30,9 @@ S = TypeVar("S", bound=Shape)
 
 _ROUNDS = 16
 """A missing mapping takes two rounds for itself, and as many for each level below it."""
+
+_MEMBER = 3
+"""How many parts has the path of a rule, a layer, a binding or a case."""
 
 _FORMED: Mapping[str, str] = {
     NAME_PATTERN: "unread",
@@ -65,9 +68,20 @@ class Repaired(Generic[S]):
     tree: Any
     doubtful: tuple[Path, ...] = ()
 
-    def is_told(self, mistake: Mistake) -> bool:
-        """Whether a mistake found in the shape is one of its own, and does not follow from a doubtful part."""
-        return not any(_follows(mistake, path) for path in self.doubtful)
+    def told(self, mistakes: Iterable[Mistake]) -> list[Mistake]:
+        """Of mistakes found in the shape those of its own, which do not follow from a doubtful part."""
+        # What is within a member of a list says nothing of those beside it, and one slip may stand in each of 20,000 rules.
+        near: dict[Path, list[Path]] = {}
+        for path in self.doubtful:
+            near.setdefault(_member(path), []).append(path)
+
+        def is_own(mistake: Mistake) -> bool:
+            at = mistake.path
+            if len(at) < _MEMBER:
+                return not any(_follows(mistake, path) for path in self.doubtful)
+            return not any(_follows(mistake, path) for key in {(), _member(at)} for path in near.get(key, ()))
+
+        return [mistake for mistake in mistakes if is_own(mistake)]
 
     def knows(self, path: Path) -> bool:
         """Whether nothing at `path`, above or below it is doubtful."""
@@ -126,6 +140,11 @@ def _stand_in(detail: ErrorDetails) -> object:
     if detail["type"] == "string_pattern_mismatch":
         return _FORMED.get(str(context["pattern"]), "1d")
     return deepcopy(_STAND_INS.get(detail["type"], "*"))
+
+
+def _member(path: Path) -> Path:
+    """The member of a list, such as a rule, at or within which a path leads; empty where it is none."""
+    return path[:_MEMBER] if len(path) >= _MEMBER and isinstance(path[_MEMBER - 1], int) else ()
 
 
 def _follows(mistake: Mistake, doubtful: Path) -> bool:

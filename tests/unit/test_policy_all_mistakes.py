@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from governance.policy import repairing
+from governance.policy.mistakes import Mistake, Path
 from tests.unit.policy_kit import DIGEST, policy, policy_set, problems, rule, waiver
 
 POLICY = """\
@@ -208,3 +210,19 @@ def test_a_key_that_is_none_with_a_value_that_is_none_hides_nothing_beside_it() 
         "spec.outage.pro duction:",
         "spec.extends:",
     ]
+
+
+def test_a_slip_in_each_of_many_rules_is_not_compared_with_that_in_each_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    follows, count = repairing._follows, 200
+    compared: list[Path] = []
+
+    def counted(mistake: Mistake, doubtful: Path) -> bool:
+        compared.append(doubtful)
+        return follows(mistake, doubtful)
+
+    monkeypatch.setattr(repairing, "_follows", counted)
+    slip = "- {{id: r{}, efect: block, when: {{fact: publishr, is: x}}, message: m}}\n"
+    assert len(problems(policy("".join(map(slip.format, range(count)))))) == 3 * count
+    assert 0 < len(compared) < 10 * count
