@@ -120,14 +120,18 @@ class BundleSource:
             policy = self._read(archive)
             self._memory.saw(archive.name, archive.revision)
         except GovernanceError as error:
-            self._problem = error
-            # Where nothing is in force, whoever asks is told.
-            if self._standing(self._clock()) is not None:
-                logger.error("THE POLICY BUNDLE WAS NOT TAKEN; the last good one stays in force. %s", error)  # noqa: TRY400 - expected, and said in full
+            self._refuse(error)
+        except Exception as error:  # noqa: BLE001 - a mistake of ours, of which nobody would learn in a thread of its own
+            self._refuse(BundleError(f"a bundle that can be taken up, got a {type(error).__name__}"))
         else:
             self._policy, self._good, self._problem = policy, began, None
         finally:
             self._tried = self._clock()
+
+    def _refuse(self, error: GovernanceError) -> None:
+        self._problem = error
+        if self._standing(self._clock()) is not None:  # else whoever asks is told, and nothing is in force
+            logger.error("THE POLICY BUNDLE WAS NOT TAKEN; the last good one stays in force. %s", error)
 
     def _read(self, archive: PolicyArchive) -> CompiledPolicy:
         try:

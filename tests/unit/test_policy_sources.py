@@ -411,6 +411,31 @@ def test_while_a_bundle_stands_nobody_waits_for_a_place_that_does_not_answer(tmp
     assert source.current().revision == 3, "too old to stand: what is on its way is waited for"
 
 
+def test_a_renewal_that_ends_in_a_mistake_of_the_program_is_told_and_none_of_its_text(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock, offered = Clock(), [packed(2)]
+
+    def fetch() -> bytes:
+        if not offered:
+            raise KeyError("hunter2")
+        return offered.pop()
+
+    memory = RevisionMemory(tmp_path / "revisions.json")
+    source = BundleSource(
+        fetch, verify=verify, memory=memory, name="acme", refresh=60, max_age=3600, clock=clock
+    )
+    first = source.current()
+    clock.now += 61
+    assert source.current() is first
+    assert "got a KeyError" in caplog.text
+    clock.now += 3600
+    for _ in range(2):
+        with pytest.raises(BundleError, match="got a KeyError"):
+            source.current()
+    assert "hunter2" not in f"{caplog.text} {source.problem}"
+
+
 def test_a_renewal_that_took_long_is_not_begun_again_at_once(tmp_path: Path) -> None:
     clock, asked = Clock(), []
 
