@@ -49,7 +49,7 @@ from governance.content.templates import (
     template_reaches,
 )
 from governance.content.windows import Bytes, Read, Window
-from governance.content.zips import MEMBER, entries_seen, has_end, is_straight, salvaged
+from governance.content.zips import MEMBER, ends_as_zip, entries_seen, has_end, is_straight, salvaged
 
 MAX_UNPACKED: Final = 64 << 20
 
@@ -256,7 +256,7 @@ def _is_zip(data: bytes) -> bool:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             return bool(archive.infolist())
     except _NO_ZIP:
-        return False
+        return ends_as_zip(data, len(data))  # Python imports from zips that it does not open
 
 
 def _array(format_: str, data: bytes, budget: Budget) -> Inspection:

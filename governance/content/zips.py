@@ -25,13 +25,17 @@ _LOCATOR: Final = struct.Struct("<4sLQL")
 _LOCATOR_MARK: Final = b"PK\x06\x07"
 _END64: Final = struct.Struct("<4sQ2H2L4Q")
 _END64_MARK: Final = b"PK\x06\x06"
-_MAX_COMMENT: Final = 0xFFFF
+_MAX_COMMENT: Final = 1 << 16
+"""As `zipfile` has it: one more than the record can say."""
+_NAMES: Final = struct.Struct("<3H")
+_NAMES_AT: Final = 28
+_ENTRY_SIZE: Final = 46
 _ELSEWHERE: Final = 0xFFFF_FFFF
 """Stands for a number that the larger record holds."""
 
 
 def has_end(data: bytes) -> bool:
-    """Whether Python would find the end of a zip in these bytes, whatever they begin with."""
+    """Whether `zipfile`, or what Python imports by, would find the end of a zip in these bytes, whatever they begin with."""
     return _end(data) is not None
 
 
@@ -70,16 +74,28 @@ def _is_straight64(data: bytes, at: int, size: int, offset: int) -> bool:
     if start < 0 or said != start or not data.startswith(_END64_MARK, start):
         return False
     *_, size64, offset64 = _END64.unpack_from(data, start)
+    # What Python imports by knew nothing of the larger record before 3.13: it counts from the smaller one, into what may be a comment.
+    first = at - size
+    if data.startswith(_ENTRY, max(0, first)) and first not in _entries(data, start - size64):
+        return False
     agree = size in {size64, _ELSEWHERE} and offset in {offset64, _ELSEWHERE}
     return bool(agree and offset64 + size64 == start)
 
 
+def _entries(data: bytes, at: int) -> Iterator[int]:
+    """Where the entries of a directory begin that begins at a place."""
+    while at >= 0 and data.startswith(_ENTRY, at) and at + _ENTRY_SIZE <= len(data):
+        yield at
+        at += _ENTRY_SIZE + sum(_NAMES.unpack_from(data, at + _NAMES_AT))
+
+
 def _end(data: bytes) -> int | None:
-    """Where the record at the end begins: the last thing that looks like one, as `zipfile` has it."""
+    """Where the record at the end begins: the last thing that looks like one, as `zipfile` has it. What Python imports by is content
+    with the mark of one without a comment."""
     last = len(data) - _END.size
     if last < 0:
         return None
-    if data.startswith(_END_MARK, last) and data.endswith(b"\x00\x00"):
+    if data.startswith(_END_MARK, last):
         return last
     at = data.rfind(_END_MARK, max(0, last - _MAX_COMMENT))
     return at if 0 <= at <= last else None

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import lzma
 import struct
 import sys
+import zipfile
+import zipimport
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import joblib
@@ -106,3 +110,72 @@ def test_a_pickle_as_the_first_releases_of_joblib_compressed_it_is_found(
 def test_a_text_that_begins_with_two_letters_is_a_text(tmp_path: Path) -> None:
     facts = look(tmp_path, "notes.txt", b"ZF Friedrichshafen makes gears.\n")
     assert (facts["content.verdict"], facts["files"].items[0]["format"]) == ("clean", "text")
+
+
+def tensors() -> bytes:
+    header = b'{"a":{"dtype":"U8","shape":[8000],"data_offsets":[0,8000]}}'.ljust(88)
+    return len(header).to_bytes(8, "little") + header + bytes(8_000)
+
+
+def zipped(*names: str) -> bytearray:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in names:
+            archive.writestr(name, "answer = 42".ljust(100))
+    return bytearray(buffer.getvalue())
+
+
+def imported_from(path: Path) -> object:
+    here: dict[str, object] = {}
+    exec(zipimport.zipimporter(str(path)).get_code("own"), here)
+    return here["answer"]
+
+
+def with_a_mark_in_its_end() -> bytes:
+    data = zipped("own.py")
+    data[-18:-14], data[-2:] = b"PK\x05\x06", b"\x01\x00"
+    return tensors() + data
+
+
+def with_more_than_entries_in_its_directory() -> bytes:
+    data = zipped("own.py", "other.py")
+    data[data.rindex(b"PK\x01\x02")] = 0
+    return tensors() + data
+
+
+@pytest.mark.parametrize("make", [with_a_mark_in_its_end, with_more_than_entries_in_its_directory])
+def test_a_zip_from_which_python_imports_and_which_it_does_not_open_is_found(
+    tmp_path: Path, make: Callable[[], bytes]
+) -> None:
+    """`MLmodel` may call it the model's code. It stands behind tensors."""
+    data = make()
+    with pytest.raises(zipfile.BadZipFile):
+        zipfile.ZipFile(io.BytesIO(data))
+    (tmp_path / "model.safetensors").write_bytes(data)
+    assert imported_from(tmp_path / "model.safetensors") == 42
+    facts = look(tmp_path, "model.safetensors", data)
+    assert facts["content.verdict"] == "suspicious"
+    assert facts["files"].items[0]["format"] == "archive"
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="imports know the larger record")
+def test_a_zip_from_which_python_imports_what_other_readers_take_for_a_comment_is_found(
+    tmp_path: Path,
+) -> None:
+    """Its larger record shifts what is counted from the end by 76 bytes: past the first entry's name."""
+    parts = []
+    for each in (zipped("a" * 30), zipped("own.py")):
+        at = each.index(b"PK\x01\x02")
+        parts += [each[:at], each[at:-22]]
+    first, entry, own, inner = parts
+    inner[42:46] = (len(first) - 76).to_bytes(4, "little")
+    entry[32:34] = len(inner).to_bytes(2, "little")
+    start, size = len(first + own), len(entry + inner)
+    end = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, 1, 1, size, start)
+    end += struct.pack("<4sLQL", b"PK\x06\x07", 0, start + size, 1)
+    end += struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 1, 1, size, start, 0)
+    data = bytes(first + own + entry + inner) + end
+    assert zipfile.ZipFile(io.BytesIO(data)).namelist() == ["a" * 30]
+    (tmp_path / "weights.bin").write_bytes(data)
+    assert imported_from(tmp_path / "weights.bin") == 42
+    assert look(tmp_path, "weights.bin", data)["content.verdict"] == "suspicious"
