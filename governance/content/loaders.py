@@ -2,7 +2,8 @@
 
 `mlflow.pyfunc.load_model` imports whatever module the uploader has named as `loader_module` and calls its `_load_pyfunc`: `antigravity`
 starts a browser as soon as it is imported. The loaders of XGBoost and Spark import and call a class of any name (`model_class`), those of
-Keras and PyTorch import a module (`keras_module`, `keras_module.txt`, `pickle_module_info.txt`).
+Keras and PyTorch import a module (`keras_module`, `keras_module.txt`, `pickle_module_info.txt`). A model of the flavor `crate` is a function
+of R, which `mlflow models serve` has R read out of a file that may be plain text.
 
 Promises: each is named like an import of a pickle, but for the modules of MLflow that load models and the classes that MLflow writes.
 Does not: import anything, or care whether a flavor has a loader of its own.
@@ -41,11 +42,14 @@ _OWN: Final = frozenset(
 _KEYS: Final = {"loader_module": "._load_pyfunc", "keras_module": ".models", "model_class": ""}
 _BY_CLASS: Final = frozenset({"spark", "xgboost"})
 """The flavors that import the class. Others tell it, and load a pickle."""
+_CRATE: Final = "crate"
 
 
 def flavor_imports(flavors: Mapping[object, object]) -> Iterator[str]:
     """What the loaders import by what the flavors of an `MLmodel` say."""
     for name, flavor in flavors.items():
+        if name == _CRATE:
+            yield "R.readRDS"
         if not isinstance(flavor, Mapping):
             continue
         for key, asked in _KEYS.items():

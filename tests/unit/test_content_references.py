@@ -216,6 +216,7 @@ def test_a_document_that_has_something_fetched_or_imported_names_it(
         ({"python_function": {"loader_module": "a_module"}}, "suspicious"),
         ({"python_function": {"loader_module": "mlflow.pyfunc.scoring_server.app"}}, "suspicious"),
         ({"xgboost": {"model_class": "own.Model"}}, "suspicious"),
+        ({"crate": {"version": "0.1.0", "model": "crate.bin"}}, "suspicious"),  # a function of R
         ({"python_function": {"loader_module": "antigravity"}}, "malicious"),
         ({"xgboost": {"model_class": "code.interact"}}, "malicious"),
         ({"spark": {"model_class": "pdb.Pdb"}}, "malicious"),
