@@ -18,7 +18,7 @@ import hashlib
 import io
 import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 
@@ -27,7 +27,7 @@ from governance.artifactory.client import ArtifactoryClient
 from governance.audit.bodies import signature_body
 from governance.audit.entry import EntryKind
 from governance.audit.signing_time import verify_in_time
-from governance.errors import ConflictError, KeyFileError, NotFoundError
+from governance.errors import ConflictError, ForbiddenError, KeyFileError, NotFoundError
 from governance.forking import ForkLock
 from governance.model.artifact import (
     FILE_SIGNATURE_SUFFIX,
@@ -168,19 +168,7 @@ class Sealer:
         self._require_stored(root, moved)
 
     def _require_stored(self, root: Address, moved: Mapping[str, Sha256]) -> None:
-        found: dict[str, Sha256 | None] = {}
-        try:
-            if len(moved) > 1:
-                found = {
-                    str(row.path): row.sha256 for row in self._client.tree(root.repository, root.path).files
-                }
-            else:
-                found = {
-                    name: self._client.info(root.repository, (root / name if name else root).path).sha256
-                    for name in moved
-                }
-        except NotFoundError:
-            pass  # gone is other bytes, too
+        found = self._stored(root, moved)
         for name, sha256 in moved.items():
             if name not in found or found[name] not in {None, sha256}:  # a server may not know the SHA-256
                 lost = f"{root.path}/{name}".strip("/")
@@ -191,6 +179,20 @@ class Sealer:
                     path=f"{root.repository}/{lost}",
                     hint="Two wrote this place at once, and what lies there need not be whole. Let one do so, and log it again.",
                 )
+
+    def _stored(self, root: Address, names: Collection[str]) -> dict[str, Sha256 | None]:
+        """The digests of those files that are there."""
+        found: dict[str, Sha256 | None] = {}
+        with suppress(NotFoundError):
+            if len(names) > 1:
+                # A server lists folders to nobody anonymous, and tells of each file.
+                with suppress(ForbiddenError):
+                    tree = self._client.tree(root.repository, root.path)
+                    return {str(row.path): row.sha256 for row in tree.files}
+            for name in names:
+                place = root / name if name else root
+                found[name] = self._client.info(place.repository, place.path).sha256
+        return found
 
     def _sign(
         self, permit: Permit, manifest: Manifest, *, name: str, place: Address, digest: Digest, signer: Signer

@@ -415,6 +415,26 @@ def test_a_folder_that_another_process_wrote_to_meanwhile_is_not_taken_for_signe
         get_artifact_repository(uri).log_artifacts(str(tmp_path / "src"), "run")
 
 
+def test_a_folder_is_signed_for_whoever_may_not_list_it(
+    uri: str, repo: str, devserver: DevServer, tmp_path: Path
+) -> None:
+    (tmp_path / "src").mkdir()
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / "src" / name).write_text("ours")
+    told = b"This resource is available to authenticated users only."
+    devserver.faults.add(Fault(method="GET", path=f"*/{repo}/run", query="list*", status=403, body=told))
+    get_artifact_repository(uri).log_artifacts(str(tmp_path / "src"), "run")
+    assert "run/model.sig" in devserver.paths(repo)
+
+    def overtaken(answer: bytes) -> bytes:
+        devserver.put(repo, "run/b.txt", b"theirs", by="bob")
+        return answer
+
+    devserver.faults.add(Fault(method="PUT", path="*/run/model.sig", rewrite=overtaken))
+    with pytest.raises(GovernedStorageError, match=r"another upload stored other bytes of `run/b\.txt`"):
+        get_artifact_repository(uri).log_artifacts(str(tmp_path / "src"), "run")
+
+
 def test_whose_properties_were_replaced_by_another_upload_is_told_so(
     uri: str, devserver: DevServer, tmp_path: Path
 ) -> None:
