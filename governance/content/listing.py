@@ -25,7 +25,7 @@ from governance.content.operations import BARE, BrokenError, CutError, Operation
 _IDLE: Final = frozenset(
     (
         "MARK", "POP", "POP_MARK", "DUP", "PUT", "BINPUT", "LONG_BINPUT", "GET", "BINGET", "LONG_BINGET",
-        "STRING", "UNICODE", "TUPLE", "LIST", "GLOBAL",
+        "NONE", "EMPTY_DICT", "EMPTY_LIST", "EMPTY_TUPLE", "STRING", "UNICODE", "TUPLE", "LIST", "GLOBAL",
     )
 )  # fmt: skip
 """What step 3 allows beside plain values. `INST` gets further than its import only with a mark, and then calls."""

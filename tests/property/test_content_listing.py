@@ -85,6 +85,7 @@ APPENDS = words(
 @settings(max_examples=200)
 @given(st.lists(st.sampled_from(POPULAR), unique_by=str.lower, max_size=60), ENDS)
 @example(APPENDS, "")
+@example(words("cachetools catboost Nuitka numpy opencv-python"), "")  # `N` pushes `None`
 def test_names_in_order_are_clean_unless_an_unpickler_acts_by_them(names: list[str], end: str) -> None:
     """As `pip freeze` and MLflow write them, but without versions, which would leave no doubt."""
     data = ("\n".join(sorted(names, key=str.lower)) + end).encode()
