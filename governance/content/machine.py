@@ -85,8 +85,8 @@ class Machine:
             "STACK_GLOBAL": self._stack_global,
             "NONE": lambda _: self._stack.append(NOTHING),
             "EMPTY_DICT": lambda _: self._stack.append({}),
-            "APPEND": lambda _: self._lose(self._take(1, "APPEND")),
-            "APPENDS": lambda _: self._lose(self._to_mark("APPENDS")),
+            "APPEND": lambda _: self._append(self._take(1, "APPEND")),
+            "APPENDS": lambda _: self._append(self._to_mark("APPENDS")),
             "EMPTY_LIST": lambda _: self._stack.append(LIST),
             "LIST": self._list,
             "DICT": self._dict,
@@ -244,6 +244,10 @@ class Machine:
         self._keep(values)
         self._stack.append(tuple(values) if len(values) <= _MAX_HELD else None)
 
+    def _append(self, values: list[Value]) -> None:
+        self._top()  # without a list to append to an unpickler stops
+        self._lose(values)
+
     def _list(self, _argument: bytes) -> None:
         self._lose(self._to_mark("LIST"))
         self._stack.append(LIST)
@@ -345,7 +349,7 @@ class Machine:
         self._stack.pop()
 
     def _top(self) -> Value:
-        if not self._stack:
+        if not self._stack or self._stack[-1] is _MARK:
             raise BrokenError("an operation on an empty stack")
         return self._stack[-1]
 

@@ -84,6 +84,10 @@ BROKEN = [
     b"pnumber\n.",
     b"K\x01px\n.",
     b"X\xff\xff\xff\xffabc",
+    b"K\x01a.",
+    b"(K\x01e.",
+    b"](K\x01a.",
+    b"(2.",
     b"\x8e" + b"\xff" * 8,
     b"\x95\x01",
 ]
