@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -87,38 +89,9 @@ def test_forked_children_and_their_parent_load_what_they_asked_for(
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
 
 
-@pytest.mark.parametrize("patience", [10.0, 0.01])
-def test_a_fork_waits_for_the_use_of_a_library_and_says_where_it_waited_in_vain(
-    monkeypatch: pytest.MonkeyPatch, patience: float
-) -> None:
-    monkeypatch.setattr(forking, "_PATIENCE", patience)
-    lock, held, over = UseLock(), threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with lock:
-            held.set()
-            over.wait()
-
-    thread = threading.Thread(target=hold)
-    thread.start()
-    held.wait()
-    is_waited_for = patience > 1
-    if is_waited_for:
-        threading.Timer(0.1, over.set).start()
-    child = os.fork()
-    if child == 0:  # pragma: no cover - another process
-        with lock:
-            os._exit(0 if lock.was_cut is not is_waited_for else 1)
-    assert over.is_set() is is_waited_for
-    over.set()
-    thread.join()
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    with lock:
-        assert not lock.was_cut
-
-
-def test_a_lock_that_another_thread_holds_is_free_in_a_child() -> None:
-    lock = ForkLock()
+@contextmanager
+def held_by_another_thread(lock: ForkLock) -> Iterator[threading.Event]:
+    """While another thread has the lock; until the end of this, or until the event is set."""
     held, over = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -129,15 +102,40 @@ def test_a_lock_that_another_thread_holds_is_free_in_a_child() -> None:
     thread = threading.Thread(target=hold)
     thread.start()
     held.wait()
-    child = os.fork()
-    if child == 0:  # pragma: no cover - another process
-        with lock:
-            os._exit(0)
     try:
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        yield over
     finally:
         over.set()
         thread.join()
+
+
+@pytest.mark.parametrize("patience", [10.0, 0.01])
+def test_a_fork_waits_for_the_use_of_a_library_and_says_where_it_waited_in_vain(
+    monkeypatch: pytest.MonkeyPatch, patience: float
+) -> None:
+    monkeypatch.setattr(forking, "_PATIENCE", patience)
+    lock, is_waited_for = UseLock(), patience > 1
+    with held_by_another_thread(lock) as over:
+        if is_waited_for:
+            threading.Timer(0.1, over.set).start()
+        child = os.fork()
+        if child == 0:  # pragma: no cover - another process
+            with lock:
+                os._exit(0 if lock.was_cut is not is_waited_for else 1)
+        assert over.is_set() is is_waited_for
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    with lock:
+        assert not lock.was_cut
+
+
+def test_a_lock_that_another_thread_holds_is_free_in_a_child() -> None:
+    lock = ForkLock()
+    with held_by_another_thread(lock):
+        child = os.fork()
+        if child == 0:  # pragma: no cover - another process
+            with lock:
+                os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 class _Slow:
