@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 import time
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from governance.errors import AuditBrokenError, AuditUnavailableError
+from governance.errors import AuditBrokenError, AuditUnavailableError, SettingsError
 
 SCHEMA = "mlgov_audit"
 INDEXED = 500
@@ -103,8 +104,15 @@ class _Connection(psycopg.Connection[Any]):  # type: ignore[misc]  # its types a
 
 def connect(dsn: str, *, timeout: float) -> Any:
     """A connection that commits each statement by itself outside `transaction()`, confirms nothing that is not
-    flushed, and waits for no answer without end, nor for somebody to type a client key's passphrase."""
-    if {"service", "sslpassword"}.isdisjoint(conninfo_to_dict(dsn)):
+    flushed, and waits for no answer without end, nor for somebody to type a client key's passphrase. Raises `SettingsError` for
+    a `dsn` that is none."""
+    if (address := _parsed(dsn)) is None:
+        raise SettingsError(
+            "`audit_dsn` is not the address of a PostgreSQL",
+            hint="It is `postgresql://USER:PASSWORD@HOST:PORT/DATABASE`, without a driver as in MLflow's `postgresql+psycopg2://`, and what is "
+            "no letter or digit in the password is written as `%` and its code: `%40` for `@`, `%2F` for `/`, `%25` for `%`.",
+        )
+    if {"service", "sslpassword"}.isdisjoint(address):
         # With any word at all, OpenSSL does not ask on the terminal.
         dsn = make_conninfo(dsn, sslpassword="none")
     connection = _Connection.connect(
@@ -128,6 +136,17 @@ def connect(dsn: str, *, timeout: float) -> Any:
         connection.close()
         raise
     return connection
+
+
+def _parsed(dsn: str) -> dict[str, Any] | None:
+    """The parameters of a connection string, or None: libpq's errors quote it with its password, also where a sign in the password
+    ends what it takes for the user's part, and a rest of it counts as host or port."""
+    try:
+        address = conninfo_to_dict(dsn)
+    except psycopg.ProgrammingError:
+        return None
+    host, port = str(address.get("host", "")), str(address.get("port", ""))
+    return None if "@" in host or not re.fullmatch(r"[0-9,]*", port) else address
 
 
 def _demand_durability(connection: Any) -> None:

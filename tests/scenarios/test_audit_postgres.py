@@ -23,7 +23,7 @@ from governance.audit.entry import EntryKind
 from governance.audit.log import AuditLog
 from governance.audit.merkle import leaf_hash
 from governance.audit.store import Query
-from governance.errors import AuditBrokenError, AuditUnavailableError
+from governance.errors import AuditBrokenError, AuditUnavailableError, SettingsError
 from tests.audit_tools import body, draft, fill, make_log
 from tests.listener import listening
 from tests.postgres_server import PostgresServer, running_postgres, why_not
@@ -540,6 +540,29 @@ def test_an_unreachable_server_is_said_so_without_the_password() -> None:
     with pytest.raises(AuditUnavailableError) as caught:
         open_log(f"postgresql://ana:hunter2@127.0.0.1:{port}/audit", timeout=3)
     assert "hunter2" not in str(caught.value) + repr(caught.value.__cause__)
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "postgresql+psycopg2://ana:hunter2@127.0.0.1:1/audit",
+        "postgresql://ana:hunter2%@127.0.0.1:1/audit",
+        "postgresql://ana:my hunter2@127.0.0.1:1/audit",
+        "postgresql://ana:hunter2/x@127.0.0.1:1/audit",
+        "postgresql://ana:x@hunter2@127.0.0.1:1/audit",
+        "postgresql://ana@127.0.0.1:hunter2/audit",
+        "ana:hunter2@127.0.0.1/audit",
+        "host=127.0.0.1 port=1 password=x hunter2",
+    ],
+)
+def test_an_address_that_is_none_is_said_so_without_the_password(dsn: str) -> None:
+    """libpq quotes what it does not understand: all of an address with a driver, as MLflow has it."""
+    with pytest.raises(SettingsError, match="`audit_dsn` is not the address") as caught:
+        open_log(dsn, timeout=3)
+    error: BaseException | None = caught.value
+    while error is not None:
+        assert "hunter2" not in str(error)
+        error = error.__cause__ or error.__context__
 
 
 def test_many_hosts_keep_their_numbers(postgres: PostgresServer) -> None:
