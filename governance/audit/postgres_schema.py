@@ -24,6 +24,7 @@ INDEXED = 500
 LEADER_LOCK = 0x6D6C_676F_7601
 _GRACE = 5.0  # in which the server says that it ended a statement
 _MIGRATION_LOCK = 0x6D6C_676F_7602
+_NO_POOLER = "Name the database itself in `audit_dsn`, and not PgBouncer or another pooler: the log has sessions of its own, few of them."
 
 MIGRATIONS = (
     """
@@ -126,10 +127,12 @@ def connect(dsn: str, *, timeout: float) -> Any:
         tcp_user_timeout=int(timeout * 1000),  # what was sent and is not acknowledged has no keepalives
         application_name="mlgov-audit",
         client_encoding="utf8",
-        options=f"-c search_path={SCHEMA} -c statement_timeout={int(timeout * 1000)}",
+        options=f"{address.get('options') or ''} -c search_path={SCHEMA} -c statement_timeout={int(timeout * 1000)}"
+        r" -c default_transaction_isolation=read\ committed",
     )
     connection.patience = timeout + _GRACE
     try:
+        _demand_own_session(connection)
         _demand_durability(connection)
         _demand_unicode(connection)
     except BaseException:
@@ -149,8 +152,18 @@ def _parsed(dsn: str) -> dict[str, Any] | None:
     return None if "@" in host or not re.fullmatch(r"[0-9,]*", port) else address
 
 
+def _demand_own_session(connection: Any) -> None:
+    """A pooler that leaves out what a session is opened with would have the log made and looked for in any schema, wait for answers
+    without end, and with sessions shared keep the leader's lock for nobody."""
+    if _setting(connection, "search_path") != SCHEMA:
+        raise AuditUnavailableError(
+            "the audit database is behind a pooler that leaves out the `options` of a session",
+            hint=_NO_POOLER,
+        )
+
+
 def _demand_durability(connection: Any) -> None:
-    if _setting(connection, "synchronous_commit") == "off":
+    if _setting(connection, "synchronous_commit") not in {"on", "remote_apply"}:
         connection.execute("SET synchronous_commit = on")
     if _setting(connection, "fsync") != "on":
         raise AuditUnavailableError(
@@ -172,7 +185,7 @@ def _demand_unicode(connection: Any) -> None:
 def migrate(connection: Any, migrations: Sequence[str] = MIGRATIONS) -> None:
     """Bring the schema up to the last of `migrations`, all of it or nothing. Safe to call from many processes at once.
     Where nothing is to be done no right is needed but to read: neither who writes nor who only reads owns the database."""
-    if (version := _version(connection)) == len(migrations):
+    if (version := _known_version(connection, migrations)) == len(migrations):
         return
     try:
         _bring_up(connection, migrations)
@@ -191,26 +204,29 @@ def _bring_up(connection: Any, migrations: Sequence[str]) -> None:
     with connection.transaction():
         connection.execute("SET LOCAL statement_timeout = 0")
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_MIGRATION_LOCK,))
-        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
+        if connection.execute("SELECT to_regnamespace(%s)", (SCHEMA,)).fetchone()[0] is None:
+            # Apart, since `IF NOT EXISTS` asks for the right on the database also where the schema is there.
+            connection.execute(f"CREATE SCHEMA {SCHEMA}")
         connection.execute(
             "CREATE TABLE IF NOT EXISTS migration (version integer PRIMARY KEY, at timestamptz DEFAULT now())"
         )
-        version = _version(connection)
-        if version > len(migrations):
-            raise AuditBrokenError(
-                f"the audit database is of version {version}; this program knows up to {len(migrations)}",
-                hint="Use the newer version of this program that wrote it.",
-            )
+        version = _known_version(connection, migrations)
         for number, script in enumerate(migrations[version:], version + 1):
             connection.execute(script)
             connection.execute("INSERT INTO migration (version) VALUES (%s)", (number,))
 
 
-def _version(connection: Any) -> int:
-    """What the schema is of; 0 where there is none."""
+def _known_version(connection: Any, migrations: Sequence[str]) -> int:
+    """What the schema is of; 0 where there is none. Raises `AuditBrokenError` where `migrations` do not go that far."""
     if connection.execute("SELECT to_regclass(%s)", (f"{SCHEMA}.migration",)).fetchone()[0] is None:
         return 0
-    return int(connection.execute("SELECT coalesce(max(version), 0) FROM migration").fetchone()[0])
+    version = int(connection.execute("SELECT coalesce(max(version), 0) FROM migration").fetchone()[0])
+    if version > len(migrations):
+        raise AuditBrokenError(
+            f"the audit database is of version {version}; this program knows up to {len(migrations)}",
+            hint="Use the newer version of this program that wrote it.",
+        )
+    return version
 
 
 def _setting(connection: Any, name: str) -> str:
@@ -238,6 +254,11 @@ def translated() -> Iterator[None]:
             f"the audit database refuses this user: {_first_line(error)}",
             hint=f"Grant the rights on schema {SCHEMA} as docs/audit.md lists them.",
         ) from error
+    except psycopg.errors.ReadOnlySqlTransaction as error:
+        raise AuditUnavailableError(
+            "the audit database takes no writes: it is a standby, or set to read-only",
+            hint="Name the primary in `audit_dsn`; of several hosts `target_session_attrs=read-write` chooses it.",
+        ) from error
     except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as error:
         raise AuditUnavailableError(
             f"the audit database no longer has its tables: {_first_line(error)}",
@@ -246,7 +267,9 @@ def translated() -> Iterator[None]:
     except psycopg.Error as error:
         raise AuditUnavailableError(
             f"the audit database cannot be used: {_first_line(error)}",
-            hint="Check that it runs, can be reached, and takes the user and password of `audit_dsn`.",
+            hint=_NO_POOLER
+            if "unsupported startup parameter" in str(error)
+            else "Check that it runs, can be reached, and takes the user and password of `audit_dsn`.",
         ) from error
 
 

@@ -1,0 +1,122 @@
+"""The PostgreSQL log in a database that others set up: poolers before it, defaults of its roles, rights that are given sparingly."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import struct
+
+import pytest
+
+from governance.errors import AuditBrokenError, AuditUnavailableError
+from tests.audit_tools import fill
+from tests.listener import listening
+from tests.postgres_server import PostgresServer, why_not
+from tests.scenarios.test_audit_postgres import numbers, open_log, settled
+
+pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
+
+
+def name_of(dsn: str) -> str:
+    return dsn.rsplit("/", 1)[1]
+
+
+def test_a_pooler_that_leaves_out_the_options_of_a_session_is_refused(postgres: PostgresServer) -> None:
+    """PgBouncer with `ignore_startup_parameters = options`: the log was made among the tables of everybody, once."""
+    dsn = postgres.new_database()
+
+    def pool(client: socket.socket) -> None:
+        (size,) = struct.unpack("!i", client.recv(4, socket.MSG_WAITALL))
+        words = client.recv(size - 4, socket.MSG_WAITALL)[4:].split(b"\0")
+        asked = dict(zip(words[::2], words[1::2], strict=False))
+        asked.pop(b"options")
+        start = b"\0\3\0\0" + b"".join(name + b"\0" + value + b"\0" for name, value in asked.items() if name)
+        with (
+            contextlib.suppress(OSError, ValueError),  # the listener ends, with this socket
+            socket.create_connection(("127.0.0.1", postgres.port)) as server,
+        ):
+            server.sendall(struct.pack("!i", len(start) + 5) + start + b"\0")
+            while True:
+                for ready in select.select([client, server], [], [])[0]:
+                    if not (data := ready.recv(65_536)):
+                        return
+                    (server if ready is client else client).sendall(data)
+
+    with listening(pool) as port:
+        pooled = dsn.replace(f":{postgres.port}/", f":{port}/") + "?sslmode=disable&gssencmode=disable"
+        with pytest.raises(AuditUnavailableError, match="behind a pooler") as caught:
+            open_log(pooled)
+    assert "Name the database itself" in str(caught.value.hint)
+    tables = "SELECT count(*) FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
+    assert postgres.run(tables, name_of(dsn)) == [(0,)]
+
+
+def test_a_pooler_that_refuses_the_options_is_told_of_as_one() -> None:
+    def refuse(client: socket.socket) -> None:
+        client.recv(4096)
+        words = b"SFATAL\0C08P01\0Munsupported startup parameter: options\0\0"
+        client.sendall(b"E" + struct.pack("!i", len(words) + 4) + words)
+
+    with listening(refuse) as port, pytest.raises(AuditUnavailableError, match="unsupported") as caught:
+        open_log(f"postgresql://u@127.0.0.1:{port}/d?sslmode=disable&gssencmode=disable", timeout=5)
+    assert "not PgBouncer" in str(caught.value.hint)
+
+
+def test_whose_schema_was_made_for_him_needs_no_right_on_the_database(postgres: PostgresServer) -> None:
+    dsn = postgres.new_database()
+    role = f"owner_{name_of(dsn)}"
+    postgres.run(f"CREATE ROLE {role} LOGIN")
+    postgres.run(f"CREATE SCHEMA mlgov_audit AUTHORIZATION {role}", name_of(dsn))
+    log = open_log(dsn.replace("postgres@", f"{role}@"))
+    fill(log, 2)
+    assert numbers(settled(log)) == [1, 2, 3]
+    log.close()
+
+
+def test_an_older_program_of_a_writer_is_told_that_it_is_older(postgres: PostgresServer) -> None:
+    """It was sent to the owner of the schema, who had brought it up already."""
+    dsn = postgres.new_database()
+    role = f"old_{name_of(dsn)}"
+    open_log(dsn).close()
+    postgres.run(f"CREATE ROLE {role} LOGIN")
+    postgres.run(
+        "INSERT INTO mlgov_audit.migration (version) VALUES (99);"
+        f"GRANT USAGE ON SCHEMA mlgov_audit TO {role}; GRANT SELECT ON mlgov_audit.migration TO {role}",
+        name_of(dsn),
+    )
+    with pytest.raises(AuditBrokenError, match="version 99"):
+        open_log(dsn.replace("postgres@", f"{role}@"))
+
+
+def test_a_standby_is_read_and_is_told_of_as_one_when_written_to(postgres: PostgresServer) -> None:
+    dsn = postgres.new_database()
+    log = open_log(dsn)
+    fill(log, 2)
+    settled(log).close()
+    postgres.run(f"ALTER DATABASE {name_of(dsn)} SET default_transaction_read_only = on")
+    log = open_log(dsn)
+    assert log.verify().problems == ()
+    with pytest.raises(AuditUnavailableError, match="a standby, or set to read-only") as caught:
+        fill(log, 1)
+    assert "target_session_attrs=read-write" in str(caught.value.hint)
+    log.close()
+
+
+def test_what_a_role_is_given_by_default_changes_nothing(postgres: PostgresServer) -> None:
+    """Under `serializable` the leader failed as soon as others wrote, and `local` confirms what a failover loses."""
+    from governance.audit.postgres_schema import connect
+
+    dsn = postgres.new_database()
+    for default in (
+        "default_transaction_isolation = serializable",
+        "synchronous_commit = local",
+        "search_path = public",
+    ):
+        postgres.run(f"ALTER DATABASE {name_of(dsn)} SET {default}")
+    with connect(dsn + "?options=-c%20work_mem%3D8MB", timeout=30) as connection:
+        found = [
+            connection.execute(f"SHOW {name}").fetchone()[0]
+            for name in ("transaction_isolation", "synchronous_commit", "search_path", "work_mem")
+        ]
+    assert found == ["read committed", "on", "mlgov_audit", "8MB"]
