@@ -35,6 +35,7 @@ from governance.content.gguf import GgufError, gguf_templates
 from governance.content.graphs import graph_reaches
 from governance.content.keras import CONFIG, keras_imports
 from governance.content.listing import is_listing
+from governance.content.loaders import is_stage, stage_imports
 from governance.content.onnx import OnnxError, check_onnx
 from governance.content.pickles import Walk, may_import, walk
 from governance.content.skops import SCHEMA, schema_imports
@@ -95,12 +96,12 @@ def may_hide(format_: str, head: bytes, size: int | None, effort: Effort | None 
 
 def must_look(name: str, head: bytes, size: int | None) -> bool:
     """True where a file must be read whole, by its name or by `may_hide`."""
-    return _says_what(name) or may_hide(detect(name, head), head, size)
+    return _says_what(name, head) or may_hide(detect(name, head), head, size)
 
 
-def _says_what(name: str) -> bool:
-    """Whether it is its name by which loaders find what to import, to render or to fetch in a file."""
-    return _is_config(name) or is_template(name) or _is_yaml(name) or says_where(name)
+def _says_what(name: str, head: bytes) -> bool:
+    """Whether it is its name by which loaders find what to import, to render or to fetch in a file that begins with `head`."""
+    return _is_config(name) or is_template(name) or _is_yaml(name) or says_where(name) or is_stage(name, head)
 
 
 def _is_yaml(name: str) -> bool:
@@ -124,7 +125,7 @@ def inspect_parts(name: str, head: bytes, size: int, read: Read, effort: Effort)
     """Look into a file of `size` bytes that is too large to be held, as far as its format tells where to look. Raises what `read`
     raises."""
     format_ = detect(name, head)
-    if format_ not in _WALKS or _says_what(name) or may_hide("other", head, size, effort):
+    if format_ not in _WALKS or _says_what(name, head) or may_hide("other", head, size, effort):
         return Inspection(format=format_, skipped=TOO_LARGE)
     # A large file must not keep the small ones beside it from being looked into.
     left = effort.operations // 2
@@ -183,6 +184,8 @@ def _said(format_: str, name: str, data: bytes, budget: Budget) -> Iterator[Insp
         yield _plan(format_, data, keras_imports)
     if says_where(name) or is_document(name) or (format_ == "json" and AUTO_MAP in data):
         yield _rendered(format_, lambda: fetched(name, data, budget.effort))
+    if is_stage(name, data[:HEAD]):
+        yield _rendered(format_, lambda: frozenset(stage_imports(name, data)))
     if _is_yaml(name):
         yield _rendered(format_, lambda: tag_imports(data, budget.effort))
     if is_template(name):
@@ -344,7 +347,7 @@ def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo, budget: Budget, 
         budget.take(len(head))
         if (
             name != SCHEMA
-            and not _says_what(name)
+            and not _says_what(name, head)
             and not head.startswith(GGUF)
             and not may_hide(detect(name, head), head, member.file_size, effort)
         ):

@@ -212,6 +212,7 @@ def test_a_document_that_has_something_fetched_or_imported_names_it(
         ({"python_function": {"loader_module": "mlflow.pyfunc.loaders.code_model"}}, "clean"),
         ({"xgboost": {"model_class": "xgboost.core.Booster"}}, "clean"),
         ({"sklearn": {"model_class": "own.Model"}}, "clean"),  # only told
+        ({"spark": {"model_class": "pyspark.ml.pipeline.PipelineModel"}}, "clean"),
         ({"tensorflow": {"keras_module": "tensorflow.keras"}}, "clean"),
         ({"python_function": {"loader_module": "a_module"}}, "suspicious"),
         ({"python_function": {"loader_module": "mlflow.pyfunc.scoring_server.app"}}, "suspicious"),
@@ -242,3 +243,41 @@ def test_what_a_loader_imports_is_judged_like_an_import_of_a_pickle(
 def test_so_is_a_module_that_a_file_names(name: str, module: bytes, verdict: str) -> None:
     assert must_look(f"data/{name}", module, len(module))
     assert judge(inspect(f"data/{name}", module).imports, is_broken=False) == verdict
+
+
+STAGE = "sparkml/stages/0_x/metadata/part-00000-e69f-c000.txt"
+
+
+@pytest.mark.parametrize(
+    ("name", "class_", "verdict"),
+    [
+        (STAGE, "org.apache.spark.ml.feature.VectorAssembler", "clean"),
+        (STAGE, "pyspark.ml.pipeline.PipelineModel", "clean"),
+        (STAGE, "own.Transformer", "suspicious"),
+        (STAGE, "org.apache.spark.ml.x.os.system", "suspicious"),
+        (STAGE, "antigravity.Thing", "malicious"),
+        ("metadata/anything", "antigravity.Thing", "malicious"),  # Spark reads whatever lies there
+        ("metadata/anything.npy", "antigravity.Thing", "malicious"),
+        ("metadata/.part-00000.crc", "antigravity.Thing", "clean"),  # but for that
+        ("other/part-00000", "antigravity.Thing", "clean"),
+    ],
+)
+def test_the_class_of_a_stage_of_spark_is_judged_like_an_import_of_a_pickle(
+    name: str, class_: str, verdict: str
+) -> None:
+    """`pyspark.ml` imports it by its name, before it looks whether it is one."""
+    data = json.dumps({"class": class_, "uid": "x_1", "paramMap": {}, "defaultParamMap": {}}).encode() + b"\n"
+    assert must_look(name, data, 1 << 20) == ("metadata/" in name and "/." not in name)
+    found = inspect(name, data)
+    assert judge(found.imports, is_broken=found.broken is not None) == verdict
+
+
+@pytest.mark.parametrize("name", [STAGE, f"{STAGE}.gz", "metadata/part-0.deflate", "metadata/more.bz2"])
+def test_metadata_that_only_spark_can_read_are_not_clean(name: str) -> None:
+    found = inspect(name, b"\xff\x06\0\0sNaPpY")
+    assert judge(found.imports, is_broken=found.broken is not None) == "suspicious"
+
+
+def test_a_folder_of_that_name_in_another_model_is_left_alone() -> None:
+    assert not must_look("metadata/table.parquet", b"PAR1" + bytes(4_092), 1 << 30)
+    assert inspect("metadata/notes.txt", b"learned on Monday").broken is None
