@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from governance.errors import SettingsError
+from governance.forking import file_lock
 from governance.model.canonical import CanonicalError, canonical_bytes, parse_canonical
 from governance.places import make_private
 
@@ -25,13 +26,14 @@ class RevisionMemory:
 
     def saw(self, name: str, revision: int) -> None:
         """Note a revision that was verified and compiled. Lower ones change nothing. Raises `SettingsError`."""
-        known = self._read()
-        if known.get(name, -1) >= revision:
+        if self._read().get(name, -1) >= revision:
             return
-        known[name] = revision
         try:
             make_private(self._path.parent)
-            self._write(canonical_bytes(known))
+            with file_lock(self._path.with_name(self._path.name + ".lock")):
+                known = self._read()  # again: others that share the file may have noted more meanwhile
+                if known.get(name, -1) < revision:
+                    self._write(canonical_bytes(known | {name: revision}))
         except OSError as error:
             raise self._error(f"cannot be written ({error.strerror})") from error
 

@@ -8,6 +8,7 @@ import re
 import tarfile
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -473,6 +474,22 @@ def test_a_bundle_for_a_later_version_says_so_and_is_not_taken_in_part(tmp_path:
     assert caught.value.hint is not None
     assert "where it is for a later version, upgrade" in caught.value.hint
     assert memory.highest("acme") is None
+
+
+def test_revisions_that_many_note_at_once_are_all_kept(tmp_path: Path) -> None:
+    """Server workers share the file, with bundles of several sets: what one noted was lost in what another had read before."""
+    path = tmp_path / "revisions.json"
+    names = [f"set-{number}" for number in range(8)]
+    ready = threading.Barrier(len(names))
+
+    def note(name: str) -> None:
+        ready.wait(timeout=30)
+        for revision in (1, 2, 3):
+            RevisionMemory(path).saw(name, revision)
+
+    with ThreadPoolExecutor(len(names)) as pool:
+        list(pool.map(note, names))
+    assert [RevisionMemory(path).highest(name) for name in names] == [3] * len(names)
 
 
 @pytest.mark.parametrize("damage", [b"{", b"[]", b'{"acme":"x"}', b"{ }"])
