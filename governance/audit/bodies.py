@@ -55,9 +55,7 @@ class OutcomeStatus(enum.StrEnum):
     INCOMPLETE = "incomplete"
 
 
-def decision_body(
-    *, request: Request, verdict: Verdict, mode: Mode, refused: bool, facts_digest: Sha256 | None = None
-) -> dict[str, Json]:
+def decision_body(*, request: Request, verdict: Verdict, mode: Mode, refused: bool) -> dict[str, Json]:
     """What the gate decided. `refused` says whether the door was shut; a verdict of quarantine or block with the door
     left open is marked `would_block`. Findings are dropped from the end only where they would not fit, and counted."""
     body: dict[str, Json] = {
@@ -65,7 +63,7 @@ def decision_body(
         "artifact": artifact_body(request.artifact),
         "actor": _actor(request.actor),
         "environment": text(request.environment),
-        "facts": facts_digest or verdict.facts_digest,
+        "facts": verdict.facts_digest,
         "mlflow": _mlflow(request.mlflow),
         "policy": policy_body(
             digest=verdict.policy_digest, revision=verdict.policy_revision, names=verdict.policies

@@ -81,9 +81,6 @@ def unknown_after(error: GovernanceError) -> Unknown:
     return Unknown(error.message, out_of_reach=isinstance(error, _OUTAGES))
 
 
-Gather = Callable[[Request], Facts]
-
-
 def gather(
     collectors: Sequence[Collector],
     request: Request,

@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from governance.model.canonical import Json
 from governance.model.verdict import Effect, Evidence, Finding, Refusal, Severity
 
-CONTENT_TYPE = "application/problem+json"
-
 _STATUS = 403
 """Also for a quarantine: 503 would fit its meaning, but clients repeat a 503 for minutes without a word."""
 

@@ -12,9 +12,6 @@ from governance.model.verdict import Effect, Verdict
 from governance.policy.compile import CompiledPolicy
 from governance.policy.environments import normal_environment
 
-MIN_JUSTIFICATION = 10
-"""Characters: `x` justifies nothing."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Glass:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from governance.model.facts import Collection, Facts, FactSpec, FactType, FactValue, Unknown, find_spec
+from governance.model.facts import Collection, Facts, FactSpec, FactType, FactValue, find_spec
 from governance.model.request import Request, utc_text
 from governance.model.verdict import Effect
 from governance.policy.compile import CompiledPolicy
@@ -153,8 +153,3 @@ def _parts(when: Condition | None) -> Iterator[Compare]:
 def _kind(policy: CompiledPolicy, fact: str) -> FactType:
     spec = find_spec(fact, policy.catalogue)
     return spec.type if spec is not None else FactType.STRING
-
-
-def reason_unknown(value: FactValue) -> str | None:
-    """Why a fact is unknown, or None where it is known."""
-    return value.reason if isinstance(value, Unknown) else None

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from governance.model.facts import Collection, FactSpec, FactType, Unknown
+from governance.model.facts import Collection, FactType, Unknown
 
 MAX_VALUE = 200
 _MAX_MEMBERS = 8
@@ -84,8 +84,3 @@ def item_text(item: Mapping[str, Any]) -> str:
     if isinstance(component, str) and component:
         name = f"{name} in {component}{f' {version}' if isinstance(version, str) else ''}"
     return safe_text(name)
-
-
-def spec_kinds(specs: Mapping[str, FactSpec]) -> dict[str, FactType]:
-    """The type of each fact, for `value_text`."""
-    return {name: spec.type for name, spec in specs.items()}
