@@ -20,7 +20,7 @@ from typing import Final
 
 from governance.artifactory.client import ArtifactoryClient
 from governance.collect.bytesource import ByteSource, byte_source
-from governance.collect.collector import too_many_files
+from governance.collect.collector import too_many_files, unknown_after
 from governance.collect.dependencies import NOT_STORED
 from governance.collect.threads import Threads
 from governance.content.effort import Effort
@@ -28,7 +28,7 @@ from governance.content.formats import HEAD, detect
 from governance.content.inspection import TOO_LARGE, Inspection, inspect, inspect_parts, may_walk, must_look
 from governance.content.judgement import CLEAN, MALICIOUS, SUSPICIOUS, is_allowed, is_dangerous, judge
 from governance.content.zips import END_SIZE, ends_as_zip
-from governance.errors import ProtocolError
+from governance.errors import GovernanceError, ProtocolError
 from governance.model.artifact import Artifact, FileEntry, Kind
 from governance.model.digest import Sha256
 from governance.model.facts import Collection, FactValue, Item, Unknown
@@ -63,8 +63,7 @@ class ContentsCollector:
         self._clients = clients
 
     def collect(self, request: Request) -> Mapping[str, FactValue]:
-        """The facts about an artifact's files. Raises `RemoteError`, `DigestMismatchError` for changed files, or
-        `TransferError` where a file of an upload cannot be read."""
+        """The facts about an artifact's files. Where one cannot be read, or was changed, they are unknown but for malice in others."""
         beside = _beside(request.artifact)
         files = (*request.artifact.files, *beside)
         too_many = too_many_files(len(files))
@@ -74,15 +73,29 @@ class ContentsCollector:
         if source is None:
             return dict.fromkeys(self.supplies, Unknown(NOT_STORED))
         allowance, effort = _allowance(files), Effort()
+        failed: list[Unknown] = []
+
+        def look(entry: FileEntry) -> _Look | None:
+            if any(each.out_of_reach for each in failed):  # else each file would wait for the same outage
+                return None
+            try:
+                return _look(source, entry, effort, may_read=str(entry.path) in allowance)
+            except GovernanceError as error:
+                failed.append(unknown_after(error))
+                return None
+
         with Threads(_WORKERS, "contents") as executor:
-            found = list(
-                executor.map(
-                    lambda entry: _look(source, entry, effort, may_read=str(entry.path) in allowance),
-                    files,
-                )
-            )
+            seen = list(executor.map(look, files))
+        found = [each for each in seen if each is not None]
+        if failed:
+            # An outage excuses them only where nothing else failed.
+            return dict.fromkeys(self.supplies, min(failed, key=_out_of_reach)) | _malice(found)
         own, others = found[: len(found) - len(beside)], found[len(found) - len(beside) :]
         return _facts([*own, *(look for look in others if not _is_plain(look.inspection))])
+
+
+def _out_of_reach(unknown: Unknown) -> bool:
+    return unknown.out_of_reach
 
 
 def _beside(artifact: Artifact) -> tuple[FileEntry, ...]:
@@ -174,14 +187,24 @@ def _facts(looks: Sequence[_Look]) -> dict[str, FactValue]:
     }
 
 
+def _malice(looks: Sequence[_Look]) -> dict[str, FactValue]:
+    """What is certain already, whatever is in the files that could not be read."""
+    facts = _facts(looks)
+    if facts["content.verdict"] != MALICIOUS:
+        return {}
+    return {name: facts[name] for name in ("content.verdict", "content.unsafe_imports")}
+
+
 def _verdict(found: Sequence[Inspection], gap: Unknown | None) -> FactValue:
     """The worst of all files. Malice found outweighs what was not looked into; nothing else does."""
     verdicts = {judge(each.imports, is_broken=each.broken is not None) for each in found}
     if MALICIOUS in verdicts:
         return MALICIOUS
+    if gap is not None:
+        return gap
     if SUSPICIOUS in verdicts:
         return SUSPICIOUS
-    return gap or (CLEAN if found else Unknown("there is no file"))
+    return CLEAN if found else Unknown("there is no file")
 
 
 def _row(entry: FileEntry, found: Inspection) -> Item:

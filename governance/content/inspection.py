@@ -66,6 +66,8 @@ _TOO_MUCH: Final = "it unpacks to more than is looked into"
 """Or to more than there is memory for: LZMA says at its start how much it wants, up to 4 GiB."""
 TOO_LARGE: Final = "larger than what is looked into"
 _WRAPPER: Final = "joblib.numpy_pickle."
+_NO_WRAPPERS: Final = frozenset({f"{_WRAPPER}dump", f"{_WRAPPER}load"})
+"""What functions of one's own name, and makes no array."""
 _ENCRYPTED: Final = 0x1
 _NOT_UNPACKED: Final = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError)
 _NO_ZIP: Final = (*_NOT_UNPACKED, zipfile.BadZipFile, NotImplementedError, struct.error)
@@ -286,7 +288,7 @@ def _pickle(format_: str, name: str, data: bytes, budget: Budget, *, depth: int)
 
 def _of_walk(format_: str, found: Walk) -> Inspection:
     broken, skipped = found.problem, found.unread
-    if any(each.startswith(_WRAPPER) for each in found.imports):
+    if any(each.startswith(_WRAPPER) for each in found.imports if each not in _NO_WRAPPERS):
         # joblib writes the bytes of arrays between the operations, where the walk cannot follow. One that ends well has not
         # followed either: it took those bytes for operations, which hide what joblib runs.
         broken, skipped = None, "arrays lie between its operations"

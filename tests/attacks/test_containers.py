@@ -28,6 +28,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from governance.content.effort import Effort
 from governance.content.inspection import inspect
 from governance.content.zips import ends_as_zip, is_straight
+from governance.model.facts import Unknown
 from tests.attacks.test_hidden_code import EVIL, look
 
 CODE = b"\x80\x04" + EVIL
@@ -244,7 +245,10 @@ def test_what_a_configuration_of_keras_has_imported(tmp_path: Path, kind: str, c
         ),
     ):
         facts = look(tmp_path, file, data)
-        assert facts["content.verdict"] == verdict
+        if file == "config.json" or verdict == "malicious":
+            assert facts["content.verdict"] == verdict
+        else:  # its graph is not looked into: nobody can tell that it is no worse
+            assert isinstance(facts["content.verdict"], Unknown)
         assert facts["content.unsafe_imports"] == (name,)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import pickle
 from collections.abc import Mapping
@@ -113,6 +114,30 @@ def test_a_file_of_which_less_comes_than_is_listed_is_not_clean(edge: Edge, ther
     assert facts.get("content.verdict") == Unknown(
         f"of the 102400 bytes of `weights.bin` only {len(there)} came"
     )
+
+
+@pytest.mark.parametrize("status", [403, 503])
+def test_malice_that_was_found_is_not_lost_for_a_file_that_cannot_be_read(edge: Edge, status: int) -> None:
+    """Rules that let pass what is unknown would let pass what is known to be malicious."""
+    edge.put({"a.pkl": EVIL, **{f"b{number}.bin": b"\0" * 100 for number in range(8)}})
+    edge.server.faults.add(Fault(method="GET", path="*/m/b7.bin", status=status, times=None))
+    found = edge.facts("contents")
+    assert found["content.verdict"] == "malicious"
+    assert found["content.unsafe_imports"] == ("os.system",)
+    for name in ("files", "content.files_scanned", "content.files_total"):
+        assert isinstance(found[name], Unknown)
+        assert found[name].out_of_reach is (status == 503)
+
+
+@pytest.mark.parametrize("others", [{}, {"own.pkl": b"cacme\nNet\n."}])
+def test_what_could_not_be_looked_into_is_not_called_suspicious_alone(
+    edge: Edge, others: dict[str, bytes]
+) -> None:
+    """A rule against malice blocks what nobody can tell: one more pickle, of unknown names, got it through."""
+    edge.put({"model.rds": gzip.compress(b"X\n"), **others})
+    found = edge.facts("contents")
+    assert isinstance(found["content.verdict"], Unknown)
+    assert found["content.files_skipped"] == 1
 
 
 def test_a_file_of_unknown_size_is_not_clean_by_its_first_bytes(edge: Edge) -> None:
