@@ -50,8 +50,11 @@ _BY_CLASS: Final = frozenset({"spark", "xgboost"})
 """The flavors that import the class. Others tell it, and load a pickle."""
 _CRATE: Final = "crate"
 
-_METADATA: Final = re.compile(r"(?:.*/)?metadata/(?![._])(?P<part>part-)?[^/]*", re.DOTALL | re.IGNORECASE)
-"""Where Spark reads what a stage is. It passes over what begins with a dot or an underscore, and so over its own checksums."""
+_METADATA: Final = re.compile(
+    r"(?:.*/)?metadata(?:/(?:.*/)?(?![._])(?P<part>part-)?[^/]*)?", re.DOTALL | re.IGNORECASE
+)
+"""Where Spark reads what a stage is: a folder, with such folders in it as `day=1`, or a file in its place. It passes over what begins with
+a dot or an underscore, and so over its own checksums."""
 _COMPRESSED: Final = (".bz2", ".deflate", ".gz", ".lz4", ".snappy", ".zst")
 _SPARK: Final = re.compile(r"(?:org\.apache\.spark|pyspark)\.ml(?:\.[a-z]\w*)*\.[A-Z]\w*", re.ASCII)
 
@@ -79,7 +82,7 @@ def is_stage(name: str, head: bytes) -> bool:
     line of any file in the folder, and other models have folders of that name."""
     place = _METADATA.fullmatch(name)
     return place is not None and (
-        place["part"] is not None or _is_compressed(name) or head.lstrip()[:1] == b"{"
+        place["part"] is not None or _is_compressed(name) or head.lstrip()[:1] in {b"{", b""}
     )
 
 
@@ -90,7 +93,7 @@ def stage_imports(name: str, data: bytes) -> Iterator[str]:
         raise DocumentError("metadata that Spark would unpack")
     for line in data.splitlines()[:1]:
         class_ = next(objects_in(line), {}).get("class")
-        if isinstance(class_, str) and not _SPARK.fullmatch(class_):
+        if isinstance(class_, str) and "." in class_ and not _SPARK.fullmatch(class_):
             yield class_[:_LONGEST]
 
 

@@ -258,6 +258,9 @@ STAGE = "sparkml/stages/0_x/metadata/part-00000-e69f-c000.txt"
         (STAGE, "antigravity.Thing", "malicious"),
         ("metadata/anything", "antigravity.Thing", "malicious"),  # Spark reads whatever lies there
         ("metadata/anything.npy", "antigravity.Thing", "malicious"),
+        ("metadata/day=1/anything", "antigravity.Thing", "malicious"),
+        ("sparkml/metadata", "antigravity.Thing", "malicious"),
+        ("metadata/labels.json", "cat", "clean"),  # no module to import
         ("metadata/.part-00000.crc", "antigravity.Thing", "clean"),  # but for that
         ("other/part-00000", "antigravity.Thing", "clean"),
     ],
@@ -267,8 +270,8 @@ def test_the_class_of_a_stage_of_spark_is_judged_like_an_import_of_a_pickle(
 ) -> None:
     """`pyspark.ml` imports it by its name, before it looks whether it is one."""
     data = json.dumps({"class": class_, "uid": "x_1", "paramMap": {}, "defaultParamMap": {}}).encode() + b"\n"
-    assert must_look(name, data, 1 << 20) == ("metadata/" in name and "/." not in name)
-    found = inspect(name, data)
+    assert must_look(name, data, 1 << 20) == ("metadata" in name and "/." not in name)
+    found = inspect(name, b" " * 5_000 + data)
     assert judge(found.imports, is_broken=found.broken is not None) == verdict
 
 
