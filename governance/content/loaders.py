@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from governance.content.documents import DocumentError, objects_in
+from governance.content.documents import DocumentError, NoDocumentError, objects_in
 
 IMPORTED: Final[Mapping[str, str]] = {"keras_module.txt": "models", "pickle_module_info.txt": "load"}
 """Files that hold the name of a module, and what is asked of it."""
@@ -91,8 +91,14 @@ def stage_imports(name: str, data: bytes) -> Iterator[str]:
     look and not from Spark."""
     if _is_compressed(name):
         raise DocumentError("metadata that Spark would unpack")
+    place = _METADATA.fullmatch(name)
     for line in data.splitlines()[:1]:
-        class_ = next(objects_in(line), {}).get("class")
+        try:
+            class_ = next(objects_in(line), {}).get("class")
+        except NoDocumentError:
+            if place is not None and place["part"] is not None:
+                raise
+            return  # Spark stops at it, and another model may have it: a document of many lines, say
         if isinstance(class_, str) and "." in class_ and not _SPARK.fullmatch(class_):
             yield class_[:_LONGEST]
 

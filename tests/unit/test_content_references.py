@@ -284,3 +284,5 @@ def test_metadata_that_only_spark_can_read_are_not_clean(name: str) -> None:
 def test_a_folder_of_that_name_in_another_model_is_left_alone() -> None:
     assert not must_look("metadata/table.parquet", b"PAR1" + bytes(4_092), 1 << 30)
     assert inspect("metadata/notes.txt", b"learned on Monday").broken is None
+    for text in (b'{\n  "class": "own.Thing"\n}', b"{{ a template }}"):
+        assert inspect("metadata/info.json", text).broken is None
