@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from governance.audit.entry import EntryKind
 from governance.audit.group import GroupCommit
 from governance.audit.merkle import HASH_SIZE, Frontier
-from governance.audit.postgres_schema import INDEXED, connect, migrate, translated
+from governance.audit.postgres_schema import INDEXED, connect, is_shortage, migrate, translated
 from governance.audit.sequencer import CHANNEL, Sequencer, children
 from governance.audit.store import Draft, EvidenceInfo, Query, Row
 from governance.audit.tiles import HEIGHT, node_of_growing_tile, place_of
@@ -31,6 +31,7 @@ from governance.model.digest import Sha256
 
 _PAGE = 256
 _POOL = 8
+_SHORTAGE, _BETWEEN_TRIES = 5.0, 0.1
 _NOTIFY_EVERY = 0.02
 _COLUMNS = "seq, id, at, kind, subject, correlation, leaf, data"
 
@@ -52,7 +53,8 @@ class PostgresStore:
         self._is_closed = False
         self._notified = 0.0
         self._guard = threading.Lock()
-        with translated(), contextlib.closing(connect(dsn, timeout=timeout)) as connection:
+        self._seats = threading.BoundedSemaphore(_POOL)
+        with translated(), contextlib.closing(self._opened(lambda: None)[0]) as connection:
             migrate(connection)
         self._group = GroupCommit(self._commit, bound=bound, timeout=timeout, name="audit-postgres")
         self._sequencer = Sequencer(lambda: connect(dsn, timeout=timeout))
@@ -61,6 +63,7 @@ class PostgresStore:
     def _forget(self) -> None:
         """After a fork: the sockets belong to the parent, so its connections are set aside and not even closed."""
         self._guard = threading.Lock()
+        self._seats = threading.BoundedSemaphore(_POOL)
         self._abandoned += [*self._readers, self._writer, self._sequencer]
         self._readers, self._writer = [], None
         self._sequencer = Sequencer(lambda: connect(self._dsn, timeout=self._timeout))
@@ -196,14 +199,17 @@ class PostgresStore:
 
     def _commit(self, drafts: Sequence[Draft]) -> Sequence[int | None]:
         """One transaction for a batch. Runs in the group's one thread."""
-        kept, self._writer = self._writer, None  # so that a connection which failed is not used again
+
+        def take() -> Any:  # so that a connection which failed is not used again
+            kept, self._writer = self._writer, None
+            return kept
 
         def write(connection: Any) -> None:
             with connection.transaction():
                 _insert(connection, drafts)
             self._wake_leader(connection)
 
-        self._writer, _ = self._on_a_living(kept, write)
+        self._writer, _ = self._on_a_living(take, write)
         return [None] * len(drafts)
 
     def _wake_leader(self, connection: Any) -> None:
@@ -223,34 +229,55 @@ class PostgresStore:
         return self._ask(lambda connection: connection.execute(sql, values, binary=True).fetchall())
 
     def _ask(self, question: Callable[[Any], list[T]]) -> list[T]:
-        """Ask on a connection from a small pool."""
+        """Ask on one of at most `_POOL` connections. Where all are in use, it is waited for one as long as for an answer."""
+        seats = self._seats
+        if not seats.acquire(timeout=self._timeout):
+            raise AuditUnavailableError(
+                f"all {_POOL} connections that read the audit log were in use for {self._timeout:g} s",
+                hint="The database under the audit log answers too slowly for the requests there are. Nothing was let through; try again.",
+            )
+        try:
+            connection, answer = self._on_a_living(self._take_reader, question)
+            self._give_back(connection)
+        finally:
+            seats.release()
+        return answer
+
+    def _on_a_living(self, take: Callable[[], Any], act: Callable[[Any], T]) -> tuple[Any, T]:
+        """Do something on the connection that `take` gives, or on a new one where that is None, or its session ended while it was
+        kept, as when the server was restarted. Everything that is done here may be done twice. What fails leaves no connection.
+        """
+        with translated():
+            connection, is_kept = self._opened(take)
+            while True:
+                try:
+                    return connection, act(connection)
+                except BaseException as error:
+                    is_dead = connection.broken
+                    connection.close()
+                    if not (is_kept and is_dead and isinstance(error, Exception)):
+                        raise
+                connection, is_kept = self._opened(lambda: None)
+
+    def _opened(self, take: Callable[[], Any]) -> tuple[Any, bool]:
+        """A connection, and whether it was kept. A server that has none to spare is asked again for some seconds, in which one that
+        others here are done with will do."""
+        end = time.monotonic() + _SHORTAGE
+        while (kept := take()) is None:
+            try:
+                return connect(self._dsn, timeout=self._timeout), False
+            except Exception as error:
+                if not is_shortage(error) or time.monotonic() > end:
+                    raise
+            time.sleep(_BETWEEN_TRIES)
+            take = self._take_reader
+        return kept, True
+
+    def _take_reader(self) -> Any:
         with self._guard:
             if self._is_closed:
                 raise AuditUnavailableError("the audit log is closed")
-            pooled = self._readers.pop() if self._readers else None
-        connection, answer = self._on_a_living(pooled, question)
-        self._give_back(connection)
-        return answer
-
-    def _on_a_living(self, kept: Any, act: Callable[[Any], T]) -> tuple[Any, T]:
-        """Do something on the kept connection, or on a new one where there is none or its session ended while it was kept,
-        as when the server was restarted. Everything that is done here may be done twice. What fails leaves no connection.
-        """
-        with translated():
-            if kept is not None:
-                try:
-                    return kept, act(kept)
-                except BaseException as error:
-                    is_dead = kept.broken
-                    kept.close()
-                    if not is_dead or not isinstance(error, Exception):
-                        raise
-            connection = connect(self._dsn, timeout=self._timeout)
-            try:
-                return connection, act(connection)
-            except BaseException:
-                connection.close()
-                raise
+            return self._readers.pop() if self._readers else None
 
     def _give_back(self, connection: Any) -> None:
         with self._guard:

@@ -26,6 +26,10 @@ _GRACE = 5.0  # in which the server says that it ended a statement
 _MIGRATION_LOCK = 0x6D6C_676F_7602
 _NO_POOLER = "Name the database itself in `audit_dsn`, and not PgBouncer or another pooler: the log has sessions of its own, few of them."
 
+_SHORTAGE = re.compile(
+    r"too many (clients|connections)|connection slots are reserved|no more connections allowed"
+)
+
 MIGRATIONS = (
     """
     CREATE TABLE entry (
@@ -266,11 +270,25 @@ def translated() -> Iterator[None]:
         ) from error
     except psycopg.Error as error:
         raise AuditUnavailableError(
-            f"the audit database cannot be used: {_first_line(error)}",
-            hint=_NO_POOLER
-            if "unsupported startup parameter" in str(error)
-            else "Check that it runs, can be reached, and takes the user and password of `audit_dsn`.",
+            f"the audit database cannot be used: {_first_line(error)}", hint=_hint(error)
         ) from error
+
+
+def is_shortage(error: Exception) -> bool:
+    """Whether the server refused a connection since there are as many as it, the database or the role may have. libpq hands on no
+    SQLSTATE of what fails before a session begins, so it is read from the words of PostgreSQL, as they are in English."""
+    return isinstance(error, psycopg.OperationalError) and _SHORTAGE.search(str(error)) is not None
+
+
+def _hint(error: psycopg.Error) -> str:
+    if "unsupported startup parameter" in str(error):
+        return _NO_POOLER
+    if is_shortage(error):
+        return (
+            "Each process that writes to the log has up to ten connections: raise `max_connections`, or the limit of the database or the "
+            "role, or run fewer processes. Nothing was let through; try again."
+        )
+    return "Check that it runs, can be reached, has connections to spare, and takes the user and password of `audit_dsn`."
 
 
 def _first_line(error: Exception) -> str:

@@ -6,9 +6,13 @@ import contextlib
 import select
 import socket
 import struct
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from governance.audit.log import AuditLog
 from governance.errors import AuditBrokenError, AuditUnavailableError
 from tests.audit_tools import fill
 from tests.listener import listening
@@ -120,3 +124,69 @@ def test_what_a_role_is_given_by_default_changes_nothing(postgres: PostgresServe
             for name in ("transaction_isolation", "synchronous_commit", "search_path", "work_mem")
         ]
     assert found == ["read committed", "on", "mlgov_audit", "8MB"]
+
+
+def test_many_who_read_at_once_share_a_bounded_number_of_connections(postgres: PostgresServer) -> None:
+    """There were as many as threads, and with them the server had none left for anybody."""
+    log = open_log(postgres.new_database())
+    counted = "SELECT count(*), pg_sleep(0.02) FROM pg_stat_activity WHERE datname = current_database()"
+    meeting = threading.Barrier(40)
+
+    def read(_: int) -> int:
+        meeting.wait()
+        return int(log.store._read(counted, ())[0][0])  # type: ignore[attr-defined]
+
+    with ThreadPoolExecutor(40) as threads:
+        seen = list(threads.map(read, range(40)))
+    assert max(seen) <= 10
+    log.close()
+
+
+def test_who_waits_for_a_connection_does_not_wait_without_end(postgres: PostgresServer) -> None:
+    log = open_log(postgres.new_database(), timeout=0.2)
+    for _ in range(8):
+        log.store._seats.acquire()  # type: ignore[attr-defined]
+    with pytest.raises(AuditUnavailableError, match=r"all 8 connections .* were in use for 0\.2 s"):
+        log.store.frontier()
+    log.store._seats.release(8)  # type: ignore[attr-defined]
+    assert log.store.frontier().size == 0
+    log.close()
+
+
+@pytest.fixture(name="crowded")
+def whose_role_has_no_connection_left(
+    postgres: PostgresServer,
+) -> Iterator[tuple[AuditLog, Callable[[], None]]]:
+    """A log that was opened before that was so, and how to end it."""
+    import psycopg
+
+    dsn = postgres.new_database()
+    role = f"few_{name_of(dsn)}"
+    postgres.run(f"CREATE ROLE {role} LOGIN CONNECTION LIMIT 1")
+    postgres.run(f"CREATE SCHEMA mlgov_audit AUTHORIZATION {role}", name_of(dsn))
+    dsn = dsn.replace("postgres@", f"{role}@")
+    log = open_log(dsn)
+    with psycopg.connect(dsn) as other:
+        yield log, other.close
+    log.close()
+
+
+def test_a_server_that_has_no_connection_to_spare_is_asked_again(
+    crowded: tuple[AuditLog, Callable[[], None]],
+) -> None:
+    log, make_room = crowded
+    leaving = threading.Timer(0.3, make_room)
+    leaving.start()
+    assert log.store.frontier().size == 0
+    leaving.join()
+
+
+def test_a_server_that_has_no_connection_to_spare_is_told_of_as_one(
+    crowded: tuple[AuditLog, Callable[[], None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was said that the password may be wrong."""
+    monkeypatch.setattr("governance.audit.postgres._SHORTAGE", 0.0)
+    log, _ = crowded
+    with pytest.raises(AuditUnavailableError, match="too many connections") as caught:
+        log.store.frontier()
+    assert "raise `max_connections`" in str(caught.value.hint)
