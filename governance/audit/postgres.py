@@ -23,7 +23,7 @@ from governance.audit.group import GroupCommit
 from governance.audit.merkle import HASH_SIZE, Frontier
 from governance.audit.postgres_schema import INDEXED, connect, is_shortage, migrate, translated
 from governance.audit.sequencer import CHANNEL, Sequencer, children
-from governance.audit.store import Draft, EvidenceInfo, Query, Row
+from governance.audit.store import DOCUMENTS_AT_ONCE, Draft, EvidenceInfo, Query, Row
 from governance.audit.tiles import HEIGHT, node_of_growing_tile, place_of
 from governance.errors import AuditConflictError, AuditUnavailableError
 from governance.forking import call_after_fork
@@ -39,6 +39,10 @@ T = TypeVar("T")
 _ROW: Callable[[tuple[Any, ...]], Row] = functools.partial(
     tuple.__new__, Row
 )  # `Row._make`, without its look at the length
+
+_SELECT_DOCUMENTS = """SELECT sha256, CASE WHEN before < %s THEN body END FROM (
+    SELECT sha256, body, sum(octet_length(body)) OVER (ORDER BY sha256) - octet_length(body) AS before
+    FROM evidence WHERE sha256 = ANY(%s) AND body IS NOT NULL) AS part"""  # lengths are known without reading what they are of
 
 
 class PostgresStore:
@@ -144,8 +148,11 @@ class PostgresStore:
 
     def documents(self, digests: Sequence[Sha256]) -> Iterator[tuple[Sha256, bytes]]:
         """See `ManyAtOnce.documents`."""
-        sql = "SELECT sha256, body FROM evidence WHERE sha256 = ANY(%s) AND body IS NOT NULL"
-        yield from ((sha256, bytes(body)) for sha256, body in self._read(sql, (list(digests),)))
+        wanted = list(digests)
+        while wanted:
+            found = self._read(_SELECT_DOCUMENTS, (DOCUMENTS_AT_ONCE, wanted))
+            yield from ((sha256, bytes(body)) for sha256, body in found if body is not None)
+            wanted = [sha256 for sha256, body in found if body is None]
 
     def kept(self, digests: Sequence[Sha256]) -> set[Sha256]:
         """See `ManyAtOnce.kept`."""

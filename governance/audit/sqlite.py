@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from governance.audit.sqlite_file import (
 )
 from governance.audit.sqlite_pool import ConnectionPool, using_sqlite
 from governance.audit.sqlite_still import StillFile
-from governance.audit.store import Draft, EvidenceInfo, FramedRow, Query, Row
+from governance.audit.store import DOCUMENTS_AT_ONCE, Draft, EvidenceInfo, FramedRow, Query, Row
 from governance.audit.tiles import HEIGHT, WIDTH, full_tiles, node_of_growing_tile, pack_tile, place_of
 from governance.errors import AuditBrokenError, AuditConflictError, AuditUnavailableError
 from governance.forking import file_lock
@@ -167,8 +167,15 @@ class SqliteStore:
     def documents(self, digests: Sequence[Sha256]) -> Iterator[tuple[Sha256, bytes]]:
         """See `ManyAtOnce.documents`."""
         marks = ", ".join("?" * len(digests))
-        sql = f"SELECT sha256, body FROM evidence WHERE sha256 IN ({marks}) AND body IS NOT NULL"  # noqa: S608 - no values
-        yield from self._read(sql, digests)
+        sql = f"SELECT sha256, body FROM evidence WHERE sha256 IN ({marks}) AND sha256 > ? AND body IS NOT NULL ORDER BY sha256"  # noqa: S608 - no values
+        last: str | None = ""
+        while last is not None:
+            with (
+                self._reader() as connection,
+                contextlib.closing(connection.execute(sql, (*digests, last))) as answer,
+            ):
+                part, last = _as_many_as_fit(answer)
+            yield from part
 
     def kept(self, digests: Sequence[Sha256]) -> set[Sha256]:
         """See `ManyAtOnce.kept`."""
@@ -253,6 +260,18 @@ class SqliteStore:
                 yield connection
             if self._still is not None:
                 self._still.require_unchanged()
+
+
+def _as_many_as_fit(answer: Iterable[Any]) -> tuple[list[tuple[Sha256, bytes]], str | None]:
+    """The first documents of an answer, and the last of them where there are more."""
+    part: list[tuple[Sha256, bytes]] = []
+    size = 0
+    for row in answer:
+        part.append(row)
+        size += len(row[1])
+        if size >= DOCUMENTS_AT_ONCE:
+            return part, row[0]
+    return part, None
 
 
 def _mended(row: tuple[Any, ...]) -> Row:

@@ -24,6 +24,9 @@ from governance.model.request import utc_text
 if TYPE_CHECKING:
     from governance.audit.stamp import Stamp
 
+DOCUMENTS_AT_ONCE = 4 << 20
+"""The bytes at which a store that hands out many documents stops reading, and goes on when these were taken."""
+
 
 class Draft(NamedTuple):
     """An entry on its way into a store: its columns, leaf hash and bytes, computed once by whoever appends, and the
@@ -197,7 +200,8 @@ class ManyAtOnce(Protocol):
         ...
 
     def documents(self, digests: Sequence[Sha256]) -> Iterator[tuple[Sha256, bytes]]:
-        """As `AuditStore.evidence`, in any order, without those that are not there. At most a few hundred at a time."""
+        """As `AuditStore.evidence`, in any order, without those that are not there. At most a few hundred at a time, of which hardly
+        more than `DOCUMENTS_AT_ONCE` is held."""
         ...
 
     def kept(self, digests: Sequence[Sha256]) -> set[Sha256]:

@@ -1,7 +1,8 @@
 """The evidence of many decisions, read at once.
 
 Promises: every document is checked against its digest when it is handed out, as `AuditLog.evidence` does, wherever it was read.
-Does not: hold more than one page of documents.
+Does not: hold more than one page of documents, or hardly more than 8 MiB: those that are left then are read one by one, when they are
+asked for.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from governance.errors import AuditBrokenError
 from governance.model.canonical import Json
 from governance.model.digest import Sha256, parse_sha256
 from governance.report.words import body_of
+
+_MOST_HELD = 8 << 20
 
 
 class PagedLog(Protocol):
@@ -49,7 +52,12 @@ class PageOfEvidence:
         self._known = {}
         wanted = list(dict.fromkeys(name for name in names if name is not None))
         if wanted and isinstance(store, ManyAtOnce):
-            self._known = dict(store.documents(wanted))
+            size = 0
+            for name, document in store.documents(wanted):
+                self._known[name] = document
+                size += len(document)
+                if size >= _MOST_HELD:
+                    return
 
     def evidence(self, sha256: Sha256) -> bytes | None:
         """As `AuditLog.evidence`."""

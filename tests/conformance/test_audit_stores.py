@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import itertools
 import threading
+import tracemalloc
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from governance.audit.entry import EntryKind, Writer, evidence_digest
 from governance.audit.memory import MemoryStore
 from governance.audit.sqlite import SqliteStore
 from governance.audit.store import (
+    DOCUMENTS_AT_ONCE,
     AuditStore,
     Draft,
     EvidenceInfo,
@@ -237,6 +239,26 @@ def test_what_lies_scattered_is_read_at_once(store: AuditStore) -> None:
     assert store.numbers_of(EntryKind.RECOVERY, ["c-0", "c-2"]) == [12]
     store.erase([TWO])
     assert dict(store.documents([ONE, TWO, evidence_digest(b"three")])) == {ONE: b"one"}
+
+
+def test_many_large_documents_are_not_held_at_once(store: AuditStore) -> None:
+    if not isinstance(store, ManyAtOnce):
+        pytest.skip("this store reads one by one")
+    large = [bytes([n]) * (DOCUMENTS_AT_ONCE // 2) for n in range(8)]
+    documents = {evidence_digest(body): body for body in [*large, b"small"]}
+    append(store, [draft(1)._replace(evidence=tuple(documents.items()))])
+    store.erase([evidence_digest(large[3])])
+    left = documents.keys() - {evidence_digest(large[3])}
+    tracemalloc.start()
+    try:
+        found = [
+            (digest, len(body), evidence_digest(body)) for digest, body in store.documents(list(documents))
+        ]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert sorted(found) == sorted((digest, len(documents[digest]), digest) for digest in left)
+    assert peak < 2.5 * DOCUMENTS_AT_ONCE < sum(map(len, large))
 
 
 def test_evidence_is_kept_once_under_its_digest(store: AuditStore) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from governance.audit.entry import EntryKind
+from governance.audit.entry import EntryKind, evidence_digest
+from governance.audit.sqlite import SqliteStore
 from governance.errors import AuditBrokenError, UnsafePathError
 from governance.model.artifact import Artifact, FileEntry, Kind, artifact_on_record, parse_relative_path
 from governance.model.artifact import parse_repository_key as key
@@ -20,11 +22,13 @@ from governance.model.digest import Sha256
 from governance.model.facts import Collection
 from governance.model.recorded_facts import _decimal, _origin, facts_from_json
 from governance.model.verdict import fired_in, waived_in
-from governance.report import recorded
+from governance.report import evidence_page, recorded
 from governance.report.evidence_page import PageOfEvidence
 from governance.report.replay import PolicyCache, replay, verdict_again
 from governance.report.replay_bulk import BulkReplay
 from governance.report.selection import Selection
+from tests.audit_tools import body as audit_body
+from tests.audit_tools import make_log
 from tests.unit.test_report_replay import decisions, story
 
 
@@ -155,3 +159,18 @@ def test_every_document_of_a_page_is_checked(tmp_path: Path) -> None:
     page._known = {digest: b"changed"}
     with pytest.raises(AuditBrokenError, match="was changed"):
         page.evidence(digest)
+
+
+def test_a_page_of_large_documents_is_not_held_whole_and_yet_read_whole(tmp_path: Path) -> None:
+    large = [bytes([n]) * (evidence_page._MOST_HELD // 2) for n in range(5)]
+    names = [evidence_digest(body) for body in large]
+    with contextlib.closing(make_log(SqliteStore(tmp_path / "audit.sqlite"))) as log:
+        log.append(
+            kind=EntryKind.OUTCOME, subject="s", correlation="c", body=audit_body(), evidence=tuple(large)
+        )
+        page = PageOfEvidence(log)
+        page.load(names)
+        assert len(page._known) == 2
+        assert [page.evidence(name) for name in names] == large
+        page.load(names[:1])
+        assert list(page._known) == names[:1]
