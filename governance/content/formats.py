@@ -23,7 +23,18 @@ HEAD: Final = 4096
 """As many first bytes as `detect` wants to see; fewer do where the file is shorter."""
 
 LOADS_CODE: Final = frozenset(
-    {"pickle", "torch-zip", "joblib", "keras-h5", "keras-v3", "npy-object", "skops"}
+    {
+        "pickle",
+        "torch-zip",
+        "joblib",
+        "keras-h5",
+        "keras-v3",
+        "npy-object",
+        "skops",
+        "r-objects",
+        "java-objects",
+        "julia-objects",
+    }
 )
 """Formats whose loading can run code that the file brings along."""
 
@@ -31,6 +42,7 @@ _BY_NAME: Final[Mapping[str, str]] = {
     ".pkl": "pickle", ".pickle": "pickle", ".pck": "pickle", ".pcl": "pickle", ".dill": "pickle", ".joblib": "joblib",
     ".pt": "torch-zip", ".pt2": "torch-zip", ".pth": "torch-zip", ".ckpt": "torch-zip", ".mar": "torch-zip",
     ".h5": "keras-h5", ".hdf5": "keras-h5", ".keras": "keras-v3", ".skops": "skops",
+    ".rds": "r-objects", ".rda": "r-objects", ".rdata": "r-objects", ".ser": "java-objects", ".jls": "julia-objects",
     ".npy": "npy", ".safetensors": "safetensors", ".onnx": "onnx", ".gguf": "gguf", ".pb": "tensorflow", ".pbtxt": "tensorflow",
     ".json": "json", ".jsonl": "json", ".ipynb": "json", ".yaml": "yaml", ".yml": "yaml",
     ".py": "python", ".pyw": "python", ".pyc": "python", ".pyz": "python", ".whl": "python", ".egg": "python", ".so": "native", ".pyd": "native", ".dll": "native", ".dylib": "native", ".jar": "native",
@@ -65,6 +77,8 @@ _NATIVE: Final = (
     b"\xcf\xfa\xed\xfe",
     b"\xca\xfe\xba\xbe",
 )
+_R_OBJECTS: Final = re.compile(rb"RD[AX][23]\n|X\n\0\0\0[\2\3]\0|B\n[\2\3]\0\0\0|A\n[23]\n\d{6}\n\d{5,6}\n")
+"""What `saveRDS` and `save` of R begin with, uncompressed: a letter for the encoding, then the version of the format and R's own."""
 _LONGEST_LZMA: Final = 1 << 38
 _HDF5: Final = b"\x89HDF\r\n\x1a\n"
 _GLOBAL: Final = re.compile(rb"(?:^|[^\w.])[ci][A-Za-z_][\w.]*\n[A-Za-z_][\w.]*\n")
@@ -194,6 +208,9 @@ _TESTS: Final[Sequence[tuple[Callable[[bytes], bool], Callable[[str, bytes], str
     (lambda head: head.startswith(_ZIP), name_zip),
     (is_hdf5, lambda _named, _head: "keras-h5"),
     (_is_native, lambda _named, _head: "native"),
+    (lambda head: _R_OBJECTS.match(head) is not None, lambda _named, _head: "r-objects"),
+    (lambda head: head.startswith(b"\xac\xed\0\5"), lambda _named, _head: "java-objects"),
+    (lambda head: head.startswith(b"7JL"), lambda _named, _head: "julia-objects"),
     (lambda head: head.startswith(MARK), _array),
     (lambda head: head.startswith(b"GGUF"), lambda _named, _head: "gguf"),
     (_is_safetensors, lambda _named, _head: "safetensors"),

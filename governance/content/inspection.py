@@ -1,7 +1,7 @@
 """A look inside one file, held in memory or followed part by part, without running or unpacking anything to disk.
 
 Promises: bounded in members, depth, bytes and operations, for one file and for all of an artifact's; what could not be looked into
-says so. Does not: look into HDF5, tar, 7z, Keras and TensorFlow graphs (they are `skipped`), or fetch anything.
+says so. Does not: look into HDF5, tar, 7z, objects of R, Java and Julia, Keras and TensorFlow graphs (they are `skipped`), or fetch anything.
 """
 
 from __future__ import annotations
@@ -171,9 +171,8 @@ def _other(format_: str, name: str, data: bytes, budget: Budget) -> Inspection:
         return _onnx(name, data, budget)
     if format_ == "tensorflow":
         return _walked(format_, name, data, budget.effort)
-    if needs_look(format_):
-        return Inspection(format=format_, skipped=f"files of the format {format_} are not looked into")
-    parts = [Inspection(format=format_)]
+    skipped = f"files of the format {format_} are not looked into" if needs_look(format_) else None
+    parts = [Inspection(format=format_, skipped=skipped)]
     if _may_import(data, effort=budget.effort):
         format_ = "pickle"
         parts.append(_of_walk(format_, walk(data, budget.effort)))

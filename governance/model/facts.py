@@ -250,7 +250,7 @@ ECOSYSTEMS = (
 
 FORMATS = (
     "pickle", "torch-zip", "joblib", "keras-h5", "keras-v3", "npy", "npy-object", "safetensors", "onnx", "gguf", "skops",
-    "tensorflow", "text", "json", "yaml", "python", "native", "archive", "other",
+    "r-objects", "java-objects", "julia-objects", "tensorflow", "text", "json", "yaml", "python", "native", "archive", "other",
 )  # fmt: skip
 
 FORMS = ("sha256", "digest", "commit")
