@@ -125,14 +125,19 @@ class made_once(Generic[Made]):  # noqa: N801 - in use it reads as `cached_prope
 
 
 @contextmanager
-def file_lock(path: Path, *, waits: bool = True) -> Iterator[None]:
-    """Hold the lock on a file, which is made for this user alone where it is not there. The kernel wakes the next one: no polling,
-    and a process that dies gives the lock back. Raises `OSError`; without `waits`, `BlockingIOError` where another holds it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def file_lock(path: Path, *, waits: bool = True, makes: bool = True) -> Iterator[int]:
+    """Hold the lock on a file, and give its descriptor. The file is made for this user alone where it is not there; without `makes`
+    it must be, and no link is followed to it. The kernel wakes the next one: no polling, and a process that dies gives the lock
+    back. Raises `OSError`; without `waits`, `BlockingIOError` where another holds it."""
+    if makes:
+        how = os.O_RDWR | os.O_CREAT
+    else:  # NFS locks what is open for writing alone
+        how = (os.O_RDWR if os.access(path, os.W_OK) else os.O_RDONLY) | os.O_NOFOLLOW | os.O_NONBLOCK
+    descriptor = os.open(path, how | os.O_CLOEXEC, 0o600)
     _LOCKED.add(descriptor)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX if waits else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
+        yield descriptor
     finally:
         if descriptor in _LOCKED:  # else this is a child, and the lock its parent's
             # Not by closing alone: a child forked before the line above was run has the file open as well.

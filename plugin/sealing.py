@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
@@ -34,14 +34,14 @@ from governance.model.artifact import (
     FOLDER_SIGNATURE,
     FileEntry,
     Kind,
-    RelativePath,
 )
 from governance.model.digest import Digest, Sha256, file_digest
 from governance.permit import Permit
+from governance.signing.bundle import MAX_BUNDLE
 from governance.signing.keyholder import Signer
 from governance.signing.manifest import Manifest, ManifestEntry
 from governance.signing.report import SignatureReport
-from governance.signing.sign import attribution, sign_manifest
+from governance.signing.sign import attribution, has_signatures, sign_manifest
 from governance.signing.verify import open_bundle
 from governance.wiring import Assembly
 from plugin.context import caller_host
@@ -50,8 +50,6 @@ from plugin.location import folder_name
 from plugin.properties import properties_of, write_properties
 
 logger = logging.getLogger(__name__)
-
-_MAX_BUNDLE = 16 << 20
 
 
 class Sealer:
@@ -121,9 +119,20 @@ class Sealer:
         return None
 
     def add(
-        self, permit: Permit, root: Address, beside: RelativePath, bundle: bytes, manifest: Manifest
+        self,
+        permit: Permit,
+        root: Address,
+        beside: Address,
+        manifest: Manifest,
+        *,
+        before: bytes,
+        bundle: bytes,
     ) -> None:
-        """Put a signature file in the place of one that has a signature less. The caller has verified that over the whole manifest."""
+        """Put a signature file in the place of `before`, which has a signature less. The caller has verified that over the whole manifest.
+
+        Raises `ConflictError` where another one lies there by now, or what was put there was not kept. Between the last look and
+        the upload remains the time of one request.
+        """
         signer = self._assembly.signer
         if signer is None:
             raise KeyFileError("there is no signing key", hint="`mlgov keys init` makes one.")
@@ -132,10 +141,11 @@ class Sealer:
             (only,) = manifest.entries
             place, digest = root / only.name, file_digest(only.sha256)
         with self._lock:
-            signed = self._keep(
-                permit, bundle, place=root / beside, digest=digest, files=len(manifest.entries), signer=signer
-            )
+            signed = self._record(permit, bundle, digest=digest, files=len(manifest.entries), signer=signer)
+            self._require_beside(beside, lambda found: found == before)
+            self._store(permit, bundle, place=beside, digest=digest, signed=signed)
             self._annotate(permit, place, digest, signed)
+            self._require_beside(beside, lambda found: has_signatures(found, of=bundle))
 
     def annotate(self, permit: Permit, place: Address, digest: Digest | None) -> None:
         """Set the properties without a signature."""
@@ -211,13 +221,11 @@ class Sealer:
         host = caller_host() if actor is request.actor else None
         notes = attribution(actor, request.mlflow, host=host)
         bundle = sign_manifest(manifest, name=name, signer=signer, annotations=notes)
-        return self._keep(
-            permit, bundle, place=place, digest=digest, files=len(manifest.entries), signer=signer
-        )
+        signed = self._record(permit, bundle, digest=digest, files=len(manifest.entries), signer=signer)
+        self._store(permit, bundle, place=place, digest=digest, signed=signed)
+        return signed
 
-    def _keep(
-        self, permit: Permit, bundle: bytes, *, place: Address, digest: Digest, files: int, signer: Signer
-    ) -> Signed:
+    def _record(self, permit: Permit, bundle: bytes, *, digest: Digest, files: int, signer: Signer) -> Signed:
         request = permit.request
         sha256 = Sha256(hashlib.sha256(bundle).hexdigest())
         self._assembly.log.append(
@@ -234,9 +242,25 @@ class Sealer:
             correlation=request.correlation,
             evidence=(bundle,),
         )
-        self._client.upload(place.repository, place.path, io.BytesIO(bundle), size=len(bundle), sha256=sha256)
-        permit.signed(digest=digest, key_id=signer.key_id, bundle=sha256)
         return signer.key_id, sha256
+
+    def _store(
+        self, permit: Permit, bundle: bytes, *, place: Address, digest: Digest, signed: Signed
+    ) -> None:
+        key_id, sha256 = signed
+        self._client.upload(place.repository, place.path, io.BytesIO(bundle), size=len(bundle), sha256=sha256)
+        permit.signed(digest=digest, key_id=key_id, bundle=sha256)
+
+    def _require_beside(self, place: Address, is_expected: Callable[[bytes], bool]) -> None:
+        found = self._read(place)
+        if found is None or not is_expected(found):
+            raise ConflictError(
+                "another signature was stored while this one was added",
+                service="Artifactory",
+                method="PUT",
+                path=f"{place.repository}/{place.path}",
+                hint="Several signed this at once. Run `mlgov sign --add` again, one after the other.",
+            )
 
     def _before(self, root: Address) -> Iterable[ManifestEntry]:
         """What the previous signature vouches for, or else what this log saw."""
@@ -255,8 +279,11 @@ class Sealer:
         return verify_in_time(open_at, bundle, times=self._assembly.signing_time, ref=_ref(root), at=at)
 
     def _bundle(self, root: Address) -> bytes | None:
+        return self._read(root / FOLDER_SIGNATURE)
+
+    def _read(self, place: Address) -> bytes | None:
         try:
-            return self._client.read_small(root.repository, (root / FOLDER_SIGNATURE).path, limit=_MAX_BUNDLE)
+            return self._client.read_small(place.repository, place.path, limit=MAX_BUNDLE)
         except NotFoundError:
             return None
 

@@ -244,7 +244,7 @@ class SqliteStore:
             self._pool.keep_writer(connection)
             return indexes
 
-    def _turn(self) -> contextlib.AbstractContextManager[None]:
+    def _turn(self) -> contextlib.AbstractContextManager[int]:
         """Hold the file lock that puts writing processes in line."""
         return file_lock(self._lock_path)
 

@@ -11,6 +11,7 @@ import typer
 from governance.cli.output import Mark, err, out, print_pairs, styled
 from governance.cli.output import sign as mark_of
 from governance.cli.sign_places import (
+    alone_with,
     place_beside,
     put_beside,
     require_room,
@@ -94,7 +95,8 @@ def _sign_local(path: Path, signer: Signer, output: Path | None) -> None:
     _require_files(manifest, str(path))
     bundle = sign_manifest(manifest, name=path.resolve().name, signer=signer)
     if output is None:
-        put_beside(beside, bundle)
+        with alone_with(beside):
+            put_beside(beside, bundle)
     else:
         write(output, bundle)
     _tell(str(path), manifest, signer, str(output or beside))

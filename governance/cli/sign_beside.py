@@ -10,11 +10,13 @@ The steps, which are the same for a folder and for what Artifactory holds:
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from governance.cli.output import Mark, err, out, print_pairs, sign, styled
 from governance.cli.sign_places import (
+    alone_with,
     place_beside,
     put_beside,
     require_room,
@@ -43,14 +45,15 @@ def add_local(path: Path, signer: Signer, assembly: Assembly, output: Path | Non
 
     beside = place_beside(path)
     require_room(beside)
-    bundle = _required(read_small(beside, MAX_BUNDLE), str(path))  # 1
-    report = verify_files(bundle, path, _whoever_signed(assembly), assembly)
-    require_valid(report)  # 2
-    added = add_signature(bundle, signer)  # 3
-    if output is None:
-        put_beside(beside, added)
-    else:
-        write(output, added)
+    with alone_with(beside) if output is None else nullcontext():
+        bundle = _required(read_small(beside, MAX_BUNDLE), str(path))  # 1
+        report = verify_files(bundle, path, _whoever_signed(assembly), assembly)
+        require_valid(report)  # 2
+        added = add_signature(bundle, signer)  # 3
+        if output is None:
+            put_beside(beside, added)
+        else:
+            write(output, added)
     _tell(str(path), report, signer, str(output or beside))
     _warn(added, assembly, repository=None)  # 4
 
@@ -85,7 +88,9 @@ def add_stored(reference: str, signer: Signer, assembly: Assembly, output: Path 
             write(output, added)
         elif listed is not None:
             with assembly.gate.admit(upload_request(part, assembly)) as permit:
-                Sealer(assembly=assembly, client=client).add(permit, part.root, listed.path, added, manifest)
+                Sealer(assembly=assembly, client=client).add(
+                    permit, part.root, beside, manifest, before=bundle, bundle=added
+                )
         _tell(ref, report, signer, str(output or "beside it in Artifactory"))
         _warn(added, assembly, repository=place.repository)  # 4
 

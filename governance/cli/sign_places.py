@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from governance.errors import TransferError, UnsafePathError
+from governance.forking import file_lock
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from governance.model.request import Request
@@ -31,6 +34,26 @@ def require_room(path: Path) -> None:
             f"`{path}` is {kind}, and the signature is to lie there",
             hint="Look at it and remove it, or write the signature elsewhere (`--output`).",
         )
+
+
+@contextmanager
+def alone_with(path: Path) -> Iterator[None]:
+    """Hold the signature that lies at `path`, if one does: of two who add theirs at once, one waits and reads what the other wrote.
+    The lock is on the signature itself, since any file more would be one of the model, and signed by nobody. Raises `TransferError`."""
+    with ExitStack() as held:
+        try:
+            while not os.path.samestat(
+                os.fstat(held.enter_context(file_lock(path, makes=False))), path.lstat()
+            ):
+                held.close()  # the one that we waited for was replaced
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise TransferError(
+                f"`{path}` cannot be locked: {error.strerror}",
+                hint="`--output` writes the signature elsewhere.",
+            ) from error
+        yield
 
 
 def put_beside(path: Path, data: bytes) -> None:

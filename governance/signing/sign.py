@@ -96,6 +96,15 @@ def add_signature(bundle: bytes, signer: Signer) -> bytes:
     return written
 
 
+def has_signatures(bundle: bytes, *, of: bytes) -> bool:
+    """Whether a signature file has all signatures of another one, over the very same bytes. Nothing is verified."""
+    try:
+        found, wanted = parse_bundle(bundle).envelope, parse_bundle(of).envelope
+    except SignatureError:
+        return False
+    return found.message == wanted.message and set(found.signatures) >= set(wanted.signatures)
+
+
 def attribution(actor: Actor, mlflow: MlflowContext, *, host: str | None = None) -> dict[str, str]:
     """Annotations that say who uploaded. A name that nobody vouched for is marked as claimed; the run and the host are
     always the uploader's own words.

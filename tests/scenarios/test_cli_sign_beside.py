@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
+from governance.cli.sign_beside import add_local
 from governance.devserver import DevServer
+from governance.devserver.faults import Fault
+from governance.settings import load_settings
+from governance.signing.keyholder import KeyHolder
+from governance.signing.keys import LocalSigner
+from governance.wiring import build_assembly
 from tests.scenarios.cli import Cli
 
 MODEL = {"MLmodel": b"flavors: {}\n", "weights.safetensors": b"\x02\0\0\0\0\0\0\0{}"}
@@ -71,6 +81,108 @@ def test_nothing_is_added_to_a_signature_that_is_not_good(
     assert cli("sign", "m", "--add", "--output", "both.sig", **bob).code == 0
     assert (folder / "model.sig").read_bytes() == alone
     assert cli("verify", "m", "--signature", "both.sig").code == 0
+
+
+@pytest.fixture
+def carol(cli: Cli, bob: dict[str, str], tmp_path: Path) -> dict[str, str]:
+    """The settings of a third person."""
+    variables = {"MLGOV_HOME": str(tmp_path / "carol")}
+    assert cli("keys", "init", "--name", "carol", **variables).code == 0
+    assert cli("keys", "export", "--output", "carol.pem", **variables).code == 0
+    assert cli("trust", "add", "carol.pem", "--name", "carol", "--role", "artifact").code == 0
+    return bob | variables
+
+
+class Together(KeyHolder):
+    """A signer who signs once another one is about to, if one comes to it within half a second."""
+
+    def __init__(self, signer: LocalSigner, both: threading.Barrier) -> None:
+        self.public = signer.public
+        self._signer, self._both = signer, both
+
+    def sign(self, message: bytes) -> bytes:
+        with suppress(threading.BrokenBarrierError):
+            self._both.wait(timeout=0.5)
+        return self._signer.sign(message)
+
+
+def test_of_two_who_add_theirs_to_a_folder_at_once_none_is_lost(
+    cli: Cli, bob: dict[str, str], carol: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "m"
+    folder.mkdir()
+    (folder / "MLmodel").write_bytes(b"flavors: {}\n")
+    assert cli("sign", "m").code == 0
+    both = threading.Barrier(2)
+
+    def add(person: dict[str, str]) -> None:
+        settings = load_settings(home=Path(person["MLGOV_HOME"]), trust=Path(person["MLGOV_TRUST"]))
+        with closing(build_assembly(settings)) as assembly:
+            assert isinstance(assembly.signer, LocalSigner)
+            add_local(folder, Together(assembly.signer, both), assembly, None)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(add, (bob, carol)))
+    assert capsys.readouterr().out.count("added a signature") == 2
+    report = json.loads(cli("verify", "m", "--json").out)
+    assert (report["valid"], sorted(report["signers"])) == (True, ["alice", "bob", "carol"])
+    assert sorted(path.name for path in folder.iterdir()) == ["MLmodel", "model.sig"]
+
+
+def added_in_artifactory(
+    cli: Cli, devserver: DevServer, repo: str, carol: dict[str, str]
+) -> tuple[str, bytes]:
+    """A model that alice signed, and its signature file as carol's would make it."""
+    devserver.put(repo, "m/MLmodel", b"flavors: {}\n")
+    assert cli("sign", f"{repo}/m").code == 0
+    assert cli("sign", f"{repo}/m", "--add", "--output", "carols.sig", **carol).code == 0
+    return f"{repo}/m", Path("carols.sig").read_bytes()
+
+
+def test_a_signature_that_came_while_another_was_made_is_not_overwritten(
+    cli: Cli,
+    bob: dict[str, str],
+    carol: dict[str, str],
+    devserver: DevServer,
+    repo: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ref, carols = added_in_artifactory(cli, devserver, repo, carol)
+    sign: Callable[[LocalSigner, bytes], bytes] = LocalSigner.sign
+
+    def overtaken(signer: LocalSigner, message: bytes) -> bytes:
+        devserver.put(repo, "m/model.sig", carols)
+        return sign(signer, message)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LocalSigner, "sign", overtaken)
+        late = cli("sign", ref, "--add", **bob)
+    assert (late.code, "another signature was stored" in late.err) == (3, True)
+    assert "Run `mlgov sign --add` again" in late.err
+    assert devserver.read(repo, "m/model.sig") == carols
+    assert cli("sign", ref, "--add", **bob).code == 0
+    assert json.loads(cli("verify", ref, "--json").out)["signers"] == ["alice", "carol", "bob"]
+
+
+@pytest.mark.parametrize("is_kept", [False, True])
+def test_whoever_adds_a_signature_is_told_whether_it_was_kept(
+    cli: Cli, bob: dict[str, str], carol: dict[str, str], devserver: DevServer, repo: str, *, is_kept: bool
+) -> None:
+    """Artifactory takes no upload on condition: of two at once, the later one replaces the earlier."""
+    ref, carols = added_in_artifactory(cli, devserver, repo, carol)
+
+    def overtaken(answer: bytes) -> bytes:
+        stored, theirs = json.loads(devserver.read(repo, "m/model.sig")), json.loads(carols)
+        if is_kept:  # carol had read what bob wrote
+            stored["dsseEnvelope"]["signatures"].append(theirs["dsseEnvelope"]["signatures"][-1])
+            theirs = stored
+        devserver.put(repo, "m/model.sig", json.dumps(theirs).encode())
+        return answer
+
+    devserver.faults.add(Fault(method="PUT", path=f"*/{repo}/m/model.sig", rewrite=overtaken))
+    added = cli("sign", ref, "--add", **bob)
+    assert (added.code, "another signature was stored" in added.err) == ((0, False) if is_kept else (3, True))
+    assert ("bob" in json.loads(cli("verify", ref, "--json").out)["signers"]) is is_kept
 
 
 def test_a_signer_of_several_is_in_order_and_told_how_the_next_one_signs(
