@@ -40,6 +40,8 @@ from governance.content.onnx import OnnxError, check_onnx
 from governance.content.pickles import Walk, may_import, walk
 from governance.content.skops import SCHEMA, schema_imports
 from governance.content.tags import tag_imports
+from governance.content.targets import KEY as TARGET
+from governance.content.targets import document_targets, yaml_targets
 from governance.content.templates import (
     HELD,
     TemplateUnreadError,
@@ -187,8 +189,11 @@ def _said(format_: str, name: str, data: bytes, budget: Budget) -> Iterator[Insp
         yield _rendered(format_, lambda: fetched(name, data, budget.effort))
     if is_stage(name, data[:HEAD]):
         yield _rendered(format_, lambda: frozenset(stage_imports(name, data)))
+    if says_where(name) or (format_ == "json" and TARGET in data):
+        yield _rendered(format_, lambda: document_targets(data))
     if _is_yaml(name):
         yield _rendered(format_, lambda: tag_imports(data, budget.effort))
+        yield _rendered(format_, lambda: yaml_targets(data, budget.effort))
     if is_template(name):
         yield _rendered(format_, lambda: file_reaches(name, data, budget.effort))
     elif data.startswith(GGUF):

@@ -47,7 +47,14 @@ _RUNNERS: Final = frozenset((
     "dottedgetter", "exec_mod_from_location", "execfile", "fork_exec", "getoutput", "getstatusoutput", "import_module", "methodcaller", "popen", "safer_popen",
 ))
 # fmt: on
-_PRIVATE: Final = frozenset(f"_{name}" for name in MODULES) | {"_winapi", "_posixsubprocess", "_aix_support"}
+_PRIVATE: Final = frozenset(f"_{name}" for name in MODULES) | {
+    "_aix_support",
+    "_frozen_importlib",
+    "_frozen_importlib_external",
+    "_posixsubprocess",
+    "_sitebuiltins",
+    "_winapi",
+}  # fmt: skip
 """`_io` and its like: the same modules by another door."""
 
 

@@ -9,6 +9,7 @@ Source: PyYAML's documentation, "Python-specific tags".
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Final
 
 import yaml
@@ -28,17 +29,19 @@ def tag_imports(data: bytes, effort: Effort) -> frozenset[str]:
     """The names in a file's tags. Raises `SpentError`."""
     if b"!" not in data:  # each tag has one, in any encoding
         return frozenset()
-    found = set()
+    tags = (_TAG.match(getattr(event, "tag", None) or "") for event in events(data, effort))
+    return frozenset(match[1] for match in tags if match is not None)
+
+
+def events(data: bytes, effort: Effort) -> Iterator[yaml.Event]:
+    """What a parser makes of a file, up to where it stops to be YAML, or is nested deeper than anybody loads. Raises `SpentError`."""
     depth = 0
     try:
         for event in yaml.parse(data, Loader=_PARSER):
             effort.demand(_EVENT)
+            yield event
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            match = _TAG.match(getattr(event, "tag", None) or "")
-            if match is not None:
-                found.add(match[1])
             if depth > _DEEPEST:
-                break  # those who load it stop with an error
+                return  # those who load it stop with an error
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError):
-        pass
-    return frozenset(found)
+        return
