@@ -29,6 +29,7 @@ _NO_POOLER = "Name the database itself in `audit_dsn`, and not PgBouncer or anot
 _SHORTAGE = re.compile(
     r"too many (clients|connections)|connection slots are reserved|no more connections allowed"
 )
+_TLS = re.compile(r"\bSSL\b|certificate|private key|\bsslmode\b")
 
 MIGRATIONS = (
     """
@@ -115,7 +116,8 @@ def connect(dsn: str, *, timeout: float) -> Any:
         raise SettingsError(
             "`audit_dsn` is not the address of a PostgreSQL",
             hint="It is `postgresql://USER:PASSWORD@HOST:PORT/DATABASE`, without a driver as in MLflow's `postgresql+psycopg2://`, and what is "
-            "no letter or digit in the password is written as `%` and its code: `%40` for `@`, `%2F` for `/`, `%25` for `%`.",
+            "no letter or digit in the password is written as `%` and its code: `%40` for `@`, `%2F` for `/`, `%25` for `%`. What "
+            "follows `?` are parameters that libpq knows, such as `sslmode`.",
         )
     if {"service", "sslpassword"}.isdisjoint(address):
         # With any word at all, OpenSSL does not ask on the terminal.
@@ -287,6 +289,11 @@ def _hint(error: psycopg.Error) -> str:
         return (
             "Each process that writes to the log has up to ten connections: raise `max_connections`, or the limit of the database or the "
             "role, or run fewer processes. Nothing was let through; try again."
+        )
+    if _TLS.search(str(error)):
+        return (
+            "TLS is set in `audit_dsn`, as `?sslmode=verify-full&sslrootcert=FILE`: the file, a whole path, holds the authority that signed "
+            "the server's certificate, and the host is one of the certificate's names."
         )
     return "Check that it runs, can be reached, has connections to spare, and takes the user and password of `audit_dsn`."
 

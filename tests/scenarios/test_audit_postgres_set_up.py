@@ -9,6 +9,7 @@ import struct
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,7 @@ from governance.errors import AuditBrokenError, AuditUnavailableError
 from tests.audit_tools import fill
 from tests.listener import listening
 from tests.postgres_server import PostgresServer, why_not
+from tests.rawserver import make_certificate
 from tests.scenarios.test_audit_postgres import numbers, open_log, settled
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
@@ -65,6 +67,31 @@ def test_a_pooler_that_refuses_the_options_is_told_of_as_one() -> None:
     with listening(refuse) as port, pytest.raises(AuditUnavailableError, match="unsupported") as caught:
         open_log(f"postgresql://u@127.0.0.1:{port}/d?sslmode=disable&gssencmode=disable", timeout=5)
     assert "not PgBouncer" in str(caught.value.hint)
+
+
+def test_a_server_whose_certificate_another_authority_signed_is_told_of_as_one(tmp_path: Path) -> None:
+    """It was said that the password may be wrong."""
+    (tmp_path / "other").mkdir()
+    make_certificate(tmp_path / "other")
+    context, _ = make_certificate(tmp_path)
+
+    def begin_tls(client: socket.socket) -> None:
+        client.recv(8)
+        client.sendall(b"S")
+        with contextlib.suppress(OSError):
+            context.wrap_socket(client, server_side=True)
+
+    tls = f"gssencmode=disable&sslmode=verify-full&sslrootcert={tmp_path}/other/certificate.pem"
+    with listening(begin_tls) as port, pytest.raises(AuditUnavailableError, match="verify failed") as caught:
+        open_log(f"postgresql://ana:hunter2@127.0.0.1:{port}/d?{tls}", timeout=5)
+    assert "signed the server's certificate" in str(caught.value.hint)
+    assert "hunter2" not in str(caught.value) + repr(caught.value.__cause__)
+
+
+def test_a_server_without_tls_where_it_is_asked_for_is_told_of_as_one(postgres: PostgresServer) -> None:
+    with pytest.raises(AuditUnavailableError, match="does not support SSL") as caught:
+        open_log(f"{postgres.dsn()}?sslmode=require", timeout=5)
+    assert "TLS is set in `audit_dsn`" in str(caught.value.hint)
 
 
 def test_whose_schema_was_made_for_him_needs_no_right_on_the_database(postgres: PostgresServer) -> None:
