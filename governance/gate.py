@@ -37,7 +37,8 @@ from governance.audit.bodies import (
     waiver_body,
 )
 from governance.audit.entry import EntryKind
-from governance.audit.log import MAX_EVIDENCE, AuditLog
+from governance.audit.log import AuditLog
+from governance.audit.store import MAX_EVIDENCE
 from governance.collect.collector import Collector, gather
 from governance.collect.request import request_facts
 from governance.earlier import last_verdict

@@ -31,7 +31,7 @@ from governance.audit.merkle import consistency_proof, inclusion_proof, leaf_has
 from governance.audit.note import NoteKey, NoteSigner, sign_note
 from governance.audit.pseudonyms import Pseudonyms
 from governance.audit.stamp import is_stamped
-from governance.audit.store import AuditStore, Draft, KeptElsewhere, Query, Row, draft_of
+from governance.audit.store import MAX_EVIDENCE, AuditStore, Draft, KeptElsewhere, Query, Row, draft_of
 from governance.audit.verify import Verification, verify_range, verify_store
 from governance.audit.verify_evidence import NamedDocuments, verify_evidence
 from governance.errors import AuditBrokenError, AuditConflictError, AuditUnavailableError, SettingsError
@@ -40,8 +40,6 @@ from governance.model.canonical import Json, canonical_bytes
 from governance.model.digest import Sha256
 from governance.model.request import Actor, new_id, utc_text
 
-MAX_EVIDENCE = 32 << 20
-"""Largest document kept as evidence, in bytes."""
 _NODES = 4_096  # hashes remembered for proofs, half a megabyte
 
 

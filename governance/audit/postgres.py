@@ -153,6 +153,7 @@ class PostgresStore:
             found = self._read(_SELECT_DOCUMENTS, (DOCUMENTS_AT_ONCE, wanted))
             yield from ((sha256, bytes(body)) for sha256, body in found if body is not None)
             wanted = [sha256 for sha256, body in found if body is None]
+            del found  # before the next ones are read
 
     def kept(self, digests: Sequence[Sha256]) -> set[Sha256]:
         """See `ManyAtOnce.kept`."""

@@ -16,6 +16,7 @@ from typing import Any
 
 import apsw
 
+from governance.audit.deflate import deflated, inflated
 from governance.audit.entry import EntryKind
 from governance.audit.group import GroupCommit
 from governance.audit.merkle import HASH_SIZE, Frontier
@@ -24,6 +25,7 @@ from governance.audit.sqlite_file import (
     empty_journal,
     free_space,
     make_file,
+    mark_deflated,
     may_not_write,
     migrate,
     transaction,
@@ -150,8 +152,9 @@ class SqliteStore:
 
     def evidence(self, sha256: Sha256) -> bytes | None:
         """See `AuditStore.evidence`."""
-        found = self._read("SELECT body FROM evidence WHERE sha256 = ?", (sha256,))
-        return found[0][0] if found else None
+        sql = "SELECT body, size FROM evidence WHERE sha256 = ? AND body IS NOT NULL"
+        found = self._read(sql, (sha256,))
+        return inflated(*found[0]) if found else None
 
     def rows_at(self, numbers: Sequence[int]) -> Iterator[Row]:
         """See `ManyAtOnce.rows_at`."""
@@ -167,7 +170,7 @@ class SqliteStore:
     def documents(self, digests: Sequence[Sha256]) -> Iterator[tuple[Sha256, bytes]]:
         """See `ManyAtOnce.documents`."""
         marks = ", ".join("?" * len(digests))
-        sql = f"SELECT sha256, body FROM evidence WHERE sha256 IN ({marks}) AND sha256 > ? AND body IS NOT NULL ORDER BY sha256"  # noqa: S608 - no values
+        sql = f"SELECT sha256, body, size FROM evidence WHERE sha256 IN ({marks}) AND sha256 > ? AND body IS NOT NULL ORDER BY sha256"  # noqa: S608 - no values
         last: str | None = ""
         while last is not None:
             with (
@@ -176,6 +179,7 @@ class SqliteStore:
             ):
                 part, last = _as_many_as_fit(answer)
             yield from part
+            del part  # before the next one is read
 
     def kept(self, digests: Sequence[Sha256]) -> set[Sha256]:
         """See `ManyAtOnce.kept`."""
@@ -266,11 +270,12 @@ def _as_many_as_fit(answer: Iterable[Any]) -> tuple[list[tuple[Sha256, bytes]], 
     """The first documents of an answer, and the last of them where there are more."""
     part: list[tuple[Sha256, bytes]] = []
     size = 0
-    for row in answer:
-        part.append(row)
-        size += len(row[1])
+    for sha256, stored, length in answer:
+        document = inflated(stored, length)
+        part.append((sha256, document))
+        size += len(document)
         if size >= DOCUMENTS_AT_ONCE:
-            return part, row[0]
+            return part, sha256
     return part, None
 
 
@@ -314,10 +319,13 @@ def _insert_new(connection: apsw.Connection, drafts: Sequence[Draft]) -> Sequenc
     _insert_rows(connection, [(seq, *draft[:7]) for seq, draft in enumerate(drafts, head.size)])
     for draft in drafts:
         for sha256, document in draft.evidence:
+            stored = deflated(document)
+            if len(stored) < len(document):
+                mark_deflated(connection)
             connection.execute(
                 "INSERT INTO evidence VALUES (?, ?, ?, ?, ?) ON CONFLICT (sha256) DO UPDATE SET body = excluded.body "
                 "WHERE body IS NULL",
-                (sha256, draft.kind, draft.at, len(document), document),
+                (sha256, draft.kind, draft.at, len(document), stored),
             )
     grown = head.extend([draft.leaf for draft in drafts])
     for height, number in full_tiles(head.size, grown.size):

@@ -23,7 +23,9 @@ from governance.errors import AuditBrokenError, AuditUnavailableError
 from governance.places import make_private
 
 _APPLICATION_ID = 0x6D6C676C  # "mlgl" in the file's header, so that `file` and we know it
-_SCHEMA_VERSION = 1
+_PLAIN, _DEFLATED = 1, 2
+"""The versions. Their tables are the same; in a file of the second some documents lie deflated (`governance.audit.deflate`), which
+programs that know the first alone would take for changed ones, and refuse to open."""
 _BUSY_MS = 5_000
 _PAGE_SIZE = (
     8_192  # twice the usual: a walk over the log reads a tenth faster, and a commit costs the same flush
@@ -127,10 +129,16 @@ def migrate(path: Path) -> None:
             with transaction(connection):
                 connection.execute(_SCHEMA)
                 connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-                connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+                connection.execute(f"PRAGMA user_version = {_PLAIN}")
         else:
             _require_ours(path, application, version)
             _require_tables(path, connection)
+
+
+def mark_deflated(connection: apsw.Connection) -> None:
+    """Say in the file that a document in it is deflated, within the transaction that writes it."""
+    if connection.execute("PRAGMA user_version").fetchall() != [(_DEFLATED,)]:
+        connection.execute(f"PRAGMA user_version = {_DEFLATED}")
 
 
 def _identity(connection: apsw.Connection) -> tuple[int, int, int]:
@@ -145,14 +153,14 @@ def _identity(connection: apsw.Connection) -> tuple[int, int, int]:
 def _require_ours(path: Path, application: int, version: int) -> None:
     if application != _APPLICATION_ID:
         raise AuditBrokenError(f"`{path}` is a SQLite file, but not an audit log")
-    if version > _SCHEMA_VERSION:
+    if version > _DEFLATED:
         raise AuditBrokenError(
-            f"`{path}` is an audit log of version {version}; this program knows up to {_SCHEMA_VERSION}",
+            f"`{path}` is an audit log of version {version}; this program knows up to {_DEFLATED}",
             hint="Use the newer version of this program that wrote it.",
         )
-    if version < _SCHEMA_VERSION:
+    if version < _PLAIN:
         raise AuditBrokenError(
-            f"`{path}` is an audit log of the older version {version}; this program reads version {_SCHEMA_VERSION}",
+            f"`{path}` is an audit log of the older version {version}; this program reads from version {_PLAIN} on",
             hint="Export it with the version of this program that wrote it, and begin a new log.",
         )
 

@@ -24,6 +24,8 @@ from governance.model.request import utc_text
 if TYPE_CHECKING:
     from governance.audit.stamp import Stamp
 
+MAX_EVIDENCE = 32 << 20
+"""Largest document kept as evidence, in bytes."""
 DOCUMENTS_AT_ONCE = 4 << 20
 """The bytes at which a store that hands out many documents stops reading, and goes on when these were taken."""
 
