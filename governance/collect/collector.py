@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from governance.collect.threads import Threads, limit_thread
 from governance.errors import GovernanceError, RateLimitedError, UnavailableError, UnreachableError
 from governance.model.facts import OUT_OF_REACH, UNREACHABLE, Collection, Facts, FactValue, Origin, Unknown
 from governance.model.request import Request, utc_text
+
+logger = logging.getLogger(__name__)
 
 NOT_GATHERED = "no rule reads it, so it was not gathered"
 """Why a fact is unknown that no rule in force asks for."""
@@ -76,6 +78,29 @@ class Collector(Protocol):
         ...
 
 
+class Inquiry(Protocol):
+    """What a collector asks about one request, and hears answer by answer."""
+
+    def answer(self) -> Mapping[str, FactValue]:
+        """The facts once all is heard. Raises as `Collector.collect`."""
+        ...
+
+    def heard(self, rest: Unknown) -> Mapping[str, FactValue]:
+        """The facts by what was heard so far, where the rest stays unknown for the reason `rest`; without those of which nothing was
+        heard. Bad news that is complete in itself is among them, good news only where nothing can come that would undo it. Asks
+        nobody, and may be called in another thread while `answer` goes on."""
+        ...
+
+
+@runtime_checkable
+class Gradual(Collector, Protocol):
+    """A collector whose answer comes in parts, which count also where the last of them is late or never comes."""
+
+    def ask(self, request: Request) -> Inquiry:
+        """Asks nobody yet."""
+        ...
+
+
 def unknown_after(error: GovernanceError) -> Unknown:
     """What is unknown since asking for it ended so, and whether its source was out of reach."""
     return Unknown(error.message, out_of_reach=isinstance(error, _OUTAGES))
@@ -94,9 +119,9 @@ def gather(
     `read` are the facts that some rule reads, None for all: collectors on demand whose facts are not among them are not
     asked, and their facts are `Unknown` for that reason.
 
-    A collector that raises, returns a fact it did not announce, or is late supplies `Unknown` with the reason. Two
-    collectors that supply the same name are a mistake in wiring and raise `ValueError`, since neither can be trusted
-    to win.
+    A collector that raises, returns a fact it did not announce, or is late supplies `Unknown` with the reason; where it is
+    `Gradual` and raises or is late, what it had heard counts beside. Two collectors that supply the same name are a mistake in
+    wiring and raise `ValueError`, since neither can be trusted to win.
     """
     _check_disjoint(collectors)
     wanted = None if read is None else frozenset(read)
@@ -104,10 +129,8 @@ def gather(
     executor = Threads(len(asked), "collect")
     until = time.monotonic() + deadline
     try:
-        running: list[tuple[Collector, Future[Mapping[str, FactValue]]]] = [
-            (collector, executor.submit(_ask, collector, request, until)) for collector in asked
-        ]
-        wait_for([future for _, future in running], timeout=deadline)
+        running = [_Asked(collector, request, executor, until) for collector in asked]
+        wait_for([each.future for each in running], timeout=deadline)
     finally:
         executor.shutdown(wait=False, cancel_futures=True)
     unread = Unknown(NOT_GATHERED)
@@ -116,10 +139,11 @@ def gather(
     }
     origins: dict[str, Origin] = {}
     silent: dict[str, list[str]] = {}
-    for collector, future in running:
+    for asking in running:
+        collector = asking.collector
         origin = Origin(source=collector.name, observed_at=utc_text(now()))
         is_excusable = collector.name not in _NEVER_OUT_OF_REACH
-        for name, value in _result(collector, future, deadline, len(request.artifact.files)).items():
+        for name, value in asking.result(deadline, len(request.artifact.files)).items():
             values[name] = value
             origins[name] = origin
             if is_excusable and isinstance(value, Unknown | Collection) and value.out_of_reach:
@@ -130,35 +154,52 @@ def gather(
     return Facts(values, origins | {UNREACHABLE: own, OUT_OF_REACH: own})
 
 
-def _ask(collector: Collector, request: Request, until: float) -> Mapping[str, FactValue]:
-    limit_thread(until)
-    return collector.collect(request)
+class _Asked:
+    """A collector that was asked about a request."""
 
+    def __init__(self, collector: Collector, request: Request, executor: Threads, until: float) -> None:
+        self.collector = collector
+        self._inquiry = collector.ask(request) if isinstance(collector, Gradual) else None
+        self.future = executor.submit(self._ask, request, until)
 
-def _result(
-    collector: Collector, future: Future[Mapping[str, FactValue]], deadline: float, files: int
-) -> dict[str, FactValue]:
-    """What a collector found."""
-    if not future.done():
-        more = f" about {files:,} files (MLGOV_GATHER_SECONDS)" if files > _MANY_FILES else ""
-        late = Unknown(f"{collector.name} gave no answer within {deadline:g} s{more}", out_of_reach=True)
-        return dict.fromkeys(collector.supplies, late)
-    error = future.exception()
-    if error is not None:
-        # A mistake of ours in a collector must not read as good news either, so nothing is re-raised here.
-        unknown = (
-            unknown_after(error)
-            if isinstance(error, GovernanceError)
-            else Unknown(f"{type(error).__name__} in {collector.name}")
-        )
-        return dict.fromkeys(collector.supplies, unknown)
-    found = future.result()
-    stray = [name for name in found if not _announced(name, collector.supplies)]
-    if stray:
-        reason = f"{collector.name} returned facts it does not announce: {', '.join(sorted(stray)[:5])}"
-        return dict.fromkeys(collector.supplies, Unknown(reason))
-    silent = Unknown(f"{collector.name} did not say")
-    return dict.fromkeys(collector.supplies, silent) | dict(found)
+    def _ask(self, request: Request, until: float) -> Mapping[str, FactValue]:
+        limit_thread(until)
+        return self.collector.collect(request) if self._inquiry is None else self._inquiry.answer()
+
+    def result(self, deadline: float, files: int) -> dict[str, FactValue]:
+        """What it found."""
+        if not self.future.done():
+            more = f" about {files:,} files (MLGOV_GATHER_SECONDS)" if files > _MANY_FILES else ""
+            late = f"{self.collector.name} gave no answer within {deadline:g} s{more}"
+            return self._heard(Unknown(late, out_of_reach=True))
+        error = self.future.exception()
+        if isinstance(error, GovernanceError):
+            return self._heard(unknown_after(error))
+        if error is not None:
+            # A mistake of ours in a collector must not read as good news either, so nothing is re-raised here.
+            return self._heard(Unknown(f"{type(error).__name__} in {self.collector.name}"))
+        return self._all(self.future.result(), Unknown(f"{self.collector.name} did not say"))
+
+    def _heard(self, rest: Unknown) -> dict[str, FactValue]:
+        """What is known of one that did not come to its end, for the reason `rest`."""
+        try:
+            return self._all({} if self._inquiry is None else self._inquiry.heard(rest), rest)
+        except Exception as error:  # noqa: BLE001 - as above
+            logger.error(  # noqa: TRY400 - its text may hold anything
+                "what %s had heard is lost: %s", self.collector.name, type(error).__name__
+            )
+            return self._all({}, rest)
+
+    def _all(self, found: Mapping[str, FactValue], rest: Unknown) -> dict[str, FactValue]:
+        """All that was announced. What was not `found` is unknown for the reason `rest`."""
+        supplies = self.collector.supplies
+        stray = [name for name in found if not _announced(name, supplies)]
+        if stray:
+            reason = (
+                f"{self.collector.name} returned facts it does not announce: {', '.join(sorted(stray)[:5])}"
+            )
+            return dict.fromkeys(supplies, Unknown(reason))
+        return dict.fromkeys(supplies, rest) | dict(found)
 
 
 def _announced(name: str, supplies: frozenset[str]) -> bool:

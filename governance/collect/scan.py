@@ -4,8 +4,8 @@ Promises:
 
 1. A file counts as scanned only where Xray says that its scan is done, has a summary of it, and that summary is about
    the bytes that are there now (`general.sha256`).
-2. Bad news counts from an incomplete scan too, and from an Xray that fell silent; good news never does. So `xray.malicious`
-   may be true of a half-scanned model, and is unknown, not false, until the last file is done.
+2. Bad news counts from an incomplete scan too, and from an Xray that fell silent or is late; good news never does. So
+   `xray.malicious` may be true of a half-scanned model, and is unknown, not false, until the last file is done.
 3. A declared package without a version, or one that Xray does not know, leaves the list of advisories incomplete. It
    leaves `xray.malicious` alone, which speaks of the artifact's bytes and of packages that Xray does know.
 
@@ -35,12 +35,14 @@ from governance.model.artifact import Artifact
 from governance.model.facts import FactValue, ItemValue, Unknown
 from governance.model.request import Action, Request
 from governance.xray.client import XrayClient
-from governance.xray.items import ScanStatus, Summaries, Summary, Violation
+from governance.xray.items import ScanStatus, Summary, Violation
 
 FirstSeen: TypeAlias = Callable[[frozenset[str], Request], Mapping[str, ItemValue]]
 
 _NOT_STORED: Final = Unknown(NOT_STORED)
 _SILENT: Final = Unknown("Xray does not say")
+_AWAITED: Final = Unknown("not heard yet")
+"""Stands for what is not heard yet, and is told from all else by identity."""
 _NO_HISTORY: Final = Unknown("no history of advisories is kept")
 _WORKERS: Final = 8
 _AHEAD: Final = timedelta(hours=1)
@@ -84,84 +86,149 @@ class ScanCollector:
         self._now = now
         self._first_seen = first_seen
 
-    def collect(self, request: Request) -> Mapping[str, FactValue]:
-        """The facts about a stored artifact, or the packages of one that is to be uploaded. Raises `RemoteError` where
-        Xray says nothing of either."""
-        artifact = request.artifact
-        if request.action is Action.UPLOAD:
-            if request.staged is None:
-                return dict.fromkeys(self.supplies, _NOT_STORED)
-            found, _ = self._packages(self._clients(artifact.host), request)
-            return self._of_packages(request, found, _NOT_STORED)
-        too_many = too_many_files(len(artifact.files))
-        if too_many is not None:
-            return dict.fromkeys(self.supplies, too_many)
-        client = self._clients(artifact.host)
-        with Threads(_WORKERS, "scan") as executor:
-            packages = executor.submit(self._packages, client, request)
-            try:
-                repository, scanned = self._files(client, artifact, executor)
-            except RemoteError as error:
-                found, _ = packages.result()
-                if not found.found:
-                    raise
-                return self._of_packages(request, found, unknown_after(error))
-            violations = executor.submit(_violations, client, repository, artifact)
-            return self._facts(request, scanned, *packages.result(), violations.result())
-
-    def _of_packages(self, request: Request, found: Summaries, files: Unknown) -> dict[str, FactValue]:
-        """What is known where Xray says nothing of the files, for the reason `files`."""
-        facts: dict[str, FactValue] = dict.fromkeys(self.supplies, files)
-        return facts | {
-            "xray.malicious": advice.malicious(found.found, files),
-            "xray.max_cvss": advice.max_cvss(found.found, files),
-            "xray.max_severity": advice.max_severity(found.found, files),
-            "vulnerabilities": self._advisories(request, found.found, files),
-            "licences": advice.licences((), found.found, files),
-        }
-
-    def _files(self, client: XrayClient, artifact: Artifact, executor: Executor) -> tuple[str, Scanned]:
-        """What is known of the files, and under which key Xray knows the repository: what a remote repository holds
-        lies in its cache."""
-        repository = str(artifact.repository)
-        paths = [_below(artifact, str(entry.path)) for entry in artifact.files]
-        found = client.summary([f"{repository}/{path}" for path in paths]).found
-        if paths and not found:
-            cache = f"{repository}-cache"
-            found = client.summary([f"{cache}/{path}" for path in paths]).found
-            repository = cache if found else repository
-        silent: list[Unknown] = []
-        statuses = executor.map(lambda path: _status(client, repository, path, silent), paths)
-        places = [f"{repository}/{path}" for path in paths]
-        return repository, join(
-            zip(artifact.files, places, strict=True), dict(zip(places, statuses, strict=True)), found
+    def ask(self, request: Request) -> ScanInquiry:
+        """What is to be asked about a stored artifact, or the packages of one that is to be uploaded."""
+        return ScanInquiry(
+            request,
+            clients=self._clients,
+            dependencies=self._dependencies,
+            now=self._now,
+            first_seen=self._first_seen,
         )
 
-    def _packages(self, client: XrayClient, request: Request) -> tuple[Summaries, Unknown | None]:
-        """What is known of the declared packages, and why there may be more to know."""
-        try:
-            declared = self._dependencies(request)
-            wanted = sorted({each.component_id for each in declared.packages if each.component_id})
-            found = client.components(wanted) if wanted else Summaries()
-        except GovernanceError as error:
-            unknown = unknown_after(error)
-            return Summaries(), replace(
-                unknown, reason=f"the declared packages are not known: {unknown.reason}"
-            )
-        gap = _gap(declared, found)
-        return found, None if gap is None else Unknown(gap)
+    def collect(self, request: Request) -> Mapping[str, FactValue]:
+        """The facts, once all is heard. Raises `RemoteError` where Xray does not say what it knows of the files."""
+        return self.ask(request).answer()
 
-    def _facts(
+
+class ScanInquiry:
+    """What Xray is asked about one request, and what it has said so far.
+
+    One thread asks, others help it, and one more may want to know what was heard: each list only grows, by one whole thing at a
+    time.
+    """
+
+    def __init__(
         self,
         request: Request,
-        scanned: Scanned,
-        packages: Summaries,
-        gap: Unknown | None,
-        violations: tuple[Violation, ...] | Unknown,
-    ) -> dict[str, FactValue]:
+        *,
+        clients: Callable[[str], XrayClient],
+        dependencies: Callable[[Request], Declared],
+        now: Callable[[], datetime],
+        first_seen: FirstSeen,
+    ) -> None:
+        self._request = request
+        self._artifact = request.artifact
+        self._clients = clients
+        self._dependencies = dependencies
+        self._now = now
+        self._first_seen = first_seen
+        self._files: list[Summary] = []
+        self._statuses: dict[str, ScanStatus | Unknown] = {}
+        self._packages: list[Summary] = []
+        self._gap: Unknown | None = _AWAITED
+        """Why there may be more to know of the declared packages."""
+        self._violations: tuple[Violation, ...] | Unknown = _AWAITED
+        self._repository = str(request.artifact.repository)
+        """Under which key Xray knows the repository: what a remote repository holds lies in its cache."""
+
+    def answer(self) -> Mapping[str, FactValue]:
+        """All facts. Raises `RemoteError` where Xray does not say what it knows of the files."""
+        if self._request.action is Action.UPLOAD:
+            if self._request.staged is None:
+                return dict.fromkeys(ScanCollector.supplies, _NOT_STORED)
+            self._ask_about_packages(self._clients(self._artifact.host))
+            return self._of_packages(_NOT_STORED)
+        too_many = too_many_files(len(self._artifact.files))
+        if too_many is not None:
+            return dict.fromkeys(ScanCollector.supplies, too_many)
+        client = self._clients(self._artifact.host)
+        with Threads(_WORKERS, "scan") as executor:
+            packages = executor.submit(self._ask_about_packages, client)
+            self._ask_about_files(client, executor)
+            self._violations = executor.submit(self._ask_for_violations, client).result()
+            packages.result()
+        return self._facts(_SILENT)
+
+    def heard(self, rest: Unknown) -> Mapping[str, FactValue]:
+        """The facts as of now; none where nothing was heard yet."""
+        if not self._files and not self._packages:
+            return {}
+        if self._request.action is Action.UPLOAD:
+            return self._of_packages(rest)
+        return self._facts(rest)
+
+    def _of_packages(self, files: Unknown) -> dict[str, FactValue]:
+        """What is known where nothing is of the files, for the reason `files`."""
+        found = tuple(self._packages)
+        facts: dict[str, FactValue] = dict.fromkeys(ScanCollector.supplies, files)
+        return facts | {
+            "xray.malicious": advice.malicious(found, files),
+            "xray.max_cvss": advice.max_cvss(found, files),
+            "xray.max_severity": advice.max_severity(found, files),
+            "vulnerabilities": self._advisories(found, files),
+            "licences": advice.licences((), found, files),
+        }
+
+    def _ask_about_files(self, client: XrayClient, executor: Executor) -> None:
+        paths = self._paths()
+        known = self._repository
+        for key in (known, f"{known}-cache"):
+            self._repository = key
+            for summary in client.summary([f"{key}/{path}" for path in paths]):
+                self._files.append(summary)
+            if self._files or not paths:
+                break
+        else:
+            self._repository = known
+        silent: list[Unknown] = []
+
+        def ask(path: str) -> None:
+            place = f"{self._repository}/{path}"
+            self._statuses[place] = _status(client, self._repository, path, silent)
+
+        list(executor.map(ask, paths))
+
+    def _ask_about_packages(self, client: XrayClient) -> None:
+        try:
+            declared = self._dependencies(self._request)
+            wanted = sorted({each.component_id for each in declared.packages if each.component_id})
+            for summary in client.components(wanted):
+                self._packages.append(summary)
+        except GovernanceError as error:
+            unknown = unknown_after(error)
+            self._gap = replace(
+                unknown, reason=f"the declared packages are not known to the last: {unknown.reason}"
+            )
+        else:
+            gap = _gap(declared, self._packages)
+            self._gap = None if gap is None else Unknown(gap)
+
+    def _ask_for_violations(self, client: XrayClient) -> tuple[Violation, ...] | Unknown:
+        """Violations, which need a right of their own: without it the other facts stand all the same."""
+        try:
+            return client.violations(self._repository, self._paths())
+        except RemoteError as error:
+            return unknown_after(error)
+
+    def _paths(self) -> list[str]:
+        return [_below(self._artifact, str(entry.path)) for entry in self._artifact.files]
+
+    def _facts(self, rest: Unknown) -> dict[str, FactValue]:
+        """What is known of files and packages. What was not heard is unknown for the reason `rest`."""
+        files = tuple(self._files)  # before the repository: it changes only while there are none
+        places = [f"{self._repository}/{path}" for path in self._paths()]
+        statuses = {place: self._statuses.get(place, rest) for place in places}
+        scanned = join(zip(self._artifact.files, places, strict=True), statuses, files)
+        packages, gap, violations = tuple(self._packages), self._gap, self._violations
         doubt = scanned.doubt
+        if gap is _AWAITED:
+            gap = rest
+            doubt = foremost(doubt, rest)
+        if violations is _AWAITED:
+            violations = rest
         missing = foremost(doubt, gap)
-        summaries = (*scanned.summaries, *packages.found)
+        summaries = (*scanned.summaries, *packages)
         return {
             "xray.malicious": advice.malicious(summaries, doubt),
             "xray.max_cvss": advice.max_cvss(summaries, missing),
@@ -173,18 +240,17 @@ class ScanCollector:
             "xray.violations": violations if isinstance(violations, Unknown) else len(violations),
             "scan.complete": scanned.is_complete,
             "scan.age": self._age(scanned),
-            "scan.engines": doubt if doubt is not None and doubt.out_of_reach else scanned.engines or _SILENT,
-            "scan.database_age": _SILENT,
-            "vulnerabilities": self._advisories(request, summaries, missing),
-            "licences": advice.licences(scanned.summaries, packages.found, missing),
+            "scan.engines": scanned.doubt
+            if scanned.doubt is not None and scanned.doubt.out_of_reach
+            else scanned.engines or _SILENT,
+            "vulnerabilities": self._advisories(summaries, missing),
+            "licences": advice.licences(scanned.summaries, packages, missing),
             "operational_risk": advice.operational_risk(summaries, missing),
         }
 
-    def _advisories(
-        self, request: Request, summaries: Sequence[Summary], missing: Unknown | None
-    ) -> FactValue:
+    def _advisories(self, summaries: Sequence[Summary], missing: Unknown | None) -> FactValue:
         return advice.vulnerabilities(
-            summaries, missing, first_seen=lambda advisories: self._first_seen(advisories, request)
+            summaries, missing, first_seen=lambda advisories: self._first_seen(advisories, self._request)
         )
 
     def _age(self, scanned: Scanned) -> FactValue:
@@ -196,14 +262,6 @@ class ScanCollector:
         if age < -_AHEAD:
             return Unknown("Xray names a time of its scan that has not come yet")
         return max(0, int(age.total_seconds()))
-
-
-def _violations(client: XrayClient, repository: str, artifact: Artifact) -> tuple[Violation, ...] | Unknown:
-    """Violations, which need a right of their own: without it the other facts stand all the same."""
-    try:
-        return client.violations(repository, [_below(artifact, str(entry.path)) for entry in artifact.files])
-    except RemoteError as error:
-        return unknown_after(error)
 
 
 def _status(client: XrayClient, repository: str, path: str, silent: list[Unknown]) -> ScanStatus | Unknown:
@@ -223,13 +281,13 @@ def _below(artifact: Artifact, path: str) -> str:
     return f"{artifact.path}/{path}".lstrip("/")
 
 
-def _gap(declared: Declared, found: Summaries) -> str | None:
+def _gap(declared: Declared, found: Sequence[Summary]) -> str | None:
     if declared.problems:
         return f"not every declared package is known: {declared.problems[0]}"
     loose = [each.name for each in declared.packages if each.component_id is None]
     if loose:
         return f"{_and_more(loose)} declared without a version"
-    known = {summary.component_id.lower() for summary in found.found}
+    known = {summary.component_id.lower() for summary in found}
     strange = [each for each in declared.packages if (each.component_id or "").lower() not in known]
     return f"{_and_more([each.name for each in strange])} unknown to Xray" if strange else None
 

@@ -83,10 +83,10 @@ class Scanned:
             for file in self.files
             if (problem := file.problem) is not None
         ]
-        first = foremost(*problems)
-        if first is None or len(problems) == 1:
+        first, others = foremost(*problems), len({problem.reason for problem in problems}) - 1
+        if first is None or not others:
             return first
-        return replace(first, reason=f"{first.reason}, and {len(problems) - 1} more")
+        return replace(first, reason=f"{first.reason}, and {others} more")
 
     @property
     def is_complete(self) -> bool | Unknown:

@@ -13,7 +13,7 @@ from governance.errors import NotFoundError
 from governance.model.canonical import Json
 from governance.transport import Transport
 from governance.xray import meaning, wire
-from governance.xray.items import ScanState, ScanStatus, Summaries, Violation
+from governance.xray.items import ScanState, ScanStatus, Summary, Violation
 from governance.xray.rules import XrayIgnoreRule, XrayPolicy, XrayWatch
 
 _BATCH: Final = 50
@@ -50,15 +50,16 @@ class XrayClient:
             return ScanStatus(state=ScanState.ABSENT)
         return meaning.status(answer.read(wire.StatusAnswer))
 
-    def summary(self, paths: Sequence[str]) -> Summaries:
-        """What is known of the files `repository/path`, in as few requests as the size of an answer allows."""
+    def summary(self, paths: Sequence[str]) -> Iterator[Summary]:
+        """What is known of the files `repository/path`, asked for as it is read, in as few requests as the size of an answer allows. One
+        that is not among them is unknown to Xray, which never means that it is clean."""
         return self._summaries(
             "api/v2/summary/artifact",
             [{"paths": [f"{_SERVER}/{path}" for path in some]} for some in _batches(paths)],
         )
 
-    def components(self, component_ids: Sequence[str]) -> Summaries:
-        """What is known of components such as `pypi://requests:2.31.0`, whether stored or not."""
+    def components(self, component_ids: Sequence[str]) -> Iterator[Summary]:
+        """The same of components such as `pypi://requests:2.31.0`, whether stored or not."""
         return self._summaries(
             "api/v1/summary/component",  # there is no v2 of this one
             [
@@ -117,14 +118,10 @@ class XrayClient:
             raise answer.exchange.broken(f"{rows.total_count} ignore rules announced, {len(found)} listed")
         return tuple(found.values())
 
-    def _summaries(self, path: str, bodies: Sequence[Json]) -> Summaries:
-        found, errors = [], []
+    def _summaries(self, path: str, bodies: Sequence[Json]) -> Iterator[Summary]:
         for body in bodies:
             answer = self._transport.call("POST", path, body=body, idempotent=True, limit=_LIMIT)
-            rows = answer.read(wire.SummaryAnswer)
-            found += [meaning.summary(row) for row in rows.artifacts]
-            errors += [f"{row.identifier}: {row.error}" for row in rows.errors]
-        return Summaries(found=tuple(found), errors=tuple(errors))
+            yield from map(meaning.summary, answer.read(wire.SummaryAnswer).artifacts)
 
     def _violations(self, artifacts: list[Json]) -> Iterator[wire.ViolationRow]:
         seen = 0

@@ -89,15 +89,6 @@ class Summary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Summaries:
-    """Answers to one question about several things. A thing that is asked about and not in `found` is unknown to Xray,
-    which never means that it is clean. `errors` are Xray's own words about some of them."""
-
-    found: tuple[Summary, ...] = ()
-    errors: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Violation:
     """A violation of Xray's own policies."""
 

@@ -83,7 +83,7 @@ ACTS: list[Callable[[Transport], object]] = [
     lambda session: ArtifactoryClient(session).upload("r", "m", io.BytesIO(b"abc"), size=3),
     lambda session: ArtifactoryClient(session).read_small("r", "m", limit=10),
     lambda session: ArtifactoryClient(session).aql(f"items.find({TOKEN!r})"),
-    lambda session: XrayClient(session).summary(["r/m"]),
+    lambda session: list(XrayClient(session).summary(["r/m"])),
     lambda session: session.json("GET", "x", params={"access_token": TOKEN}),
 ]
 

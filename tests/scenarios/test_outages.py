@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -12,7 +13,7 @@ import pytest
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from governance.audit.entry import EntryKind
-from governance.devserver import DevServer
+from governance.devserver import DevServer, Fault
 from plugin.errors import BlockedModelError
 from tests.mlflow_tools import Home, environment, make_home
 from tests.scenarios.cli import run_cli
@@ -127,3 +128,40 @@ def test_a_scanner_out_of_reach_does_not_excuse_a_trust_file_that_cannot_be_read
         BlockedModelError, match=r"in an outage: no answer from xray; the verdict of .* refused"
     ):
         fetch(home, root, tmp_path / "again", MLGOV_XRAY_URL=nobody)  # the last verdict is a refusal now
+
+
+BASELINE = (Path(__file__).parents[2] / "policies/baseline.yaml").read_text()
+SET = POLICY.rpartition("---\n")[2]
+PINS = ["torch==2.5.1", *(f"zzz-{number}==1" for number in range(60))]
+"""More packages than Xray is asked about at once, the bad one first."""
+
+
+def without_issues(body: bytes) -> bytes:
+    answer = json.loads(body)
+    return json.dumps({"artifacts": [{**each, "issues": []} for each in answer["artifacts"]]}).encode()
+
+
+@pytest.mark.parametrize(
+    ("status", "outage"), [(403, "{action: block}"), (503, "{action: last-verdict, maxAge: 12h}")]
+)
+def test_a_critical_advisory_counts_although_the_next_answer_fails(
+    devserver: DevServer, repo: str, tmp_path: Path, status: int, outage: str
+) -> None:
+    """The rule of `baseline` skips what is unknown, and the verdict of the day before, when nobody knew of the advisory, would stand."""
+    rules = f"{BASELINE}---\n{SET.replace('{action: last-verdict, maxAge: 12h}', outage)}"
+    home = make_home(tmp_path / "home", devserver, policy=rules)
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "MLmodel").write_text("flavors:\n  python_function: {env: {virtualenv: python_env.yaml}}\n")
+    (folder / "python_env.yaml").write_text(f"dependencies: {json.dumps(PINS)}\n")
+    address = f"artifactory://{devserver.host}/artifactory/{repo}/1/models/{MODEL}/artifacts"
+    devserver.faults.add(Fault(path="*/summary/component", times=None, rewrite=without_issues))
+    with environment(home.env):
+        get_artifact_repository(address).log_artifacts(str(folder))
+    assert fetch(home, address, tmp_path / "day-before")["decision"] == "allow"
+    devserver.faults.clear()
+    devserver.faults.add(Fault(path="*/summary/component", times=None, skip=1, status=status))
+    with pytest.raises(BlockedModelError, match="CVE-2025-32434") as error:
+        fetch(home, address, tmp_path / "out")
+    assert "in an outage" not in str(error.value)
+    assert not any((tmp_path / "out").iterdir())

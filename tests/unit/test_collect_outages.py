@@ -155,3 +155,77 @@ def test_a_bad_package_counts_although_xray_says_nothing_of_the_files(edge: Edge
     assert isinstance(found, Collection)
     assert [row["id"] for row in found.items] == [row["id"] for row in known["vulnerabilities"].items]
     assert {"vulnerabilities", "xray.malicious", "scan.complete"} <= out_of_reach(facts)
+
+
+MANY = {f"part-{number:02}.bin": b"\xff" for number in range(60)}
+"""More files than Xray is asked about at once."""
+
+
+def ids(facts: Facts) -> set[object]:
+    found = facts.get("vulnerabilities")
+    assert isinstance(found, Collection)
+    return {row["cve"] for row in found.items}
+
+
+@pytest.mark.parametrize("status", [503, 403])
+def test_what_xray_said_of_the_first_files_counts_although_the_next_answer_fails(
+    edge: Edge, status: int
+) -> None:
+    edge.put({**MANY, "evil.pkl": EVIL, "a/torch-2.5.1-py3-none-any.whl": b"x"})
+    edge.server.faults.add(Fault(path="*/summary/artifact", times=None, skip=1, status=status))
+    facts = gathered(edge, "xray")
+    assert facts.get("xray.malicious") is True
+    assert "CVE-2025-32434" in ids(facts)
+    assert isinstance(facts.get("xray.max_cvss"), Unknown)
+    assert isinstance(facts.get("scan.complete"), Unknown)
+    assert ("scan.complete" in out_of_reach(facts)) is (status == 503)
+
+
+def test_good_news_of_the_first_files_does_not_count_where_the_next_answer_fails(edge: Edge) -> None:
+    edge.put(MANY)
+    assert edge.facts("xray")["xray.malicious"] is False
+    edge.server.faults.add(Fault(path="*/summary/artifact", times=None, skip=1, status=503))
+    facts = gathered(edge, "xray")
+    assert out_of_reach(facts) == set(ScanCollector.supplies)
+    assert ids(facts) == set()
+
+
+def test_what_xray_said_of_the_first_packages_counts_although_the_next_answer_fails(edge: Edge) -> None:
+    pins = ", ".join(["torch==2.5.1", *(f"zzz-{number}==1" for number in range(60))])
+    edge.put({**CLEAN, "python_env.yaml": f"dependencies: [{pins}]\n".encode()})
+    edge.server.faults.add(Fault(path="*/summary/component", times=None, skip=1, status=503))
+    facts = gathered(edge, "xray")
+    assert "CVE-2025-32434" in ids(facts)
+    assert {"vulnerabilities", "licences", "xray.max_cvss"} <= out_of_reach(facts)
+    assert "not known to the last" in getattr(facts.get("vulnerabilities"), "missing", "")
+
+
+def heard_in_time(edge: Edge, late: str, known: str, value: type) -> Facts:
+    """The facts where an answer is late and those behind the fact `known` are not, however busy this machine is."""
+    request = edge.request()
+    for deadline in (0.2, 0.8, 3.2):
+        edge.server.faults.clear()
+        edge.server.faults.add(Fault(path=late, times=None, delay=5))
+        facts = gather([edge.collectors()["xray"]], request, deadline=deadline, now=lambda: NOW)
+        if isinstance(facts.get(known), value):
+            break
+    return facts
+
+
+@pytest.mark.parametrize("late", ["*/artifact/status", "*/violations", "*/summary/component"])
+def test_what_xray_has_said_when_time_is_up_counts(edge: Edge, late: str) -> None:
+    edge.put({**CLEAN, "evil.pkl": EVIL, "torch-2.5.1-py3-none-any.whl": b"x"})
+    facts = heard_in_time(edge, late, "xray.malicious", bool)
+    assert facts.get("xray.malicious") is True
+    assert "CVE-2025-32434" in ids(facts)
+    late_facts = {"*/artifact/status": "scan.complete", "*/violations": "xray.watches"}
+    assert late_facts.get(late, "vulnerabilities") in out_of_reach(facts)
+
+
+def test_no_good_news_is_made_of_what_xray_has_said_when_time_is_up(edge: Edge) -> None:
+    edge.put(CLEAN)
+    facts = heard_in_time(edge, "*/artifact/status", "vulnerabilities", Collection)
+    assert out_of_reach(facts) == ScanCollector.supplies - {"xray.indexed"}
+    facts = heard_in_time(edge, "*/summary/component", "scan.complete", bool)
+    assert facts.get("scan.complete") is True
+    assert {"xray.malicious", "xray.max_severity", "vulnerabilities", "licences"} <= out_of_reach(facts)

@@ -15,9 +15,9 @@ import pytest
 from governance.collect.collector import gather
 from governance.collect.request import request_facts
 from governance.collect.threads import Threads
-from governance.errors import UnreachableError
+from governance.errors import GovernanceError, UnreachableError
 from governance.model.artifact import Artifact, FileEntry, Kind, parse_relative_path, parse_repository_key
-from governance.model.facts import CATALOGUE, UNREACHABLE, FactValue, Unknown
+from governance.model.facts import CATALOGUE, OUT_OF_REACH, UNREACHABLE, FactValue, Unknown
 from governance.model.request import Action, Actor, Request
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -100,6 +100,55 @@ def test_a_late_answer_is_unknown() -> None:
     facts = gather([Scripted(answer=slow)], REQUEST, deadline=0.05, now=lambda: NOON)
     release.set()
     assert facts.get("xray.malicious") == Unknown("scripted gave no answer within 0.05 s")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slow(Scripted):
+    """A collector that has heard something before it does as it is told."""
+
+    said: Callable[[Unknown], Mapping[str, FactValue]]
+
+    def ask(self, request: Request) -> Slow:
+        return self
+
+    def heard(self, rest: Unknown) -> Mapping[str, FactValue]:
+        return self.said(rest)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (None, "scripted gave no answer within 0.05 s"),
+        (UnreachableError("no answer", service="Xray", method="GET", path="/x"), "Xray: no answer (GET /x)"),
+        (ZeroDivisionError("token=s3cret"), "ZeroDivisionError in scripted"),
+    ],
+)
+def test_what_was_heard_is_not_lost_for_what_does_not_come(error: Exception | None, reason: str) -> None:
+    release = threading.Event()
+
+    def never() -> Mapping[str, FactValue]:
+        if error is None:
+            release.wait(10)
+        return _raise(error or TimeoutError())
+
+    asked = Slow(answer=never, said=lambda rest: {"xray.malicious": True})
+    facts = gather([asked], REQUEST, deadline=0.05 if error is None else 5, now=lambda: NOON)
+    release.set()
+    assert facts.get("xray.malicious") is True
+    assert facts.get("scan.complete") == Unknown(reason)
+    assert facts.get(OUT_OF_REACH) == (() if isinstance(error, ZeroDivisionError) else ("scan.complete",))
+
+
+def test_what_was_heard_and_cannot_be_told_makes_no_fact(caplog: pytest.LogCaptureFixture) -> None:
+    failed = GovernanceError("no answer")
+    broken = Slow(answer=lambda: _raise(failed), said=lambda rest: _raise(KeyError("token=s3cret")))
+    facts = gather([broken], REQUEST, deadline=5, now=lambda: NOON)
+    assert facts.get("xray.malicious") == facts.get("scan.complete") == Unknown("no answer")
+    assert "what scripted had heard is lost: KeyError" in caplog.text
+    assert "s3cret" not in caplog.text
+    stray = Slow(answer=lambda: _raise(failed), said=lambda rest: {"signature.valid": True})
+    facts = gather([stray], REQUEST, deadline=5, now=lambda: NOON)
+    assert all(isinstance(facts.get(name), Unknown) for name in ("signature.valid", "xray.malicious"))
 
 
 def test_two_sources_of_one_fact_are_a_mistake_in_wiring() -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -244,16 +245,19 @@ POLICY_SET = (
 )
 
 
-def bench_of(policy: CompiledPolicy, scan: World, *others: World) -> Bench:
+def bench_of(
+    policy: CompiledPolicy, scan: World, *others: World, log: AuditLog | None = None, seconds: float = 30.0
+) -> Bench:
     """A gate with several sources, of which `scan` can be silenced."""
     clock = [0.0]
-    log = AuditLog(MemoryStore(), now=lambda: NOON, instance="test")
+    log = log or AuditLog(MemoryStore(), now=lambda: NOON, instance="test")
     gate = Gate(
         policies=Fixed(policy),
         collectors=[scan, *others],
         log=log,
         now=lambda: NOON,
         clock=lambda: clock[0],
+        gather_seconds=seconds,
     )
     return Bench(gate=gate, log=log, world=scan, clock=clock)
 
@@ -360,6 +364,54 @@ def test_the_last_verdict_stands_for_what_it_looked_at_alone(
             load(b, again)
     for stored in b.entries(EntryKind.DECISION):
         assert replay(b.log, stored.entry, policies=PolicyCache(b.log)).same
+
+
+@dataclass
+class Late(World):
+    """A source that has said what is bad in `facts`, and comes to no end."""
+
+    is_late: bool = False
+    over: Event = field(default_factory=Event)
+
+    def ask(self, request: Request) -> Late:
+        return self
+
+    def answer(self) -> Mapping[str, FactValue]:
+        if self.is_late:
+            self.over.wait(10)
+        return self.facts
+
+    def collect(self, request: Request) -> Mapping[str, FactValue]:
+        return self.answer()
+
+    def heard(self, rest: Unknown) -> Mapping[str, FactValue]:
+        found = self.facts["vulnerabilities"]
+        assert isinstance(found, Collection)
+        return {"vulnerabilities": replace(found, missing=rest.reason, out_of_reach=rest.out_of_reach)}
+
+
+@pytest.mark.parametrize("outage", ["{action: block}", "{action: last-verdict, maxAge: 12h}"])
+@pytest.mark.parametrize("otherwise", ["skip", "match"])
+def test_bad_news_refuses_although_the_rest_is_late(tmp_path: Path, outage: str, otherwise: str) -> None:
+    file = tmp_path / "rule.yaml"
+    file.write_text(
+        "apiVersion: mlgov/v1\nkind: Policy\nmetadata: {name: one}\nspec:\n  default: allow\n  rules:\n"
+        f"    - {{id: r, effect: block, message: '{{matched.id}}', onUnknown: {otherwise},\n"
+        "       when: {some: vulnerabilities, where: {fact: severity, is: critical}}}\n"
+        + POLICY_SET.replace("{action: last-verdict, maxAge: 12h}", outage)
+    )
+    supplies = frozenset({"vulnerabilities", "scan.complete"})
+    late = Late(supplies=supplies, facts={"vulnerabilities": advisories("low"), "scan.complete": True})
+    policy = compile_bundle(load_policies([file]))
+    before = bench_of(policy, late)
+    load(before, request())
+    b = bench_of(policy, late, log=before.log, seconds=0.1)
+    late.facts = {"vulnerabilities": advisories("low", "critical"), "scan.complete": True}
+    late.is_late = True
+    with pytest.raises(BlockedError, match="X-critical") as error:
+        load(b, later(request()))
+    late.over.set()
+    assert "in an outage" not in str(error.value)
 
 
 def test_no_verdict_stands_whose_facts_a_tracking_server_keeps(tmp_path: Path) -> None:

@@ -154,9 +154,7 @@ def test_a_file_that_xray_has_never_heard_of_is_absent() -> None:
 def test_summaries_are_asked_for_in_batches_and_joined() -> None:
     part = json_answer({"artifacts": None, "errors": [{"identifier": "x", "error": "not indexed"}]})
     with talking_to(part) as (client, server):
-        found = client.summary([f"r/{number}" for number in range(120)])
-    assert found.found == ()
-    assert found.errors == ("x: not indexed",) * 3
+        assert list(client.summary([f"r/{number}" for number in range(120)])) == []
     asked = [path for seen in server.seen for path in json.loads(seen.body)["paths"]]
     assert asked == [f"default/r/{number}" for number in range(120)]
 
@@ -173,7 +171,7 @@ ODD = [
 @pytest.mark.parametrize("body", ODD)
 def test_summaries_of_another_form_are_refused(body: bytes) -> None:
     with talking_to(answer(body=body)) as (client, _), pytest.raises(ProtocolError):
-        client.summary(["r/a"])
+        list(client.summary(["r/a"]))
 
 
 def page(*ids: str, total: int) -> bytes:
@@ -209,18 +207,18 @@ def test_the_embedded_server_is_understood(xray: XrayClient, devserver: DevServe
     devserver.put(repo, "a/evil.pkl", b"cos\nsystem\n(S'echo'\ntR.")
     assert xray.version()
     assert xray.status(repo, "a/evil.pkl").state is ScanState.DONE
-    found = {each.path: each for each in xray.summary([f"{repo}/a/clean.txt", f"{repo}/a/evil.pkl"]).found}
+    found = {each.path: each for each in xray.summary([f"{repo}/a/clean.txt", f"{repo}/a/evil.pkl"])}
     assert not any(each.is_malicious for each in found[f"{repo}/a/clean.txt"].issues)
     assert any(each.is_malicious for each in found[f"{repo}/a/evil.pkl"].issues)
     devserver.hold_scans(repo, "a/evil.pkl", status=Status.SCANNING)
     assert xray.status(repo, "a/evil.pkl").state is ScanState.SCANNING
-    assert xray.summary([f"{repo}/a/evil.pkl", f"{repo}/nothing"]).found == ()
+    assert list(xray.summary([f"{repo}/a/evil.pkl", f"{repo}/nothing"])) == []
     assert xray.status(repo, "nothing").state is ScanState.ABSENT
     assert xray.violations(repo, ["a/clean.txt"]) == ()
 
 
 def test_packages_need_not_be_stored(xray: XrayClient) -> None:
-    (found,) = xray.components(["pypi://pyyaml:5.3"]).found
+    (found,) = xray.components(["pypi://pyyaml:5.3"])
     assert found.component_id == "pypi://pyyaml:5.3"
     assert "CVE-2020-14343" in {cve.id for each in found.issues for cve in each.cves}
 
@@ -230,5 +228,5 @@ def test_a_wrong_token(devserver: DevServer) -> None:
         Transport(base_url=devserver.xray_url, service="Xray", credentials=Credentials(token="nonsense"))
     )
     with pytest.raises(UnauthenticatedError, match="Xray"):
-        client.summary(["r/a"])
+        list(client.summary(["r/a"]))
     client.close()
