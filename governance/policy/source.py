@@ -1,8 +1,9 @@
 """The policy in force in a running process: re-read when its files change, whole or not at all.
 
 Promises: a caller always gets a policy that loaded and compiled as a whole; a broken new version leaves the old one in
-force and is said loudly, once per version; a policy that was deleted leaves the old one in force too, since an empty
-folder must not open a door; and what is still being written is waited for, since the first half of a policy may be one, with
+force and is said loudly, once per version; so does one that cannot be taken up for another reason, such as an audit log that
+does not say what it knows of waivers, which is tried again at each look; a policy that was deleted leaves the old one in force too,
+since an empty folder must not open a door; and what is still being written is waited for, since the first half of a policy may be one, with
 fewer rules. The first decision after a change waits for
 that short while, so that it is not made by what was replaced long ago. Does not: watch remote places; see `bundle`.
 """
@@ -15,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from governance.errors import PolicyInvalidError
+from governance.errors import GovernanceError, PolicyInvalidError
 from governance.forking import ForkLock
 from governance.model.facts import CATALOGUE, FactSpec
 from governance.policy.compile import CompiledPolicy, compile_bundle
@@ -58,14 +59,16 @@ class PolicySource:
         self._signature: _Signature | None = None
         self._looked = self._checked = float("-inf")
         self._problem: PolicyInvalidError | None = None
+        self._obstacle: GovernanceError | None = None
 
     @property
-    def problem(self) -> PolicyInvalidError | None:
-        """What is wrong with the newest version, while an older one is in force."""
-        return self._problem
+    def problem(self) -> GovernanceError | None:
+        """What is wrong with the newest version, or keeps it from being taken up, while an older one is in force."""
+        return self._obstacle or self._problem
 
     def current(self) -> CompiledPolicy:
-        """The policy in force. Raises `PolicyInvalidError` while there never was a good one."""
+        """The policy in force. Raises `PolicyInvalidError` while there never was a good one, or what kept the first from being
+        taken up."""
         policy = self._policy
         if policy is not None and self._clock() - self._checked < self._every:
             return policy
@@ -73,7 +76,7 @@ class PolicySource:
             if self._policy is None or self._clock() - self._checked >= self._every:
                 self._renew()
             if self._policy is None:
-                raise self._problem or PolicyInvalidError(["(nothing):1:1: expected a policy"])
+                raise self.problem or PolicyInvalidError(["(nothing):1:1: expected a policy"])
             return self._policy
 
     def _renew(self) -> None:
@@ -86,13 +89,15 @@ class PolicySource:
             self._checked = self._looked
         try:
             self._take_up()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the policy in force does not end with it
+            self._put_off(error)
         finally:
             self._checked = self._looked
 
     def _take_up(self) -> None:
         before = self._signed()
         if before == self._signature:
-            self._pending = None
+            self._pending = self._obstacle = None
             return
         if self._policy is not None:
             lately = self._pending is not None and self._looked - self._pending[1] <= self._every
@@ -130,7 +135,7 @@ class PolicySource:
         return left <= 0
 
     def _refuse(self, error: PolicyInvalidError, signature: _Signature) -> None:
-        self._signature, self._problem, self._pending = signature, error, None
+        self._signature, self._problem, self._pending, self._obstacle = signature, error, None, None
         if self._policy is not None:
             logger.error(
                 "THE NEW POLICY IS BROKEN and was not taken; policy %s stays in force. %s",
@@ -138,10 +143,28 @@ class PolicySource:
                 error,
             )
 
+    def _put_off(self, error: Exception) -> None:
+        """Not by what the files say, as far as is known: the next look tries again. Of an error that is none of ours only the type is
+        said, since its text may hold anything."""
+        before = self._obstacle
+        if isinstance(error, GovernanceError):
+            self._obstacle = error
+        else:
+            self._obstacle = PolicyInvalidError(
+                [f"(policy):1:1: expected a policy that can be taken up, got a {type(error).__name__}"]
+            )
+        if self._policy is not None and str(before) != str(self._obstacle):
+            logger.error(
+                "THE NEW POLICY COULD NOT BE TAKEN UP; policy %s stays in force. %s",
+                self._policy.digest[:12],
+                self._obstacle,
+            )
+
     def _accept(self, policy: CompiledPolicy, signature: _Signature) -> None:
         if self._policy is not None and self._policy.digest != policy.digest:
             logger.warning("policy %s replaces %s", policy.digest[:12], self._policy.digest[:12])
-        self._signature, self._problem, self._policy, self._pending = signature, None, policy, None
+        self._signature, self._problem, self._policy = signature, None, policy
+        self._pending = self._obstacle = None
 
 
 def _signature(paths: Sequence[Path], also: Sequence[Path]) -> _Signature:

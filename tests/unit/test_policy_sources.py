@@ -14,7 +14,13 @@ from typing import Any
 
 import pytest
 
-from governance.errors import PolicyInvalidError, SettingsError, SignatureError
+from governance.errors import (
+    AuditUnavailableError,
+    GovernanceError,
+    PolicyInvalidError,
+    SettingsError,
+    SignatureError,
+)
 from governance.policy.bundle import MANIFEST, BundleError, open_bundle, pack_bundle
 from governance.policy.bundlesource import BundleSource
 from governance.policy.compile import compile_bundle
@@ -183,6 +189,47 @@ def test_a_broken_new_policy_leaves_the_old_one_in_force_and_says_so_once(
     clock.now += 2
     assert source.current().digest != first.digest
     assert source.problem is None
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (AuditUnavailableError("the log does not say what it knows of waivers"), "what it knows of waivers"),
+        (OSError(24, "hunter2"), "got a OSError"),
+        (RecursionError("hunter2"), "got a RecursionError"),
+        (UnicodeDecodeError("utf-8", b"hunter2", 0, 1, "hunter2"), "got a UnicodeDecodeError"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_whatever_keeps_a_new_policy_from_being_taken_up_leaves_the_old_one_in_force_and_is_tried_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, error: Exception, said: str
+) -> None:
+    file, clock, errors = tmp_path / "p.yaml", Clock(), [error]
+    replace_file(file, policy())
+
+    def load() -> Any:
+        if errors:
+            raise errors[0]
+        return bundle(file.read_text())
+
+    source = PolicySource([tmp_path], load=load, clock=clock)
+    with pytest.raises(GovernanceError, match=said):
+        source.current()
+    errors.clear()
+    clock.now += 2
+    first = source.current()
+    replace_file(file, policy(rule(MALICIOUS)))
+    errors.append(error)
+    for _ in range(3):
+        clock.now += 2
+        assert source.current() is first
+    assert said in str(source.problem)
+    assert caplog.text.count("THE NEW POLICY COULD NOT BE TAKEN UP") == 1, "once, and not at each look"
+    errors.clear()
+    clock.now += 2
+    assert source.current().digest != first.digest, "though no file changed since"
+    assert source.problem is None
+    assert "hunter2" not in caplog.text
 
 
 def test_without_any_good_policy_there_is_an_error_until_there_is_one(tmp_path: Path) -> None:
