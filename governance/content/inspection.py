@@ -11,7 +11,7 @@ import lzma
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -38,6 +38,7 @@ from governance.content.listing import is_listing
 from governance.content.loaders import is_stage, stage_imports
 from governance.content.onnx import OnnxError, check_onnx
 from governance.content.pickles import Walk, may_import, walk
+from governance.content.scripts import is_code, is_script, script_reaches
 from governance.content.skops import SCHEMA, schema_imports
 from governance.content.tags import tag_imports
 from governance.content.targets import KEY as TARGET
@@ -317,6 +318,11 @@ def _zip(format_: str, data: bytes, budget: Budget, *, depth: int) -> Inspection
             if len({member.filename for member in members}) != len(members):
                 parts.append(Inspection(format=format_, broken="two members of one name"))
             parts += (_member(archive, member, budget, depth=depth) for member in members)
+            parts += _beside_tensors(format_, archive, members, budget)
+            if format_ == "torch-zip" and any(format_of_name(each.filename) == "native" for each in members):
+                parts.append(
+                    Inspection(format=format_, skipped="it holds compiled code, which is not looked into")
+                )
             if format_ == "skops" and not any(member.filename == SCHEMA for member in members):
                 parts.append(Inspection(format=format_, broken="a skops file without its schema"))
             format_ = format_of_zip(format_, (member.filename for member in members))
@@ -343,6 +349,30 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, budget: Budget, *
         return Inspection(format="archive", skipped=_TOO_MUCH)
     except _NO_ZIP:
         return Inspection(format="archive", broken="a zip that does not fit together")
+
+
+def _beside_tensors(
+    format_: str, archive: zipfile.ZipFile, members: Sequence[zipfile.ZipInfo], budget: Budget
+) -> Iterator[Inspection]:
+    """What a zip that torch reads holds beside pickles and tensors."""
+    names = [member.filename for member in members]
+    if is_script(names):
+        yield from (_script(archive, member, budget) for member in members if is_code(member.filename))
+    if format_ == "torch-zip" and any(format_of_name(name) == "native" for name in names):
+        yield Inspection(format="native", skipped="it holds compiled code, which is not looked into")
+
+
+def _script(archive: zipfile.ZipFile, member: zipfile.ZipInfo, budget: Budget) -> Inspection:
+    """What the code of a TorchScript model reaches for. That it cannot be read has been said of it as a member."""
+    try:
+        with archive.open(member) as file:
+            code = file.read(budget.left + 1)
+        budget.take(len(code))
+        return Inspection(format="python", imports=tuple(sorted(script_reaches(code, budget.effort))))
+    except (SpentError, MemoryError):
+        return Inspection(format="archive", skipped=_TOO_MUCH)
+    except _NO_ZIP:
+        return Inspection(format="archive")
 
 
 def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo, budget: Budget, *, depth: int) -> Inspection:

@@ -75,8 +75,10 @@ _LEADS_OUT: Final = frozenset((
     "__loader__", "__mro__", "__self__", "__spec__", "__subclasses__", "func_globals", "gi_frame", "mro",
 ))  # fmt: skip
 
-_GETS_OUT: Final = _ESCAPES | {"?tensorflow.WriteFile", "?tensorflow.output_stream"}
-"""And what a graph changes the machine by that runs it."""
+_GETS_OUT: Final = _ESCAPES | {
+    "?tensorflow.WriteFile", "?tensorflow.output_stream", "?torchscript.from_file", "?torchscript.getattr", "?torchscript.save", "?torchscript.write_file",
+}  # fmt: skip
+"""And what a graph or script changes the machine by that runs it: `from_file` writes, too, where the file is shared."""
 
 
 def is_allowed(name: str) -> bool:
