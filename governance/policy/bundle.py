@@ -1,9 +1,9 @@
 """Signed policy bundles: one tar with the policy files, and a signed manifest that names each by its SHA-256.
 
 Promises: nothing of a bundle is read before its manifest was verified and the file's digest agrees with it; a bundle
-older than one seen before is refused, so that an organisation's policy cannot be rolled back by replaying it; the same
-files give the same bytes. Does not: sign or verify by itself (`sign` and `verify` are arguments: the layer above holds
-keys), or fetch anything.
+older than one seen before is refused, so that an organisation's policy cannot be rolled back by replaying it, and so is
+one with other files under the same number; the same files give the same bytes. Does not: sign or verify by itself (`sign`
+and `verify` are arguments: the layer above holds keys), or fetch anything.
 
 Layout: an uncompressed tar (POSIX ustar, all times zero) of `manifest.dsse.json`, a DSSE envelope whose payload is
 canonical JSON `{"type": PAYLOAD_TYPE, "name", "revision", "made", "files": {name: sha256}}`, then the files by name.
@@ -11,7 +11,7 @@ canonical JSON `{"type": PAYLOAD_TYPE, "name", "revision", "made", "files": {nam
 1. The size is bounded and the tar holds plain files of known names only.
 2. The envelope is verified, which gives the payload.
 3. The payload is canonical, of our type, and for the set that was asked for.
-4. Its revision is not below the highest seen.
+4. Its revision is not below the highest seen, nor the same for other files.
 5. The files are exactly those that it names, with those digests.
 
 What the caller must still do: keep the revision (`RevisionMemory`) once the policy inside has compiled.
@@ -29,6 +29,7 @@ from datetime import datetime
 from governance.errors import PolicyInvalidError, VerificationError
 from governance.model.artifact import parse_relative_path
 from governance.model.canonical import CanonicalError, Json, canonical_bytes, parse_canonical
+from governance.model.digest import Sha256
 from governance.model.request import parse_utc, utc_text
 
 PAYLOAD_TYPE = "application/vnd.mlgov.policy-bundle+json"
@@ -39,6 +40,10 @@ _MAX_FILES = 2000
 _MAX_MANIFEST = 4 << 20
 _TAKE_ANOTHER = (
     "Nothing of it is taken. Have its owner publish a good one, of a higher revision (`mlgov policy bundle`)."
+)
+_TWO_OF_ONE = (
+    "Two bundles of one revision were signed. Nothing of this one is taken: ask its owner who made it, and have the one that is meant "
+    "published with a higher revision (`mlgov policy bundle`)."
 )
 _PACK_ANOTHER = "Change what is in the folder, and pack it again."
 
@@ -53,11 +58,20 @@ class BundleError(PolicyInvalidError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """A revision of a set, and what it stood for: the SHA-256 of the canonical JSON of the manifest's `files`. When it was packed and
+    signed is no part of it, so that the same files may be packed again. None where a number alone was noted, by an earlier release."""
+
+    revision: int
+    content: Sha256 | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyArchive:
     """A verified bundle: its files, and what its manifest says of itself."""
 
     name: str
-    revision: int
+    seen: Seen
     made: datetime
     files: Mapping[str, bytes]
 
@@ -104,7 +118,7 @@ def pack_bundle(
 
 
 def open_bundle(
-    data: bytes, *, verify: Callable[[bytes], bytes], name: str | None = None, highest: int | None = None
+    data: bytes, *, verify: Callable[[bytes], bytes], name: str | None = None, highest: Seen | None = None
 ) -> PolicyArchive:
     """The verified files of a bundle. `verify` gives the payload of a good envelope and raises `VerificationError`
     on a bad one; `name` is the set that must be in it, `highest` the highest revision seen. Raises `BundleError`.
@@ -120,10 +134,23 @@ def open_bundle(
     manifest = _manifest(payload)  # 3
     if name is not None and manifest.name != name:
         raise BundleError(f"the bundle of `{name}`, got that of `{manifest.name}`")
-    if highest is not None and manifest.revision < highest:  # 4
-        raise BundleError(f"revision {highest} or later, got {manifest.revision}: a rollback")
+    content = Sha256(hashlib.sha256(canonical_bytes(manifest.files)).hexdigest())
+    seen = Seen(revision=manifest.revision, content=content)
+    if highest is not None:  # 4
+        if seen.revision < highest.revision:
+            raise BundleError(f"revision {highest.revision} or later, got {seen.revision}: a rollback")
+        require_same_content(seen, highest)
     _check_files(manifest.files, members)  # 5
-    return PolicyArchive(name=manifest.name, revision=manifest.revision, made=manifest.made, files=members)
+    return PolicyArchive(name=manifest.name, seen=seen, made=manifest.made, files=members)
+
+
+def require_same_content(seen: Seen, known: Seen) -> None:
+    """One number stands for one content. Raises `BundleError`."""
+    if seen.revision == known.revision and known.content not in {None, seen.content}:
+        raise BundleError(
+            f"the files that revision {known.revision} had before, got others under the same number",
+            hint=_TWO_OF_ONE,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,7 +118,7 @@ class BundleSource:
                 self._fetch(), verify=self._verify, name=self._name, highest=self._memory.highest(self._name)
             )
             policy = self._read(archive)
-            self._memory.saw(archive.name, archive.revision)
+            self._memory.saw(archive.name, archive.seen)
         except GovernanceError as error:
             self._refuse(error)
         except Exception as error:  # noqa: BLE001 - a mistake of ours, of which nobody would learn in a thread of its own
@@ -138,8 +138,8 @@ class BundleSource:
             policy = compile_bundle(self._load(archive.files))
         except PolicyInvalidError as error:
             raise BundleError("policies that load", among=error.problems, hint=_UNREADABLE) from error
-        if policy.revision is not None and policy.revision != archive.revision:
-            raise BundleError(f"the set of revision {archive.revision}, got {policy.revision}")
+        if policy.revision is not None and policy.revision != archive.seen.revision:
+            raise BundleError(f"the set of revision {archive.seen.revision}, got {policy.revision}")
         return policy
 
     def _without(self) -> BundleError:

@@ -129,6 +129,21 @@ def test_an_older_one_is_a_rollback_also_after_a_restart(home: Path, tmp_path: P
         revision(settings(home, tmp_path, str(home / "bundle-1.tar")))
 
 
+def test_another_one_under_the_same_number_is_refused_also_after_a_restart(
+    home: Path, tmp_path: Path
+) -> None:
+    assert revision(settings(home, tmp_path, str(home / "bundle-2.tar"))) == 2
+    (tmp_path / "policies").mkdir()
+    swapped = POLICY.format(revision=2).replace("actions: [load]", "actions: [delete]")
+    (tmp_path / "policies/trial.yaml").write_text(swapped)
+    mlgov(
+        home, "policy", "bundle", str(tmp_path / "policies"), "--name", "acme", "--revision", "2",
+        "--output", str(tmp_path / "bundle.tar"),
+    )  # fmt: skip
+    with pytest.raises(PolicyInvalidError, match="others under the same number"):
+        revision(settings(home, tmp_path, str(tmp_path / "bundle.tar")))
+
+
 def test_a_changed_one_is_refused(home: Path, tmp_path: Path) -> None:
     data = (home / "bundle-1.tar").read_bytes()
     (tmp_path / "changed.tar").write_bytes(data.replace(b"default: allow", b"default: block"))

@@ -9,6 +9,7 @@ import tarfile
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from governance.errors import (
     SettingsError,
     SignatureError,
 )
-from governance.policy.bundle import MANIFEST, BundleError, open_bundle, pack_bundle
+from governance.model.digest import Sha256
+from governance.policy.bundle import MANIFEST, BundleError, Seen, open_bundle, pack_bundle
 from governance.policy.bundlesource import BundleSource
 from governance.policy.compile import compile_bundle
 from governance.policy.load import load_files
@@ -37,6 +39,8 @@ from tests.unit.policy_kit import (
     policy_set,
     rule,
 )
+
+CONTENT = Sha256("c" * 64)
 
 
 class Clock:
@@ -275,17 +279,17 @@ def verify(envelope: bytes) -> bytes:
     return envelope.removeprefix(b"signed:")
 
 
-def packed(revision: int = 1, *, text: str | None = None, name: str = "acme") -> bytes:
+def packed(revision: int = 1, *, text: str | None = None, name: str = "acme", made: datetime = NOON) -> bytes:
     files = {
         "p.yaml": (text or policy(rule(MALICIOUS))).encode(),
         "set.yaml": policy_set("  {}\n", name=name, revision=revision).encode(),
     }
-    return pack_bundle(files, name=name, revision=revision, made=NOON, sign=sign)
+    return pack_bundle(files, name=name, revision=revision, made=made, sign=sign)
 
 
 def test_a_bundle_holds_what_went_in_and_is_the_same_bytes_each_time() -> None:
-    archive = open_bundle(packed(48), verify=verify, name="acme", highest=48)
-    assert (archive.name, archive.revision, archive.made, sorted(archive.files)) == (
+    archive = open_bundle(packed(48), verify=verify, name="acme", highest=Seen(revision=48, content=None))
+    assert (archive.name, archive.seen.revision, archive.made, sorted(archive.files)) == (
         "acme",
         48,
         NOON,
@@ -382,7 +386,12 @@ def test_the_largest_number_of_files_goes_in_and_out() -> None:
 )  # fmt: skip
 def test_a_bundle_that_is_not_right_is_refused(data: bytes, message: str) -> None:
     with pytest.raises(BundleError, match="expected") as caught:
-        open_bundle(data, verify=verify, name="acme", highest=42 if "rollback" in message else None)
+        open_bundle(
+            data,
+            verify=verify,
+            name="acme",
+            highest=Seen(revision=42, content=None) if "rollback" in message else None,
+        )
     assert message in str(caught.value)
 
 
@@ -395,7 +404,7 @@ def test_the_bundle_source_keeps_the_last_good_bundle_for_a_bounded_time(
         lambda: offered[0], verify=verify, memory=memory, name="acme", refresh=60, max_age=3600, clock=clock
     )
     first = source.current()
-    assert (first.revision, memory.highest("acme")) == (2, 2)
+    assert (first.revision, memory.highest("acme")) == (2, open_bundle(packed(2), verify=verify).seen)
     for bad in (
         packed(1),
         b"nonsense",
@@ -532,14 +541,59 @@ def test_revisions_that_many_note_at_once_are_all_kept(tmp_path: Path) -> None:
     def note(name: str) -> None:
         ready.wait(timeout=30)
         for revision in (1, 2, 3):
-            RevisionMemory(path).saw(name, revision)
+            RevisionMemory(path).saw(name, Seen(revision=revision, content=CONTENT))
 
     with ThreadPoolExecutor(len(names)) as pool:
         list(pool.map(note, names))
-    assert [RevisionMemory(path).highest(name) for name in names] == [3] * len(names)
+    assert [RevisionMemory(path).highest(name) for name in names] == [
+        Seen(revision=3, content=CONTENT)
+    ] * len(names)
 
 
-@pytest.mark.parametrize("damage", [b"{", b"[]", b'{"acme":"x"}', b"{ }"])
+def test_other_files_under_the_number_of_a_bundle_that_was_taken_are_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock, offered, path = Clock(), [packed(2)], tmp_path / "revisions.json"
+    path.write_bytes(b'{"acme":2,"other":7}')  # of an earlier release, which noted numbers alone
+
+    def started() -> BundleSource:
+        memory = RevisionMemory(path)
+        return BundleSource(lambda: offered[0], verify=verify, memory=memory, name="acme", clock=clock)
+
+    source = started()
+    first = source.current()
+    assert RevisionMemory(path).highest("other") == Seen(revision=7, content=None)
+    offered[0] = packed(2, text=policy())
+    clock.now += 61
+    assert source.current() is first
+    assert "the files that revision 2 had before, got others under the same number" in caplog.text
+    with pytest.raises(BundleError, match="others under the same number") as caught:
+        started().current()
+    assert "published with a higher revision" in str(caught.value.hint)
+    offered[0] = packed(2, made=NOON + timedelta(days=1))
+    assert offered[0] != packed(2)
+    assert started().current().digest == first.digest, "the same files, packed and signed again"
+    offered[0] = packed(3, text=policy())
+    assert started().current().digest != first.digest
+
+
+def test_of_two_bundles_of_one_revision_that_are_taken_up_at_once_one_is_refused(tmp_path: Path) -> None:
+    """Server workers share the file: each found nothing noted when it fetched its own."""
+    path = tmp_path / "revisions.json"
+    seen = [open_bundle(packed(2, text=text), verify=verify).seen for text in (None, policy())]
+    RevisionMemory(path).saw("acme", seen[0])
+    with pytest.raises(BundleError, match="others under the same number"):
+        RevisionMemory(path).saw("acme", seen[1])
+    assert RevisionMemory(path).highest("acme") == seen[0]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"{", b"[]", b'{"acme":"x"}', b"{ }", b'{"acme":true}', b'{"acme":{"content":"x","revision":1}}',
+        b'{"acme":{"revision":1}}',
+    ],
+)  # fmt: skip
 def test_a_damaged_memory_of_revisions_is_no_fresh_start(tmp_path: Path, damage: bytes) -> None:
     (tmp_path / "revisions.json").write_bytes(damage)
     with pytest.raises(SettingsError, match="is damaged"):
