@@ -62,36 +62,70 @@ class ContentsCollector:
     def __init__(self, clients: Callable[[str], ArtifactoryClient]) -> None:
         self._clients = clients
 
+    def ask(self, request: Request) -> ContentsInquiry:
+        """What is to be looked into for one request."""
+        return ContentsInquiry(request, self._clients)
+
     def collect(self, request: Request) -> Mapping[str, FactValue]:
-        """The facts about an artifact's files. Where one cannot be read, or was changed, they are unknown but for malice in others."""
-        beside = _beside(request.artifact)
-        files = (*request.artifact.files, *beside)
+        """The facts about an artifact's files, once all were looked into."""
+        return self.ask(request).answer()
+
+
+class ContentsInquiry:
+    """The files that are looked into for one request, and what was seen of them so far."""
+
+    def __init__(self, request: Request, clients: Callable[[str], ArtifactoryClient]) -> None:
+        self._request = request
+        self._clients = clients
+        self._seen: dict[int, _Look] = {}
+
+    def answer(self) -> Mapping[str, FactValue]:
+        """The facts about an artifact's files. Where one cannot be read, or was changed, they are those of the others (`heard`)."""
+        beside = _beside(self._request.artifact)
+        files = (*self._request.artifact.files, *beside)
         too_many = too_many_files(len(files))
         if too_many is not None:
-            return dict.fromkeys(self.supplies, too_many)
-        source = byte_source(request, self._clients)
+            return dict.fromkeys(ContentsCollector.supplies, too_many)
+        source = byte_source(self._request, self._clients)
         if source is None:
-            return dict.fromkeys(self.supplies, Unknown(NOT_STORED))
+            return dict.fromkeys(ContentsCollector.supplies, Unknown(NOT_STORED))
         allowance, effort = _allowance(files), Effort()
         failed: list[Unknown] = []
 
-        def look(entry: FileEntry) -> _Look | None:
+        def look(number: int, entry: FileEntry) -> None:
             if any(each.out_of_reach for each in failed):  # else each file would wait for the same outage
-                return None
+                return
             try:
-                return _look(source, entry, effort, may_read=str(entry.path) in allowance)
+                self._seen[number] = _look(source, entry, effort, may_read=str(entry.path) in allowance)
             except GovernanceError as error:
                 failed.append(unknown_after(error))
-                return None
 
         with Threads(_WORKERS, "contents") as executor:
-            seen = list(executor.map(look, files))
-        found = [each for each in seen if each is not None]
+            list(executor.map(look, range(len(files)), files))
         if failed:
             # An outage excuses them only where nothing else failed.
-            return dict.fromkeys(self.supplies, min(failed, key=_out_of_reach)) | _malice(found)
-        own, others = found[: len(found) - len(beside)], found[len(found) - len(beside) :]
-        return _facts([*own, *(look for look in others if not _is_plain(look.inspection))])
+            rest = min(failed, key=_out_of_reach)
+            return {**dict.fromkeys(ContentsCollector.supplies, rest), **self.heard(rest)}
+        return _facts(self._looks())
+
+    def heard(self, rest: Unknown) -> Mapping[str, FactValue]:
+        """What is certain already, whatever is in the files that were not seen: what these are, and malice."""
+        looks = self._looks()
+        if not looks:
+            return {}
+        facts = _facts(looks)
+        found: dict[str, FactValue] = {
+            "files": Collection(_rows(looks), rest.reason, out_of_reach=rest.out_of_reach)
+        }
+        if facts["content.verdict"] == MALICIOUS:
+            found |= {name: facts[name] for name in ("content.verdict", "content.unsafe_imports")}
+        return found
+
+    def _looks(self) -> list[_Look]:
+        """Those seen so far, without a signature in which there is nothing to be seen."""
+        own = len(self._request.artifact.files)
+        seen = sorted(self._seen.copy().items())
+        return [look for number, look in seen if number < own or not _is_plain(look.inspection)]
 
 
 def _out_of_reach(unknown: Unknown) -> bool:
@@ -175,10 +209,7 @@ def _facts(looks: Sequence[_Look]) -> dict[str, FactValue]:
     unsafe = tuple(sorted(refused, key=lambda name: (not is_dangerous(name), name)))
     gap = Unknown(f"{len(skipped)} files could not be looked into: {skipped[0].skipped}") if skipped else None
     return {
-        "files": Collection(
-            tuple(_row(look.entry, look.inspection) for look in looks),
-            None if looks else "there is no file",
-        ),
+        "files": Collection(_rows(looks), None if looks else "there is no file"),
         "content.verdict": _verdict(found, gap),
         "content.files_scanned": len(found) - len(skipped),
         "content.files_skipped": len(skipped),
@@ -187,12 +218,8 @@ def _facts(looks: Sequence[_Look]) -> dict[str, FactValue]:
     }
 
 
-def _malice(looks: Sequence[_Look]) -> dict[str, FactValue]:
-    """What is certain already, whatever is in the files that could not be read."""
-    facts = _facts(looks)
-    if facts["content.verdict"] != MALICIOUS:
-        return {}
-    return {name: facts[name] for name in ("content.verdict", "content.unsafe_imports")}
+def _rows(looks: Sequence[_Look]) -> tuple[Item, ...]:
+    return tuple(_row(look.entry, look.inspection) for look in looks)
 
 
 def _verdict(found: Sequence[Inspection], gap: Unknown | None) -> FactValue:

@@ -133,7 +133,7 @@ def _model(key: str, model: _Model, facts: Fields) -> dict[str, Any]:
         "mlgov:repository-path": row.ref, "mlgov:digest": digest, "mlgov:kind": row.kind, "mlgov:facts": row.facts,
         "mlgov:registered": row.registered,
         "mlgov:signature": _signature(facts), "mlgov:packages": _known(facts, "dependencies"),
-        "mlgov:vulnerabilities": _known(facts, "vulnerabilities"),
+        "mlgov:vulnerabilities": _known(facts, "vulnerabilities"), "mlgov:files": _known(facts, "files"),
     }  # fmt: skip
     is_model = row.kind == "model"
     tree = as_tree(

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from governance.collect.collector import gather
+from governance.collect.contents import ContentsCollector
 from governance.devserver import Fault
 from governance.errors import RemoteError
 from governance.model.artifact import (
@@ -22,7 +23,7 @@ from governance.model.artifact import (
     parse_relative_path,
     parse_repository_key,
 )
-from governance.model.facts import Collection, Unknown
+from governance.model.facts import OUT_OF_REACH, Collection, Unknown
 from governance.model.request import Action, Request
 from tests.unit.collect_kit import CLEAN, EVIL, NOW, Edge, asking
 from tests.unit.test_content_gguf import entry, gguf
@@ -100,8 +101,13 @@ def test_bytes_that_are_not_the_listed_ones_are_refused(edge: Edge, name: str) -
     collector = edge.collectors()[name]
     for each in collector.supplies:
         value = facts.get(each)
-        assert isinstance(value, Unknown)
-        assert "expected" in value.reason
+        if each == "files":
+            assert isinstance(value, Collection)
+            assert {row["path"] for row in value.items} == {"MLmodel", "python_env.yaml"}
+            assert "expected" in (value.missing or "")
+        else:
+            assert isinstance(value, Unknown)
+            assert "expected" in value.reason
 
 
 @pytest.mark.parametrize("there", [b"", b"\x00" * 100])
@@ -124,9 +130,46 @@ def test_malice_that_was_found_is_not_lost_for_a_file_that_cannot_be_read(edge: 
     found = edge.facts("contents")
     assert found["content.verdict"] == "malicious"
     assert found["content.unsafe_imports"] == ("os.system",)
-    for name in ("files", "content.files_scanned", "content.files_total"):
+    for name in ("content.files_scanned", "content.files_total"):
         assert isinstance(found[name], Unknown)
         assert found[name].out_of_reach is (status == 503)
+    assert ("a.pkl", "pickle") in {(row["path"], row["format"]) for row in found["files"].items}
+    assert found["files"].missing == found["content.files_total"].reason
+    assert found["files"].out_of_reach is (status == 503)
+
+
+@pytest.mark.parametrize("bad", ["a.pkl", FOLDER_SIGNATURE])
+def test_what_was_seen_of_the_files_when_time_is_up_counts(edge: Edge, bad: str) -> None:
+    edge.put({bad: EVIL, **{f"b{number}.bin": b"\0" * 100 for number in range(3)}})
+    request = edge.request()
+    for deadline in (0.2, 0.8, 3.2):  # however busy this machine is
+        edge.server.faults.clear()
+        edge.server.faults.add(Fault(method="GET", path="*/m/b2.bin", delay=5, times=None))
+        facts = gather([edge.collectors()["contents"]], request, deadline=deadline, now=lambda: NOW)
+        files = facts.get("files")
+        if facts.get("content.verdict") == "malicious" and isinstance(files, Collection):
+            break
+    assert facts.get("content.verdict") == "malicious"
+    assert facts.get("content.unsafe_imports") == ("os.system",)
+    assert isinstance(files, Collection)
+    assert (bad, "pickle") in {(row["path"], row["format"]) for row in files.items}
+    assert "no answer within" in (files.missing or "")
+    assert facts.get(OUT_OF_REACH) == (
+        "content.files_scanned", "content.files_skipped", "content.files_total", "files",
+    )  # fmt: skip
+
+
+def test_files_that_were_looked_into_are_not_clean_for_those_that_come_late(edge: Edge) -> None:
+    edge.put(CLEAN)
+    request = edge.request()
+    for deadline in (0.2, 0.8, 3.2):
+        edge.server.faults.clear()
+        edge.server.faults.add(Fault(method="GET", path="*/m/model.pkl", delay=5, times=None))
+        facts = gather([edge.collectors()["contents"]], request, deadline=deadline, now=lambda: NOW)
+        if isinstance(facts.get("files"), Collection):
+            break
+    assert isinstance(facts.get("files"), Collection)
+    assert facts.get(OUT_OF_REACH) == tuple(sorted(ContentsCollector.supplies))
 
 
 @pytest.mark.parametrize("others", [{}, {"own.pkl": b"cacme\nNet\n."}])
@@ -274,7 +317,13 @@ def test_an_upload_that_cannot_be_read_is_not_clean(edge: Edge, tmp_path: Path, 
         (tmp_path / name).symlink_to(tmp_path / "elsewhere")
     found = gather([edge.collectors()["contents"]], asked, deadline=20, now=lambda: NOW)
     assert isinstance(found.get("content.verdict"), Unknown)
-    assert isinstance(found.get("files"), Unknown)
+    files = found.get("files")
+    if way == "not named":
+        assert isinstance(files, Unknown)
+    else:
+        assert isinstance(files, Collection)
+        assert name not in {row["path"] for row in files.items}
+        assert files.missing
 
 
 def test_a_large_file_of_an_upload_is_known_by_its_head(edge: Edge, tmp_path: Path) -> None:

@@ -297,8 +297,16 @@ def test_what_nobody_established_does_not_look_good() -> None:
     tree, components = bill(rendered(log, "cyclonedx"))
     said = properties(components["wine"])
     assert said["mlgov:vulnerabilities"] == said["mlgov:packages"] == "not known: no facts are kept"
+    assert said["mlgov:files"] == "not known: no facts are kept"
     assert said["mlgov:signature"] == "not known"
     assert tree["compositions"] == [{"aggregate": "unknown", "dependencies": [components["wine"]["bom-ref"]]}]
+
+
+def test_files_of_which_only_some_were_looked_into_do_not_pass_for_all() -> None:
+    some = Collection(({"path": "model.pkl", "format": "pickle"},), "contents gave no answer within 30 s")
+    _, components = bill(rendered(log_of_facts(files=some), "cyclonedx"))
+    said = properties(components["wine"])
+    assert said["mlgov:files"] == "incomplete: contents gave no answer within 30 s"
 
 
 def test_refused_models_are_not_in_use(log: AuditLog) -> None:
