@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from typing import Final, TypeAlias
 
 from governance import __version__
 from governance.errors import GovernanceError, PolicyInvalidError
@@ -30,6 +31,12 @@ _UNREADABLE = (
     "else have its owner mend it (`mlgov policy check`) and publish it with a higher revision."
 )
 
+_Instant: TypeAlias = "tuple[float, float]"
+"""Seconds by the clock that nobody sets, and by that of the wall. The one stands still while a machine sleeps, the other can be set
+back: what is too old by either is too old."""
+
+_NEVER: Final[_Instant] = (float("-inf"), float("-inf"))
+
 
 class BundleSource:
     """Keeps one compiled policy and renews it from bundles. Safe to use from many threads at once."""
@@ -47,6 +54,7 @@ class BundleSource:
         max_age: float = 86_400.0,
         patience: float = 2.0,
         clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         """`name` is the set that must be in the bundle. It is fetched anew every `refresh` seconds, and stands for at
         most `max_age` seconds without. While it stands, a renewal is waited for `patience` seconds, and then taken up when
@@ -61,10 +69,10 @@ class BundleSource:
         self._max_age = max_age
         self._patience = patience
         self._clock = clock
+        self._wall = wall
         self._lock = ForkLock()
         self._policy: CompiledPolicy | None = None
-        self._good = float("-inf")
-        self._tried = float("-inf")
+        self._good = self._tried = _NEVER
         self._began = float("-inf")
         self._renewal: threading.Thread | None = None
         self._problem: GovernanceError | None = None
@@ -77,29 +85,35 @@ class BundleSource:
     def current(self) -> CompiledPolicy:
         """The policy in force. Raises `PolicyInvalidError` where there is none that is young enough."""
         with self._lock:
-            now = self._clock()
-            standing = self._standing(now)
+            standing = self._standing()
             running = self._running()
-            if running is None and now - self._tried >= self._refresh:
-                running = self._start(now, may_wait=standing is None)
+            if running is None and self._age(self._tried) >= self._refresh:
+                running = self._start(may_wait=standing is None)
         if running is not None:
-            left = self._began + self._patience - now
+            left = self._began + self._patience - self._clock()
             running.join(None if standing is None else max(0.0, left))
-        policy = self._standing(self._clock())
+        policy = self._standing()
         if policy is None:
             raise self._without()
         return policy
 
-    def _standing(self, now: float) -> CompiledPolicy | None:
-        return self._policy if now - self._good <= self._max_age else None
+    def _standing(self) -> CompiledPolicy | None:
+        return self._policy if self._age(self._good) <= self._max_age else None
+
+    def _now(self) -> _Instant:
+        return self._clock(), self._wall()
+
+    def _age(self, then: _Instant) -> float:
+        """Seconds since then, by the clock that counts more."""
+        return max(now - before for now, before in zip(self._now(), then, strict=True))
 
     def _running(self) -> threading.Thread | None:
         """The renewal on its way. In a forked child, that of its parent is none."""
         return self._renewal if self._renewal is not None and self._renewal.is_alive() else None
 
-    def _start(self, now: float, *, may_wait: bool) -> threading.Thread | None:
+    def _start(self, *, may_wait: bool) -> threading.Thread | None:
         """Begin a renewal. Where nobody can act before its end, it is done here and now."""
-        self._began = now
+        self._began = self._clock()
         if not may_wait:
             self._renewal = threading.Thread(target=self._renew, name="policy-bundle", daemon=True)
             try:
@@ -112,7 +126,7 @@ class BundleSource:
         return None
 
     def _renew(self) -> None:
-        began = self._clock()
+        began = self._now()
         try:
             archive = open_bundle(
                 self._fetch(), verify=self._verify, name=self._name, highest=self._memory.highest(self._name)
@@ -126,11 +140,11 @@ class BundleSource:
         else:
             self._policy, self._good, self._problem = policy, began, None
         finally:
-            self._tried = self._clock()
+            self._tried = self._now()
 
     def _refuse(self, error: GovernanceError) -> None:
         self._problem = error
-        if self._standing(self._clock()) is not None:  # else whoever asks is told, and nothing is in force
+        if self._standing() is not None:  # else whoever asks is told, and nothing is in force
             logger.error("THE POLICY BUNDLE WAS NOT TAKEN; the last good one stays in force. %s", error)
 
     def _read(self, archive: PolicyArchive) -> CompiledPolicy:

@@ -433,6 +433,34 @@ def test_the_bundle_source_keeps_the_last_good_bundle_for_a_bounded_time(
         again.current()
 
 
+@pytest.mark.parametrize("slept", ["awake", "asleep"])
+def test_a_bundle_is_as_old_as_the_clock_says_that_counts_more(tmp_path: Path, slept: str) -> None:
+    """What stands for a day stood for weeks on a laptop that was shut at night: the clock that measured it had stood still. The other one
+    may be set back."""
+    monotonic, wall, offered = Clock(), Clock(), [packed(2)]
+    source = BundleSource(
+        lambda: offered[0],
+        verify=verify,
+        memory=RevisionMemory(tmp_path / "revisions.json"),
+        name="acme",
+        max_age=3600,
+        clock=monotonic,
+        wall=wall,
+    )
+    first = source.current()
+    offered[0] = b"nonsense"
+    passing, other = (wall, monotonic) if slept == "asleep" else (monotonic, wall)
+    other.now -= 5 if other is wall else 0
+    passing.now += 3600
+    assert source.current() is first
+    passing.now += 1
+    with pytest.raises(BundleError, match="no older than 3600 s"):
+        source.current()
+    offered[0] = packed(3)
+    passing.now += 60
+    assert source.current().revision == 3, "what is due is fetched by the same measure"
+
+
 class SlowPlace:
     """Hands out a bundle at once, and each one after it when it is let."""
 
