@@ -7,8 +7,8 @@ Promises:
 2. Bad news counts from an incomplete scan too, and from an Xray that fell silent or is late; good news never does. So
    `xray.malicious` may be true of a half-scanned model, and is unknown, not false, until the last file is done.
 3. A declared package without a version, or one that Xray does not know, leaves the list of advisories incomplete. It
-   leaves `xray.malicious` alone, which speaks of the artifact's bytes and of packages that Xray does know.
-
+   leaves `xray.malicious` alone, which speaks of the artifact's bytes and of packages that Xray does know. Where Xray does not say
+   what it knows of one, that is unknown too, unless something is malicious.
 4. Of an upload only the declared packages are asked about, where the files that declare them are at hand. What Xray says
    of them is bad news or none: it has not seen the files yet.
 
@@ -126,8 +126,10 @@ class ScanInquiry:
         self._files: list[Summary] = []
         self._statuses: dict[str, ScanStatus | Unknown] = {}
         self._packages: list[Summary] = []
-        self._gap: Unknown | None = _AWAITED
-        """Why there may be more to know of the declared packages."""
+        self._unheard: Unknown | None = _AWAITED
+        """Why Xray may know more of the declared packages than it has said."""
+        self._gap: Unknown | None = None
+        """Why there may be packages of which Xray knows nothing."""
         self._violations: tuple[Violation, ...] | Unknown = _AWAITED
         self._repository = str(request.artifact.repository)
         """Under which key Xray knows the repository: what a remote repository holds lies in its cache."""
@@ -197,12 +199,13 @@ class ScanInquiry:
                 self._packages.append(summary)
         except GovernanceError as error:
             unknown = unknown_after(error)
-            self._gap = replace(
+            self._unheard = replace(
                 unknown, reason=f"the declared packages are not known to the last: {unknown.reason}"
             )
         else:
             gap = _gap(declared, self._packages)
             self._gap = None if gap is None else Unknown(gap)
+            self._unheard = None
 
     def _ask_for_violations(self, client: XrayClient) -> tuple[Violation, ...] | Unknown:
         """Violations, which need a right of their own: without it the other facts stand all the same."""
@@ -216,17 +219,16 @@ class ScanInquiry:
 
     def _facts(self, rest: Unknown) -> dict[str, FactValue]:
         """What is known of files and packages. What was not heard is unknown for the reason `rest`."""
-        files = tuple(self._files)  # before the repository: it changes only while there are none
-        places = [f"{self._repository}/{path}" for path in self._paths()]
-        statuses = {place: self._statuses.get(place, rest) for place in places}
+        # Last things first, while more may come: a status is asked for when all summaries are there, and those of another repository
+        # only while there are none.
+        known, files, repository = self._statuses.copy(), tuple(self._files), self._repository
+        places = [f"{repository}/{path}" for path in self._paths()]
+        statuses = {place: known.get(place, rest) for place in places}
         scanned = join(zip(self._artifact.files, places, strict=True), statuses, files)
-        packages, gap, violations = tuple(self._packages), self._gap, self._violations
-        doubt = scanned.doubt
-        if gap is _AWAITED:
-            gap = rest
-            doubt = foremost(doubt, rest)
-        if violations is _AWAITED:
-            violations = rest
+        unheard = rest if self._unheard is _AWAITED else self._unheard  # set when all else is
+        packages, gap = tuple(self._packages), self._gap
+        violations = rest if self._violations is _AWAITED else self._violations
+        doubt = foremost(scanned.doubt, unheard)
         missing = foremost(doubt, gap)
         summaries = (*scanned.summaries, *packages)
         return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -119,10 +120,33 @@ def test_packages_that_could_not_be_asked_about_leave_the_list_open_for_an_outag
     edge.server.faults.add(Fault(path="*/summary/component", times=None, status=503))
     facts = gathered(edge, "xray")
     assert {"vulnerabilities", "licences", "xray.max_cvss", "xray.max_severity"} <= out_of_reach(facts)
-    assert facts.get("xray.malicious") is False
     edge.server.faults.clear()
     edge.server.faults.add(Fault(path="*/summary/component", times=None, status=403))
     assert out_of_reach(gathered(edge, "xray")) == set()
+
+
+def malicious_packages(body: bytes) -> bytes:
+    issue = {
+        "issue_id": "XRAY-1",
+        "summary": "Malicious package",
+        "issue_type": "malicious",
+        "severity": "Critical",
+    }
+    answer = json.loads(body)
+    return json.dumps({"artifacts": [{**each, "issues": [issue]} for each in answer["artifacts"]]}).encode()
+
+
+@pytest.mark.parametrize("status", [403, 503])
+def test_packages_that_could_not_be_asked_about_are_not_known_to_be_harmless(edge: Edge, status: int) -> None:
+    edge.put(CLEAN)
+    assert edge.facts("xray")["xray.malicious"] is False
+    edge.server.faults.add(Fault(path="*/summary/component", rewrite=malicious_packages))
+    assert edge.facts("xray")["xray.malicious"] is True
+    edge.server.faults.add(Fault(path="*/summary/component", times=None, status=status))
+    facts = gathered(edge, "xray")
+    assert isinstance(facts.get("xray.malicious"), Unknown)
+    assert ("xray.malicious" in out_of_reach(facts)) is (status == 503)
+    assert facts.get("scan.complete") is True
 
 
 def test_what_is_not_scanned_is_so_whatever_else_gives_no_answer(edge: Edge) -> None:
