@@ -168,6 +168,9 @@ class _Asked:
 
     def result(self, deadline: float, files: int) -> dict[str, FactValue]:
         """What it found."""
+        if self.future.cancelled():  # no silence of its source, and so no outage
+            reason = f"{self.collector.name} was not asked within {deadline:g} s: no thread was free"
+            return self._all({}, Unknown(reason))
         if not self.future.done():
             more = f" about {files:,} files (MLGOV_GATHER_SECONDS)" if files > _MANY_FILES else ""
             late = f"{self.collector.name} gave no answer within {deadline:g} s{more}"

@@ -256,3 +256,21 @@ def test_without_any_thread_each_fact_is_unknown_and_no_service_is_said_to_be_ou
     unknown = [value for value in facts.values.values() if isinstance(value, Unknown)]
     assert unknown
     assert {value.reason for value in unknown} == {"the system gives this process no more threads"}
+
+
+def test_what_no_thread_was_left_to_ask_for_is_unknown_and_no_outage(
+    leave_threads: Callable[[int], None],
+) -> None:
+    """The decision is on record, where a late source ended it with a bare `CancelledError`."""
+    release = threading.Event()
+
+    def slow() -> Mapping[str, FactValue]:
+        release.wait(10)
+        return {}
+
+    leave_threads(1)
+    other = Scripted(answer=dict, name="other", supplies=frozenset({"signature.valid"}))
+    facts = gather([Scripted(answer=slow), other], REQUEST, deadline=0.1, now=lambda: NOON)
+    release.set()
+    assert facts.get("signature.valid") == Unknown("other was not asked within 0.1 s: no thread was free")
+    assert facts.get(UNREACHABLE) == ("scripted",)
