@@ -1,15 +1,16 @@
 """A document whose shape is wrong, read as far as it goes: one slip hides no other mistake.
 
 Promises: what is wrong with the shape is noted, all of it; what comes out has the shape, without the parts that were wrong, and
-names them, so that what only follows from one of them is not told as a mistake of its own. Does not: make anything that may be
-used. Where something was left out a mistake is on record, and nothing that has mistakes is loaded.
+names them, so that what only follows from one of them is not told as a mistake of its own; a list or mapping under a key that is
+nearly a valid one is read as if it stood under that. Does not: make anything that may be used. Where something was left out or
+moved a mistake is on record, and nothing that has mistakes is loaded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
@@ -62,14 +63,16 @@ _LEAN: Mapping[str, frozenset[str]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repaired(Generic[S]):
-    """A shape, the tree it was read from, and the paths of what was wrong there and is left out or replaced."""
+    """A shape, the tree it was read from, the paths of what was wrong there and is left out or replaced, and how keys there were
+    written that were taken for others, by their paths."""
 
     shape: S
     tree: Any
     doubtful: tuple[Path, ...] = ()
+    written: Mapping[Path, str] = field(default_factory=dict)
 
     def told(self, mistakes: Iterable[Mistake]) -> list[Mistake]:
-        """Of mistakes found in the shape those of its own, which do not follow from a doubtful part."""
+        """Of mistakes found in the shape those of its own, which do not follow from a doubtful part, with the paths that were written."""
         # What is within a member of a list says nothing of those beside it, and one slip may stand in each of 20,000 rules.
         near: dict[Path, list[Path]] = {}
         for path in self.doubtful:
@@ -81,7 +84,7 @@ class Repaired(Generic[S]):
                 return not any(_follows(mistake, path) for path in self.doubtful)
             return not any(_follows(mistake, path) for key in {(), _member(at)} for path in near.get(key, ()))
 
-        return [mistake for mistake in mistakes if is_own(mistake)]
+        return [_as_written(mistake, self.written) for mistake in mistakes if is_own(mistake)]
 
     def knows(self, path: Path) -> bool:
         """Whether nothing at `path`, above or below it is doubtful."""
@@ -95,10 +98,13 @@ def read_repaired(
     not what was written, of which a mistake is on record."""
     found = Mistakes()
     read = read_shape(shape, tree, found)
-    mistakes.found += [one for one in found.found if not any(_follows(one, path) for path in lacking)]
     if read is not None:
         return Repaired(shape=read, tree=tree, doubtful=lacking)
-    mended, doubtful = deepcopy(tree), dict.fromkeys(lacking)
+    mended = deepcopy(tree)
+    written = _respell(shape, mended, found)
+    told = (_as_written(one, written) for one in found.found)
+    mistakes.found += [one for one in told if not any(_follows(one, path) for path in lacking)]
+    doubtful = dict.fromkeys(_as_read(lacking, written))
     for _ in range(_ROUNDS):
         try:
             read = shape.model_validate(mended)
@@ -106,8 +112,57 @@ def read_repaired(
             for detail in error.errors(include_url=False):
                 _mend(mended, detail, doubtful)
         else:
-            return Repaired(shape=read, tree=mended, doubtful=tuple(doubtful))
+            return Repaired(shape=read, tree=mended, doubtful=tuple(doubtful), written=written)
     return None
+
+
+def _respell(shape: type[Shape], tree: Any, found: Mistakes) -> dict[Path, str]:
+    """Put lists and mappings under the key for which theirs was meant, where that is free, and add what is wrong within them to
+    `found`. Gives the keys as they were written, by their paths now."""
+    written: dict[Path, str] = {}
+    fresh = found.found
+    while True:  # each round is about what the one before it has brought to light, one level below or deeper
+        renamed: set[Path] = set()
+        for one in fresh:
+            if not one.key or one.nearest is None:
+                continue
+            holder, key = _holder(tree, one.path), one.path[-1]
+            if holder is not None and one.nearest not in holder and isinstance(holder.get(key), dict | list):
+                holder[one.nearest] = holder.pop(key)
+                renamed.add((*one.path[:-1], one.nearest))
+                written[*one.path[:-1], one.nearest] = str(key)
+        if not renamed:
+            return written
+        again = Mistakes()
+        read_shape(shape, tree, again)
+        fresh = [
+            one for one in again.found if any(one.path[:end] in renamed for end in range(len(one.path) + 1))
+        ]
+        found.found += fresh
+
+
+def _as_written(mistake: Mistake, written: Mapping[Path, str]) -> Mistake:
+    path = mistake.path
+    return replace(mistake, path=tuple(written.get(path[: end + 1], part) for end, part in enumerate(path)))
+
+
+def _as_read(paths: Iterable[Path], written: Mapping[Path, str]) -> Iterator[Path]:
+    """The inverse, for paths alone."""
+    meant = {(*at[:-1], key): at[-1] for at, key in written.items()}
+    for path in paths:
+        read: Path = ()
+        for part in path:
+            read = (*read, meant.get((*read, part), part))
+        yield read
+
+
+def _holder(tree: Any, path: Path) -> Any:
+    """The mapping or list that holds what stands at a path; None where it was left out or replaced."""
+    for part in path[:-1]:
+        tree = tree.get(part) if isinstance(tree, dict) else tree[part]
+        if not isinstance(tree, dict | list):
+            return None
+    return tree
 
 
 def _mend(tree: Any, detail: ErrorDetails, doubtful: dict[Path, None]) -> None:
@@ -115,11 +170,9 @@ def _mend(tree: Any, detail: ErrorDetails, doubtful: dict[Path, None]) -> None:
     path: Path = tuple(part for part in detail["loc"] if part != "[key]")
     is_known = path in doubtful
     doubtful[path] = None
-    holder, last = tree, path[-1]
-    for part in path[:-1]:
-        holder = holder.get(part) if isinstance(holder, dict) else holder[part]
-        if not isinstance(holder, dict | list):
-            return  # in this round all of it was left out or replaced, for a mistake of its own
+    holder, last = _holder(tree, path), path[-1]
+    if holder is None:
+        return  # in this round all of it was left out or replaced, for a mistake of its own
     if "[key]" in detail["loc"]:
         holder.pop(last, None)
     elif detail["type"] == "missing":

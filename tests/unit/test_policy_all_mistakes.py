@@ -179,6 +179,41 @@ def test_what_follows_from_a_slip_is_not_told_beside_it(texts: list[str]) -> Non
     assert len(found) - len(missing) == 1, found
 
 
+def test_a_slip_in_a_key_hides_nothing_that_stands_under_it() -> None:
+    text = """\
+apiVersion: mlgov/v1
+kind: Policy
+metadata: {name: p}
+spek:
+  mach: {actions: [downlod]}
+  rule:
+    - {id: a, effekt: block, when: {fact: publishr, is: x}, message: m}
+    - {id: b, effect: block, when: {some: vulnerabilities, where: {fact: cvss, gte: 7}}, message: m, grce: {production: soon}}
+    - {id: c, effect: block, when: {fact: publisher, in: {list: nowhere}}, message: m, mesage: [x]}
+  default: allow
+"""
+    found = problems(
+        text, policy_set("  outge: {production: {action: last-verdict}}\n"), waiver(rule="p/gone")
+    )
+    assert [line.partition(" expected")[0] for line in found] == [
+        "file0.yaml:1:1 (document):",
+        "file0.yaml:4:1 spek:",
+        "file0.yaml:5:3 spek.mach:",
+        "file0.yaml:5:20 spek.mach.actions[0]:",
+        "file0.yaml:6:3 spek.rule:",
+        "file0.yaml:7:7 spek.rule[0]:",
+        "file0.yaml:7:15 spek.rule[0].effekt:",
+        "file0.yaml:7:43 spek.rule[0].when.fact:",
+        "file0.yaml:8:102 spek.rule[1].grce:",
+        "file0.yaml:8:121 spek.rule[1].grce.production:",
+        "file0.yaml:9:65 spek.rule[2].when.in.list:",
+        "file0.yaml:9:88 spek.rule[2].mesage:",
+        "file1.yaml:5:3 spec.outge:",
+        "file1.yaml:5:23 spec.outge.production:",
+        "file2.yaml:5:9 spec.rule:",
+    ]
+
+
 def test_a_case_or_rule_that_is_none_hides_nothing_in_those_beside_it() -> None:
     rules = "".join(
         f"- {{id: r{n}, effect: block, when: {{fact: nope, is: x}}, message: m}}\n" for n in range(28)
