@@ -6,10 +6,12 @@ import posixpath
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Final
 
 from governance.artifactory.client import ArtifactoryClient
 from governance.collect.bytesource import ByteSource, byte_source
+from governance.collect.collector import unknown_after
 from governance.content.dependencies import (
     LOCK,
     MODEL,
@@ -20,7 +22,7 @@ from governance.content.dependencies import (
     read_declared,
     usual_name,
 )
-from governance.errors import UnsafePathError
+from governance.errors import GovernanceError, UnsafePathError
 from governance.forking import ForkLock, call_after_fork
 from governance.model.artifact import Artifact, Kind, parse_relative_path
 from governance.model.facts import Collection, FactValue, Item, Unknown
@@ -38,7 +40,8 @@ _REMEMBERED: Final = 64
 class DependencyReader:
     """Reads what an artifact declares, once for all collectors that ask about the same artifact at the same time.
 
-    Promises: the bytes read are those whose digests were listed. A failure is not remembered.
+    Promises: the bytes read are those whose digests were listed. A failure is not remembered, and does not hide what other files
+    declare.
     """
 
     def __init__(self, clients: Callable[[str], ArtifactoryClient]) -> None:
@@ -52,7 +55,7 @@ class DependencyReader:
         self._known = OrderedDict()
 
     def __call__(self, request: Request) -> Declared:
-        """What the request's artifact declares. Raises `RemoteError`, or `DigestMismatchError` for changed files."""
+        """What the request's artifact declares. Raises `RemoteError`, or `DigestMismatchError` for changed files, where none was read."""
         artifact = request.artifact
         key = (artifact.host, artifact.ref, str(artifact.digest or f"{request.correlation} {request.at}"))
         with self._lock:
@@ -68,13 +71,20 @@ class DependencyReader:
 
     def _fill(self, key: tuple[str, ...], future: Future[Declared], request: Request) -> None:
         try:
-            future.set_result(self._read(request.artifact, byte_source(request, self._clients)))
+            declared = self._read(request.artifact, byte_source(request, self._clients))
         except BaseException as error:
-            with self._lock:
-                self._known.pop(key, None)
+            self._drop(key)
             future.set_exception(error)
             if not isinstance(error, Exception):
                 raise
+        else:
+            if declared.unread is not None:
+                self._drop(key)
+            future.set_result(declared)
+
+    def _drop(self, key: tuple[str, ...]) -> None:
+        with self._lock:
+            self._known.pop(key, None)
 
     def _read(self, artifact: Artifact, source: ByteSource | None) -> Declared:
         if source is None:
@@ -82,6 +92,7 @@ class DependencyReader:
         by_path = {str(entry.path): entry for entry in artifact.files}
         wanted = declaring(by_path)
         parts: list[Declared] = []
+        failed: list[GovernanceError] = []
         done: set[str] = set()
         while wanted:
             path = wanted.pop(0)
@@ -96,10 +107,21 @@ class DependencyReader:
                 parts.append(Declared(problems=(f"`{path}` is referred to and not there",)))
                 continue
             limit = _LOCK_LIMIT if usual_name(path) == LOCK else _LIMIT
-            part = read_declared(path, source.whole(entry, limit))
+            try:
+                data = source.whole(entry, limit)
+            except GovernanceError as error:
+                failed.append(error)
+                if unknown_after(error).out_of_reach:
+                    break  # each further file would wait for the same outage
+                continue
+            part = read_declared(path, data)
             parts.append(part)
             wanted += [_beside(path, name) for name in part.files]
-        return merge(parts)
+        if failed and not any(part.packages for part in parts):
+            raise failed[0]
+        # An outage excuses it only where nothing else failed.
+        unread = min(map(unknown_after, failed), key=lambda each: each.out_of_reach, default=None)
+        return replace(merge(parts), unread=unread)
 
 
 class DependenciesCollector:
@@ -119,12 +141,15 @@ class DependenciesCollector:
         if request.action is Action.UPLOAD and request.staged is None:
             return {"dependencies": Unknown(NOT_STORED)}
         declared = self._reader(request)
-        missing = "; ".join(declared.problems[:5]) or None
+        missing, unread = "; ".join(declared.problems[:5]) or None, declared.unread
         if missing is None and request.action is Action.UPLOAD and MODEL not in _names(request.artifact):
             missing = "more of the model may be uploaded later"
         if missing is None and not declared.packages and request.artifact.kind is Kind.MODEL:
             missing = "the model declares no package"
-        return {"dependencies": Collection(tuple(_item(each) for each in declared.packages), missing)}
+        packages = tuple(_item(each) for each in declared.packages)
+        if missing is None and unread is not None:
+            return {"dependencies": Collection(packages, unread.reason, out_of_reach=unread.out_of_reach)}
+        return {"dependencies": Collection(packages, missing)}
 
 
 def _names(artifact: Artifact) -> frozenset[str]:

@@ -198,14 +198,14 @@ class ScanInquiry:
             for summary in client.components(wanted):
                 self._packages.append(summary)
         except GovernanceError as error:
-            unknown = unknown_after(error)
-            self._unheard = replace(
-                unknown, reason=f"the declared packages are not known to the last: {unknown.reason}"
-            )
+            unread: Unknown | None = unknown_after(error)
         else:
             gap = _gap(declared, self._packages)
             self._gap = None if gap is None else Unknown(gap)
-            self._unheard = None
+            unread = declared.unread
+        self._unheard = unread and replace(
+            unread, reason=f"the declared packages are not known to the last: {unread.reason}"
+        )
 
     def _ask_for_violations(self, client: XrayClient) -> tuple[Violation, ...] | Unknown:
         """Violations, which need a right of their own: without it the other facts stand all the same."""

@@ -24,6 +24,7 @@ from packaging.version import Version
 
 from governance.content.conda import is_common, read_spec
 from governance.content.uv import read_lock, read_project
+from governance.model.facts import Unknown
 
 REQUIREMENTS: Final = "requirements.txt"
 CONDA: Final = "conda.yaml"
@@ -89,11 +90,13 @@ class Package:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declared:
-    """What one file declares. `files` are further files that it refers to, as written there."""
+    """What one file declares. `files` are further files that it refers to, as written there. Of several files together, `unread` says
+    why one of them could not be read."""
 
     packages: tuple[Package, ...] = ()
     problems: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    unread: Unknown | None = None
 
 
 def usual_name(path: str) -> str | None:

@@ -258,6 +258,34 @@ def test_a_failure_is_not_remembered(edge: Edge) -> None:
     assert collector.collect(request)["dependencies"] != Unknown("")
 
 
+@pytest.mark.parametrize("fault", [None, 403, 503])
+def test_a_package_is_known_although_another_file_that_declares_some_cannot_be_read(
+    edge: Edge, fault: int | None
+) -> None:
+    """Two MiB of comments in a file beside kept a package out of every rule about it, and out of the question to Xray."""
+    pinned = {"MLmodel": CLEAN["MLmodel"], "python_env.yaml": b"dependencies: [torch==2.5.1]\n"}
+    edge.put({**pinned, "requirements.txt": b"#" * (9 if fault else 2 << 20)})
+    if fault is not None:
+        edge.server.faults.add(Fault(method="GET", path="*/m/requirements.txt", times=None, status=fault))
+    collectors, request = edge.collectors(), edge.request()
+    both = [collectors["dependencies"], collectors["xray"]]
+    facts = gather(both, request, deadline=20, now=lambda: NOW)
+    declared, advisories = facts.get("dependencies"), facts.get("vulnerabilities")
+    assert isinstance(declared, Collection)
+    assert isinstance(advisories, Collection)
+    assert [row["purl"] for row in declared.items] == ["pkg:pypi/torch@2.5.1"]
+    assert "CVE-2025-32434" in {row["cve"] for row in advisories.items}
+    assert "requirements.txt" in (declared.missing or "")
+    assert "requirements.txt" in (advisories.missing or "")
+    assert isinstance(facts.get("xray.malicious"), Unknown)
+    assert declared.out_of_reach is advisories.out_of_reach is (fault == 503)
+    if fault is not None:
+        edge.server.faults.clear()
+        declared = gather(both, request, deadline=20, now=lambda: NOW).get("dependencies")
+        assert isinstance(declared, Collection)
+        assert declared.missing is None, "a failure is not remembered"
+
+
 def staged(edge: Edge, folder: Path, files: Mapping[str, bytes], *, whole: bool = True) -> Request:
     for name, data in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
