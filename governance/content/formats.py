@@ -99,8 +99,21 @@ def detect(name: str, head: bytes) -> str:
     named = format_of_name(name)
     found = next((name_it(named, head) for is_it, name_it in _TESTS if is_it(head)), None)
     if found is None or (found in _OUTER and named in _NAMED_CODE):
-        return _by_name(named, head)
+        return detect_unmarked(name, head)
     return found
+
+
+def detect_unmarked(name: str, head: bytes) -> str:
+    """The format of a file whose first bytes are no mark of any."""
+    named = format_of_name(name)
+    # A name that promises code is believed: without a mark a pickle may be of protocol 0, and a zip or an HDF5 file may begin
+    # with anything, since its readers look elsewhere.
+    # So is Python's, which may be in any encoding.
+    if named in _NAMED_CODE | {"onnx", "tensorflow"}:
+        return "pickle" if named == "torch-zip" else named
+    if named in {"text", "json", "yaml"}:
+        return named if _is_text(head) else "other"
+    return "text" if head and _is_text(head) else "other"
 
 
 def name_zip(named: str, head: bytes) -> str:
@@ -181,17 +194,6 @@ def _is_pickle(head: bytes) -> bool:
     if head[:1] not in {bytes([each]) for each in _PICKLE_STARTS} or _GLOBAL.search(head) is None:
         return False
     return not is_listing(head, is_whole=len(head) < HEAD)
-
-
-def _by_name(named: str, head: bytes) -> str:
-    # A name that promises code is believed: without a mark a pickle may be of protocol 0, and a zip or an HDF5 file may begin
-    # with anything, since its readers look elsewhere.
-    # So is Python's, which may be in any encoding.
-    if named in _NAMED_CODE | {"onnx", "tensorflow"}:
-        return "pickle" if named == "torch-zip" else named
-    if named in {"text", "json", "yaml"}:
-        return named if _is_text(head) else "other"
-    return "text" if head and _is_text(head) else "other"
 
 
 def _is_text(head: bytes) -> bool:

@@ -25,6 +25,7 @@ from governance.content.formats import (
     HEAD,
     LOADS_CODE,
     detect,
+    detect_unmarked,
     format_of_name,
     format_of_zip,
     is_hdf5,
@@ -162,11 +163,26 @@ def _no_zip(name: str, data: bytes, budget: Budget, *, depth: int) -> Inspection
     if format_ == "npy-object":
         return _array(format_, data, budget)
     if format_ in {"pickle", "joblib"}:
-        return _pickle(format_, name, data, budget, depth=depth)
+        pickled = _pickle(format_, name, data, budget, depth=depth)
+        if not _is_text_after_all(pickled, name, data):
+            return pickled
+        format_ = detect_unmarked(name, data[:HEAD])
     found = _other(format_, name, data, budget)
     if not is_lzma(data):
         return found
     return _joined("pickle", [found, _pickle("pickle", name, data, budget, depth=depth)])
+
+
+def _is_text_after_all(pickled: Inspection, name: str, data: bytes) -> bool:
+    """Whether it only looked like a pickle without a mark, as one `README` in a thousand does: every unpickler stops in it before it has
+    imported anything, and its name promises no pickle."""
+    stops = pickled.broken is not None and not pickled.imports and pickled.skipped is None
+    return (
+        stops
+        and pickled.format == "pickle"
+        and data[:1] != b"\x80"
+        and format_of_name(name) not in LOADS_CODE
+    )
 
 
 def _other(format_: str, name: str, data: bytes, budget: Budget) -> Inspection:

@@ -73,12 +73,13 @@ def may_import(head: bytes, size: int | None = None, effort: Effort | None = Non
 
     A pickle needs no mark: nearly any first byte is an operation, and files of other formats can be pickles at the same time.
     So what is asked is whether a bare unpickler would get through. True also where it would get behind the end of `head`; the
-    whole file then decides. A persistent id stops it, or each thirty-second file of safetensors could be one: `P` and a line.
+    whole file then decides. A persistent id stops it, or each thirty-second file of safetensors could be one: `P` and a line; but not
+    behind a whole pickle, since torch reads three like that before the one that may have them.
     """
     effort = effort or Effort()
     position = 0
-    for _ in range(_MAX_STREAMS):
-        machine = Machine(head, position, BARE)
+    for number in range(_MAX_STREAMS):
+        machine = Machine(head, position, TABLE if number else BARE)
         try:
             machine.run(effort.operations)
         except CutError as error:
