@@ -173,6 +173,16 @@ class FramedPages(Protocol):
 
 
 @runtime_checkable
+class PlacedLater(Protocol):
+    """A store whose entries are durable before they have a place in the tree, without which nobody finds them."""
+
+    def settle(self, *, timeout: float) -> None:
+        """Have every entry that is durable now given its place, where this user may, and wait for that. Raises `AuditUnavailableError`
+        where `timeout` seconds were too few."""
+        ...
+
+
+@runtime_checkable
 class KeptElsewhere(Protocol):
     """A store whose log another machine keeps, and signs."""
 

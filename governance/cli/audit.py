@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Verify, read and export the audit log.")
 
+_SETTLE_SECONDS = 5.0
 _NUMBER = re.compile(r"[0-9]{1,15}")
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 
@@ -60,6 +61,7 @@ def open_assembly(*, only_reads: bool = False) -> Iterator[AuditAssembly]:
 
     with closing(AuditAssembly(_settings_of_keeper(), only_reads=only_reads)) as assembly:
         _require_log(assembly)
+        _settle(assembly)
         yield assembly
 
 
@@ -70,7 +72,25 @@ def open_all() -> Iterator[Assembly]:
 
     with closing(build_assembly(_settings_of_keeper())) as assembly:
         _require_log(assembly)
+        _settle(assembly)
         yield assembly
+
+
+def unplaced(assembly: AuditAssembly) -> AuditUnavailableError | None:
+    """Has the entries of processes that were killed given their places. What to say where that cannot be: nothing else tells of them."""
+    from governance.audit.store import PlacedLater
+
+    if not assembly.settings.has_log_file and isinstance(assembly.log.store, PlacedLater):
+        try:
+            assembly.log.store.settle(timeout=_SETTLE_SECONDS)
+        except AuditUnavailableError as error:
+            return error
+    return None
+
+
+def _settle(assembly: AuditAssembly) -> None:
+    if (error := unplaced(assembly)) is not None:
+        err().print(sign(Mark.WARN), styled(f"{error.message}. {error.hint}"))
 
 
 def _settings_of_keeper() -> Settings:

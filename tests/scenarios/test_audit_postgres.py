@@ -123,6 +123,7 @@ def test_an_outage_is_told_of_when_it_begins_and_when_it_ends(caplog: pytest.Log
 
     with running_postgres() as server:
         log = open_log(server.new_database(), timeout=5)
+        fill(log, 1)
         settled(log)
         server.stop()
         time.sleep(3)  # in which it tries more than once

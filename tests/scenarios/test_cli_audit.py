@@ -7,13 +7,19 @@ import json
 import shutil
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from governance.audit.pseudonyms import Pseudonyms
 from governance.audit.sqlite import SqliteStore
-from tests.audit_tools import Clock, make_log
+from governance.cli.checkup.local import local_checks
+from governance.cli.output import Mark
+from governance.settings import load_settings
+from governance.wiring import build_assembly
+from tests.audit_tools import Clock, fill, make_log
+from tests.postgres_server import PostgresServer, why_not
 from tests.report_tools import decide
 from tests.scenarios.audit_keeper import ORIGIN, Keeper, tamper
 
@@ -296,6 +302,43 @@ def test_a_receipt_is_checked_without_the_log(keeper: Keeper, tmp_path: Path) ->
 
 
 # -- settings
+
+
+@pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
+def test_what_killed_processes_left_without_a_place_is_given_it_by_who_reads_or_told_of(
+    keeper: Keeper, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log was said to prove itself, and to hold nothing, until somebody wrote to it again."""
+    from governance.audit.postgres import PostgresStore
+
+    dsn = postgres.new_database()
+    role, database = f"auditor_{dsn.rsplit('/', 1)[1]}", dsn.rsplit("/", 1)[1]
+    log = make_log(store := PostgresStore(dsn), origin=ORIGIN)
+    store._sequencer.start = lambda: None  # type: ignore[method-assign]  # killed before it leads
+    (left,) = fill(log, 1)
+    log.close()
+    postgres.run(f"CREATE ROLE {role} LOGIN")
+    postgres.run(f"GRANT USAGE ON SCHEMA mlgov_audit TO {role}", database)
+    postgres.run(f"GRANT SELECT ON ALL TABLES IN SCHEMA mlgov_audit TO {role}", database)
+
+    keeper.settings(f'audit_dsn = "{dsn.replace("postgres@", f"{role}@")}"')
+    monkeypatch.setattr("governance.cli.audit._SETTLE_SECONDS", 0.1)
+    told = keeper.run("verify")
+    assert (told.code, "0 entries" in told.out, "no search, report or verification" in told.err) == (
+        0,
+        True,
+        True,
+    )
+    assert "permission" not in told.err
+    with closing(build_assembly(load_settings())) as assembly:
+        (check,) = (check for check in local_checks(assembly) if check.subject == "audit log")
+        (line, *_) = check.look()
+    assert (line.mark, "no search, report or verification" in line.seen) == (Mark.WARN, True)
+
+    monkeypatch.setattr("governance.cli.audit._SETTLE_SECONDS", 30.0)
+    keeper.settings(f'audit_dsn = "{dsn}"')
+    found = keeper.run("search", "--json")
+    assert (found.code, found.err, left in found.out) == (0, "", True)
 
 
 @pytest.mark.parametrize("name", ["MLGOV_AUDIT_DSN", "mlgov_audit_path", "MLGOV_AUDIT_ANCHORS"])

@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from governance.cli.audit import unplaced
 from governance.cli.checkup.check import Check, fail, ok, skip, warn
 from governance.cli.output import Line
 from governance.model.request import Action
@@ -180,6 +181,8 @@ def _audit(assembly: Assembly) -> Iterator[Line]:
     if assembly.settings.has_log_file and not path.exists():
         yield _unmade(path)
         return
+    if (error := unplaced(assembly)) is not None:
+        yield warn("audit log", error.message, error.hint or "")
     size = assembly.log.store.frontier().size
     name = (
         f"`{path}`"
