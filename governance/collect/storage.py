@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, TypeVar
@@ -53,6 +54,16 @@ class _Found:
     properties: dict[str, tuple[str, ...]] | Unknown
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """The questions to Artifactory."""
+
+    tree: Future[Tree | Unknown | None]
+    info: Future[ItemInfo | Unknown]
+    repository: Future[RepositoryInfo | Unknown]
+    properties: Future[dict[str, tuple[str, ...]] | Unknown]
+
+
 class StorageCollector:
     """`artifact.{age,created_by,ecosystem,origin}`, `publisher`, `revision.*` and `property.*`."""
 
@@ -68,39 +79,13 @@ class StorageCollector:
         self._repositories: dict[tuple[str, str], tuple[datetime, RepositoryInfo]] = {}
         self._lock = ForkLock()
 
-    def collect(self, request: Request) -> Mapping[str, FactValue]:
-        """The facts about a stored artifact. Nothing is known of one that is still to be uploaded."""
-        if request.action is Action.UPLOAD:
-            return dict.fromkeys(self.supplies, Unknown(NOT_STORED))
-        artifact = request.artifact
-        found = self._ask(artifact)
-        return {
-            "artifact.age": self._age(found),
-            "artifact.created_by": found.info if isinstance(found.info, Unknown) else found.info.created_by,
-            "artifact.ecosystem": _ecosystem(found.repository),
-            "artifact.origin": _origin(found.repository),
-            **_hub(artifact, found),
-            **_properties(found.properties),
-        }
+    def ask(self, request: Request) -> StorageInquiry:
+        """What Artifactory is to be asked about one request."""
+        return StorageInquiry(request, clients=self._clients, repository=self._repository, now=self._now)
 
-    def _ask(self, artifact: Artifact) -> _Found:
-        client = self._clients(artifact.host)
-        repository, root = artifact.repository, artifact.ref.partition("/")[2]
-        with Threads(4, "storage") as executor:
-            tree = (
-                executor.submit(_attempt, lambda: client.tree(repository, root))
-                if artifact.kind is not Kind.FILE
-                else None
-            )
-            info = executor.submit(_attempt, lambda: client.info(repository, root))
-            properties = executor.submit(_attempt, lambda: client.properties(repository, root))
-            settings = executor.submit(_attempt, lambda: self._repository(client, repository))
-            return _Found(
-                tree=tree.result() if tree is not None else None,
-                info=info.result(),
-                repository=settings.result(),
-                properties=properties.result(),
-            )
+    def collect(self, request: Request) -> Mapping[str, FactValue]:
+        """The facts, once Artifactory has answered all."""
+        return self.ask(request).answer()
 
     def _repository(self, client: ArtifactoryClient, key: str) -> RepositoryInfo:
         """The repository's configuration, asked for once in a while: it hardly ever changes."""
@@ -113,6 +98,73 @@ class StorageCollector:
         with self._lock:
             self._repositories[place] = (self._now(), info)
         return info
+
+
+class StorageInquiry:
+    """Four questions to Artifactory about one request. Each answer is complete in itself."""
+
+    def __init__(
+        self,
+        request: Request,
+        *,
+        clients: Callable[[str], ArtifactoryClient],
+        repository: Callable[[ArtifactoryClient, str], RepositoryInfo],
+        now: Callable[[], datetime],
+    ) -> None:
+        self._request = request
+        self._clients = clients
+        self._repository = repository
+        self._now = now
+        self._asked: _Asked | None = None
+
+    def answer(self) -> Mapping[str, FactValue]:
+        """The facts about a stored artifact. Nothing is known of one that is still to be uploaded."""
+        if self._request.action is Action.UPLOAD:
+            return dict.fromkeys(StorageCollector.supplies, Unknown(NOT_STORED))
+        artifact = self._request.artifact
+        client = self._clients(artifact.host)
+        repository, root = artifact.repository, artifact.ref.partition("/")[2]
+        is_file = artifact.kind is Kind.FILE
+        with Threads(4, "storage") as executor:
+            asked = _Asked(
+                tree=executor.submit(_attempt, lambda: None if is_file else client.tree(repository, root)),
+                info=executor.submit(_attempt, lambda: client.info(repository, root)),
+                properties=executor.submit(_attempt, lambda: client.properties(repository, root)),
+                repository=executor.submit(_attempt, lambda: self._repository(client, repository)),
+            )
+            self._asked = asked
+        return self._facts(
+            _Found(
+                tree=asked.tree.result(),
+                info=asked.info.result(),
+                repository=asked.repository.result(),
+                properties=asked.properties.result(),
+            )
+        )
+
+    def heard(self, rest: Unknown) -> Mapping[str, FactValue]:
+        """The facts by the answers that are there."""
+        asked = self._asked
+        if asked is None:
+            return {}
+        return self._facts(
+            _Found(
+                tree=_settled(asked.tree, rest),
+                info=_settled(asked.info, rest),
+                repository=_settled(asked.repository, rest),
+                properties=_settled(asked.properties, rest),
+            )
+        )
+
+    def _facts(self, found: _Found) -> dict[str, FactValue]:
+        return {
+            "artifact.age": self._age(found),
+            "artifact.created_by": found.info if isinstance(found.info, Unknown) else found.info.created_by,
+            "artifact.ecosystem": _ecosystem(found.repository),
+            "artifact.origin": _origin(found.repository),
+            **_hub(self._request.artifact, found),
+            **_properties(found.properties),
+        }
 
     def _age(self, found: _Found) -> FactValue:
         newest = _newest(found)
@@ -127,6 +179,12 @@ def _attempt(ask: Callable[[], T]) -> T | Unknown:
         return ask()
     except GovernanceError as error:
         return unknown_after(error)
+
+
+def _settled(asked: Future[T | Unknown], rest: Unknown) -> T | Unknown:
+    """An answer, or `rest` where it is not there."""
+    is_there = asked.done() and not asked.cancelled() and asked.exception() is None
+    return asked.result() if is_there else rest
 
 
 def _newest(found: _Found) -> datetime | Unknown:

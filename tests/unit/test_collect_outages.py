@@ -115,6 +115,24 @@ def test_of_several_questions_those_without_an_answer_are_out_of_reach(edge: Edg
     assert not {"artifact.age", "property.*", "xray.malicious", "scan.complete"} & out_of_reach(facts)
 
 
+def test_a_property_counts_although_other_answers_of_artifactory_are_late(edge: Edge) -> None:
+    """In an outage the last verdict would stand, by the properties of its time."""
+    edge.put(CLEAN)
+    edge.artifactory.set_properties(edge.repo, "m", {"quarantined": ["yes"]})
+    request = edge.request()
+    for deadline in (0.2, 0.8, 3.2):  # however busy this machine is
+        edge.server.faults.clear()
+        edge.server.faults.add(Fault(path="*/api/repositories/*", times=None, delay=5))
+        facts = gather([edge.collectors()["storage"]], request, deadline=deadline, now=lambda: NOW)
+        if facts.get("property.quarantined") == "yes" and not isinstance(facts.get("artifact.age"), Unknown):
+            break
+    assert facts.get("property.quarantined") == "yes"
+    assert facts.get("property.other") is None
+    late = out_of_reach(facts)
+    assert {"artifact.origin", "artifact.ecosystem", "publisher"} <= late
+    assert not {"property.*", "property.quarantined", "artifact.age", "artifact.created_by"} & late
+
+
 def test_packages_that_could_not_be_asked_about_leave_the_list_open_for_an_outage(edge: Edge) -> None:
     edge.put(CLEAN)
     edge.server.faults.add(Fault(path="*/summary/component", times=None, status=503))
