@@ -9,7 +9,7 @@ from concurrent.futures import wait as wait_for
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
-from governance.collect.threads import Threads, limit_thread
+from governance.collect.threads import NobodyWaitsError, Threads, limit_thread
 from governance.errors import GovernanceError, RateLimitedError, UnavailableError, UnreachableError
 from governance.model.facts import OUT_OF_REACH, UNREACHABLE, Collection, Facts, FactValue, Origin, Unknown
 from governance.model.request import Request, utc_text
@@ -171,11 +171,12 @@ class _Asked:
         if self.future.cancelled():  # no silence of its source, and so no outage
             reason = f"{self.collector.name} was not asked within {deadline:g} s: no thread was free"
             return self._all({}, Unknown(reason))
-        if not self.future.done():
+        is_done = self.future.done()
+        error = self.future.exception() if is_done else None
+        if not is_done or isinstance(error, NobodyWaitsError):
             more = f" about {files:,} files (MLGOV_GATHER_SECONDS)" if files > _MANY_FILES else ""
             late = f"{self.collector.name} gave no answer within {deadline:g} s{more}"
             return self._heard(Unknown(late, out_of_reach=True))
-        error = self.future.exception()
         if isinstance(error, GovernanceError):
             return self._heard(unknown_after(error))
         if error is not None:

@@ -23,6 +23,10 @@ Result = TypeVar("Result")
 _UNTIL: ContextVar[float | None] = ContextVar("mlgov-collect-until", default=None)
 
 
+class NobodyWaitsError(TimeoutError):
+    """A task was not begun, as its caller's time was over."""
+
+
 def limit_thread(until: float) -> None:
     """Let pools that this thread makes begin nothing after `until` (of `time.monotonic`)."""
     _UNTIL.set(until)
@@ -77,7 +81,7 @@ class Threads(Executor):
         if not future.set_running_or_notify_cancel():
             return
         if self._until is not None and time.monotonic() > self._until:
-            future.set_exception(TimeoutError("nobody waits for this any more"))
+            future.set_exception(NobodyWaitsError("nobody waits for this any more"))
             return
         try:
             future.set_result(call())

@@ -208,6 +208,31 @@ def test_nothing_begins_when_nobody_waits_any_more() -> None:
     assert len(begun) < 50
 
 
+def test_what_ended_at_the_deadline_since_nobody_waits_is_late_and_no_mistake() -> None:
+    """Of a model with many files one look ends as the time does, and the next is not begun. An outage excuses it."""
+    over = threading.Event()
+
+    def many() -> Mapping[str, FactValue]:
+        time.sleep(0.2)
+        try:
+            with Threads(1, "inner") as inner:
+                inner.submit(int).result()
+        finally:
+            over.set()
+        return {}
+
+    def late() -> Mapping[str, FactValue]:
+        over.wait(10)
+        time.sleep(0.05)
+        return {}
+
+    first = Slow(answer=late, said=lambda rest: late())
+    second = Scripted(answer=many, name="other", supplies=frozenset({"signature.valid"}))
+    facts = gather([first, second], REQUEST, deadline=0.1, now=lambda: NOON)
+    assert facts.get("signature.valid") == Unknown("other gave no answer within 0.1 s")
+    assert facts.get(UNREACHABLE) == ("other", "scripted")
+
+
 def test_a_pool_hands_on_errors_and_cancels_what_has_not_begun() -> None:
     release = threading.Event()
     pool = Threads(1, "pool")
