@@ -38,7 +38,7 @@ from governance.content.keras import CONFIG, keras_imports
 from governance.content.listing import is_listing
 from governance.content.loaders import is_stage, stage_imports
 from governance.content.onnx import OnnxError, check_onnx
-from governance.content.pickles import Walk, may_import, walk
+from governance.content.pickles import Walk, may_import, names_something, walk
 from governance.content.scripts import is_code, is_script, script_reaches
 from governance.content.skops import SCHEMA, schema_imports
 from governance.content.tags import tag_imports
@@ -175,8 +175,8 @@ def _no_zip(name: str, data: bytes, budget: Budget, *, depth: int) -> Inspection
 
 def _is_text_after_all(pickled: Inspection, name: str, data: bytes) -> bool:
     """Whether it only looked like a pickle without a mark, as one `README` in a thousand does: every unpickler stops in it before it has
-    imported anything, and its name promises no pickle."""
-    stops = pickled.broken is not None and not pickled.imports and pickled.skipped is None
+    imported what can be imported, and its name promises no pickle."""
+    stops = pickled.broken is not None and pickled.skipped is None and not names_something(pickled.imports)
     return (
         stops
         and pickled.format == "pickle"

@@ -9,6 +9,7 @@ in `problem`, and keeps what was found before (the unpickler, too, has run it by
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -83,12 +84,12 @@ def may_import(head: bytes, size: int | None = None, effort: Effort | None = Non
         try:
             machine.run(effort.operations)
         except CutError as error:
-            return _names_something(machine) or error.needed <= (size or 0)
+            return names_something(machine.imports) or error.needed <= (size or 0)
         except BrokenError:
-            return _names_something(machine) or effort.operations <= machine.operations
+            return names_something(machine.imports) or effort.operations <= machine.operations
         finally:
             effort.spend(machine.operations)
-        if _names_something(machine):
+        if names_something(machine.imports):
             return True
         position = machine.position
         if not _may_start(head, position):
@@ -96,11 +97,11 @@ def may_import(head: bytes, size: int | None = None, effort: Effort | None = Non
     return True
 
 
-def _names_something(machine: Machine) -> bool:
+def names_something(imports: Iterable[str]) -> bool:
     """Whether one of the imports can be one. Text, read as a pickle, names things that are no names."""
-    names = [
-        name for name in machine.imports if not name.startswith(WITHIN)
-    ]  # each of which has its whole name beside it
+    names = (
+        name for name in imports if not name.startswith(WITHIN)
+    )  # each of these has its whole name beside it
     return any(name.startswith("?") or _DOTTED.fullmatch(name) for name in names)
 
 

@@ -96,6 +96,8 @@ def test_torchs_old_format_with_a_persistent_id_before_what_runs() -> None:
         b"Git 1.0\n=======\n\n calls\nclone\n",
         b"Certificate of origin\ncovers\nthis\n",
         b"STOP = {\n    cela\ncar\n",
+        b"import os\nimport base64\n\n# this is done in two ways, once\nhere\n",
+        b"cards\n-----\n\n once\nhere",
     ],
 )
 @pytest.mark.parametrize("name", ["README", "README.md", "LICENSE", "a.py", "stop_words.txt"])
