@@ -1,4 +1,5 @@
-"""The PostgreSQL log in a database that others set up: poolers before it, defaults of its roles, rights that are given sparingly."""
+"""The PostgreSQL log in a database that others set up: its address and TLS, poolers before it, how many connections it has, defaults of
+its roles, rights that are given sparingly."""
 
 from __future__ import annotations
 
@@ -6,15 +7,19 @@ import contextlib
 import select
 import socket
 import struct
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from governance.audit.log import AuditLog
-from governance.errors import AuditBrokenError, AuditUnavailableError
+from governance.errors import AuditBrokenError, AuditUnavailableError, SettingsError
 from tests.audit_tools import fill
 from tests.listener import listening
 from tests.postgres_server import PostgresServer, why_not
@@ -67,6 +72,66 @@ def test_a_pooler_that_refuses_the_options_is_told_of_as_one() -> None:
     with listening(refuse) as port, pytest.raises(AuditUnavailableError, match="unsupported") as caught:
         open_log(f"postgresql://u@127.0.0.1:{port}/d?sslmode=disable&gssencmode=disable", timeout=5)
     assert "not PgBouncer" in str(caught.value.hint)
+
+
+def test_nobody_is_asked_on_a_terminal_for_the_passphrase_of_a_client_key(tmp_path: Path) -> None:
+    """A server that was started from a shell waited there for ever; `sslpassword` in the address is for that."""
+    make_certificate(tmp_path)
+    locked = tmp_path / "locked.pem"
+    locked.write_bytes(
+        ec.generate_private_key(ec.SECP256R1()).private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"secret"),
+        )
+    )
+    locked.chmod(0o600)
+
+    def offer_tls(connection: socket.socket) -> None:
+        connection.recv(8)
+        connection.sendall(b"S")
+        connection.recv(1)
+
+    with listening(offer_tls) as port:
+        dsn = f"postgresql://u@127.0.0.1:{port}/d?sslmode=require&sslcert={tmp_path}/certificate.pem&sslkey={locked}"
+        code = f"from governance.audit.postgres_schema import connect; connect({dsn!r}, timeout=5)"
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, start_new_session=True, check=False,
+        )  # fmt: skip
+    assert "could not load private key file" in done.stderr
+    assert "pass phrase" not in done.stderr
+
+
+def test_an_unreachable_server_is_said_so_without_the_password() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with pytest.raises(AuditUnavailableError) as caught:
+        open_log(f"postgresql://ana:hunter2@127.0.0.1:{port}/audit", timeout=3)
+    assert "hunter2" not in str(caught.value) + repr(caught.value.__cause__)
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "postgresql+psycopg2://ana:hunter2@127.0.0.1:1/audit",
+        "postgresql://ana:hunter2%@127.0.0.1:1/audit",
+        "postgresql://ana:my hunter2@127.0.0.1:1/audit",
+        "postgresql://ana:hunter2/x@127.0.0.1:1/audit",
+        "postgresql://ana:x@hunter2@127.0.0.1:1/audit",
+        "postgresql://ana@127.0.0.1:hunter2/audit",
+        "ana:hunter2@127.0.0.1/audit",
+        "host=127.0.0.1 port=1 password=x hunter2",
+    ],
+)
+def test_an_address_that_is_none_is_said_so_without_the_password(dsn: str) -> None:
+    """libpq quotes what it does not understand: all of an address with a driver, as MLflow has it."""
+    with pytest.raises(SettingsError, match="`audit_dsn` is not the address") as caught:
+        open_log(dsn, timeout=3)
+    error: BaseException | None = caught.value
+    while error is not None:
+        assert "hunter2" not in str(error)
+        error = error.__cause__ or error.__context__
 
 
 def test_a_server_whose_certificate_another_authority_signed_is_told_of_as_one(tmp_path: Path) -> None:
