@@ -197,13 +197,11 @@ def revoke_key(
     A compromise is mostly found out later: `--since` says when it may have begun, and what was signed from then on counts no more.
     A key that was revoked already can be revoked from an earlier time on, and never from a later one.
     """
-    from governance.signing.keyring import get_key, load_trust, revoke, save_trust
+    from governance.signing.keyring import get_key, load_trust, revoke, save_trust, trust_turn
     from governance.signing.trust import Revocation
 
     with closing(_assembly(None)) as assembly:
         path = assembly.settings.trust_file
-        store = load_trust(path)
-        key = get_key(store, key_id)
         why = Revocation.COMPROMISED if compromised else Revocation.SUPERSEDED
         at = since.replace(tzinfo=UTC) if since else assembly.now()
         if compromised and at > assembly.now():
@@ -211,8 +209,11 @@ def revoke_key(
                 "a key that somebody else may hold is not trusted until then",
                 hint="`--since` is when it may have begun.",
             )
-        revoked = revoke(store, key.key_id, why=why, at=at)
-        save_trust(path, revoked)
+        with trust_turn(path):
+            store = load_trust(path)
+            key = get_key(store, key_id)
+            revoked = revoke(store, key.key_id, why=why, at=at)
+            save_trust(path, revoked)
         standing = _standing(get_key(revoked, key.key_id))
         _record(assembly.log, "revoked", key, at=assembly.now(), reason=standing)
     out().print(sign(Mark.OK), styled(f"revoked {key.key_id[:16]} of `{key.name}` as {standing}"))

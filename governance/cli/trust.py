@@ -67,7 +67,7 @@ def add(
     from governance.audit.entry import EntryKind
     from governance.model.request import new_id
     from governance.settings import load_settings
-    from governance.signing.keyring import add_key, load_trust, save_trust
+    from governance.signing.keyring import add_key, load_trust, save_trust, trust_turn
     from governance.signing.publickey import parse_public_key
     from governance.signing.trust import Grant, Role, TrustedKey, TrustStore, verifier_id
     from governance.wiring import build_assembly
@@ -89,7 +89,6 @@ def add(
     with closing(build_assembly(load_settings())) as assembly:
         path, now = assembly.settings.trust_file, assembly.now()
         log = assembly.log  # found out to be there before a key is trusted that it does not know
-        store = load_trust(path) if path.exists() else TrustStore.empty()
         key = TrustedKey(
             name=name.strip(),
             public=parse_public_key(data),
@@ -100,7 +99,8 @@ def add(
                 verifiers=(verifier_id(name.strip()),) if Role.DECISION in roles else (),
             ),
         )
-        save_trust(path, add_key(store, key))
+        with trust_turn(path):
+            save_trust(path, add_key(load_trust(path) if path.exists() else TrustStore.empty(), key))
         body = key_body(event="trusted", key_id=key.key_id, name=key.name, reason=None)
         log.append(EntryKind.KEY, body, subject=f"key {key.key_id}", correlation=new_id(now))
     out().print(sign(Mark.OK), styled(f"`{path}` trusts the key of `{key.name}`", "bold"))

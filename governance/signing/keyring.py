@@ -1,7 +1,8 @@
 """Keys and trust on disk: the files behind `mlgov keys`.
 
 Promises: a trust file is replaced whole or not at all; one that others may write is not read; a signed one is never
-replaced by an older one or by one that nobody signed. Does not: ask anybody for a passphrase.
+replaced by an older one or by one that nobody signed; of two who change one at once, the second changes what the first has written
+(`trust_turn`). Does not: ask anybody for a passphrase.
 
 Beside a signed trust file lies `<name>.seen`: the version, digest and root keys last accepted. It is what makes a
 rollback visible, so it belongs on the machine that verifies. A process that may not write there goes on with what it
@@ -13,13 +14,14 @@ from __future__ import annotations
 import logging
 import os
 import stat
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 from governance.errors import KeyFileError, SignatureError
+from governance.forking import file_lock
 from governance.model.canonical import Json, canonical_bytes
 from governance.places import make_private, open_file
 from governance.signing.keyholder import Signer
@@ -58,13 +60,29 @@ def load_trust(path: Path, *, must_be_signed: bool = False) -> TrustStore:
     return found.document.store
 
 
+@contextmanager
+def trust_turn(path: Path) -> Iterator[None]:
+    """Hold off, from reading a trust file to writing it, all others who change it; nobody who only reads it. Raises `KeyFileError`."""
+    lock = path.with_name(f"{path.name}.lock")
+    with ExitStack() as held:
+        try:
+            make_private(path.parent)
+            held.enter_context(file_lock(lock))
+        except OSError as error:
+            raise KeyFileError(
+                f"`{path}` cannot be changed, since `{lock.name}` cannot be locked: {error.strerror}"
+            ) from error
+        yield
+
+
 def install_trust(path: Path, updates: Sequence[bytes]) -> TrustStore:
     """Take in the next signed versions, in order. Raises `KeyFileError` and keeps the file where one is not good."""
-    for data in updates:
-        seen = _read_seen(path)
-        found = open_signed_trust(data) if seen is None else accept_next(seen[2], seen[0], data)
-        replace_file(path, data)
-        _remember(path, found)
+    with trust_turn(path):
+        for data in updates:
+            seen = _read_seen(path)
+            found = open_signed_trust(data) if seen is None else accept_next(seen[2], seen[0], data)
+            replace_file(path, data)
+            _remember(path, found)
     return load_trust(path, must_be_signed=True)
 
 
@@ -102,14 +120,17 @@ def init_key(
     roles: frozenset[Role] = frozenset(Role) - {Role.TIMESTAMP},
 ) -> TrustedKey:
     """Make a signing key and trust it from now on. The public half lies beside it as `.pub`."""
-    store = load_trust(trust_path) if trust_path.exists() else TrustStore.empty()
-    if store.is_signed:
-        raise KeyFileError(f"the trust file `{trust_path}` is signed; a key is added where its root keys are")
-    public = generate_key(key_path, passphrase, algorithm=algorithm)
-    key = TrustedKey(
-        name=name, public=public, grant=Grant(roles=roles, not_before=at, verifiers=(verifier_id(name),))
-    )
-    save_trust(trust_path, add_key(store, key))
+    with trust_turn(trust_path):
+        store = load_trust(trust_path) if trust_path.exists() else TrustStore.empty()
+        if store.is_signed:
+            raise KeyFileError(
+                f"the trust file `{trust_path}` is signed; a key is added where its root keys are"
+            )
+        public = generate_key(key_path, passphrase, algorithm=algorithm)
+        key = TrustedKey(
+            name=name, public=public, grant=Grant(roles=roles, not_before=at, verifiers=(verifier_id(name),))
+        )
+        save_trust(trust_path, add_key(store, key))
     replace_file(key_path.with_suffix(".pub"), public.pem.encode("ascii"))
     return key
 
@@ -129,30 +150,39 @@ def rotate_key(
     The new key gets the old one's name, roles and scope. The old one goes on vouching until `supersede_at`; None leaves
     it trusted until it is revoked, which suits models that were signed where no trusted time is on record.
     """
-    store = load_trust(trust_path)
-    before = get_key(store, old.key_id)
-    if store.is_signed:
-        raise KeyFileError(f"the trust file `{trust_path}` is signed; a key is added where its root keys are")
-    waiting = key_path.with_name(f"{key_path.name}.next")
-    public = generate_key(waiting, passphrase, algorithm=algorithm)
-    key = TrustedKey(
-        name=before.name,
-        public=public,
-        grant=Grant(
-            roles=before.grant.roles,
-            repositories=before.grant.repositories,
-            not_before=at,
-            verifiers=before.grant.verifiers,
-        ),
-    )
-    store = add_key(store, key)
-    if supersede_at is not None:
-        store = revoke(store, old.key_id, why=Revocation.SUPERSEDED, at=supersede_at)
-    # Trust first: a crash after this leaves a trusted key that is not used yet, never a used one that is not trusted.
-    save_trust(trust_path, replace(store, version=load_trust(trust_path).version + 1))
-    key_path.replace(key_path.with_name(f"{key_path.stem}-{old.key_id[:16]}{key_path.suffix}"))
-    waiting.replace(key_path)
-    replace_file(key_path.with_suffix(".pub"), public.pem.encode("ascii"))
+    with trust_turn(trust_path):
+        store = load_trust(trust_path)
+        before, version = get_key(store, old.key_id), store.version
+        if store.is_signed:
+            raise KeyFileError(
+                f"the trust file `{trust_path}` is signed; a key is added where its root keys are"
+            )
+        waiting = key_path.with_name(f"{key_path.name}.next")
+        aside = key_path.with_name(f"{key_path.stem}-{old.key_id[:16]}{key_path.suffix}")
+        if aside.exists():
+            raise KeyFileError(
+                f"key {old.key_id[:16]} is set aside already, as `{aside}`",
+                hint="Somebody else rotated it just now: `mlgov keys list` shows what is trusted.",
+            )
+        public = generate_key(waiting, passphrase, algorithm=algorithm)
+        key = TrustedKey(
+            name=before.name,
+            public=public,
+            grant=Grant(
+                roles=before.grant.roles,
+                repositories=before.grant.repositories,
+                not_before=at,
+                verifiers=before.grant.verifiers,
+            ),
+        )
+        store = add_key(store, key)
+        if supersede_at is not None:
+            store = revoke(store, old.key_id, why=Revocation.SUPERSEDED, at=supersede_at)
+        # Trust first: a crash after this leaves a trusted key that is not used yet, never a used one that is not trusted.
+        save_trust(trust_path, replace(store, version=version + 1))
+        key_path.replace(aside)
+        waiting.replace(key_path)
+        replace_file(key_path.with_suffix(".pub"), public.pem.encode("ascii"))
     return key
 
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from governance.signing.keyring import add_key, load_trust, save_trust, trust_turn
+from governance.signing.publickey import parse_public_key
+from governance.signing.trust import TrustedKey
 from tests.scenarios.cli import Cli, run_cli
 
 EXPIRES = "2099-01-01T00:00:00.000000Z"
@@ -230,3 +235,22 @@ def test_who_signs_for_good_is_told_nothing_else(cli: Cli, tmp_path: Path) -> No
     (tmp_path / "model").mkdir()
     (tmp_path / "model/weights").write_text("1")
     assert cli("sign", "model").err == ""
+
+
+def test_what_another_changes_meanwhile_is_kept(cli: Cli, roots: dict[str, str], tmp_path: Path) -> None:
+    """A revocation that is overwritten would be a key that everybody goes on trusting."""
+    path = tmp_path / "home/trust.json"
+    assert cli("trust", "add", "bob.pub", "--name", "bob", "--role", "waiver").code == 0
+    with ThreadPoolExecutor(1) as pool:
+        with trust_turn(path):
+            store = load_trust(path)
+            revoking = pool.submit(cli, "keys", "revoke", store.keys[0].key_id, "--compromised")
+            with suppress(TimeoutError):
+                revoking.result(timeout=0.5)
+            ann = TrustedKey(name="ann", public=parse_public_key(roots["ann"]), grant=store.keys[0].grant)
+            save_trust(path, add_key(store, ann))
+        done = revoking.result(timeout=30)
+    assert (done.code, done.err) == (0, "")
+    standing = {row["name"]: row["standing"] for row in json.loads(cli("keys", "list", "--json").out)}
+    assert standing["ann"] == "trusted"
+    assert standing["bob"].startswith("compromised from")

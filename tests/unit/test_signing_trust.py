@@ -259,6 +259,9 @@ def test_the_life_of_a_key(tmp_path: Path) -> None:
     assert load_signer(key_path, "pass2").key_id == second.key_id
     kept = key_path.with_name(f"signing-{first.key_id[:16]}.pem")
     assert load_signer(kept, "pass").key_id == first.key_id
+    with pytest.raises(KeyFileError, match="is set aside already"):  # two who rotate it at once
+        keyring.rotate_key(key_path, trust_path, "pass3", old=first.public, at=NOW)
+    assert load_signer(kept, "pass").key_id == first.key_id
     assert verify_bundle(old_bundle, manifest_of(), store, at=NOW + DAY).valid
     assert verify_bundle(old_bundle, manifest_of(), store, at=NOW + 8 * DAY).reason == "key-superseded"
 
