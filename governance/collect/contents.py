@@ -25,8 +25,9 @@ from governance.collect.dependencies import NOT_STORED
 from governance.collect.threads import Threads
 from governance.content.effort import Effort
 from governance.content.formats import HEAD, detect
-from governance.content.inspection import TOO_LARGE, Inspection, inspect, inspect_parts, may_walk, must_look
+from governance.content.inspection import TOO_LARGE, inspect, inspect_parts, may_walk, must_look
 from governance.content.judgement import CLEAN, MALICIOUS, SUSPICIOUS, is_allowed, is_dangerous, judge
+from governance.content.seen import Inspection
 from governance.content.zips import END_SIZE, ends_as_zip
 from governance.errors import GovernanceError, ProtocolError
 from governance.model.artifact import Artifact, FileEntry, Kind

@@ -11,16 +11,13 @@ import lzma
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from governance.content.arrays import array_start, is_plain
 from governance.content.compressed import TooManyStreamsError, is_lzma, unpacker
-from governance.content.documents import DocumentError, NoDocumentError
 from governance.content.effort import SPENT, Budget, Effort, SpentError
-from governance.content.elsewhere import HELD as AUTO_MAP
-from governance.content.elsewhere import fetched, says_where
 from governance.content.formats import (
     HEAD,
     LOADS_CODE,
@@ -32,28 +29,14 @@ from governance.content.formats import (
     name_zip,
 )
 from governance.content.gguf import MARK as GGUF
-from governance.content.gguf import GgufError, gguf_templates
-from governance.content.graphs import graph_reaches
 from governance.content.keras import CONFIG, keras_imports
 from governance.content.listing import is_listing
-from governance.content.loaders import is_stage, stage_imports
-from governance.content.onnx import OnnxError, check_onnx
 from governance.content.pickles import Walk, may_import, names_something, walk
 from governance.content.scripts import is_code, is_script, script_reaches
+from governance.content.seen import Inspection, joined
 from governance.content.skops import SCHEMA, schema_imports
-from governance.content.tags import tag_imports
-from governance.content.targets import KEY as TARGET
-from governance.content.targets import document_targets, yaml_targets
-from governance.content.templates import (
-    HELD,
-    TemplateUnreadError,
-    document_reaches,
-    file_reaches,
-    is_document,
-    is_template,
-    template_reaches,
-)
-from governance.content.windows import Bytes, Read, Window
+from governance.content.statements import WALKS, planned, said, says_what, walked
+from governance.content.windows import Read, Window
 from governance.content.zips import MEMBER, ends_as_zip, entries_seen, has_end, is_straight, salvaged
 
 MAX_UNPACKED: Final = 64 << 20
@@ -78,17 +61,6 @@ _NO_ZIP: Final = (*_NOT_UNPACKED, zipfile.BadZipFile, NotImplementedError, struc
 """What `zipfile` raises for a zip that is none, whatever its members were compressed with."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Inspection:
-    """What was seen. `skipped` says why (a part of) the file could not be looked into; `broken` why it cannot be what
-    it claims to be."""
-
-    format: str
-    imports: tuple[str, ...] = ()
-    skipped: str | None = None
-    broken: str | None = None
-
-
 def needs_look(format_: str) -> bool:
     """True for formats that may hide code: those must be read whole."""
     return format_ in _LOOKED_INTO
@@ -102,20 +74,7 @@ def may_hide(format_: str, head: bytes, size: int | None, effort: Effort | None 
 
 def must_look(name: str, head: bytes, size: int | None) -> bool:
     """True where a file must be read whole, by its name or by `may_hide`."""
-    return _says_what(name, head) or may_hide(detect(name, head), head, size)
-
-
-def _says_what(name: str, head: bytes) -> bool:
-    """Whether it is its name by which loaders find what to import, to render or to fetch in a file that begins with `head`."""
-    return _is_config(name) or is_template(name) or _is_yaml(name) or says_where(name) or is_stage(name, head)
-
-
-def _is_yaml(name: str) -> bool:
-    return format_of_name(name) == "yaml"
-
-
-def _is_config(name: str) -> bool:
-    return name.rpartition("/")[2].casefold() == CONFIG
+    return says_what(name, head) or may_hide(detect(name, head), head, size)
 
 
 def _may_import(data: bytes, size: int | None = None, effort: Effort | None = None) -> bool:
@@ -124,20 +83,20 @@ def _may_import(data: bytes, size: int | None = None, effort: Effort | None = No
 
 def may_walk(name: str, head: bytes) -> bool:
     """True where it is enough to follow parts of a file that begins with `head`, as `inspect_parts` does."""
-    return detect(name, head) in _WALKS
+    return detect(name, head) in WALKS
 
 
 def inspect_parts(name: str, head: bytes, size: int, read: Read, effort: Effort) -> Inspection:
     """Look into a file of `size` bytes that is too large to be held, as far as its format tells where to look. Raises what `read`
     raises."""
     format_ = detect(name, head)
-    if format_ not in _WALKS or _says_what(name, head) or may_hide("other", head, size, effort):
+    if format_ not in WALKS or says_what(name, head) or may_hide("other", head, size, effort):
         return Inspection(format=format_, skipped=TOO_LARGE)
     # A large file must not keep the small ones beside it from being looked into.
     left = effort.operations // 2
     own = Effort(operations=left)
     try:
-        return _walked(format_, name, Window(read, size, own), own)
+        return walked(format_, name, Window(read, size, own), own)
     finally:
         effort.spend(left - own.operations)
 
@@ -155,7 +114,7 @@ def _inspect(name: str, data: bytes, budget: Budget, *, depth: int) -> Inspectio
         return found
     # What stands before a zip is read by whoever reads from the start.
     zipped = _zip(name_zip(format_of_name(name), data[:HEAD]), data, budget, depth=depth)
-    return _joined(zipped.format, [found, zipped])
+    return joined(zipped.format, [found, zipped])
 
 
 def _no_zip(name: str, data: bytes, budget: Budget, *, depth: int) -> Inspection:
@@ -170,7 +129,7 @@ def _no_zip(name: str, data: bytes, budget: Budget, *, depth: int) -> Inspection
     found = _other(format_, name, data, budget)
     if not is_lzma(data):
         return found
-    return _joined("pickle", [found, _pickle("pickle", name, data, budget, depth=depth)])
+    return joined("pickle", [found, _pickle("pickle", name, data, budget, depth=depth)])
 
 
 def _is_text_after_all(pickled: Inspection, name: str, data: bytes) -> bool:
@@ -189,87 +148,18 @@ def _other(format_: str, name: str, data: bytes, budget: Budget) -> Inspection:
     if format_ == "onnx":
         return _onnx(name, data, budget)
     if format_ == "tensorflow":
-        return _walked(format_, name, data, budget.effort)
+        return walked(format_, name, data, budget.effort)
     skipped = f"files of the format {format_} are not looked into" if needs_look(format_) else None
     parts = [Inspection(format=format_, skipped=skipped)]
     if _may_import(data, effort=budget.effort):
         format_ = "pickle"
         parts.append(_of_walk(format_, walk(data, budget.effort)))
-    return _joined(format_, [*parts, *_said(format_, name, data, budget)])
-
-
-def _said(format_: str, name: str, data: bytes, budget: Budget) -> Iterator[Inspection]:
-    """What a file tells those who read it to import, to render or to fetch."""
-    if _is_config(name):
-        yield _plan(format_, data, keras_imports)
-    if says_where(name) or is_document(name) or (format_ == "json" and AUTO_MAP in data):
-        yield _rendered(format_, lambda: fetched(name, data, budget.effort))
-    if is_stage(name, data[:HEAD]):
-        yield _rendered(format_, lambda: frozenset(stage_imports(name, data)))
-    if says_where(name) or (format_ == "json" and TARGET in data):
-        yield _rendered(format_, lambda: document_targets(data))
-    if _is_yaml(name):
-        yield _rendered(format_, lambda: tag_imports(data, budget.effort))
-        yield _rendered(format_, lambda: yaml_targets(data, budget.effort))
-    if is_template(name):
-        yield _rendered(format_, lambda: file_reaches(name, data, budget.effort))
-    elif data.startswith(GGUF):
-        yield _walked("gguf", name, data, budget.effort)
-    elif format_ == "json" and HELD in data:
-        yield _rendered(format_, lambda: document_reaches(data, budget.effort))
-
-
-def _rendered(format_: str, reaches: Callable[[], frozenset[str]]) -> Inspection:
-    """What the templates or tags that a file holds would reach for, or have fetched."""
-    try:
-        return Inspection(format=format_, imports=tuple(sorted(reaches())))
-    except DocumentError as error:
-        return Inspection(format=format_, broken=str(error))
-    except TemplateUnreadError as error:
-        return Inspection(format=format_, skipped=str(error))
-    except SpentError:
-        return Inspection(format=format_, skipped=SPENT)
+    return joined(format_, [*parts, *said(format_, name, data, budget)])
 
 
 def _onnx(name: str, data: bytes, budget: Budget) -> Inspection:
     found = _of_walk("pickle", walk(data, budget.effort)) if _may_import(data, effort=budget.effort) else None
-    return _joined("onnx", [*filter(None, [found]), _walked("onnx", name, data, budget.effort)])
-
-
-def _walked(format_: str, name: str, data: Bytes, effort: Effort) -> Inspection:
-    """What is found by following the parts of a file that say where the next one lies."""
-    try:
-        return _WALKS[format_](name, data, effort)
-    except (OnnxError, GgufError) as error:
-        return Inspection(format=format_, broken=str(error))
-    except TemplateUnreadError as error:
-        return Inspection(format=format_, skipped=str(error))
-    except SpentError:
-        return Inspection(format=format_, skipped=SPENT)
-
-
-def _tensors(_name: str, data: Bytes, effort: Effort) -> Inspection:
-    check_onnx(data, effort)
-    return Inspection(format="onnx")
-
-
-def _header(_name: str, data: Bytes, effort: Effort) -> Inspection:
-    reached = (template_reaches(text, effort) for text in gguf_templates(data, effort))
-    return Inspection(format="gguf", imports=tuple(sorted(frozenset().union(*reached))))
-
-
-def _graph(name: str, data: Bytes, effort: Effort) -> Inspection:
-    found = tuple(sorted(graph_reaches(name, data, effort)))
-    return Inspection(
-        format="tensorflow", imports=found, skipped="graphs of TensorFlow are not known to be harmless"
-    )
-
-
-_WALKS: Final[Mapping[str, Callable[[str, Bytes, Effort], Inspection]]] = {
-    "onnx": _tensors,
-    "gguf": _header,
-    "tensorflow": _graph,
-}
+    return joined("onnx", [*filter(None, [found]), walked("onnx", name, data, budget.effort)])
 
 
 def _is_zip(data: bytes) -> bool:
@@ -348,7 +238,7 @@ def _zip(format_: str, data: bytes, budget: Budget, *, depth: int) -> Inspection
         parts += _salvage(data, budget, depth=depth)
     if format_ == "keras-v3":
         parts.append(Inspection(format=format_, skipped="graphs of Keras are not looked into"))
-    return _joined(format_, parts)
+    return joined(format_, parts)
 
 
 def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, budget: Budget, *, depth: int) -> Inspection:
@@ -399,7 +289,7 @@ def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo, budget: Budget, 
         budget.take(len(head))
         if (
             name != SCHEMA
-            and not _says_what(name, head)
+            and not says_what(name, head)
             and not head.startswith(GGUF)
             and not may_hide(detect(name, head), head, member.file_size, effort)
         ):
@@ -407,7 +297,7 @@ def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo, budget: Budget, 
         rest = file.read(budget.left + 1)  # the size that the zip states proves nothing
     budget.take(len(rest))
     if name in _PLANS:
-        return _plan("json", head + rest, _PLANS[name])
+        return planned("json", head + rest, _PLANS[name])
     return _inspect(name, head + rest, budget, depth=depth + 1)
 
 
@@ -420,25 +310,3 @@ def _salvage(data: bytes, budget: Budget, *, depth: int) -> Iterator[Inspection]
             yield replace(_inspect(name, content, budget, depth=depth + 1), broken=None)
     except SpentError:
         yield Inspection(format="archive", skipped=SPENT)
-
-
-def _plan(format_: str, data: bytes, imports_of: Callable[[bytes], frozenset[str]]) -> Inspection:
-    """What says which names to import: a schema of skops, a configuration of Keras, or a file that is called so by chance."""
-    try:
-        return Inspection(format=format_, imports=tuple(sorted(imports_of(data))))
-    except DocumentError as error:
-        if isinstance(error, NoDocumentError) and imports_of is keras_imports:
-            return Inspection(
-                format=format_
-            )  # many a program has a `config.json`, and Keras reads nothing but JSON
-        return Inspection(format=format_, broken=str(error))
-
-
-def _joined(format_: str, parts: Iterable[Inspection]) -> Inspection:
-    found = list(parts)
-    return Inspection(
-        format=format_,
-        imports=tuple(sorted({name for part in found for name in part.imports})),
-        skipped=next((part.skipped for part in found if part.skipped), None),
-        broken=next((part.broken for part in found if part.broken), None),
-    )

@@ -8,8 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from governance.content.effort import SPENT, Effort, SpentError
-from governance.content.inspection import Inspection, inspect, inspect_parts
+from governance.content.inspection import inspect, inspect_parts
 from governance.content.judgement import judge
+from governance.content.seen import Inspection
 from governance.content.windows import Window
 from tests.unit.test_content_onnx import OUTSIDE, field, model, tensor
 
