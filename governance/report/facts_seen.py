@@ -75,9 +75,9 @@ class FactsReader:
         ))  # fmt: skip
         # By class: this is asked for each fact of each decision, and the parser makes nothing else.
         unknown = [
-            (name, row["unknown"])
+            (name, row["unknown"] if "unknown" in row else f"incomplete: {row['missing']}")
             for name, row in facts.items()
-            if row.__class__ is dict and "unknown" in row
+            if row.__class__ is dict and ("unknown" in row or "missing" in row)
         ]
         for name, why in unknown:
             if why != NOT_GATHERED and not name.startswith("property."):

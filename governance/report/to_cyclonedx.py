@@ -69,12 +69,14 @@ class CycloneDxFormat:
         packages, vulnerabilities = Packages(), Vulnerabilities()
         components: list[dict[str, Any]] = []
         depends: dict[str, list[str]] = {_ROOT: sorted(models)}
-        unknown: list[str] = []
+        unproven: dict[str, list[str]] = {"incomplete": [], "unknown": []}
         for key, model in sorted(models.items()):
             facts = _facts(report, model.row)
             declared = packages.of(facts)
             if declared is None:
-                unknown.append(key)
+                unproven["unknown"].append(key)
+            elif facts.sub("dependencies").text("missing") is not None:
+                unproven["incomplete"].append(key)
             components.append(_model(key, model, facts))
             depends[key] = sorted(reference(each) for each in declared or ())
             vulnerabilities.add(facts, key, declared or ())
@@ -92,7 +94,9 @@ class CycloneDxFormat:
             "components": components,
             "dependencies": [{"ref": key, "dependsOn": on} for key, on in sorted(depends.items())],
             "vulnerabilities": sorted(map(as_tree, vulnerabilities.found), key=_by_reference),
-            "compositions": [{"aggregate": "unknown", "dependencies": unknown}] if unknown else [],
+            "compositions": [
+                {"aggregate": word, "dependencies": keys} for word, keys in unproven.items() if keys
+            ],
         }
         out.write(orjson.dumps(tree, option=orjson.OPT_INDENT_2) + b"\n")
 

@@ -387,6 +387,16 @@ def test_coverage_counts_unknown_as_unknown(log: AuditLog) -> None:
         assert max(value or 0 for value in charts["freshness"].series[0].values) == 90
 
 
+def test_what_is_missing_of_a_list_could_not_be_found_out(log: AuditLog) -> None:
+    some = Collection(({"id": "X-1"},), "Xray: the server failed")
+    for _ in range(2):
+        decide(log, facts=scanned(vulnerabilities=some, files=Collection(())))
+    with report_on(log) as made:
+        assert [(row["fact"], row["reason"], row["times"]) for row in rows(made, "unknown-facts")] == [
+            ("vulnerabilities", "incomplete: Xray: the server failed", 2)
+        ]
+
+
 def test_changed_facts_are_no_coverage(clock: Wall) -> None:
     store = MemoryStore()
     log = signed_log(clock, store)

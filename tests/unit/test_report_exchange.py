@@ -309,6 +309,16 @@ def test_files_of_which_only_some_were_looked_into_do_not_pass_for_all() -> None
     assert said["mlgov:files"] == "incomplete: contents gave no answer within 30 s"
 
 
+def test_packages_of_which_only_some_are_known_do_not_pass_for_all() -> None:
+    some = Collection(PACKAGES.items, "`torch` declared without a version")
+    data = rendered(log_of_facts(dependencies=some), "cyclonedx")
+    _cyclonedx(data)
+    tree, components = bill(data)
+    assert tree["compositions"] == [
+        {"aggregate": "incomplete", "dependencies": [components["wine"]["bom-ref"]]}
+    ]
+
+
 def test_refused_models_are_not_in_use(log: AuditLog) -> None:
     _, components = bill(rendered(log, "cyclonedx"))
     assert {"wine", "trial", "warned", "excused"} == set(components)

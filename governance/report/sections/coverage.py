@@ -61,7 +61,7 @@ def coverage(at: Context) -> Section:
             (Column("fact", "Fact", CellKind.ID), col.REASON, Column("times", "Times", CellKind.NUMBER),
              col.FIRST, col.LAST),
             "SELECT name, more, count, first, last FROM tally WHERE what = 'unknown' ORDER BY count DESC, name, more",
-            note="Facts that no rule in force asked for are left out. Whether an unknown fact refused the act is the policy's decision; it was never read as good.",
+            note="Facts that no rule in force asked for are left out. Of a list that is incomplete, what is known counts. Whether an unknown fact refused the act is the policy's decision; it was never read as good.",
             empty="The facts at hand have none that was asked for and not found out.",
         ),
     )  # fmt: skip
