@@ -1,7 +1,8 @@
 """Retention: evidence bodies are erased when their time is over, and their digests stand.
 
 Promises: an entry that says what was erased and why is durable before anything is; evidence that a younger entry names
-too, or that any entry about a subject under legal hold names, stays. Does not: erase entries. They hold no contents, only
+too, or that any entry about a subject under legal hold names, stays, also where that entry or the hold came while others were erased:
+all that is durable before the entry which says that a document is erased counts. Does not: erase entries. They hold no contents, only
 names, digests and findings, and actors may bear pseudonyms.
 
 A hold is an entry of kind `hold` about the subject, and is lifted by another. Both say who did it, by the name that this process
@@ -11,17 +12,19 @@ claims.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from governance.audit.entry import EntryKind, parse_entry
 from governance.audit.log import AuditLog
+from governance.audit.store import PlacedLater
 from governance.model.canonical import Json
 from governance.model.digest import Sha256
 from governance.model.request import utc_text
 
 _HEX = re.compile(r"(?:[a-z0-9]+:)?([0-9a-f]{64})")
 _AT_ONCE = 500  # digests that fit one entry
+_PLACE_SECONDS = 30.0
 
 
 def set_hold(log: AuditLog, subject: str, *, held: bool, reason: str, by: str) -> None:
@@ -68,35 +71,57 @@ def erase_expired(
     log: AuditLog, terms: Mapping[EntryKind, timedelta], *, now: datetime, reason: str, by: str
 ) -> tuple[Sha256, ...]:
     """Erase what `expired_evidence` finds, and return it. The log says so first; see the module."""
-    over: tuple[Sha256, ...] = ()
-    is_settled = False
-    while not is_settled:  # a long log is read for minutes, in which others write on
-        size = log.store.frontier().size
-        over = expired_evidence(log, terms, now=now)
-        is_settled = not _has_come_in(log, size, frozenset(over))
+    erased: list[Sha256] = []
+    size, over = _settled(log, terms, now=now)
     if not over:
         log.store.erase(())  # what an earlier run erased may still lie in a journal
-    for start in range(0, len(over), _AT_ONCE):
-        part = over[start : start + _AT_ONCE]
+    while over:
+        part = over[:_AT_ONCE]
         log.append(
             EntryKind.ERASURE,
             {"by": _told(log, by), "digests": list(part), "reason": reason},
             subject=log.origin,
             correlation=log.origin,
         )
-        log.store.erase(part)
-    return over
+        seen = _unchanged(log, size, over)
+        if seen is not None:
+            log.store.erase(part)
+            erased += part
+            over = over[_AT_ONCE:]
+            seen = (
+                _unchanged(log, seen, over) if over else seen
+            )  # the bytes of many documents take long as well
+        size, over = (seen, over) if seen is not None else _settled(log, terms, now=now)
+    return tuple(erased)
 
 
-def _has_come_in(log: AuditLog, size: int, over: frozenset[Sha256]) -> bool:
-    """Whether an entry after the first `size` names one of these documents, or sets a hold."""
-    rows = log.store.rows(size, log.store.frontier().size)
-    entries = (parse_entry(row.data) for row in rows)
-    return any(
+def _settled(
+    log: AuditLog, terms: Mapping[EntryKind, timedelta], *, now: datetime
+) -> tuple[int, tuple[Sha256, ...]]:
+    """What `expired_evidence` finds, and the number of entries from which it follows."""
+    while True:  # a long log is read for minutes, in which others write on
+        size = log.store.frontier().size
+        over = expired_evidence(log, terms, now=now)
+        seen = _unchanged(log, size, over)
+        if seen is not None:
+            return seen, over
+
+
+def _unchanged(log: AuditLog, size: int, over: Sequence[Sha256]) -> int | None:
+    """The number of entries now, or None where one after the first `size` names one of these documents, or sets a hold."""
+    if isinstance(
+        log.store, PlacedLater
+    ):  # a hold that is durable already, and would be seen a moment too late
+        log.store.settle(timeout=_PLACE_SECONDS)
+    now = log.store.frontier().size
+    entries = (parse_entry(row.data) for row in log.store.rows(size, now))
+    wanted = frozenset(over)
+    changed = any(
         entry.kind is EntryKind.HOLD
-        or (entry.kind is not EntryKind.ERASURE and not over.isdisjoint(_digests(entry.body)))
+        or (entry.kind is not EntryKind.ERASURE and not wanted.isdisjoint(_digests(entry.body)))
         for entry in entries
     )
+    return None if changed else now
 
 
 def _told(log: AuditLog, by: str) -> str:

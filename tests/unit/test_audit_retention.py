@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from governance.audit import sqlite_file, verify_log
+from governance.audit import retention, sqlite_file, verify_log
 from governance.audit.entry import EntryKind, evidence_digest
-from governance.audit.log import AuditLog
+from governance.audit.log import AuditLog, Receipt
+from governance.audit.memory import MemoryStore
 from governance.audit.pseudonyms import Pseudonyms
 from governance.audit.retention import erase_expired, expired_evidence, held_subjects, set_hold
 from governance.audit.sqlite import SqliteStore
@@ -104,6 +106,58 @@ def test_what_is_named_or_held_while_the_log_is_read_stays(
     record(log, b"old, named again")
     monkeypatch.setattr(log.store, "evidence_list", meanwhile)
     assert erase_expired(log, TERMS, now=clock.at, reason="30 days", by="dpo") == (evidence_digest(b"young"),)
+
+
+class ErasingSlowly(MemoryStore):
+    """A store in which something else is done before the first document is erased."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before: Callable[[], None] = lambda: None
+
+    def erase(self, digests: Sequence[Sha256]) -> None:
+        self.before()
+        self.before = lambda: None
+        super().erase(digests)
+
+
+def test_what_is_held_or_named_while_others_are_erased_stays(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "_AT_ONCE", 2)
+    store = ErasingSlowly()
+    log = make_log(store, now=clock)
+    names = sorted((evidence_digest(b"%d" % number), number) for number in range(6))
+    for _, number in names:
+        record(log, b"%d" % number, f"models/{number}")
+    clock.at += timedelta(days=40)
+
+    def meanwhile() -> None:
+        set_hold(log, f"models/{names[2][1]}", held=True, reason="case 8", by="dpo")
+        record(log, b"%d" % names[5][1])
+
+    store.before = meanwhile
+    done = erase_expired(log, TERMS, now=clock.at, reason="30 days", by="dpo")
+    assert done == tuple(digest for digest, _ in (*names[:2], *names[3:5]))
+    assert [log.evidence(digest) is None for digest, _ in names] == [True, True, False, True, True, False]
+    said = [each.entry.body["digests"] for each in log.find(kind=EntryKind.ERASURE)]
+    assert said == [list(done[:2]), list(done[2:])]
+
+
+def test_a_hold_that_comes_before_the_entry_of_an_erasure_counts(
+    log: AuditLog, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append = log.append
+
+    def meanwhile(kind: EntryKind, said: dict[str, Json], **more: Any) -> Receipt:
+        monkeypatch.undo()
+        set_hold(log, "models/a", held=True, reason="case 8", by="dpo")
+        return append(kind, said, **more)
+
+    monkeypatch.setattr(log, "append", meanwhile)
+    assert erase_expired(log, TERMS, now=clock.at, reason="30 days", by="dpo") == ()
+    assert erased(log) == []
+    assert log.verify().is_good
 
 
 @pytest.mark.parametrize("names", [None, Pseudonyms(b"k" * 32)])
