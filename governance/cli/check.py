@@ -89,7 +89,11 @@ def _document(decision: Decision) -> dict[str, Json]:
         )
     }
     verdict = decision.verdict
-    unknown = {name: row["unknown"] for name, row in decision.facts.to_json().items() if "unknown" in row}  # type: ignore[operator, index, call-overload]
+    facts = decision.facts.to_json()
+    doubts = {
+        word: {name: row[member] for name, row in facts.items() if isinstance(row, dict) and member in row}
+        for word, member in (("unknown", "unknown"), ("incomplete", "missing"))
+    }
     return kept | {
         "decision": verdict.decision.word,
         "mode": decision.mode.value,
@@ -97,7 +101,7 @@ def _document(decision: Decision) -> dict[str, Json]:
         "would_block": decision.is_objection and not decision.is_refused,
         "retry_after": verdict.retry_after,
         "degraded": verdict.degraded,
-        "unknown": unknown,
+        **doubts,
     }
 
 

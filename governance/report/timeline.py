@@ -251,8 +251,10 @@ def _gathered(
         (source, f"{len(ages)} fact{'s' if len(ages) > 1 else ''}, {_span(max(ages))} old at most")
         for source, ages in sorted(sources.items())
     )
-    unknown = sum(1 for fact in facts.values() if isinstance(fact, Mapping) and "unknown" in fact)
-    title = f"{len(facts)} facts gathered" + (f", {unknown} unknown" if unknown else "")
+    title = f"{len(facts)} facts gathered"
+    for word, member in (("unknown", "unknown"), ("incomplete", "missing")):
+        count = sum(1 for fact in facts.values() if isinstance(fact, Mapping) and member in fact)
+        title += f", {count} {word}" if count else ""
     return Step(
         at=stored.entry.at, what="facts", title=title, details=(*details, ("digest", body.word("facts"))),
         facts=tuple(rows), index=stored.index, entry=stored.entry.id,

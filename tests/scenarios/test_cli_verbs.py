@@ -69,6 +69,16 @@ def test_check_takes_whole_addresses_and_parts_of_a_model(cli: Cli, devserver: D
     assert [finding["rule"] for finding in document["findings"]] == ["baseline-models/critical-vulnerability"]
 
 
+def test_check_names_the_lists_of_which_more_may_be_missing(
+    cli: Cli, devserver: DevServer, repo: str
+) -> None:
+    loose = store(devserver, repo, "m", MODEL | {"requirements.txt": b"numpy\n"})
+    document = json.loads(cli("check", loose, "--json").out)
+    assert document["incomplete"]["vulnerabilities"] == "`numpy` declared without a version"
+    assert "vulnerabilities" not in document["unknown"]
+    assert "xray.max_cvss" in document["unknown"]
+
+
 def test_check_of_a_folder_with_several_models(cli: Cli, devserver: DevServer, repo: str) -> None:
     store(devserver, repo, "all/good", MODEL)
     store(devserver, repo, "all/bad", VULNERABLE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from governance.audit.sqlite import SqliteStore
 from governance.audit.store import draft_of
 from governance.errors import SettingsError
 from governance.model.digest import Sha256
-from governance.model.facts import Collection
+from governance.model.facts import Collection, Unknown
 from governance.report.index.lookup import Index
 from governance.report.question import What, parse_question
 from governance.report.replay_bulk import BulkReplay
@@ -133,6 +134,17 @@ def test_a_folders_digest_finds_what_was_done_with_it(story: Story, tmp_path: Pa
     digest = str(story.entries(EntryKind.DECISION)[0].entry.body["artifact"]["digest"])  # type: ignore[call-overload,index]
     made = radius(story, digest, tmp_path)
     assert [act.because for act in made.acts] == ["its digest"] * 3
+
+
+def test_the_facts_of_a_sequence_are_told_with_how_many_are_incomplete(story: Story) -> None:
+    story.bench.world.facts = {
+        "xray.malicious": Unknown("Xray: the server failed"),
+        "vulnerabilities": Collection((), "Xray: the server failed"),
+    }
+    ask(story, 1, "dora")
+    made = timeline(story.log, story.entries(EntryKind.DECISION)[-1].entry.id)
+    (title,) = [step.title for step in made.steps if step.what == "facts"]
+    assert re.fullmatch(r"\d+ facts gathered, \d+ unknown, 1 incomplete", title)
 
 
 def test_what_evidence_named_that_is_gone_is_said_to_be_gone(story: Story, tmp_path: Path) -> None:
