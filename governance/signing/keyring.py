@@ -35,8 +35,9 @@ from governance.signing.trustfile import MAX_TRUST_FILE, Roots, TrustDocument, p
 
 def load_trust(path: Path, *, must_be_signed: bool = False) -> TrustStore:
     """Read a trust file and remember what was accepted. Raises `KeyFileError`, each refusal with its own text."""
-    data = _read(path)
-    seen = _read_seen(path)
+    data, seen = _read(path), _read_seen(path)
+    while (again := _read(path)) != data:  # replaced meanwhile, and perhaps seen already
+        data, seen = again, _read_seen(path)
     if not _is_envelope(data):
         if must_be_signed or seen is not None:
             raise KeyFileError(
@@ -281,7 +282,11 @@ def _remember(path: Path, found: SignedTrust) -> None:
         "threshold": found.roots.threshold,
         "roots": [key.pem for key in found.roots.keys],
     }
-    replace_file(_seen_path(path), canonical_bytes(row))
+    place = _seen_path(path)
+    with trust_turn(place):
+        seen = _read_seen(path)  # again: another version may have followed the one that we read
+        if seen is None or seen[0] < found.version:
+            replace_file(place, canonical_bytes(row))
 
 
 def _read_seen(path: Path) -> _Seen | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -16,7 +15,13 @@ from governance.errors import KeyFileError
 from governance.signing import keyring
 from governance.signing.keys import LocalSigner, load_signer
 from governance.signing.publickey import parse_public_key
-from governance.signing.roots import PAYLOAD_TYPE, accept_next, open_signed_trust, sign_trust
+from governance.signing.roots import (
+    PAYLOAD_TYPE,
+    SignedTrust,
+    accept_next,
+    open_signed_trust,
+    sign_trust,
+)
 from governance.signing.sign import sign_manifest, sign_payload
 from governance.signing.trust import Revocation, Role, TrustStore, verifier_id
 from governance.signing.trustfile import Roots, TrustDocument, parse_trust, render_trust
@@ -198,12 +203,52 @@ def test_installed_trust_remembers_and_refuses_to_go_back(tmp_path: Path) -> Non
         keyring.load_trust(path)
 
 
+def test_who_reads_a_version_while_the_next_is_installed_forgets_neither(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a slow reader remembered would let the version before, in which a key is not revoked yet, come back."""
+    path = tmp_path / "trust.json"
+    first, second, third = (sign_trust(version(number), by("r1", "r2")) for number in (1, 2, 3))
+
+    def meanwhile(data: bytes) -> SignedTrust:
+        monkeypatch.undo()
+        keyring.install_trust(path, [first, second])
+        return open_signed_trust(data)
+
+    path.write_bytes(first)
+    monkeypatch.setattr(keyring, "open_signed_trust", meanwhile)
+    assert keyring.load_trust(path).version == 1
+    path.write_bytes(first)
+    with pytest.raises(KeyFileError, match="version 2 was seen before"):
+        keyring.load_trust(path)
+    path.write_bytes(third)
+    assert keyring.load_trust(path).version == 3
+
+
+def test_an_installation_is_no_rollback_for_those_who_read_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "trust.json"
+    files = [sign_trust(version(number), by("r1", "r2")) for number in (1, 2, 3)]
+    keyring.install_trust(path, files[:1])
+    read = keyring._read
+
+    def meanwhile(which: Path) -> bytes:
+        data = read(which)
+        monkeypatch.undo()
+        keyring.install_trust(path, files[1:])
+        return data
+
+    monkeypatch.setattr(keyring, "_read", meanwhile)
+    assert keyring.load_trust(path).version == 3
+
+
 def test_trust_is_read_where_nothing_may_be_written_and_the_log_says_what_that_costs(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "trust.json"
     path.write_bytes(sign_trust(version(1), by("r1", "r2")))
-    (tmp_path / f".{path.name}.seen.{os.getpid()}").mkdir()  # what cannot be written, also for root
+    (tmp_path / f"{path.name}.seen.lock").mkdir()  # what cannot be written, also for root
     assert keyring.load_trust(path).version == 1
     assert "rollback" in caplog.text
 
