@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from typing import Final
 
 _BY_MODULE: Final[Mapping[str, str]] = {
+    "accelerate.state": "PartialState",
+    "accelerate.utils.dataclasses": "DistributedType",
     "__builtin__": (
         "Ellipsis NotImplemented bool bytearray bytes complex dict float frozenset int list long "
         "object range set slice str tuple unicode xrange"
@@ -101,6 +103,11 @@ _BY_MODULE: Final[Mapping[str, str]] = {
     "scipy.sparse.dia": "dia_matrix",
     "scipy.sparse.dok": "dok_matrix",
     "scipy.sparse.lil": "lil_matrix",
+    "sentence_transformers.base.sampler": "BatchSamplers MultiDatasetBatchSamplers",
+    "sentence_transformers.sentence_transformer.training_args": "SentenceTransformerTrainingArguments",
+    "sentence_transformers.training_args": (
+        "BatchSamplers MultiDatasetBatchSamplers SentenceTransformerTrainingArguments"
+    ),
     "sklearn._loss._loss": (
         "CyAbsoluteError CyHalfBinomialLoss CyHalfGammaLoss CyHalfMultinomialLoss CyHalfPoissonLoss "
         "CyHalfSquaredError CyPinballLoss __pyx_unpickle_CyAbsoluteError "
@@ -272,6 +279,11 @@ _BY_MODULE: Final[Mapping[str, str]] = {
     "torch.nn.parameter": "Parameter",
     "torch.serialization": "_get_layout",
     "torch.storage": "TypedStorage UntypedStorage",
+    "transformers.debug_utils": "DebugOption",
+    "transformers.trainer_pt_utils": "AcceleratorConfig",
+    "transformers.trainer_utils": "EvaluationStrategy FSDPOption HubStrategy IntervalStrategy SaveStrategy SchedulerType",
+    "transformers.training_args": "OptimizerNames TrainingArguments",
+    "transformers.training_args_seq2seq": "Seq2SeqTrainingArguments",
     "types": "SimpleNamespace",
     "uuid": "UUID",
     "xgboost.core": "Booster",

@@ -51,6 +51,14 @@ _OF_MEMORY: Final = frozenset(("numpy.matrix", "numpy.ndarray", "numpy.rec.recar
 """What takes given bytes for pointers: arrays are rebuilt by functions that are told the class, and not by calling it."""
 # fmt: on
 
+BUILT: Final = frozenset((
+    "accelerate.state.PartialState", "sentence_transformers.sentence_transformer.training_args.SentenceTransformerTrainingArguments",
+    "sentence_transformers.training_args.SentenceTransformerTrainingArguments", "transformers.training_args.TrainingArguments",
+    "transformers.training_args_seq2seq.Seq2SeqTrainingArguments",
+))  # fmt: skip
+"""Classes whose instances are made without calling them, as pickles do, and given their attributes: the `training_args.bin` beside nearly
+every model of the hub. Called, they read files that they are told, set variables and ask for devices."""
+
 CALL_ARGUMENTS: Final = frozenset((
     "_functools.reduce", "_tuplegetter", "builtins.filter", "builtins.map", "builtins.max", "builtins.min",
     "builtins.sorted", "functools.cached_property", "functools.reduce", "functools.singledispatchmethod",
@@ -68,7 +76,7 @@ CALLED_AS: Final = frozenset({"__new__", "__setstate__", "add", "append", "exten
 def is_harmful(name: str) -> bool:
     """Whether something that may be named may not be called."""
     root, *path = name.split(".")
-    if name in _OTHERS or name in _OF_MEMORY:
+    if name in _OTHERS or name in _OF_MEMORY or name in BUILT:
         return True
     if root not in _PACKAGES:
         return False

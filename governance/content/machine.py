@@ -15,7 +15,7 @@ import pickletools
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from governance.content.calls import CALL_ARGUMENTS, CALLED_AS
+from governance.content.calls import BUILT, CALL_ARGUMENTS, CALLED_AS
 from governance.content.layouts import NOTHING, Layout, layout
 from governance.content.operations import (
     LINES,
@@ -274,8 +274,11 @@ class Machine:
         changed.update((key if isinstance(key, str) else None, value) for key, value in pairs)
 
     def _new(self, argument: bytes) -> None:
-        made = self._instance(self._stack[-2] if len(self._stack) > 1 else None)
+        of = self._stack[-2] if len(self._stack) > 1 else None
+        made = self._instance(of)
+        built = {of.name} & BUILT - self.called if isinstance(of, Import) else frozenset()
         self._reduce(argument)
+        self.called -= built
         if self._stack[-1] is None:
             self._stack[-1] = made
 

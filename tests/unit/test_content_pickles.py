@@ -304,6 +304,22 @@ def written_in_a_notebook() -> type:
     return Model
 
 
+ARGUMENTS = b"\x80\x02ctransformers.training_args\nTrainingArguments\n"
+
+
+def test_the_arguments_of_a_training_are_clean_unless_they_are_called() -> None:
+    """`training_args.bin` lies beside nearly every model of the hub that somebody trained on."""
+    state = b"}X\x02\0\0\0lrG?\xb9\x99\x99\x99\x99\x99\x9as"
+    built = inspect("training_args.bin", ARGUMENTS + b")\x81" + state + b"b.")
+    assert judge(built.imports, is_broken=False) == CLEAN
+    for called in (b")R.", b"X\x01\0\0\0x\x85R.", b")\x810" + ARGUMENTS[2:] + b")R."):
+        found = inspect("training_args.bin", ARGUMENTS + called)
+        assert "?calls.transformers.training_args.TrainingArguments" in found.imports
+        assert judge(found.imports, is_broken=False) == MALICIOUS
+    asked = b"cbuiltins\ngetattr\n" + ARGUMENTS[2:] + b")\x81X\x0b\0\0\0set_dataset\x86R."
+    assert judge(inspect("a.pkl", b"\x80\x02" + asked).imports, is_broken=False) != CLEAN
+
+
 def test_a_class_of_a_notebook_is_not_called_malicious_for_being_a_class() -> None:
     model = written_in_a_notebook()
     found = inspect("python_model.pkl", cloudpickle.dumps(model()))
