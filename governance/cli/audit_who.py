@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from governance.report.who_loaded import Radius
 
 _MOST_ROWS = 1_000_000
+_LISTS = {"package": "declared packages", "advisory": "advisories"}
 _SHORT = 21
 """As much of a digest as tells it from others; the whole stands among the artifacts."""
 T = TypeVar("T")
@@ -71,7 +72,7 @@ def _print(made: Radius, limit: int) -> None:
         "  promotions": str(len(made.promotions)),
     })  # fmt: skip
     if not made.acts:
-        err().print("no decision on record is about anything that contains it")
+        err().print("no decision on record is known to be about anything that contains it")
     _table(
         "artifacts that contain it",
         ("digest", "where"),
@@ -169,6 +170,9 @@ def _unknown(made: Radius) -> Iterator[str]:
         yield f"{made.unchecked} documents of the evidence are gone, so that what they named could not be looked at again"
     if made.unknown:
         yield f"{made.unknown:,} decisions rest on facts that were gone when they were indexed: what they named is not known"
+    if made.incomplete:
+        lists = _LISTS[made.question.what.value]
+        yield f"whether {made.incomplete:,} other loads and downloads contain it is not known: their {lists} were not known to the last"
     if made.since is not None:
         yield f"the log begins at {made.since[:19]}Z, and knows nothing from before"
     yield from LIMITS

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from urllib.parse import quote
 
+from governance.collect.collector import NOT_GATHERED
 from governance.policy.names import parse_purl
 from governance.policy.versions import version_spellings
 from governance.report.fields import Fields
@@ -75,6 +76,16 @@ def files_in(facts: object) -> frozenset[str]:
     return frozenset(files(facts))
 
 
+def may_have_more_packages(facts: object) -> bool:
+    """Whether the declared packages were asked for and are not known to the last."""
+    return _has_gap(facts, "dependencies")
+
+
+def may_have_more_advisories(facts: object) -> bool:
+    """Whether the advisories were asked for and are not known to the last."""
+    return _has_gap(facts, "vulnerabilities")
+
+
 def purls(facts: object) -> tuple[str, ...]:
     """Package URLs as the facts spell them."""
     declared, advised = _items(facts, "dependencies"), _items(facts, "vulnerabilities")
@@ -126,6 +137,13 @@ def _items(facts: object, name: str) -> Sequence[dict[str, object]]:
     fact = facts.get(name) if isinstance(facts, dict) else None
     items = fact.get("items") if isinstance(fact, dict) else None
     return [row for row in items if isinstance(row, dict)] if isinstance(items, list) else ()
+
+
+def _has_gap(facts: object, name: str) -> bool:
+    fact = facts.get(name) if isinstance(facts, dict) else None
+    if not isinstance(fact, dict):
+        return False
+    return "missing" in fact or fact.get("unknown", NOT_GATHERED) != NOT_GATHERED
 
 
 def _value(facts: object, name: str) -> object:

@@ -33,7 +33,7 @@ from governance.report.acts import Act, act_of, endings
 from governance.report.evidence_page import PageOfEvidence
 from governance.report.fields import Fields
 from governance.report.index.lookup import Index
-from governance.report.index.terms import ADVISORY, FILE, GONE, PACKAGE, term
+from governance.report.index.terms import ADVISORY, FILE, GAP, GONE, PACKAGE, term
 from governance.report.question import Question, What
 from governance.report.registered import (
     WHOLE_EVENTS,
@@ -80,7 +80,8 @@ class RadiusLog(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class Radius:
-    """The answer. `unknown` counts decisions whose facts are gone, `not_looked_at` candidates beyond the bound."""
+    """The answer. `unknown` counts decisions whose facts are gone, `not_looked_at` candidates beyond the bound, `incomplete` loads and
+    downloads that were let through, are no part of the answer, and might be: what was asked for was not known of them to the last."""
 
     question: Question
     acts: list[Act] = field(default_factory=list)
@@ -89,6 +90,7 @@ class Radius:
     """What became of their aliases on versions of other bytes, and of their models as a whole."""
     since: str | None = None
     unknown: int = 0
+    incomplete: int = 0
     not_looked_at: int = 0
     unchecked: int = 0
     broken: list[Problem] = field(default_factory=list)
@@ -161,6 +163,8 @@ class _Asked:
         self._beside: Mapping[int, Row] = {}
         self._ties: dict[str, bool] = {}
         self._named: set[int] = set()
+        self._gaps: set[str] = set()
+        self._undecided: set[int] = set()
         self._done: set[int] = set()
         self._acts: dict[str, Act] = {}
         self._sequence_of: dict[str, str] = {}
@@ -185,7 +189,16 @@ class _Asked:
         made.since = None if first is None else first.at
         if self._index is not None:
             made.unknown = len(self._index.places([[term(GONE, "yes")]]))
+        made.incomplete = sum(number not in self._done for number in self._undecided_numbers())
         return made
+
+    def _undecided_numbers(self) -> Iterable[int]:
+        """Fetches whose list of what is asked for has a gap."""
+        word = _GAPS.get(self._question.what)
+        if self._index is None or word is None:
+            return self._undecided
+        fetches = [term("action", action) for action in ("load", "download")]
+        return self._index.places([[term(GAP, word[0])], fetches, [term("refused", "no")]]).numbers()
 
     def _with_endings(self, acts: list[Act], most: int | None) -> list[Act]:
         asked = [act for act in acts if act.ended is None]
@@ -217,6 +230,8 @@ class _Asked:
             )
         if because is not None:
             self._keep_decision(decision, because)
+        elif body_of(decision).get("facts") in self._gaps and act_of(decision, "").is_fetch:
+            self._undecided.add(decision.seq or 0)
 
     def _same_bytes(self) -> None:
         """Step 3."""
@@ -331,6 +346,7 @@ class _Asked:
         if name not in self._ties:
             if len(self._ties) >= _REMEMBERED:
                 self._ties.clear()
+                self._gaps.clear()
             self._ties[name] = self._is_named_in(name, read)
         return because if self._ties[name] else None
 
@@ -343,7 +359,11 @@ class _Asked:
         try:
             data = self._page.evidence(parse_sha256(name))
             if data is not None:
-                return self._question.normal in read(orjson.loads(data))
+                document = orjson.loads(data)
+                gap = _GAPS.get(self._question.what)
+                if self._index is None and gap is not None and gap[1](document):
+                    self._gaps.add(name)
+                return self._question.normal in read(document)
         except (ValueError, AuditBrokenError) as error:
             self.made.broken.append(Problem(None, f"the evidence {name[:64]}: {error}"))
         self.made.unchecked += 1
@@ -382,3 +402,8 @@ _READS: Mapping[
     What.PACKAGE: (contents.packages_said, contents.packages_in),
     What.ADVISORY: (contents.advisories_said, contents.advisories_in),
 }
+_GAPS: Mapping[What, tuple[str, Callable[[object], bool]]] = {
+    What.PACKAGE: (PACKAGE, contents.may_have_more_packages),
+    What.ADVISORY: (ADVISORY, contents.may_have_more_advisories),
+}
+"""What may be in a list that is not known to the last: its word in the index, and whether the facts have such a list."""

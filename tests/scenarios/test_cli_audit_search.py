@@ -19,6 +19,7 @@ from governance.audit.log import AuditLog
 from governance.audit.sqlite import SqliteStore
 from governance.cli.main import main
 from governance.model.artifact import FileEntry, parse_relative_path
+from governance.model.facts import Collection
 from governance.model.request import Actor, utc_text
 from governance.registrations import RegistryEvent, record_registration
 from tests.audit_tools import database_of
@@ -223,6 +224,20 @@ def test_who_loaded_tells_people_places_and_what_it_cannot_know(story: Story, cl
     assert len(tree["acts"]) == 3
     assert any("Artifactory's own log" in sentence for sentence in tree["not_known"])
     assert "no decision on record" in cli("who-loaded", "CVE-1999-0001").err
+
+
+def test_who_loaded_does_not_call_clean_what_is_not_known(story: Story, cli: Cli) -> None:
+    story.bench.world.facts = {
+        "xray.malicious": False,
+        "scan.complete": True,
+        "vulnerabilities": Collection((), "Xray: the server failed"),
+    }
+    ask(story, 1, "unlucky")
+    done = cli("who-loaded", "CVE-1999-0001")
+    assert "no decision on record is known to be about anything that contains it" in done.err
+    told = "whether 1 other loads and downloads contain it is not known: their advisories were not known to the last"
+    assert told in done.err
+    assert told in json.loads(cli("who-loaded", "CVE-1999-0001", "--scan", "--json").out)["not_known"]
 
 
 def test_who_loaded_tells_a_load_that_failed_from_one_that_came_to_its_end(story: Story, cli: Cli) -> None:

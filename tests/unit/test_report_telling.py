@@ -17,9 +17,10 @@ from governance.audit.entry import EntryKind
 from governance.audit.log import AuditLog, checked
 from governance.audit.sqlite import SqliteStore
 from governance.audit.store import draft_of
+from governance.collect.collector import NOT_GATHERED
 from governance.errors import SettingsError
 from governance.model.digest import Sha256
-from governance.model.facts import Collection, Unknown
+from governance.model.facts import Collection, FactValue, Unknown
 from governance.report.index.lookup import Index
 from governance.report.question import What, parse_question
 from governance.report.replay_bulk import BulkReplay
@@ -155,6 +156,32 @@ def test_what_evidence_named_that_is_gone_is_said_to_be_gone(story: Story, tmp_p
     assert (after.acts, after.unchecked) == ([], 2)
     anew = who_loaded(story.log, parse_question(NUMPY), Index(story.log.store, tmp_path / "other"))
     assert (anew.acts, anew.unknown) == ([], 5)
+
+
+@pytest.mark.parametrize("scan", [False, True])
+def test_who_loaded_counts_those_of_whom_nobody_knows(story: Story, tmp_path: Path, scan: bool) -> None:
+    """A list of which more may be missing tells what is in it, and never what is not."""
+    some = Collection(({"purl": "pkg:pypi/here@1", "name": "here"},), "`conda.yaml`: no answer")
+    news = Collection(({"id": "XRAY-9", "cve": "CVE-2026-0009"},), "Xray: the server failed")
+    good: dict[str, FactValue] = {"xray.malicious": False, "scan.complete": True}
+    story.bench.world.facts = good | {"dependencies": some, "vulnerabilities": news}
+    ask(story, 1, "in part")
+    story.bench.world.facts = good | dict.fromkeys(("dependencies", "vulnerabilities"), Unknown("no answer"))
+    ask(story, 2, "nothing")
+    story.bench.world.facts |= {"xray.malicious": True}
+    ask(story, 2, "refused")
+    story.bench.world.facts = good | dict.fromkeys(("dependencies", "vulnerabilities"), Unknown(NOT_GATHERED))
+    ask(story, 2, "not asked")
+
+    def found(text: str) -> tuple[bool, int]:
+        made = radius(story, text, None if scan else tmp_path)
+        return "in part" in {act.actor for act in made.acts}, made.incomplete
+
+    assert found("pkg:pypi/here@1") == found("CVE-2026-0009") == (True, 1), (
+        "the other one, of which nothing is known"
+    )
+    assert found("pkg:pypi/elsewhere@1") == found("CVE-2026-0010") == (False, 2)
+    assert found("fraud") == (True, 0)
 
 
 @pytest.mark.parametrize("scan", [False, True])

@@ -23,7 +23,7 @@ import apsw
 from governance.forking import file_lock
 from governance.report.index.numbers import NONE, DamagedIndexError, Numbers, pack, unpack
 
-FORMAT = 2
+FORMAT = 3
 """Raised with every change of terms, readers or packing: an index of another format is built anew."""
 
 _APPLICATION_ID = 0x6D6C6769  # "mlgi"

@@ -21,8 +21,9 @@ from governance.report import contents
 from governance.report.fields import Fields
 from governance.report.words import READERS, body_of
 
-PACKAGE, ADVISORY, FILE, GONE = "package", "advisory", "file", "gone"
-"""Words of what evidence names; `gone` is said of decisions whose facts were not there to be read."""
+PACKAGE, ADVISORY, FILE, GONE, GAP = "package", "advisory", "file", "gone", "gap"
+"""Words of what evidence names; `gone` is said of decisions whose facts were not there to be read, and `gap`, with the word of what
+would be in it, of those whose list of it was not known to the last."""
 
 UNINDEXED = frozenset({"correlation"})
 """Words by which the stores themselves find entries."""
@@ -91,7 +92,7 @@ class TermReader:
 
     def __init__(self) -> None:
         self.members: dict[int, frozenset[int]] = {}
-        self._terms = {word: _Terms(word) for word in (*READERS, PACKAGE, ADVISORY, FILE, GONE)}
+        self._terms = {word: _Terms(word) for word in (*READERS, PACKAGE, ADVISORY, FILE, GONE, GAP)}
         self._groups: dict[tuple[Any, ...], Group] = {}
         self._view = View()
 
@@ -188,11 +189,13 @@ class TermReader:
         return (self._group(("terms", *sorted(terms)), terms),) if terms else ()
 
     def facts(self, facts: object) -> tuple[Group, ...]:
-        """The wholes in the facts of a decision."""
+        """The wholes in the facts of a decision, and of which there may be more."""
         made = (
             self._whole(PACKAGE, contents.purls(facts), contents.normal_packages),
             self._whole(ADVISORY, contents.advisories(facts), contents.normal_advisories),
             self._whole(FILE, contents.files(facts), frozenset),
+            self._gap(PACKAGE) if contents.may_have_more_packages(facts) else None,
+            self._gap(ADVISORY) if contents.may_have_more_advisories(facts) else None,
         )
         return tuple([each for each in made if each is not None])
 
@@ -204,6 +207,9 @@ class TermReader:
     def gone(self) -> tuple[Group, ...]:
         """Said of decisions whose facts were not there, or could not be read."""
         return (self._group((GONE,), (self._terms[GONE]["yes"],)),)
+
+    def _gap(self, word: str) -> Group:
+        return self._group((GAP, word), (self._terms[GAP][word],))
 
     def _whole(
         self, word: str, spelled: tuple[str, ...], normal: Callable[[Iterable[str]], frozenset[str]]
