@@ -24,6 +24,7 @@ from governance.stream.destination import Start
 
 BATCH: Final = 256
 BATCH_BYTES: Final = 4 << 20
+_HINT: Final = "Nothing from here on was sent. `mlgov audit verify` shows all that is wrong."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,14 +99,18 @@ class LogSource:
         head = self._store.frontier()
         if head.size < at.size:
             raise AuditBrokenError(
-                f"the log shrank to {head.size} entries while it was read", index=head.size
+                f"the log shrank to {head.size} entries while it was read: an old copy was put in its place, or entries were removed",
+                index=head.size,
+                hint=_HINT,
             )
         entries = tuple(self._checked(at.size, min(head.size, at.size + most)))
         if not entries:
             return None
         after = at.extend(leaf_hash(stored.data) for stored in entries)
         if after.size == head.size and after.root() != head.root():
-            raise AuditBrokenError("the entries read are not those of the log's tree", index=at.size)
+            raise AuditBrokenError(
+                "the entries read are not those of the log's tree", index=at.size, hint=_HINT
+            )
         return Batch(entries=entries, after=after)
 
     def oldest_waiting(self, index: int) -> Stored | None:
@@ -121,7 +126,7 @@ class LogSource:
             yield _stored(row, expected)
             expected += 1
         if expected < stop:
-            raise AuditBrokenError(f"the log lacks entry {expected}", index=expected)
+            raise AuditBrokenError(f"the log lacks entry {expected}", index=expected, hint=_HINT)
 
 
 def frontier_at(store: AuditStore, size: int) -> Frontier:
@@ -139,6 +144,6 @@ def _stored(row: Row, expected: int) -> Stored:
         raise AuditBrokenError(
             f"entry {expected} was changed after it was recorded",
             index=expected,
-            hint="Nothing from here on was sent. `mlgov audit verify` shows all that is wrong.",
+            hint=_HINT,
         )
     return Stored(index=expected, entry=parse_entry(row.data), data=row.data)

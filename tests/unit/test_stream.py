@@ -305,6 +305,21 @@ def test_an_entry_that_was_changed_is_not_sent(tmp_path: Path) -> None:
     assert sink.got == []
 
 
+@pytest.mark.parametrize(
+    ("entries", "said"), [(4, "shrank to 5 entries"), (20, "not those of the log's tree")]
+)
+def test_an_old_copy_put_in_place_while_it_is_followed_is_told_of_with_what_to_do(
+    entries: int, said: str
+) -> None:
+    """As a dump of the database that is restored beneath it, and perhaps written to since."""
+    followed, restored = make_log(), make_log(instance="another")
+    fill(followed, 9)
+    fill(restored, entries)
+    with pytest.raises(AuditBrokenError, match=said) as caught:
+        LogSource(restored).read(followed.store.frontier())
+    assert "mlgov audit verify" in (caught.value.hint or "")
+
+
 @given(st.integers(0, 70), st.integers(0, 70))
 def test_the_frontier_of_an_earlier_tree_is_that_of_then(first: int, more: int) -> None:
     store = MemoryStore()
