@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -37,6 +38,75 @@ _MAX_FILES: Final = 20
 _REMEMBERED: Final = 64
 
 
+class Reading:
+    """What the files of one artifact declare, as they are read one after the other by whoever asks first for the `whole`."""
+
+    def __init__(self, artifact: Artifact) -> None:
+        self._artifact = artifact
+        self._parts: list[Declared] = []
+        self._failed: list[GovernanceError] = []
+        self._future: Future[Declared] = Future()
+        self._begun = threading.Lock()
+
+    def whole(self, source: Callable[[], ByteSource | None]) -> Declared:
+        """What all files declare. Raises `RemoteError`, or `DigestMismatchError` for changed files, where none was read."""
+        if self._begun.acquire(blocking=False):  # for good: the others wait for what it comes to
+            try:
+                self._future.set_result(self._read(source()))
+            except BaseException as error:
+                self._future.set_exception(error)
+                if not isinstance(error, Exception):
+                    raise
+        return self._future.result()
+
+    @property
+    def is_to_be_kept(self) -> bool:
+        """Whether it is under way, or came to its end without a failure."""
+        future = self._future
+        return not future.done() or (future.exception() is None and future.result().unread is None)
+
+    def so_far(self, rest: Unknown | None) -> Declared:
+        """What the files declare that were read, where the others could not be for the reason `rest`. Asks nobody."""
+        unread = [*map(unknown_after, self._failed.copy()), *([] if rest is None else [rest])]
+        # An outage excuses it only where nothing else failed.
+        return replace(
+            merge(self._parts.copy()), unread=min(unread, key=lambda each: each.out_of_reach, default=None)
+        )
+
+    def _read(self, source: ByteSource | None) -> Declared:
+        if source is None:
+            return Declared(problems=(NOT_STORED,))
+        by_path = {str(entry.path): entry for entry in self._artifact.files}
+        wanted = declaring(by_path)
+        done: set[str] = set()
+        while wanted:
+            path = wanted.pop(0)
+            if path in done:
+                continue
+            done.add(path)
+            if len(done) > _MAX_FILES:
+                self._parts.append(Declared(problems=(f"more than {_MAX_FILES} files declare packages",)))
+                break
+            entry = by_path.get(path)
+            if entry is None:
+                self._parts.append(Declared(problems=(f"`{path}` is referred to and not there",)))
+                continue
+            limit = _LOCK_LIMIT if usual_name(path) == LOCK else _LIMIT
+            try:
+                data = source.whole(entry, limit)
+            except GovernanceError as error:
+                self._failed.append(error)
+                if unknown_after(error).out_of_reach:
+                    break  # each further file would wait for the same outage
+                continue
+            part = read_declared(path, data)
+            self._parts.append(part)
+            wanted += [_beside(path, name) for name in part.files]
+        if self._failed and not any(part.packages for part in self._parts):
+            raise self._failed[0]
+        return self.so_far(None)
+
+
 class DependencyReader:
     """Reads what an artifact declares, once for all collectors that ask about the same artifact at the same time.
 
@@ -46,7 +116,7 @@ class DependencyReader:
 
     def __init__(self, clients: Callable[[str], ArtifactoryClient]) -> None:
         self._clients = clients
-        self._known: OrderedDict[tuple[str, ...], Future[Declared]] = OrderedDict()
+        self._known: OrderedDict[tuple[str, ...], Reading] = OrderedDict()
         self._lock = ForkLock()
         call_after_fork(self._forget)
 
@@ -55,73 +125,32 @@ class DependencyReader:
         self._known = OrderedDict()
 
     def __call__(self, request: Request) -> Declared:
-        """What the request's artifact declares. Raises `RemoteError`, or `DigestMismatchError` for changed files, where none was read."""
-        artifact = request.artifact
-        key = (artifact.host, artifact.ref, str(artifact.digest or f"{request.correlation} {request.at}"))
+        """What the request's artifact declares. Raises as `Reading.whole`."""
+        return self.read(request, self.reading(request))
+
+    def reading(self, request: Request) -> Reading:
+        """The reading of the request's artifact, which others may have begun."""
+        key = _key(request)
         with self._lock:
-            known = self._known.get(key)
-            mine = known is None
-            future = known or Future()
-            self._known[key] = future
+            reading = self._known.setdefault(key, Reading(request.artifact))
             while len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)
-        if mine:
-            self._fill(key, future, request)
-        return future.result()
+        return reading
 
-    def _fill(self, key: tuple[str, ...], future: Future[Declared], request: Request) -> None:
+    def read(self, request: Request, reading: Reading) -> Declared:
+        """All that a reading of the request's artifact comes to. Raises as `Reading.whole`."""
         try:
-            declared = self._read(request.artifact, byte_source(request, self._clients))
-        except BaseException as error:
-            self._drop(key)
-            future.set_exception(error)
-            if not isinstance(error, Exception):
-                raise
-        else:
-            if declared.unread is not None:
-                self._drop(key)
-            future.set_result(declared)
+            return reading.whole(lambda: byte_source(request, self._clients))
+        finally:
+            if not reading.is_to_be_kept:
+                with self._lock:
+                    if self._known.get(_key(request)) is reading:
+                        del self._known[_key(request)]
 
-    def _drop(self, key: tuple[str, ...]) -> None:
-        with self._lock:
-            self._known.pop(key, None)
 
-    def _read(self, artifact: Artifact, source: ByteSource | None) -> Declared:
-        if source is None:
-            return Declared(problems=(NOT_STORED,))
-        by_path = {str(entry.path): entry for entry in artifact.files}
-        wanted = declaring(by_path)
-        parts: list[Declared] = []
-        failed: list[GovernanceError] = []
-        done: set[str] = set()
-        while wanted:
-            path = wanted.pop(0)
-            if path in done:
-                continue
-            done.add(path)
-            if len(done) > _MAX_FILES:
-                parts.append(Declared(problems=(f"more than {_MAX_FILES} files declare packages",)))
-                break
-            entry = by_path.get(path)
-            if entry is None:
-                parts.append(Declared(problems=(f"`{path}` is referred to and not there",)))
-                continue
-            limit = _LOCK_LIMIT if usual_name(path) == LOCK else _LIMIT
-            try:
-                data = source.whole(entry, limit)
-            except GovernanceError as error:
-                failed.append(error)
-                if unknown_after(error).out_of_reach:
-                    break  # each further file would wait for the same outage
-                continue
-            part = read_declared(path, data)
-            parts.append(part)
-            wanted += [_beside(path, name) for name in part.files]
-        if failed and not any(part.packages for part in parts):
-            raise failed[0]
-        # An outage excuses it only where nothing else failed.
-        unread = min(map(unknown_after, failed), key=lambda each: each.out_of_reach, default=None)
-        return replace(merge(parts), unread=unread)
+def _key(request: Request) -> tuple[str, ...]:
+    artifact = request.artifact
+    return artifact.host, artifact.ref, str(artifact.digest or f"{request.correlation} {request.at}")
 
 
 class DependenciesCollector:
@@ -134,22 +163,50 @@ class DependenciesCollector:
     def __init__(self, reader: DependencyReader) -> None:
         self._reader = reader
 
+    def ask(self, request: Request) -> DependenciesInquiry:
+        """What is to be read for one request."""
+        return DependenciesInquiry(request, self._reader)
+
     def collect(self, request: Request) -> Mapping[str, FactValue]:
+        """The declared packages, once all files were read."""
+        return self.ask(request).answer()
+
+
+class DependenciesInquiry:
+    """The files that are read for one request, and what those declare that were read so far."""
+
+    def __init__(self, request: Request, reader: DependencyReader) -> None:
+        self._request = request
+        self._reader = reader
+        self._reading: Reading | None = None
+
+    def answer(self) -> Mapping[str, FactValue]:
         """The declared packages. Incomplete where a file could not be read, none declares anything, or a model is
-        uploaded piece by piece.
+        uploaded piece by piece. Raises as `Reading.whole`.
         """
-        if request.action is Action.UPLOAD and request.staged is None:
+        if self._request.action is Action.UPLOAD and self._request.staged is None:
             return {"dependencies": Unknown(NOT_STORED)}
-        declared = self._reader(request)
+        self._reading = self._reader.reading(self._request)
+        return {"dependencies": self._packages(self._reader.read(self._request, self._reading))}
+
+    def heard(self, rest: Unknown) -> Mapping[str, FactValue]:
+        """What the files declare that were read so far; nothing where they declare none."""
+        if self._reading is None:
+            return {}
+        declared = self._reading.so_far(rest)
+        return {"dependencies": self._packages(declared)} if declared.packages else {}
+
+    def _packages(self, declared: Declared) -> Collection:
+        artifact, is_upload = self._request.artifact, self._request.action is Action.UPLOAD
         missing, unread = "; ".join(declared.problems[:5]) or None, declared.unread
-        if missing is None and request.action is Action.UPLOAD and MODEL not in _names(request.artifact):
+        if missing is None and is_upload and MODEL not in _names(artifact):
             missing = "more of the model may be uploaded later"
-        if missing is None and not declared.packages and request.artifact.kind is Kind.MODEL:
+        if missing is None and not declared.packages and artifact.kind is Kind.MODEL:
             missing = "the model declares no package"
         packages = tuple(_item(each) for each in declared.packages)
         if missing is None and unread is not None:
-            return {"dependencies": Collection(packages, unread.reason, out_of_reach=unread.out_of_reach)}
-        return {"dependencies": Collection(packages, missing)}
+            return Collection(packages, unread.reason, out_of_reach=unread.out_of_reach)
+        return Collection(packages, missing)
 
 
 def _names(artifact: Artifact) -> frozenset[str]:

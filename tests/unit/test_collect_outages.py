@@ -271,3 +271,21 @@ def test_no_good_news_is_made_of_what_xray_has_said_when_time_is_up(edge: Edge) 
     facts = heard_in_time(edge, "*/summary/component", "scan.complete", bool)
     assert facts.get("scan.complete") is True
     assert {"xray.malicious", "xray.max_severity", "vulnerabilities", "licences"} <= out_of_reach(facts)
+
+
+def test_a_package_counts_although_another_file_that_declares_some_is_late(edge: Edge) -> None:
+    """A rule that denies it and skips what is unknown let the model out, and in an outage the last verdict stood."""
+    edge.put({**CLEAN, "python_env.yaml": b"dependencies: [evil-pkg==1, -r requirements.txt]\n"})
+    request = edge.request()
+    for deadline in (0.2, 0.8, 3.2):  # however busy this machine is
+        edge.server.faults.clear()
+        edge.server.faults.add(Fault(method="GET", path="*/m/requirements.txt", delay=5))
+        facts = gather([edge.collectors()["dependencies"]], request, deadline=deadline, now=lambda: NOW)
+        declared = facts.get("dependencies")
+        if isinstance(declared, Collection):
+            break
+    assert isinstance(declared, Collection)
+    assert [row["purl"] for row in declared.items] == ["pkg:pypi/evil-pkg@1"]
+    assert declared.missing == f"dependencies gave no answer within {deadline:g} s"
+    assert declared.out_of_reach
+    assert out_of_reach(facts) == {"dependencies"}
