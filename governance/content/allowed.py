@@ -59,6 +59,10 @@ _BY_MODULE: Final[Mapping[str, str]] = {
     "numpy.random.bit_generator": "SeedSequence __pyx_unpickle_SeedSequence",
     "numpy.random.mtrand": "RandomState",
     "numpy.rec": "recarray",
+    "omegaconf.base": "ContainerMetadata Metadata",
+    "omegaconf.dictconfig": "DictConfig",
+    "omegaconf.listconfig": "ListConfig",
+    "omegaconf.nodes": "AnyNode BooleanNode BytesNode EnumNode FloatNode IntegerNode PathNode StringNode",
     "pandas": (
         "BooleanDtype Categorical CategoricalDtype CategoricalIndex DataFrame DatetimeIndex DatetimeTZDtype Float32Dtype Float64Dtype "
         "Index Int16Dtype Int32Dtype Int64Dtype Int8Dtype MultiIndex NA RangeIndex Series StringDtype TimedeltaIndex UInt16Dtype "
@@ -285,6 +289,7 @@ _BY_MODULE: Final[Mapping[str, str]] = {
     "transformers.training_args": "OptimizerNames TrainingArguments",
     "transformers.training_args_seq2seq": "Seq2SeqTrainingArguments",
     "types": "SimpleNamespace",
+    "typing": "Any",
     "uuid": "UUID",
     "xgboost.core": "Booster",
     "xgboost.sklearn": "XGBClassifier XGBModel XGBRanker XGBRegressor",

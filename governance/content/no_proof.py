@@ -60,7 +60,7 @@ _OF_CLASSES: Final[Mapping[str, str]] = {
     "numbers": "Complex Integral Number Rational Real",
     "string": "Template",
     "typing": (
-        "AbstractSet Annotated Any AsyncGenerator AsyncIterable AsyncIterator Awaitable BinaryIO Callable ChainMap ClassVar "
+        "AbstractSet Annotated AsyncGenerator AsyncIterable AsyncIterator Awaitable BinaryIO Callable ChainMap ClassVar "
         "Collection Concatenate Container ContextManager Coroutine Counter DefaultDict Deque Dict Final ForwardRef FrozenSet Generator "
         "Generic Hashable IO ItemsView Iterable Iterator KeysView List Literal LiteralString Mapping Match MutableMapping "
         "MutableSequence MutableSet NamedTuple Never NewType NoReturn NotRequired Optional OrderedDict ParamSpec Pattern Protocol "
