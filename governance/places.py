@@ -3,14 +3,16 @@
 Promises: a file without end is read to a limit and no further, and nothing is waited for: a named pipe, into which perhaps nobody
 ever writes, is refused, as are folders and devices. What cannot be the name of a file is a `ValueError` that says so, before anything is opened: a `~` of nobody, more characters
 than a name can have, control characters, nothing at all. A folder that is made is this user's
-alone. Does not: look whether something is there that is only named.
+alone. A file that is written whole is never seen half. Does not: look whether something is there that is only named.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import secrets
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -64,6 +66,32 @@ def open_file(path: Path, *, may_be_piped: bool = False) -> BinaryIO:
         raise OSError(errno.EINVAL, f"it is {_kind(mode)}, not a file", str(path))
     os.set_blocking(descriptor, True)
     return os.fdopen(descriptor, "rb")
+
+
+def write_whole(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+    """Put `data` in the place of a file in one step, flushed to disk: a reader finds the old or the new one, and never goes through a link
+    that lies there. Raises `OSError`, and leaves what was there.
+
+    What waits to be put there has a name that nobody else uses: the numbers of processes are those of threads too, and in containers that
+    share a folder each process may be number 1.
+    """
+    waiting = path.with_name(f".mlgov-{secrets.token_hex(8)}")
+    try:
+        how = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        with os.fdopen(os.open(waiting, how, mode), "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        waiting.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            waiting.unlink()
+        raise
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def read_bounded(path: Path) -> bytes:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import io
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from governance.audit.merkle import verify_consistency
 from governance.audit.quorum import record_attempt
 from governance.errors import AuditBrokenError, AuditUnavailableError, GovernanceError
 from governance.forking import file_lock
-from governance.places import make_private
+from governance.places import make_private, write_whole
 
 _MAX_HEAD = 1 << 20
 
@@ -238,23 +237,6 @@ def record_head(log: AuditLog) -> None:
 def head_name(checkpoint: Checkpoint) -> str:
     """A file name that sorts by size; the root in it keeps two heads of one size apart."""
     return f"{checkpoint.size:015d}-{checkpoint.root.hex()[:16]}.checkpoint"
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Replace a file in one step, flushed to disk."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(descriptor, data)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    fresh.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _head_in(path: Path) -> Checkpoint:

@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 
 from cryptography.x509 import load_pem_x509_certificates
 
-from governance.audit.anchor import head_name, write_whole
+from governance.audit.anchor import head_name
 from governance.audit.checkpoint import Checkpoint
 from governance.audit.log import AuditLog
 from governance.errors import AuditUnavailableError, SettingsError
-from governance.places import make_private
+from governance.places import make_private, write_whole
 from governance.transport import Transport
 
 _MAX_REPLY = 64 << 10

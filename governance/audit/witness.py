@@ -28,14 +28,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from governance.audit.anchor import head_beyond, write_whole
+from governance.audit.anchor import head_beyond
 from governance.audit.checkpoint import Checkpoint, parse_checkpoint, read_checkpoint
 from governance.audit.log import AuditLog
 from governance.audit.merkle import HASH_SIZE, verify_consistency
 from governance.audit.note import COSIGNATURE, NoteKey, NoteSigner, parse_note
 from governance.errors import AuditBrokenError, AuditUnavailableError, RemoteError
 from governance.forking import file_lock
-from governance.places import make_private
+from governance.places import make_private, write_whole
 from governance.transport import Transport
 
 logger = logging.getLogger(__name__)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from governance.errors import TransferError, UnsafePathError
 from governance.forking import file_lock
+from governance.places import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,18 +59,8 @@ def alone_with(path: Path) -> Iterator[None]:
 
 def put_beside(path: Path, data: bytes) -> None:
     """Replace the signature in one step, and never write through what has come to lie there meanwhile."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        descriptor = os.open(
-            fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666
-        )
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-            fresh.replace(path)
-        except BaseException:
-            fresh.unlink(missing_ok=True)
-            raise
+        write_whole(path, data, mode=0o666)
     except OSError as error:
         raise TransferError(f"`{path}` cannot be written: {error.strerror}") from error
 

@@ -6,15 +6,13 @@ The file is canonical JSON: `{name: {"revision": number, "content": sha256}}`. E
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
 from governance.errors import SettingsError
 from governance.forking import file_lock
 from governance.model.canonical import CanonicalError, Json, canonical_bytes, parse_canonical
 from governance.model.digest import parse_sha256
-from governance.places import make_private
+from governance.places import make_private, write_whole
 from governance.policy.bundle import Seen, require_same_content
 
 _MAX_FILE = 1 << 20
@@ -43,9 +41,8 @@ class RevisionMemory:
                 if highest is not None:
                     require_same_content(seen, highest)
                 if highest is None or (highest.revision, highest.content is not None) < (seen.revision, True):
-                    self._write(
-                        canonical_bytes({each: _row(row) for each, row in (known | {name: seen}).items()})
-                    )
+                    rows = {each: _row(row) for each, row in (known | {name: seen}).items()}
+                    write_whole(self._path, canonical_bytes(rows))
         except OSError as error:
             raise self._error(f"cannot be written ({error.strerror})") from error
 
@@ -63,19 +60,6 @@ class RevisionMemory:
         except (CanonicalError, ValueError) as error:
             raise self._error("is damaged") from error
         raise self._error("is damaged")
-
-    def _write(self, data: bytes) -> None:
-        """Replace the file whole, so that a crash leaves the old one."""
-        handle, temporary = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
-            Path(temporary).replace(self._path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
 
     def _error(self, what: str) -> SettingsError:
         return SettingsError(

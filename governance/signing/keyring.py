@@ -15,7 +15,7 @@ import logging
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ from pathlib import Path
 from governance.errors import KeyFileError, SignatureError
 from governance.forking import file_lock
 from governance.model.canonical import Json, canonical_bytes
-from governance.places import make_private, open_file
+from governance.places import make_private, open_file, write_whole
 from governance.signing.keyholder import Signer
 from governance.signing.keys import generate_key
 from governance.signing.publickey import Algorithm, PublicKey, parse_public_key
@@ -223,17 +223,10 @@ def get_key(store: TrustStore, key_id: str) -> TrustedKey:
 
 def replace_file(path: Path, data: bytes) -> None:
     """Write a file whole or not at all, for its owner to write and for all to read."""
-    waiting = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         make_private(path.parent)
-        with os.fdopen(os.open(waiting, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        waiting.replace(path)
+        write_whole(path, data, mode=0o644)
     except OSError as error:
-        with suppress(OSError):
-            waiting.unlink()
         raise KeyFileError(f"`{path}` cannot be written: {error.strerror}") from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -15,6 +16,7 @@ from governance.places import (
     make_private,
     open_file,
     read_bounded,
+    write_whole,
 )
 
 
@@ -99,3 +101,37 @@ def test_nobody_writes_to_what_is_mounted_read_only(tmp_path: Path, monkeypatch:
     assert is_writable_by_others(tmp_path)
     monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_flag=os.ST_RDONLY))
     assert not is_writable_by_others(tmp_path)
+
+
+def test_of_two_who_write_a_file_at_once_each_writes_it_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads of one process, or the first processes of two containers that share the folder: their number is the same."""
+    path, flush = tmp_path / "head", os.fsync
+
+    def meanwhile(descriptor: int) -> None:
+        monkeypatch.undo()
+        write_whole(path, b"second")
+        assert path.read_bytes() == b"second"
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", meanwhile)
+    write_whole(path, b"first")
+    assert path.read_bytes() == b"first"
+    assert [each.name for each in tmp_path.iterdir()] == ["head"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_what_cannot_be_written_leaves_what_was_there_and_nothing_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    path = tmp_path / "head"
+    path.write_bytes(b"before")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write_whole(path, b"after")
+    assert path.read_bytes() == b"before"
+    assert [each.name for each in tmp_path.iterdir()] == ["head"]
