@@ -10,6 +10,7 @@ import importlib.resources
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -108,9 +109,10 @@ def new_folder(folder: Path) -> Iterator[Path]:
     """A folder to fill, which gets its name only once it is full. Raises `TransferError` where it cannot be written, and
     `SettingsError` where something is there already."""
     require_free(folder)
-    target = folder.with_name(f".{folder.name}.{os.getpid()}")
+    target = None
     try:
-        target.mkdir(parents=True, mode=0o700)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        target = Path(tempfile.mkdtemp(prefix=".mlgov-", dir=folder.parent))
         yield target
         target.rename(folder)
     except OSError as error:
@@ -119,7 +121,8 @@ def new_folder(folder: Path) -> Iterator[Path]:
             hint=_MEND,
         ) from error
     finally:
-        shutil.rmtree(target, ignore_errors=True)
+        if target is not None:
+            shutil.rmtree(target, ignore_errors=True)
 
 
 def _write_entries(store: AuditStore, target: Path, checkpoint: Checkpoint) -> None:

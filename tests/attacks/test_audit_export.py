@@ -15,11 +15,12 @@ import pytest
 from governance.audit import verify_log
 from governance.audit.checkpoint import Checkpoint
 from governance.audit.entry import EntryKind, evidence_digest
+from governance.audit.export import new_folder
 from governance.audit.log import AuditLog
 from governance.audit.memory import MemoryStore
 from governance.audit.merkle import Frontier, leaf_hash
 from governance.audit.note import sign_note
-from governance.errors import AuditBrokenError, SettingsError
+from governance.errors import AuditBrokenError, SettingsError, TransferError
 from tests.audit_tools import ORIGIN, body, fill, make_log, signer
 from tests.report_tools import rest
 
@@ -235,6 +236,23 @@ def test_a_folder_that_exists_is_not_written_into(folder: Path) -> None:
         log.export(folder)
     assert sorted(folder.rglob("*")) == before
     assert log.checkpoint().size == size  # and the log does not tell of an export that never was
+
+
+def test_of_two_exports_to_one_folder_one_is_whole_and_the_other_an_error(tmp_path: Path) -> None:
+    """As in two containers: both have one number."""
+    log, folder = make_log(), tmp_path / "export"
+    fill(log, 5)
+
+    def export_slowly() -> None:
+        with new_folder(folder) as slow:
+            (slow / "begun").write_text("and not whole")
+            log.export(folder)
+            assert (slow / "begun").exists()
+
+    with pytest.raises(TransferError, match="not empty"):
+        export_slowly()
+    assert verify_log.check(folder).startswith("Good: 7 entries")
+    assert list(tmp_path.iterdir()) == [folder]
 
 
 def test_a_damaged_log_is_not_exported_as_if_it_were_whole(tmp_path: Path) -> None:
