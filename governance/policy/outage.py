@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias
 
-from governance.model.facts import OUT_OF_REACH, UNREACHABLE, Collection, Facts, FactValue
+from governance.model.facts import OUT_OF_REACH, UNREACHABLE, Collection, Facts, FactValue, Unknown
 from governance.model.request import Request
 from governance.model.verdict import Effect, RuleResult, Truth, Verdict
 from governance.policy.compile import CompiledPolicy
@@ -122,6 +122,8 @@ def effect_of_recalled(policy: CompiledPolicy, request: Request, facts: Facts, t
 
 def _with_news(then: FactValue, now: FactValue) -> FactValue:
     """What was known of a collection, and what is now: news of one source is not lost for the silence of another."""
-    if isinstance(then, Collection) and isinstance(now, Collection):
+    if not isinstance(now, Collection):
+        return then
+    if isinstance(then, Collection):
         return Collection((*then.items, *now.items), then.missing)
-    return then
+    return now if isinstance(then, Unknown) else then

@@ -366,6 +366,39 @@ def test_the_last_verdict_stands_for_what_it_looked_at_alone(
         assert replay(b.log, stored.entry, policies=PolicyCache(b.log)).same
 
 
+def test_the_last_verdict_does_not_stand_for_news_about_what_nobody_knew_then(tmp_path: Path) -> None:
+    """Its facts stand for those out of reach, and had no list that the news of now could be added to."""
+    file = tmp_path / "two.json"
+    skipped = {
+        "id": "a",
+        "effect": "block",
+        "message": "no",
+        "onUnknown": "skip",
+        "when": {"all": [LISTED, UNSCANNED]},
+    }
+    refusing = {"id": "b", "effect": "block", "message": "no", "when": {"fact": "xray.indexed", "is": False}}
+    spec = {"default": "allow", "rules": [skipped, refusing]}
+    policy = {"apiVersion": "mlgov/v1", "kind": "Policy", "metadata": {"name": "two"}, "spec": spec}
+    file.write_text(json.dumps(policy))
+    (tmp_path / "set.yaml").write_text(POLICY_SET.removeprefix("---\n"))
+    facts: dict[str, FactValue] = {"scan.complete": False, "xray.indexed": True}
+    scan = World(name="scan", facts=facts, supplies=frozenset(facts))
+    then: dict[str, FactValue] = {"vulnerabilities": Unknown("Xray refuses the request")}
+    other = World(name="other", facts=then, supplies=frozenset(then))
+    b = bench_of(compile_bundle(load_policies([file, tmp_path / "set.yaml"])), scan, other)
+    load(b, request())
+    silence(b)
+    b.clock[0] = 100.0
+    other.facts = {"vulnerabilities": advisories(missing="no answer", out_of_reach=True)}
+    load(b, later(request()))
+    b.clock[0] = 200.0
+    other.facts = {"vulnerabilities": advisories("critical", missing="no answer", out_of_reach=True)}
+    with pytest.raises(BlockedError, match="rested on what is not so any more"):
+        load(b, later(request()))
+    for stored in b.entries(EntryKind.DECISION):
+        assert replay(b.log, stored.entry, policies=PolicyCache(b.log)).same
+
+
 @dataclass
 class Late(World):
     """A source that has said what is bad in `facts`, and comes to no end."""
