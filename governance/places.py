@@ -94,6 +94,21 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o600) -> None:
         os.close(folder)
 
 
+def write_new(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+    """Write a file that is not there yet, flushed to disk. Raises `FileExistsError`, and any other `OSError` with nothing left there: half
+    of a file would keep whoever tries again from writing it."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        with suppress(OSError):
+            path.unlink()
+        raise
+
+
 def read_bounded(path: Path) -> bytes:
     """A key, a passphrase, a certificate: nothing of a mebibyte or more. Raises `OSError`, also for what is larger."""
     with open_file(path, may_be_piped=True) as file:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from governance.errors import AuditBrokenError, KeyFileError
-from governance.places import make_private, read_bounded
+from governance.places import make_private, read_bounded, write_new
 from governance.signing.pkcs8 import encrypt_private_key
 
 SIGNATURE = 0x01
@@ -138,10 +137,7 @@ def generate_key(path: Path, *, passphrase: str | None) -> None:
         )
     try:
         make_private(path.parent)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(pem)
-            os.fsync(file.fileno())
+        write_new(path, pem)
     except OSError as error:
         raise KeyFileError(f"cannot make the checkpoint key `{path}`: {error.strerror}") from error
 

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from governance.errors import KeyFileError
-from governance.places import is_readable_by_others, make_private, open_file
+from governance.places import is_readable_by_others, make_private, open_file, write_new
 from governance.signing.keyholder import KeyHolder, Signer
 from governance.signing.publickey import CURVES, DIGESTS, Algorithm, PublicKey, wrap_public_key
 
@@ -176,11 +176,7 @@ def _read_key_file(path: Path) -> bytes:
 def _write_new(path: Path, data: bytes) -> None:
     try:
         make_private(path.parent)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        write_new(path, data)
     except OSError as error:
         if path.exists():
             raise KeyFileError(

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from governance import places
 from governance.errors import ConfigurationError, PolicyInvalidError
 from governance.model.canonical import Json
 from governance.model.facts import CATALOGUE
-from governance.places import open_file
 from governance.policy.assembling import Assembler
 from governance.policy.documents import Waiver
 from governance.policy.load import policy_paths
@@ -70,7 +70,7 @@ def find_document(paths: Sequence[Path], name: str) -> Path | None:
 
 
 def _read(path: Path) -> bytes:
-    with open_file(path) as stream:
+    with places.open_file(path) as stream:
         return stream.read(DEFAULT_LIMITS.size + 1)
 
 
@@ -78,8 +78,7 @@ def write_new(path: Path, data: bytes) -> None:
     """A new file. Raises `ConfigurationError` where it is there already."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("xb") as file:
-            file.write(data)
+        places.write_new(path, data, mode=0o666)
     except OSError as error:
         raise ConfigurationError(f"`{path}` cannot be written: {error.strerror}") from error
 

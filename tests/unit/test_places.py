@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from governance.audit import note
+from governance.errors import ConfigurationError
 from governance.places import (
     is_readable_by_others,
     is_writable_by_others,
@@ -18,6 +22,8 @@ from governance.places import (
     read_bounded,
     write_whole,
 )
+from governance.signing import keys
+from governance.waivers import writing
 
 
 @pytest.mark.parametrize("may_be_piped", [False, True])
@@ -135,3 +141,30 @@ def test_what_cannot_be_written_leaves_what_was_there_and_nothing_beside_it(
         write_whole(path, b"after")
     assert path.read_bytes() == b"before"
     assert [each.name for each in tmp_path.iterdir()] == ["head"]
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: writing.write_new(path, b"a step of a waiver"),
+        lambda path: keys.generate_key(path, "passphrase"),
+        lambda path: note.generate_key(path, passphrase=None),
+    ],
+    ids=["waiver", "signing key", "checkpoint key"],
+)
+def test_what_a_full_disk_cut_short_can_be_written_again(
+    tmp_path: Path, write: Callable[[Path], object]
+) -> None:
+    path = tmp_path / "new"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+    try:
+        with pytest.raises(ConfigurationError, match="File too large"):
+            write(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    write(path)
+    whole = path.read_bytes()
+    with pytest.raises(ConfigurationError, match=r"exist"):
+        write(path)
+    assert path.read_bytes() == whole
