@@ -1,7 +1,7 @@
 """The last verdict on record about the same question, for an outage in which the set lets it stand.
 
-Promises: the bytes, action, actor, environment and policy are the same, the verdict was not given in an outage itself, its facts are
-still on record, and what it rested on for a time, a waiver or a grace, has not ended; nothing rests on what a client sent to the log.
+Promises: the bytes, action, actor, environment and policy are the same, the verdict was not given in an outage itself, one whose facts
+are not on record any more says so, and what it rested on for a time, a waiver or a grace, has not ended; nothing rests on what a client sent to the log.
 Does not: say whether it stands (see `governance.policy.outage`).
 """
 
@@ -30,7 +30,7 @@ from governance.policy.waiver import are_live, ends_of
 def last_verdict(
     log: AuditLog, request: Request, policy: CompiledPolicy, facts: Facts, max_age: int
 ) -> Earlier | None:
-    """The last one of `max_age` seconds, or None. `facts` are those of now."""
+    """The last one of `max_age` seconds, or None; without facts where its own are not at hand. `facts` are those of now."""
     if request.artifact.digest is None:
         return None
     actor = log.on_record(request.actor)
@@ -48,7 +48,7 @@ def last_verdict(
         return None  # nor does an older one stand: the last one says what is known
     then = _facts(log, recorded)
     if then is None:
-        return None
+        return replace(found, has_facts=False)
     ends = [
         request.at + timedelta(seconds=max_age - found.age),
         *ends_of(found.waivers, policy.bundle.waivers),

@@ -30,7 +30,8 @@ class Earlier:
     """A recorded verdict about the same bytes, action, actor and environment under the same policy, itself not
     degraded. `age` in seconds; `waivers` are the names of those that it rested on, `grace_until` is when the first grace ends
     that it rested on, `until` when it may stand no longer. `now` is what the policy says
-    with the facts out of reach as they were then (`effect_of_recalled`); None in a record of the time before that was asked."""
+    with the facts out of reach as they were then (`effect_of_recalled`); None in a record of the time before that was asked, and
+    where these facts are not at hand (`has_facts`)."""
 
     decision_id: str
     decision: Effect
@@ -39,6 +40,13 @@ class Earlier:
     grace_until: datetime | None = None
     until: datetime | None = None
     now: Effect | None = None
+    has_facts: bool = True
+
+
+WITHOUT_FACTS = (
+    "cannot stand: the facts that it rested on are erased, or kept by a server that hands out none"
+)
+"""Of an earlier verdict."""
 
 
 def outage_behind(
@@ -102,6 +110,8 @@ def in_outage(
     known = f"{silent}; the verdict of decision {earlier.decision_id}, {earlier.age} s ago,"
     if earlier.decision >= Effect.QUARANTINE:
         return verdict._replace(degraded=f"{known} refused")
+    if not earlier.has_facts:
+        return verdict._replace(degraded=f"{known} {WITHOUT_FACTS}")
     decision = max(earlier.decision, earlier.now or earlier.decision)
     if decision >= Effect.QUARANTINE:
         return verdict._replace(degraded=f"{known} rested on what is not so any more")

@@ -28,12 +28,14 @@ from governance.model.verdict import Effect, Mode, Verdict
 from governance.policy.breakglass import break_glass_objection
 from governance.policy.compile import CompiledPolicy
 from governance.policy.evaluate import evaluate
-from governance.policy.outage import Earlier, effect_of_recalled, in_outage, outage_behind
+from governance.policy.outage import WITHOUT_FACTS, Earlier, effect_of_recalled, in_outage, outage_behind
 from governance.report.recorded import Decision, PolicyCache, Recorded, judged_facts, read_decision
 
 __all__ = ["PolicyCache", "Replayed", "replay", "verdict_again"]
 
-_EARLIER = re.compile(r"the verdict of decision (\S{1,64}), (\d{1,12}) s ago, (?:stands|refused|rested)\b")
+_EARLIER = re.compile(
+    r"the verdict of decision (\S{1,64}), (\d{1,12}) s ago, (?:stands|refused|rested|cannot)\b"
+)
 _COMPARED = ("action", "environment", "facts", "policy", "verdict")
 
 
@@ -116,7 +118,7 @@ def verdict_again(log: ReadableLog, recorded: Recorded, policy: CompiledPolicy) 
 
 def _earlier(log: ReadableLog, recorded: Recorded, policy: CompiledPolicy) -> Earlier | None:
     """The earlier verdict that the record says was found. Older entries name none that refused, and its facts were not looked at again.
-    Raises `NotReplayableError` where these are gone."""
+    Raises `NotReplayableError` where these are gone now, and were not then."""
     degraded = recorded.verdict.get("degraded")
     found = _EARLIER.search(degraded) if isinstance(degraded, str) else None
     stored = log.get(found[1]) if found is not None else None
@@ -125,12 +127,12 @@ def _earlier(log: ReadableLog, recorded: Recorded, policy: CompiledPolicy) -> Ea
     verdict: Json = stored.entry.body.get("verdict")
     if not isinstance(verdict, Mapping):
         raise AuditBrokenError(f"decision {found[1]}, on which {recorded.entry.id} rests, has no verdict")
-    now = None
-    if OUT_OF_REACH in recorded.facts.record:
+    now, has_facts = None, not str(degraded).endswith(WITHOUT_FACTS)
+    if has_facts and OUT_OF_REACH in recorded.facts.record:
         then = read_decision(log, stored.entry, lambda _: judged_facts(policy)).facts
         now = effect_of_recalled(policy, recorded.request, recorded.facts, then)
     decision = Effect[str(verdict["decision"]).upper()]
-    return Earlier(decision_id=found[1], decision=decision, age=int(found[2]), now=now)
+    return Earlier(decision_id=found[1], decision=decision, age=int(found[2]), now=now, has_facts=has_facts)
 
 
 def _refused(recorded: Recorded, policy: CompiledPolicy, verdict: Verdict, mode: Mode) -> bool:
