@@ -17,7 +17,7 @@ from pathlib import Path
 from governance.errors import SettingsError
 from governance.notify.carriers import EmailCarrier, WebhookCarrier
 from governance.notify.channel import Carrier, NoticeSink
-from governance.notify.memory import load_memory
+from governance.notify.memory import Memory, load_memory
 from governance.notify.notice import LiveWaiver, Notice
 from governance.notify.rules import NewBlock, RulesInvalidError, VerdictChanged, WaiverExpiring, load_rules
 from governance.notify.watch import Watcher
@@ -120,9 +120,14 @@ def _pump(
     patience: float,
 ) -> Pump:
     settings, target = assembly.settings, target_of(channel)
+
+    def recall() -> Memory:
+        return load_memory(settings.cursors / f"{target.name}.told", per_hour=channel.per_hour)
+
+    recall()  # one that is damaged is said before anything is sent
     sink = NoticeSink(
         watcher=Watcher(rules, assembly.log, lambda: live_waivers(assembly)),
-        memory=load_memory(settings.cursors / f"{target.name}.told", per_hour=channel.per_hour),
+        memory=recall,
         carrier=build_carrier(settings, channel, assembly.now),
         now=assembly.now,
     )

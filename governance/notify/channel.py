@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from governance.forking import made_once
 from governance.notify.memory import Memory
 from governance.notify.notice import Notice
 from governance.notify.watch import Watcher
@@ -32,13 +33,19 @@ class Carrier(Protocol):
 
 
 class NoticeSink:
-    """A `Sink` that tells the news in the entries it is handed. `tick` tells what time brings."""
+    """A `Sink` that tells the news in the entries it is handed. `tick` tells what time brings. `memory` is asked for what was told once,
+    and not before there is something to tell: the channel is this process's then, and nobody else's who remembers."""
 
     def __init__(
-        self, *, watcher: Watcher, memory: Memory, carrier: Carrier, now: Callable[[], datetime]
+        self,
+        *,
+        watcher: Watcher,
+        memory: Callable[[], Memory],
+        carrier: Carrier,
+        now: Callable[[], datetime],
     ) -> None:
         self._watcher = watcher
-        self._memory = memory
+        self._recall = memory
         self._carrier = carrier
         self._now = now
         self._looked: datetime | None = None
@@ -60,6 +67,10 @@ class NoticeSink:
     def close(self, *, gracefully: bool) -> None:  # noqa: ARG002 - the contract's argument; each notice was taken
         """See `Sink.close`."""
         self._carrier.close()
+
+    @made_once
+    def _memory(self) -> Memory:
+        return self._recall()
 
     def _tell(self, notices: Iterable[Notice]) -> None:
         for notice in notices:

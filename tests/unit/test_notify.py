@@ -98,18 +98,21 @@ class Desk:
 
     def look(self) -> list[Notice]:
         before = len(self.readers.got)
+        self.pump().run(follow=False)
+        return self.readers.got[before:]
+
+    def pump(self) -> Pump:
         sink = NoticeSink(
             watcher=Watcher(self.rules, self.log, lambda: self.waivers),
-            memory=load_memory(self.folder / "notify-ops.told", per_hour=self.per_hour),
+            memory=lambda: load_memory(self.folder / "notify-ops.told", per_hour=self.per_hour),
             carrier=self.readers,
             now=lambda: self.now,
         )
-        Pump(
+        return Pump(
             target=ChannelTarget(name="notify-ops", shown="ops", digest="0" * 64), source=LogSource(self.log), sink=sink,
             file=CursorFile(self.folder, "notify-ops"), encode=lambda _: b"", now=lambda: self.now, stop=threading.Event(),
             idle=sink.tick, spread=lambda: -1.0,
-        ).run(follow=False)  # fmt: skip
-        return self.readers.got[before:]
+        )  # fmt: skip
 
 
 @pytest.fixture
@@ -199,6 +202,21 @@ def test_a_flood_is_told_of_in_one_notice(desk: Desk, tmp_path: Path) -> None:
     assert "models/m-8" in held.text()
     assert "models/m-5" in json.dumps(held.to_json())
     assert desk.look() == []
+
+
+def test_what_another_process_held_back_just_before_is_told_of_all_the_same(tmp_path: Path) -> None:
+    """A service that is started as the one before it ends was made ready while that one was still at work."""
+    desk = Desk(tmp_path, make_log(), per_hour=3)
+    successor = desk.pump()
+    for number in range(9):
+        decide(desk.log, decision=Effect.BLOCK, name=f"m-{number}")
+    assert len(desk.look()) == 3
+    decide(desk.log, decision=Effect.BLOCK, name="m-9")
+    successor.run(follow=False)
+    assert len(desk.readers.got) == 3
+    desk.now += timedelta(hours=2)
+    (held,) = desk.look()
+    assert held.title.startswith("7 more notices were held back")
 
 
 def test_a_clock_that_was_wrong_for_a_while_does_not_silence_a_channel(desk: Desk) -> None:
