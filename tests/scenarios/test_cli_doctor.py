@@ -263,6 +263,28 @@ def test_a_policy_that_is_not_enforced_in_production(variables: dict[str, str], 
     assert [line.mark for line in found["policy"]] == [Mark.WARN]
 
 
+@pytest.mark.parametrize(
+    ("action", "url", "count"),
+    [("last-verdict, maxAge: 12h", "https://mlflow.example", 1), ("last-verdict, maxAge: 12h", None, 0),
+     ("block", "https://mlflow.example", 0)],
+)  # fmt: skip
+def test_a_verdict_that_can_never_be_fallen_back_on(
+    variables: dict[str, str], tmp_path: Path, action: str, url: str | None, count: int
+) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(
+        "apiVersion: mlgov/v1\nkind: Policy\nmetadata: {name: p}\nspec: {default: allow, rules: []}\n---\n"
+        "apiVersion: mlgov/v1\nkind: PolicySet\nmetadata: {name: s}\nspec:\n"
+        "  bindings: [{policies: ['*'], environments: ['*'], mode: enforce}]\n"
+        f"  outage: {{production: {{action: {action}}}, development: {{action: {action}}}}}\n"
+    )
+    (tmp_path / "remote.toml").write_text(f'audit_url = "{url}"\n' if url else "")
+    asked = {"MLGOV_POLICY_PATH": str(policy), "MLGOV_CONFIG": str(tmp_path / "remote.toml")}
+    lines = looked(variables | asked)[0].get("outage", [])
+    assert [line.mark for line in lines] == [Mark.WARN] * count
+    assert all("the last verdict of 43200 s stand, and none ever will" in line.seen for line in lines)
+
+
 def test_requests_that_no_policy_is_bound_to(variables: dict[str, str], tmp_path: Path) -> None:
     """Whatever the mode, production refuses them. A policy for some repositories is bound all the same."""
     (tmp_path / "p.yaml").write_text(

@@ -112,6 +112,14 @@ def _policy(assembly: Assembly) -> Iterator[Line]:
         )
     else:
         yield ok("policy", seen)
+    fallback = policy.outage_rule(settings.environment).max_age
+    if fallback is not None and settings.audit_url is not None:
+        yield warn(
+            "outage",
+            f"in an outage the policy lets the last verdict of {fallback} s stand, and none ever will: the server that keeps the log "
+            "hands out no facts",
+            "Have each client keep a log of its own (`audit_path`), or expect refusals: `outage: {... action: block}` says so.",
+        )
     void = [each for each in policy.bundle.waivers if each.void is not None and each.expires > assembly.now()]
     if void:
         seen = f"{len(void)} of {len(policy.bundle.waivers)} do not count, the first is {void[0].name}: {void[0].void}"
