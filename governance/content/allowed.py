@@ -39,7 +39,12 @@ _BY_MODULE: Final[Mapping[str, str]] = {
     "numpy": (
         "bool bool_ bytes_ complex128 complex64 datetime64 dtype float128 float16 float32 float64 "
         "int16 int32 int64 int8 intc intp longdouble matrix ndarray recarray record str_ timedelta64 "
-        "uint16 uint32 uint64 uint8 uintp void"
+        "uint16 uint32 uint64 uint8 uintp void "
+        # classes that name a family of numbers
+        "character complexfloating flexible floating generic inexact integer number signedinteger unsignedinteger "
+        # functions of one number, by which columns are transformed
+        "abs absolute arccos arccosh arcsin arcsinh arctan arctanh cbrt ceil cos cosh deg2rad degrees exp exp2 expm1 fabs floor "
+        "isfinite isinf isnan log log10 log1p log2 negative rad2deg radians reciprocal rint sign sin sinh sqrt square tan tanh trunc"
     ),
     "numpy._core.multiarray": "_reconstruct scalar",
     "numpy._core.numeric": "_frombuffer",
@@ -65,7 +70,7 @@ _BY_MODULE: Final[Mapping[str, str]] = {
     "omegaconf.nodes": "AnyNode BooleanNode BytesNode EnumNode FloatNode IntegerNode PathNode StringNode",
     "pandas": (
         "BooleanDtype Categorical CategoricalDtype CategoricalIndex DataFrame DatetimeIndex DatetimeTZDtype Float32Dtype Float64Dtype "
-        "Index Int16Dtype Int32Dtype Int64Dtype Int8Dtype MultiIndex NA RangeIndex Series StringDtype TimedeltaIndex UInt16Dtype "
+        "Index Int16Dtype Int32Dtype Int64Dtype Int8Dtype MultiIndex NA PeriodDtype RangeIndex Series StringDtype TimedeltaIndex UInt16Dtype "
         "UInt32Dtype UInt64Dtype UInt8Dtype"
     ),
     "pandas._libs.arrays": "__pyx_unpickle_NDArrayBacked",
@@ -73,7 +78,7 @@ _BY_MODULE: Final[Mapping[str, str]] = {
     "pandas._libs.tslibs.offsets": "Day",
     "pandas._libs.tslibs.timedeltas": "_timedelta_unpickle",
     "pandas._libs.tslibs.timestamps": "_unpickle_timestamp",
-    "pandas.arrays": "BooleanArray DatetimeArray FloatingArray IntegerArray StringArray TimedeltaArray",
+    "pandas.arrays": "BooleanArray DatetimeArray FloatingArray IntegerArray PeriodArray StringArray TimedeltaArray",
     "pandas.core.arrays.categorical": "Categorical",
     "pandas.core.arrays.datetimes": "DatetimeArray",
     "pandas.core.arrays.integer": "Int64Dtype IntegerArray",
@@ -224,7 +229,25 @@ _BY_MODULE: Final[Mapping[str, str]] = {
     "sklearn.manifold._spectral_embedding": "SpectralEmbedding",
     "sklearn.manifold._t_sne": "TSNE",
     "sklearn.metrics._dist_metrics": "EuclideanDistance EuclideanDistance64 newObj",
-    "sklearn.metrics._scorer": "_PassthroughScorer",
+    "sklearn.metrics._classification": (
+        "accuracy_score balanced_accuracy_score brier_score_loss cohen_kappa_score d2_brier_score d2_log_loss_score f1_score "
+        "fbeta_score hamming_loss hinge_loss jaccard_score log_loss matthews_corrcoef precision_score recall_score zero_one_loss"
+    ),
+    "sklearn.metrics._ranking": (
+        "average_precision_score dcg_score label_ranking_average_precision_score label_ranking_loss ndcg_score roc_auc_score "
+        "top_k_accuracy_score"
+    ),
+    "sklearn.metrics._regression": (
+        "d2_absolute_error_score d2_pinball_score d2_tweedie_score explained_variance_score max_error mean_absolute_error "
+        "mean_absolute_percentage_error mean_gamma_deviance mean_pinball_loss mean_poisson_deviance mean_squared_error "
+        "mean_squared_log_error mean_tweedie_deviance median_absolute_error r2_score root_mean_squared_error "
+        "root_mean_squared_log_error"
+    ),
+    "sklearn.metrics._scorer": "_PassthroughScorer _PredictScorer _ProbaScorer _Scorer _ThresholdScorer",
+    "sklearn.metrics.cluster._supervised": (
+        "adjusted_mutual_info_score adjusted_rand_score completeness_score fowlkes_mallows_score homogeneity_score "
+        "mutual_info_score normalized_mutual_info_score rand_score v_measure_score"
+    ),
     "sklearn.mixture._bayesian_mixture": "BayesianGaussianMixture",
     "sklearn.mixture._gaussian_mixture": "GaussianMixture",
     "sklearn.model_selection._classification_threshold": (

@@ -334,8 +334,8 @@ class Machine:
                 self.calls_all |= PARTIAL in given
                 if any(map(_is_layout, given)):
                     self._note(LAYOUT)
-        elif called is PARTIAL or (called is None and self._has_partial):
-            self.calls_all = True
+        elif called is PARTIAL or isinstance(called, Instance) or (called is None and self._has_partial):
+            self.calls_all = True  # an instance may hold what it calls
 
     def _build(self, _argument: bytes) -> None:
         (state,) = self._take(1, "BUILD")

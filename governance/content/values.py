@@ -91,7 +91,7 @@ def ask(name: str, arguments: Value) -> tuple[Import | None, Value] | None:
         ):
             found = Import(module, f"{path}.{asked}")
             return found, found
-        case (owner, str(asked)) if name in GETATTR and not asked.startswith("_"):
+        case (owner, str(asked)) if name in GETATTR and not asked.startswith("__"):
             return _of_instance(owner, asked)
     return None
 

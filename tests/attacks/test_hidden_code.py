@@ -21,7 +21,7 @@ import cloudpickle
 import joblib
 import mlflow
 import numpy as np
-import pandas as pd  # type: ignore[import-untyped]
+import pandas as pd
 import pytest
 import skops.io
 import yaml
