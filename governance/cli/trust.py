@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -148,20 +148,32 @@ def sign_document(
     import os
 
     from governance.cli.keys import known_passphrase
+    from governance.cli.sign_places import alone_with
     from governance.settings import load_settings
     from governance.signing.keyring import replace_file
     from governance.signing.keys import load_signer
     from governance.signing.roots import add_signature
+
+    data = _document(document)
+    signer = load_signer(root, known_passphrase(load_settings(), confirm=False), environment=os.environ)
+    place = document.resolve()
+    is_replaced = place == output.resolve()
+    with alone_with(place) if is_replaced else nullcontext():
+        if is_replaced:
+            data = _document(document)  # again: others may have signed it meanwhile
+        signed, count, needed = add_signature(data, signer)
+        replace_file(output, signed)
+    out().print(sign(Mark.OK), styled(f"signed `{output}` with root key {signer.key_id[:16]}", "bold"))
+    print_pairs({"  signatures": f"{count} of its own roots', of which it needs {needed}"})
+
+
+def _document(document: Path) -> bytes:
     from governance.signing.trustfile import MAX_TRUST_FILE
 
     data = read_small(document, 2 * MAX_TRUST_FILE)
     if data is None:
         raise KeyFileError(f"there is no trust document `{document}`", hint="See `docs/signatures.md`.")
-    signer = load_signer(root, known_passphrase(load_settings(), confirm=False), environment=os.environ)
-    signed, count, needed = add_signature(data, signer)
-    replace_file(output, signed)
-    out().print(sign(Mark.OK), styled(f"signed `{output}` with root key {signer.key_id[:16]}", "bold"))
-    print_pairs({"  signatures": f"{count} of its own roots', of which it needs {needed}"})
+    return data
 
 
 @app.command("install")

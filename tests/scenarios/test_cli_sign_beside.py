@@ -6,7 +6,7 @@ import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,10 +15,10 @@ from governance.cli.sign_beside import add_local
 from governance.devserver import DevServer
 from governance.devserver.faults import Fault
 from governance.settings import load_settings
-from governance.signing.keyholder import KeyHolder
 from governance.signing.keys import LocalSigner
 from governance.wiring import build_assembly
 from tests.scenarios.cli import Cli
+from tests.scenarios.together import Together
 
 MODEL = {"MLmodel": b"flavors: {}\n", "weights.safetensors": b"\x02\0\0\0\0\0\0\0{}"}
 
@@ -91,19 +91,6 @@ def carol(cli: Cli, bob: dict[str, str], tmp_path: Path) -> dict[str, str]:
     assert cli("keys", "export", "--output", "carol.pem", **variables).code == 0
     assert cli("trust", "add", "carol.pem", "--name", "carol", "--role", "artifact").code == 0
     return bob | variables
-
-
-class Together(KeyHolder):
-    """A signer who signs once another one is about to, if one comes to it within half a second."""
-
-    def __init__(self, signer: LocalSigner, both: threading.Barrier) -> None:
-        self.public = signer.public
-        self._signer, self._both = signer, both
-
-    def sign(self, message: bytes) -> bytes:
-        with suppress(threading.BrokenBarrierError):
-            self._both.wait(timeout=0.5)
-        return self._signer.sign(message)
 
 
 def test_of_two_who_add_theirs_to_a_folder_at_once_none_is_lost(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -11,10 +12,15 @@ from typing import Any
 
 import pytest
 
+from governance.cli.trust import sign_document
+from governance.signing import keys
+from governance.signing.keyholder import KeyHolder
 from governance.signing.keyring import add_key, load_trust, save_trust, trust_turn
+from governance.signing.keys import LocalSigner, load_signer
 from governance.signing.publickey import parse_public_key
 from governance.signing.trust import TrustedKey
 from tests.scenarios.cli import Cli, run_cli
+from tests.scenarios.together import Together
 
 EXPIRES = "2099-01-01T00:00:00.000000Z"
 
@@ -91,6 +97,26 @@ def test_somebody_elses_key_is_trusted_for_what_is_said_and_no_more(
     assert cli("trust", "install", name).code == 0
     done = cli("trust", "add", "ann.pub", "--name", "ann", "--role", "waiver")
     assert (done.code, "is signed, so changing it needs its root keys" in done.err) == (2, True)
+
+
+def test_of_two_who_sign_one_document_at_once_none_loses_the_others_signature(
+    cli: Cli, roots: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli("keys", "init")
+    half = tmp_path / signed(cli, document(tmp_path, list(roots.values()), version=2), "ann")
+    both = threading.Barrier(2)
+
+    def signer_of(path: str, *_: object, **__: object) -> KeyHolder:
+        found = load_signer(path, b"correct horse")
+        assert isinstance(found, LocalSigner)
+        return Together(found, both)
+
+    monkeypatch.setenv("MLGOV_KEY_PASSPHRASE", "correct horse")
+    monkeypatch.setattr(keys, "load_signer", signer_of)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda who: sign_document(half, str(tmp_path / f"{who}.pem"), half), ("bob", "eve")))
+    assert len(json.loads(half.read_bytes())["signatures"]) == 3
+    assert cli("trust", "install", half.name).code == 0
 
 
 def test_from_the_first_version_to_new_roots(cli: Cli, roots: dict[str, str], tmp_path: Path) -> None:
