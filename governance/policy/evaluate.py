@@ -28,7 +28,7 @@ from governance.policy.explain import Ground, RuleResults, Tempered, rule_result
 from governance.policy.findings import Findings
 from governance.policy.grace import grace_until
 from governance.policy.plan import Plan
-from governance.policy.waiver import addresses, known_digest, objection
+from governance.policy.waiver import UNHEARD, addresses, is_unheard, known_digest, objection
 from governance.policy.wording import safe_text
 
 DEFAULT_RETRY = 60
@@ -116,6 +116,13 @@ def _temper(
             author=facts.values.get("artifact.created_by"),
             approvals=policy.bundle.set.waivers.approvals if policy.bundle.set else 1,
         )
+        if (
+            why_not is None
+            and waiver.findings is not None
+            and truth is True
+            and is_unheard(rule, facts.record)
+        ):
+            why_not = UNHEARD
         if why_not is None:
             return Tempered(effect=None, waiver=waiver.name, grace=until)
         remarks.append(Evidence(fact="waiver", value=f"{waiver.name} does not apply: {why_not}"))

@@ -1,7 +1,7 @@
 """What a verdict becomes while a source of facts cannot be reached. Pure: the caller looks for the earlier verdict.
 
 1. Nothing changes where every source answered, or where the verdict lets the request pass anyhow.
-2. Nothing is overruled but what the silence accounts for. A rule stands that objects on facts, or for want of facts whose source
+2. Nothing is overruled but what the silence accounts for. A rule stands that objects on facts (that no waiver covers), or for want of facts whose source
    was not silent (a trust file that cannot be read, a scan that does not say), and so does a default that no allow rule would open.
 3. Else the set's rule for the environment counts: refuse, or let an earlier verdict on the same question stand up to an
    age, if the policy would pass what was known then of the facts out of reach beside what is known now of all others. Either way
@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias
@@ -23,6 +23,7 @@ from governance.policy.compiled import CompiledRule
 from governance.policy.documents import OutageRule, Policy
 from governance.policy.evaluate import evaluate
 from governance.policy.supposing import could_be
+from governance.policy.waiver import UNHEARD, without_matched
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,38 +58,52 @@ def outage_behind(
     refusing = {name for name, decision in verdict.by_policy if decision >= Effect.QUARANTINE}
     if not isinstance(unreachable, tuple) or not unreachable or not refusing:
         return ()
-    suppose = _supposing(facts)
+    waived = _but_for_silence(verdict)
+    suppose = _supposing(facts, waived)
     judged: dict[str, list[Judgement]] = {name: [] for name in refusing}
     for rule, result in zip(policy.plan_for(request).rules, verdict.rules, strict=True):
         if rule.owner.name in refusing:
             judged[rule.owner.name].append((rule, result))
     owners = (each for each in policy.bundle.policies if each.name in refusing)
-    if any(_has_other_ground(owner, judged[owner.name], suppose) for owner in owners):
+    if any(_has_other_ground(owner, judged[owner.name], suppose, waived) for owner in owners):
         return ()
     return unreachable
 
 
 Judgement: TypeAlias = "tuple[CompiledRule, RuleResult]"
 Supposing: TypeAlias = "Callable[[CompiledRule, bool], bool]"
-"""Whether an unknown rule could come out so, had the silent sources answered."""
+"""Whether a rule that is unknown, or would be without what a waiver covers, could come out so, had the silent sources answered."""
 
 
-def _supposing(facts: Facts) -> Supposing:
+def _but_for_silence(verdict: Verdict) -> frozenset[str]:
+    """The rules of which all that is known to match would be waived."""
+    remarks = ((each.rule, row) for each in verdict.findings for row in each.evidence if row.fact == "waiver")
+    return frozenset(rule for rule, row in remarks if row.value.endswith(UNHEARD))
+
+
+def _supposing(facts: Facts, waived: Container[str]) -> Supposing:
     if OUT_OF_REACH not in facts.record:
         # A record of the time before this fact. Then any unknown counted as one of the outage, and it is judged as it was then.
         return lambda _rule, _wanted: True
     named = facts.record[OUT_OF_REACH]
     out_of_reach = frozenset(named if isinstance(named, tuple) else ())
-    return lambda rule, wanted: could_be(wanted, rule, facts.record, out_of_reach)
+
+    def suppose(rule: CompiledRule, wanted: bool) -> bool:
+        known = without_matched(rule, facts.record) if rule.name in waived else facts.record
+        return could_be(wanted, rule, known, out_of_reach)
+
+    return suppose
 
 
-def _has_other_ground(policy: Policy, judged: Sequence[Judgement], suppose: Supposing) -> bool:
+def _has_other_ground(
+    policy: Policy, judged: Sequence[Judgement], suppose: Supposing, waived: Container[str]
+) -> bool:
     """Whether a policy refuses whatever the silent sources would say: by a rule, or by its default, which no allow rule opens."""
     for rule, result in judged:
         is_eased = result.waiver is not None or result.grace is not None
         if not result.fired or result.effect < Effect.QUARANTINE or is_eased:
             continue
-        if result.truth is Truth.TRUE or not suppose(rule, False):
+        if (result.truth is Truth.TRUE and rule.name not in waived) or not suppose(rule, False):
             return True
     is_open = any(
         result.fired or (result.truth is Truth.UNKNOWN and suppose(rule, True))

@@ -11,11 +11,12 @@ from datetime import datetime, timedelta
 
 from governance.model.canonical import canonical_digest
 from governance.model.digest import Digest, Sha256, file_digest
-from governance.model.facts import CATALOGUE, Facts, FactSpec, FactType, find_spec
+from governance.model.facts import CATALOGUE, OUT_OF_REACH, Collection, Facts, FactSpec, FactType, find_spec
 from governance.model.people import is_same_person, person
 from governance.model.request import Actor, Request, parse_utc, utc_text
 from governance.model.verdict import RuleResult, Truth, Verdict, graces_in, waived_in
 from governance.policy.compiled import MAX_MATCHED, CompiledRule
+from governance.policy.condition import Record
 from governance.policy.documents import Rule, Waivable, Waiver, WaiverRules
 from governance.policy.environments import normal_environment
 from governance.policy.mistakes import Mistakes, Path
@@ -141,6 +142,33 @@ def findings_digest(result: RuleResult, catalogue: Mapping[str, FactSpec] = CATA
     }
     digest: Sha256 = canonical_digest(document)
     return file_digest(digest)
+
+
+UNHEARD = "it is for what was known when it was granted, and a source that may know more gave no answer"
+"""Why a waiver of findings does not cover a match that is no more than these findings."""
+
+
+def is_unheard(rule: CompiledRule, facts: Record) -> bool:
+    """Whether the silence of a source may hide what would make the rule match besides the items known to: were these not there, it
+    would match for want of the others."""
+    named = facts.get(OUT_OF_REACH)
+    silent = frozenset(named if isinstance(named, tuple) else ())
+    parts = [facts.get(each.collection) for each in rule.account.witnesses if each.collection in silent]
+    if not rule.match_unknown or all(getattr(part, "missing", None) is None for part in parts):
+        return False
+    left = without_matched(rule, facts)
+    return rule.test(left, left) is None
+
+
+def without_matched(rule: CompiledRule, facts: Record) -> Record:
+    """The facts without the items that made the rule match."""
+    left = dict(facts)
+    for witness in rule.account.witnesses:
+        value = left.get(witness.collection)
+        if isinstance(value, Collection):
+            kept = tuple(item for item in value.items if witness.where(item, facts) is not witness.wanted)
+            left[witness.collection] = Collection(kept, value.missing)
+    return left
 
 
 def check_waiver(

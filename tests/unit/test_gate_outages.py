@@ -25,10 +25,12 @@ from governance.errors import (
 )
 from governance.gate import Gate
 from governance.model.digest import parse_sha256
-from governance.model.facts import OUT_OF_REACH, UNREACHABLE, Collection, FactValue, Unknown
+from governance.model.facts import OUT_OF_REACH, UNREACHABLE, Collection, Facts, FactValue, Unknown
 from governance.model.request import Action, Actor, MlflowContext, Request
 from governance.policy.compile import CompiledPolicy, compile_bundle
+from governance.policy.evaluate import evaluate
 from governance.policy.load import load_policies
+from governance.policy.waiver import findings_digest
 from governance.report.recorded import PolicyCache
 from governance.report.replay import replay
 from tests.audit_server import audit_server
@@ -445,6 +447,49 @@ def test_bad_news_refuses_although_the_rest_is_late(tmp_path: Path, outage: str,
         load(b, later(request()))
     late.over.set()
     assert "in an outage" not in str(error.value)
+
+
+@pytest.mark.parametrize(("outage", "stands"), [("{action: block}", False), ("{action: last-verdict, maxAge: 12h}", True)])  # fmt: skip
+def test_a_waived_finding_is_no_ground_of_its_own_where_the_rest_is_silent(
+    tmp_path: Path, outage: str, stands: bool
+) -> None:
+    """What is known is waived, so that it is the silence alone that refuses; news is not waived, and refuses whatever was said before."""
+    file, model = tmp_path / "rule.yaml", request().artifact
+    rules = (
+        "apiVersion: mlgov/v1\nkind: Policy\nmetadata: {name: one}\nspec:\n  default: allow\n  rules:\n"
+        "    - {id: r, effect: block, message: no, when: {some: vulnerabilities, where: {fact: severity, is: critical}}}\n"
+        + POLICY_SET.replace("{action: last-verdict, maxAge: 12h}", outage)
+    )
+    file.write_text(rules)
+    whole = advisories("critical")
+    found = evaluate(compile_bundle(load_policies([file])), request(), Facts({"vulnerabilities": whole}))
+    known = findings_digest(found.rules[0])
+    file.write_text(
+        f"{rules}---\napiVersion: mlgov/v1\nkind: Waiver\nmetadata: {{name: W-1}}\nspec:\n"
+        f'  rule: one/r\n  artifact: {{ref: {model.ref}, digest: "{model.digest}"}}\n  findings: "{known}"\n'
+        "  reason: read by hand\n  requestedBy: ann\n  approvedBy: [bob]\n"
+        "  starts: 2026-11-22T00:00:00Z\n  expires: 2026-11-25T00:00:00Z\n"
+    )
+    scan = World(name="scan", facts={"vulnerabilities": whole}, supplies=frozenset({"vulnerabilities"}))
+    b = bench_of(compile_bundle(load_policies([file])), scan)
+    load(b, request())
+    b.clock[0] = 100.0
+    scan.facts = {"vulnerabilities": replace(whole, missing="no answer", out_of_reach=True)}
+    if stands:
+        load(b, later(request()))
+    else:
+        with pytest.raises(BlockedError, match="no answer from scan; refused"):
+            load(b, later(request()))
+    b.clock[0] = 200.0
+    news = Collection(
+        (*whole.items, {"id": "X-news", "severity": "critical"}), "no answer", out_of_reach=True
+    )
+    scan.facts = {"vulnerabilities": news}
+    with pytest.raises(BlockedError) as error:
+        load(b, later(request()))
+    assert "in an outage" not in str(error.value)
+    for stored in b.entries(EntryKind.DECISION):
+        assert replay(b.log, stored.entry, policies=PolicyCache(b.log)).same
 
 
 def test_no_verdict_stands_whose_facts_a_tracking_server_keeps(tmp_path: Path) -> None:

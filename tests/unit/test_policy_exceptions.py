@@ -119,6 +119,27 @@ def test_a_new_finding_reopens_the_question_and_passing_time_does_not() -> None:
     assert judged(text, held, values=WORSE | {"scan.age": 100}).decision is Effect.BLOCK
 
 
+@pytest.mark.parametrize(("unknown", "decision"), [("match", Effect.BLOCK), ("skip", Effect.ALLOW)])
+def test_a_waiver_does_not_cover_what_a_silent_source_may_know_besides(
+    unknown: str, decision: Effect
+) -> None:
+    """Where it says nothing at all, the rule matches for want of facts; so it does where it broke off after what is waived."""
+    text = policy(rule(CVE, more=f"  onUnknown: {unknown}\n"))
+    known = findings_digest(row(judged(text), "p/r"))
+    held = waiver(findings=f'"{known}"')
+
+    critical = {"cve": "CVE-1", "cvss": 9.0, "component": "a"}
+
+    def then(*items: Any, silent: bool = True, given: str = held) -> Effect:
+        part = Collection(items, "page 2 was not read", out_of_reach=silent)
+        out = ("vulnerabilities",) if silent else ()
+        return judged(text, given, values={"vulnerabilities": part, "sources.out_of_reach": out}).decision
+
+    assert then(critical) is then() is decision
+    assert then(critical, silent=False) is Effect.ALLOW, "known when it was granted"
+    assert then(critical, given=waiver()) is Effect.ALLOW, "whatever is found"
+
+
 def test_waivers_of_a_register_join_those_of_the_files_and_change_the_digest() -> None:
     plain = compiled(policy(rule(CVE)))
     (granted,) = bundle(policy(rule(CVE)), waiver()).waivers
