@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -168,13 +169,18 @@ def _existing(folder: Path, names: Sequence[str]) -> dict[str, str]:
 
 
 def _do(folder: Path, step: Step) -> None:
+    from governance.places import write_new, write_whole
+
     console = out()
     path = folder / step.path
     if step.text is not None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("w" if path.exists() else "x", encoding="utf-8") as stream:
-                stream.write(step.text)
+            data = step.text.encode()
+            if path.exists():  # somebody's own, of which a full disk must not leave half
+                write_whole(path.resolve(), data, mode=stat.S_IMODE(path.stat().st_mode))
+            else:
+                write_new(path, data, mode=0o666)
         except OSError as error:
             raise TransferError(f"`{path}` cannot be written: {error.strerror}") from error
     mark = Mark.OK if step.text is not None else Mark.WARN if step.snippet else Mark.SKIP

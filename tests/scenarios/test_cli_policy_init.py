@@ -18,6 +18,7 @@ import yaml
 import policies
 from governance.cli.main import main
 from governance.policy.starting import FOLDER, GITHUB, GITLAB, GITLAB_ROOT, PRE_COMMIT
+from tests.full_disk import full_above
 from tests.scenarios.cli import Done, clean
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -210,6 +211,18 @@ def test_hooks_are_added_at_the_end_of_a_configuration(repository: Repository, i
     assert is_valid_hooks("config", repository.folder / PRE_COMMIT)
     assert "has the hooks already" in repository.mlgov("init", "--ci", "pre-commit").out
     assert repository.read(PRE_COMMIT) == text
+
+
+def test_a_configuration_to_which_a_full_disk_lets_nothing_be_added_stays(repository: Repository) -> None:
+    mine = f"{'# mine' * 4_000}\nrepos:\n- repo: https://example.org/x\n  rev: '1'\n  hooks:\n  - id: y"
+    repository.write(PRE_COMMIT, mine).chmod(0o640)
+    with full_above(20_000):
+        done = repository.mlgov("init", "--ci", "pre-commit")
+    assert (done.code, "File too large" in done.err) == (3, True), done.err
+    assert repository.read(PRE_COMMIT) == mine
+    assert repository.mlgov("init", "--ci", "pre-commit").code == 0
+    assert repository.read(PRE_COMMIT).startswith(mine)
+    assert stat.S_IMODE((repository.folder / PRE_COMMIT).stat().st_mode) == 0o640
 
 
 @pytest.mark.parametrize(

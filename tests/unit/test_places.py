@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +23,7 @@ from governance.places import (
 )
 from governance.signing import keys
 from governance.waivers import writing
+from tests.full_disk import full_above
 
 
 @pytest.mark.parametrize("may_be_piped", [False, True])
@@ -156,13 +156,8 @@ def test_what_a_full_disk_cut_short_can_be_written_again(
     tmp_path: Path, write: Callable[[Path], object]
 ) -> None:
     path = tmp_path / "new"
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
-    try:
-        with pytest.raises(ConfigurationError, match="File too large"):
-            write(path)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with full_above(10), pytest.raises(ConfigurationError, match="File too large"):
+        write(path)
     write(path)
     whole = path.read_bytes()
     with pytest.raises(ConfigurationError, match=r"exist"):
