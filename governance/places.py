@@ -94,6 +94,16 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o600) -> None:
         os.close(folder)
 
 
+def write_output(path: Path, data: bytes) -> None:
+    """Write where a user says: in the place of a file in one step, with its rights and at the end of a link, or into what is no file, such
+    as `/dev/stdout`. Raises `OSError`."""
+    is_there = path.exists()
+    if is_there and not path.is_file():
+        path.write_bytes(data)
+        return
+    write_whole(path.resolve(), data, mode=stat.S_IMODE(path.stat().st_mode) if is_there else 0o666)
+
+
 def write_new(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     """Write a file that is not there yet, flushed to disk. Raises `FileExistsError`, and any other `OSError` with nothing left there: half
     of a file would keep whoever tries again from writing it."""

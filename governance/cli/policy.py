@@ -50,7 +50,7 @@ def bundle(
     role `policy`.
     """
     from governance.collect.extensions import catalogue
-    from governance.places import read_regular
+    from governance.places import read_regular, write_output
     from governance.policy.bundle import PAYLOAD_TYPE, pack_bundle
     from governance.policy.compile import compile_bundle
     from governance.policy.load import load_policies, policy_paths, step_paths
@@ -84,7 +84,7 @@ def bundle(
         sign=lambda payload: sign_payload(payload, signers=(signer,), payload_type=PAYLOAD_TYPE),
     )
     try:
-        output.write_bytes(data)
+        write_output(output, data)
     except OSError as error:
         raise SettingsError(f"`{output}` cannot be written: {error.strerror}") from error
     out().print(sign(Mark.OK), styled(f"{len(files)} files, revision {revision} of {name}: {output}", "bold"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -169,7 +168,7 @@ def _existing(folder: Path, names: Sequence[str]) -> dict[str, str]:
 
 
 def _do(folder: Path, step: Step) -> None:
-    from governance.places import write_new, write_whole
+    from governance.places import write_new, write_output
 
     console = out()
     path = folder / step.path
@@ -178,7 +177,7 @@ def _do(folder: Path, step: Step) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             data = step.text.encode()
             if path.exists():  # somebody's own, of which a full disk must not leave half
-                write_whole(path.resolve(), data, mode=stat.S_IMODE(path.stat().st_mode))
+                write_output(path, data)
             else:
                 write_new(path, data, mode=0o666)
         except OSError as error:

@@ -15,6 +15,7 @@ from governance.devserver.server import DevServer
 from governance.errors import PolicyInvalidError, SettingsError
 from governance.settings import Settings
 from governance.wiring import build_assembly
+from tests.full_disk import full_above
 from tests.mlflow_tools import environment
 from tests.scenarios.cli import run_cli
 
@@ -90,6 +91,23 @@ def test_what_cannot_be_packed_says_why(home: Path, folder: str, output: str, me
 
 def test_from_a_file(home: Path, tmp_path: Path) -> None:
     assert revision(settings(home, tmp_path, str(home / "bundle-1.tar"))) == 1
+
+
+def test_one_that_a_full_disk_cannot_take_leaves_the_one_that_is_in_use(home: Path, tmp_path: Path) -> None:
+    """Whoever starts next would be without a policy, which refuses everything."""
+    output = tmp_path / "bundle.tar"
+    output.write_bytes((home / "bundle-1.tar").read_bytes())
+    output.chmod(0o640)
+    words = ("policy", "bundle", str(home / "policies-2"), "--name", "acme", "--revision", "2", "--output")
+    with environment({"MLGOV_HOME": str(home), "MLGOV_KEY_PASSPHRASE": PASSPHRASE}), full_above(1_000):
+        assert main([*words, str(output)]) == 2
+    assert revision(settings(home, tmp_path, str(output))) == 1
+    mlgov(home, *words, str(output))
+    assert revision(settings(home, tmp_path, str(output))) == 2
+    assert output.stat().st_mode & 0o777 == 0o640
+    (tmp_path / "link.tar").symlink_to(output)
+    mlgov(home, *words, str(tmp_path / "link.tar"))
+    assert (tmp_path / "link.tar").is_symlink()
 
 
 def test_in_place_of_files(home: Path, tmp_path: Path) -> None:

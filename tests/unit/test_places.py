@@ -19,6 +19,7 @@ from governance.places import (
     make_private,
     open_file,
     read_bounded,
+    write_output,
     write_whole,
 )
 from governance.signing import keys
@@ -163,3 +164,19 @@ def test_what_a_full_disk_cut_short_can_be_written_again(
     with pytest.raises(ConfigurationError, match=r"exist"):
         write(path)
     assert path.read_bytes() == whole
+
+
+def test_what_is_written_where_a_user_says_goes_into_a_pipe_and_through_a_link(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    write_output(Path(f"/dev/fd/{writing}"), b"piped")
+    assert os.read(reading, 10) == b"piped"
+    for end in (reading, writing):
+        os.close(end)
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    for data in (b"new", b"again"):
+        write_output(tmp_path / "link", data)
+        assert (tmp_path / "file").read_bytes() == data
+        (tmp_path / "file").chmod(0o640)
+    assert stat.S_IMODE((tmp_path / "link").stat().st_mode) == 0o640
+    with pytest.raises(OSError, match="directory"):
+        write_output(tmp_path, b"data")
