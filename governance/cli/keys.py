@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import os
 import sys
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +14,8 @@ import typer
 
 from governance.cli.output import Mark, err, out, plain, print_json, print_pairs, print_rows, sign, styled
 from governance.errors import KeyFileError
-from governance.places import expanded, read_bounded
+from governance.forking import file_lock
+from governance.places import expanded, make_private, read_bounded
 
 if TYPE_CHECKING:
     from governance.audit.log import AuditLog
@@ -267,8 +268,6 @@ def known_passphrase(settings: Settings, *, confirm: bool) -> bytes:
 
     For a new key (`confirm`) and a keyring without an entry, one is made that nobody ever sees.
     """
-    from governance.signing.desktop import make_passphrase
-
     known = settings.passphrase()
     if known:
         return known
@@ -277,7 +276,7 @@ def known_passphrase(settings: Settings, *, confirm: bool) -> bytes:
             raise KeyFileError(
                 f"there is no passphrase under `{settings.key_passphrase_keyring}` in the keyring"
             )
-        return make_passphrase(settings.key_passphrase_keyring)
+        return _made_alone(settings.home, settings.key_passphrase_keyring)
     if not sys.stdin.isatty():
         raise KeyFileError(
             "a signing key is encrypted, and no passphrase is given",
@@ -285,6 +284,20 @@ def known_passphrase(settings: Settings, *, confirm: bool) -> bytes:
         )
     typed: str = typer.prompt("passphrase", hide_input=True, confirmation_prompt=confirm, err=True)
     return typed.encode()
+
+
+def _made_alone(home: Path, entry: str) -> bytes:
+    """A passphrase made for an entry. No keyring takes one on condition that there is none, so of two at once the second could put its own
+    over that of a key which the first has made by then."""
+    from governance.signing.desktop import make_passphrase
+
+    with ExitStack() as held:
+        try:
+            make_private(home)
+            held.enter_context(file_lock(home / "passphrase.lock"))
+        except OSError as error:
+            raise KeyFileError(f"`{home / 'passphrase.lock'}` cannot be locked: {error.strerror}") from error
+        return make_passphrase(entry)
 
 
 def _has_other_source(settings: Settings) -> bool:

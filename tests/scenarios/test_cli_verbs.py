@@ -5,13 +5,21 @@ from __future__ import annotations
 import base64
 import json
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
+import keyring
 import pytest
 import requests
+from keyring.backend import KeyringBackend
 
+from governance.cli.keys import known_passphrase
 from governance.devserver import DevServer
+from governance.errors import KeyFileError
+from governance.settings import Settings
 from tests.audit_tools import database_of
 from tests.scenarios.cli import Cli, Done, run_cli
 
@@ -288,6 +296,50 @@ def test_a_passphrase_in_the_keyring(tmp_path: Path) -> None:
     assert (locked.code, "KeyringLocked" in locked.err, "secret" in locked.err) == (2, True, False)
     (tmp_path / "ring.json").unlink()
     assert run("sign", str(folder)).code == 2
+
+
+class TogetherRing(KeyringBackend):
+    """Keeps a passphrase once a second one is about to be kept, if one comes within half a second, and that one after it."""
+
+    priority = 1
+
+    def __init__(self) -> None:
+        self.kept: str | None = None
+        self.both, self.read_back = threading.Barrier(2), threading.Event()
+
+    def get_password(self, service: str, username: str) -> str | None:
+        if self.kept is not None:
+            self.read_back.set()
+        return self.kept
+
+    def set_password(self, service: str, username: str, password: str) -> None:
+        with suppress(threading.BrokenBarrierError):
+            if self.both.wait(timeout=0.5):
+                self.read_back.wait(timeout=10)
+        self.kept = password
+
+
+def test_of_two_who_make_a_key_at_once_none_makes_it_under_a_passphrase_that_is_not_kept(
+    tmp_path: Path,
+) -> None:
+    """The other's passphrase in its place would be a key that nobody can open again."""
+    ring, before = TogetherRing(), keyring.get_keyring()
+    settings = Settings(home=tmp_path / "home", key_passphrase_keyring="mlgov/signing")
+
+    def make(_: int) -> bytes | str:
+        try:
+            return known_passphrase(settings, confirm=True)
+        except KeyFileError as error:
+            return error.message
+
+    keyring.set_keyring(ring)
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            made = list(pool.map(make, range(2)))
+    finally:
+        keyring.set_keyring(before)
+    assert ring.kept is not None
+    assert {each for each in made if isinstance(each, bytes)} == {ring.kept.encode()}
 
 
 def test_sign_and_verify_a_folder(cli: Cli, tmp_path: Path) -> None:
