@@ -12,7 +12,8 @@ import errno
 import os
 import secrets
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -69,8 +70,15 @@ def open_file(path: Path, *, may_be_piped: bool = False) -> BinaryIO:
 
 
 def write_whole(path: Path, data: bytes, *, mode: int = 0o600) -> None:
-    """Put `data` in the place of a file in one step, flushed to disk: a reader finds the old or the new one, and never goes through a link
-    that lies there. Raises `OSError`, and leaves what was there.
+    """Put `data` in the place of a file as `written_whole` does. Raises `OSError`."""
+    with written_whole(path, mode=mode) as file:
+        file.write(data)
+
+
+@contextmanager
+def written_whole(path: Path, *, mode: int = 0o600) -> Iterator[BinaryIO]:
+    """A file to write, which is put in the place of another one in one step, flushed to disk: a reader finds the old or the new one, and
+    never goes through a link that lies there. Raises `OSError`, and leaves what was there.
 
     What waits to be put there has a name that nobody else uses: the numbers of processes are those of threads too, and in containers that
     share a folder each process may be number 1.
@@ -79,7 +87,7 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     try:
         how = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         with os.fdopen(os.open(waiting, how, mode), "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         waiting.replace(path)

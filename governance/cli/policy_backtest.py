@@ -130,13 +130,12 @@ def parse_since(text: str, now: datetime) -> datetime:
 
 def _write(made: Backtest, path: Path) -> None:
     """The page, whole or not at all."""
+    from governance.places import write_output
     from governance.report.backtest_page import backtest_page
 
-    beside = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_bytes(backtest_page(made))
-        beside.replace(path)
+        write_output(path, backtest_page(made))
     except OSError as error:
         raise TransferError(f"`{path}` cannot be written: {error.strerror}") from error
     err().print(sign(Mark.OK), styled(f"wrote `{path}`"))

@@ -97,11 +97,13 @@ def _renderer(name: str) -> ReportFormat:
 
 
 def _write(made: Report, folder: Path, renderers: list[ReportFormat]) -> list[Path]:
+    from governance.places import written_whole
+
     paths = [folder / renderer.name for renderer in renderers]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for renderer, path in zip(renderers, paths, strict=True):
-            with path.open("wb") as file:
+            with written_whole(path, mode=0o666) as file:
                 renderer.write(made, file)
     except OSError as error:
         raise TransferError(f"`{folder}` cannot be written: {error.strerror}") from error

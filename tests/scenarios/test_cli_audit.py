@@ -19,6 +19,7 @@ from governance.cli.output import Mark
 from governance.settings import load_settings
 from governance.wiring import build_assembly
 from tests.audit_tools import Clock, fill, make_log
+from tests.full_disk import full_above
 from tests.postgres_server import PostgresServer, why_not
 from tests.report_tools import decide
 from tests.scenarios.audit_keeper import ORIGIN, Keeper, tamper
@@ -119,6 +120,20 @@ def test_what_is_read_from_a_log_that_was_rolled_back_is_shown_and_is_an_error(k
         said = "what follows cannot be trusted: the audit log is not the one seen before: it was rolled back"
         assert (done.code, said in done.err) == (4, True), (verb, done.err)
         assert done.out, "somebody has to look into it"
+
+
+def test_a_report_for_which_the_disk_has_no_room_leaves_the_one_before(
+    keeper: Keeper, tmp_path: Path
+) -> None:
+    words = ("report", "-o", "r", "--format", "jsonl")
+    keeper.fill(300)
+    assert keeper.cli(*words).code == 0
+    before = (tmp_path / "r/report.jsonl").read_bytes()
+    with full_above(len(before) // 2):
+        done = keeper.cli(*words)
+    assert (done.code, "`r` cannot be written: File too large" in done.err) == (3, True), done.err
+    assert (tmp_path / "r/report.jsonl").read_bytes() == before
+    assert [path.name for path in (tmp_path / "r").iterdir()] == ["report.jsonl"]
 
 
 def test_a_report_on_a_log_that_was_rolled_back_says_so_first(keeper: Keeper, tmp_path: Path) -> None:
