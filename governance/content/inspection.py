@@ -29,9 +29,10 @@ from governance.content.formats import (
     name_zip,
 )
 from governance.content.gguf import MARK as GGUF
+from governance.content.joblib_arrays import WRAPPER, is_misread
 from governance.content.keras import CONFIG, keras_imports
 from governance.content.listing import is_listing
-from governance.content.pickles import Walk, may_import, names_something, walk
+from governance.content.pickles import Walk, may_import, names_something, walk, walk_arrays
 from governance.content.scripts import is_code, is_script, script_reaches
 from governance.content.seen import Inspection, joined
 from governance.content.skops import SCHEMA, schema_imports
@@ -52,9 +53,10 @@ _PLANS: Final = {SCHEMA: schema_imports, CONFIG: keras_imports}
 _TOO_MUCH: Final = "it unpacks to more than is looked into"
 """Or to more than there is memory for: LZMA says at its start how much it wants, up to 4 GiB."""
 TOO_LARGE: Final = "larger than what is looked into"
-_WRAPPER: Final = "joblib.numpy_pickle."
-_NO_WRAPPERS: Final = frozenset({f"{_WRAPPER}dump", f"{_WRAPPER}load"})
+_OF_JOBLIB: Final = "joblib.numpy_pickle"
+_NO_WRAPPERS: Final = frozenset({f"{_OF_JOBLIB}.dump", f"{_OF_JOBLIB}.load"})
 """What functions of one's own name, and makes no array."""
+_ARRAYS: Final = "arrays lie beside it, or between its operations"
 _ENCRYPTED: Final = 0x1
 _NOT_UNPACKED: Final = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError)
 _NO_ZIP: Final = (*_NOT_UNPACKED, zipfile.BadZipFile, NotImplementedError, struct.error)
@@ -153,12 +155,12 @@ def _other(format_: str, name: str, data: bytes, budget: Budget) -> Inspection:
     parts = [Inspection(format=format_, skipped=skipped)]
     if _may_import(data, effort=budget.effort):
         format_ = "pickle"
-        parts.append(_of_walk(format_, walk(data, budget.effort)))
+        parts.append(_of_pickle(format_, data, budget.effort))
     return joined(format_, [*parts, *said(format_, name, data, budget)])
 
 
 def _onnx(name: str, data: bytes, budget: Budget) -> Inspection:
-    found = _of_walk("pickle", walk(data, budget.effort)) if _may_import(data, effort=budget.effort) else None
+    found = _of_pickle("pickle", data, budget.effort) if _may_import(data, effort=budget.effort) else None
     return joined("onnx", [*filter(None, [found]), walked("onnx", name, data, budget.effort)])
 
 
@@ -178,13 +180,13 @@ def _is_zip(data: bytes) -> bool:
 def _array(format_: str, data: bytes, budget: Budget) -> Inspection:
     if is_plain(data):  # its header is longer than what `detect` saw
         return Inspection(format="npy")
-    return _of_walk(format_, walk(data[array_start(data) :], budget.effort))
+    return _of_pickle(format_, data[array_start(data) :], budget.effort)
 
 
 def _pickle(format_: str, name: str, data: bytes, budget: Budget, *, depth: int) -> Inspection:
     unpack = unpacker(data)
     if unpack is None:
-        return _of_walk(format_, walk(data, budget.effort))
+        return _of_pickle(format_, data, budget.effort)
     if depth >= _MAX_DEPTH:
         return Inspection(format=format_, skipped=f"nested deeper than {_MAX_DEPTH}")
     try:
@@ -197,13 +199,21 @@ def _pickle(format_: str, name: str, data: bytes, budget: Budget, *, depth: int)
     return replace(_inspect(name, inner, budget, depth=depth + 1), format=format_)
 
 
-def _of_walk(format_: str, found: Walk) -> Inspection:
-    broken, skipped = found.problem, found.unread
-    if any(each.startswith(_WRAPPER) for each in found.imports if each not in _NO_WRAPPERS):
-        # joblib writes the bytes of arrays between the operations, where the walk cannot follow. One that ends well has not
-        # followed either: it took those bytes for operations, which hide what joblib runs.
-        broken, skipped = None, "arrays lie between its operations"
-    return Inspection(format=format_, imports=found.imports, skipped=skipped, broken=broken)
+def _of_pickle(format_: str, data: bytes, effort: Effort) -> Inspection:
+    """What a pickle imports, whoever reads it: Python's unpickler, or joblib's where it may have arrays between the operations."""
+    found = walk(data, effort)
+    wrappers = {name for name in found.imports if name.startswith(_OF_JOBLIB)} - _NO_WRAPPERS
+    if not wrappers:
+        return Inspection(format=format_, imports=found.imports, skipped=found.unread, broken=found.problem)
+    # Python's unpickler stops in the first array, or takes its bytes for operations. How that ended says nothing.
+    arrays = walk_arrays(data, effort) if wrappers == {WRAPPER} else Walk(unread=_ARRAYS)
+    imports = {name for name in found.imports if name in arrays.imports or not is_misread(name)}
+    return Inspection(
+        format=format_,
+        imports=tuple(sorted(imports.union(arrays.imports))),
+        skipped=found.unread or arrays.unread,
+        broken=arrays.problem,
+    )
 
 
 def _zip(format_: str, data: bytes, budget: Budget, *, depth: int) -> Inspection:

@@ -32,6 +32,7 @@ from governance.content.operations import (
 )
 from governance.content.values import (
     ENUM,
+    FALSE,
     GETATTR,
     LIST,
     MADE,
@@ -42,6 +43,7 @@ from governance.content.values import (
     Instance,
     Value,
     ask,
+    may_be_text,
 )
 
 UNRESOLVED: Final = "?unresolved"
@@ -84,6 +86,7 @@ class Machine:
             "INST": self._inst,
             "STACK_GLOBAL": self._stack_global,
             "NONE": lambda _: self._stack.append(NOTHING),
+            "NEWFALSE": lambda _: self._stack.append(FALSE),
             "EMPTY_DICT": lambda _: self._stack.append({}),
             "APPEND": lambda _: self._append(self._take(1, "APPEND")),
             "APPENDS": lambda _: self._append(self._to_mark("APPENDS")),
@@ -373,7 +376,8 @@ class Machine:
             self._import(module, name)
             return
         self._lose((module, name))
-        self._note(UNRESOLVED)
+        if may_be_text(module) and may_be_text(name):  # else an unpickler stops
+            self._note(UNRESOLVED)
         self._stack.append(None)
 
     def _extension(self, _argument: bytes) -> None:
@@ -396,8 +400,8 @@ class Machine:
         self.recall(int.from_bytes(argument, "little"))
 
     def recall(self, index: int) -> None:
-        """Push what was put under an index. Where nothing was, an unpickler stops."""
-        self._stack.append(self._memo.get(index))
+        """Push what was put under an index. Where nothing was, an unpickler stops: what is pushed then is of no use to anybody."""
+        self._stack.append(self._memo.get(index, NOTHING))
 
 
 def _is_layout(called: Value) -> bool:

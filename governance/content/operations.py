@@ -50,7 +50,7 @@ _TEXT: Final = frozenset(
 _SPECIAL: Final = frozenset(
     {
         "MARK", "GLOBAL", "INST", "EXT1", "EXT2", "EXT4", "GET", "BINGET", "LONG_BINGET", "DUP", "PERSID", "EMPTY_DICT",
-        "EMPTY_LIST", "EMPTY_TUPLE", "NONE",
+        "EMPTY_LIST", "EMPTY_TUPLE", "NEWFALSE", "NONE",
     }
 )  # fmt: skip
 _NUMBER: Final = re.compile(rb"[-+]?[0-9]*L?")

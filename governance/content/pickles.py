@@ -15,7 +15,8 @@ from typing import Final
 
 from governance.content.calls import CALLS, is_harmful
 from governance.content.effort import SPENT, Effort
-from governance.content.machine import WITHIN, Machine
+from governance.content.joblib_arrays import ArrayMachine, UnsureError
+from governance.content.machine import CHANGES, WITHIN, Machine
 from governance.content.operations import BARE, TABLE, BrokenError, CutError
 
 _MAX_STREAMS: Final = 64
@@ -64,6 +65,32 @@ def walk(data: bytes, effort: Effort | None = None) -> Walk:
     return Walk(imports=tuple(sorted(imports)), end=position, problem=problem, unread=unread)
 
 
+def walk_arrays(data: bytes, effort: Effort) -> Walk:
+    """Walk the pickle at the start of `data` as joblib does, which reads arrays between its operations. As joblib has read them since 1.2; what
+    an older one would import on its way through the same bytes is among the imports, too."""
+    imports: set[str] = set()
+    problem: str | None = None
+    unread: str | None = None
+    position = 0
+    for pads in (False, True):  # the newer one last: it says how the walk ended
+        machine = ArrayMachine(data, pads=pads)
+        problem = unread = None
+        try:
+            machine.run(effort.operations)
+        except UnsureError as error:
+            unread = str(error)
+        except BrokenError as error:
+            if effort.operations <= machine.operations + machine.more_operations:
+                unread = SPENT
+            else:
+                problem = str(error)
+        finally:
+            effort.spend(machine.operations + machine.more_operations)
+        imports |= _told(machine)
+        position = machine.position
+    return Walk(imports=tuple(sorted(imports)), end=position, problem=problem, unread=unread)
+
+
 def _told(machine: Machine) -> set[str]:
     called = machine.imports if machine.calls_all else machine.called
     return machine.imports | {CALLS + name for name in called if is_harmful(name)}
@@ -102,7 +129,8 @@ def names_something(imports: Iterable[str]) -> bool:
     names = (
         name for name in imports if not name.startswith(WITHIN)
     )  # each of these has its whole name beside it
-    return any(name.startswith("?") or _DOTTED.fullmatch(name) for name in names)
+    plain = (name.removeprefix(CHANGES).removeprefix(CALLS) for name in names)
+    return any(name.startswith("?") or _DOTTED.fullmatch(name) for name in plain)
 
 
 def _may_start(data: bytes, position: int) -> bool:

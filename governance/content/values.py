@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from governance.content.allowed import ALLOWED
+
 
 @dataclass(frozen=True, slots=True)
 class Import:
@@ -31,6 +33,9 @@ Value = object
 """What is known: texts, small numbers, imports and their instances, layouts of arrays, and the tuples and dictionaries of these.
 `None` stands for all else."""
 
+FALSE: Final = object()
+"""`False`, where a pickle has it."""
+
 GETATTR: Final = frozenset({"builtins.getattr", "__builtin__.getattr"})
 IMPORTS: Final = frozenset(
     {
@@ -42,6 +47,7 @@ IMPORTS: Final = frozenset(
     }
 )
 """What imports the name that it is given second from the module that it is given first."""
+_TEXTS: Final = frozenset({"builtins.str", "__builtin__.str", "__builtin__.unicode"})
 BUILTIN_TYPE: Final = "cloudpickle.cloudpickle._builtin_type"
 """Gives what the module `types` has under a name, up to all of the interpreter."""
 ENUM: Final = Import("cloudpickle.cloudpickle", "_make_skeleton_enum()")
@@ -76,6 +82,14 @@ MADE: Final[Mapping[str, Value]] = {
     "cloudpickle.cloudpickle._make_skeleton_enum": ENUM,
 }
 """What comes of calls that matter."""
+
+
+def may_be_text(value: Value) -> bool:
+    """Whether something can be a text, and none of a class that is derived from it. An import may be a constant, where it is not known to
+    be a class or function."""
+    if isinstance(value, Import):
+        return value.name not in ALLOWED
+    return isinstance(value, str | None) or (isinstance(value, Instance) and value.of.name in _TEXTS)
 
 
 def ask(name: str, arguments: Value) -> tuple[Import | None, Value] | None:

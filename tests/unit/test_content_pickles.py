@@ -48,9 +48,10 @@ OPERATIONS = [
     ("UNICODE", b"\x80\x04Vos\nVsystem\n\x93.", ("os.system",)),
     ("BINUNICODE", b"\x80\x04X\x02\x00\x00\x00osX\x06\x00\x00\x00system\x93.", ("os.system",)),
     ("BINUNICODE8", b"\x80\x04\x8d" + (2).to_bytes(8, "little") + b"os" + short("system") + b"\x93.", ("os.system",)),
-    ("computed", b"\x80\x04" + short("os") + b"K\x01\x85\x93.", ("?unresolved",)),
+    ("computed", b"\x80\x04" + short("os") + b"cacme\nf\n)R\x93.", ("?unresolved", "acme.f")),
+    ("a text that is built", b"\x80\x04cbuiltins\nstr\n" + short("os") + b"\x85\x81" + short("f") + b"\x93.", ("?unresolved", "builtins.str")),
+    ("a constant", b"\x80\x04cacme\nNAME\n" + short("f") + b"\x93.", ("?unresolved", "acme.NAME")),
     ("escaped", b"\x80\x04Vo\\u0073\nVsystem\n\x93.", ("?unresolved",)),
-    ("from an empty memo", b"\x80\x04h\x00h\x01\x93.", ("?unresolved",)),
     ("EXT", b"\x80\x02\x82\x01.", ("?extension",)),
     ("dotted", b"\x80\x04" + short("numpy") + short("f2py.os.system") + b"\x93.", ("?within.f2py.os.system", "numpy.f2py.os.system")),
     ("not UTF-8", b"\x80\x02c\xffos\nsystem\n.", ("\\xffos.system",)),
@@ -98,6 +99,17 @@ def test_what_cannot_be_read_on_says_so_and_keeps_what_was_seen(data: bytes) -> 
     found = walk(data)
     assert found.problem
     assert found.imports == (("os.system",) if data.startswith(b"cos\nsystem\n") else ())
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b"K\x01", b"K\x01\x85", b"}", b"]", b"N", b"\x89", b"cbuiltins\nset\n", b"cbuiltins\nset\n)\x81"],
+)
+def test_what_is_no_text_names_nothing(value: bytes) -> None:
+    for data in (value + short("system"), short("os") + value):
+        with pytest.raises((pickle.UnpicklingError, TypeError)):
+            pickle.loads(b"\x80\x04" + data + b"\x93.")
+        assert "?unresolved" not in walk(b"\x80\x04" + data + b"\x93.").imports
 
 
 def test_what_follows_a_pickle_need_not_be_one() -> None:
