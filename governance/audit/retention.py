@@ -109,10 +109,8 @@ def _settled(
 
 def _unchanged(log: AuditLog, size: int, over: Sequence[Sha256]) -> int | None:
     """The number of entries now, or None where one after the first `size` names one of these documents, or sets a hold."""
-    if isinstance(
-        log.store, PlacedLater
-    ):  # a hold that is durable already, and would be seen a moment too late
-        log.store.settle(timeout=_PLACE_SECONDS)
+    if isinstance(log.store, PlacedLater):
+        log.store.settle(timeout=_PLACE_SECONDS)  # or a hold that is durable already would be seen too late
     now = log.store.frontier().size
     entries = (parse_entry(row.data) for row in log.store.rows(size, now))
     wanted = frozenset(over)

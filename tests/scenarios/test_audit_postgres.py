@@ -12,17 +12,19 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from governance.audit.entry import EntryKind
+from governance.audit.entry import EntryKind, evidence_digest
 from governance.audit.log import AuditLog
 from governance.audit.merkle import leaf_hash
-from governance.audit.store import Query
+from governance.audit.retention import erase_expired, set_hold
+from governance.audit.store import EvidenceInfo, Query
 from governance.errors import AuditBrokenError, AuditUnavailableError
-from tests.audit_tools import body, draft, fill, make_log
+from governance.model.canonical import Json
+from tests.audit_tools import Clock, body, draft, fill, make_log
 from tests.postgres_server import PostgresServer, running_postgres, why_not
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
@@ -364,6 +366,36 @@ def test_edits_by_the_owner_show(postgres: PostgresServer) -> None:
     assert log.verify().problems[0].index is None
     with pytest.raises(AuditUnavailableError, match="no place"):
         _append_and_settle(log)
+    log.close()
+
+
+def test_a_hold_that_has_no_place_yet_keeps_its_evidence(
+    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import psycopg
+
+    from governance.audit.postgres import PostgresStore
+
+    dsn, clock = postgres.new_database(), Clock()
+    log = make_log(PostgresStore(dsn), now=clock)
+    named: dict[str, Json] = {"bytes": 0, "count": 1, "manifest": evidence_digest(b"old")}
+    log.append(EntryKind.OUTCOME, body(moved=named), subject="models/a", correlation="c", evidence=[b"old"])
+    settled(log)
+    clock.at += timedelta(days=40)
+    listed = log.store.evidence_list
+    with psycopg.connect(dsn) as sequencing:
+
+        def meanwhile() -> Iterator[EvidenceInfo]:
+            monkeypatch.undo()
+            yield from listed()
+            sequencing.execute("SELECT 1 FROM mlgov_audit.head FOR UPDATE")  # nobody gets a place
+            set_hold(log, "models/a", held=True, reason="case 7", by="dpo")
+            threading.Timer(0.5, sequencing.rollback).start()
+
+        monkeypatch.setattr(log.store, "evidence_list", meanwhile)
+        terms = {EntryKind.OUTCOME: timedelta(days=30)}
+        assert erase_expired(log, terms, now=clock.at, reason="30 days", by="dpo") == ()
+    assert log.evidence(evidence_digest(b"old")) == b"old"
     log.close()
 
 
