@@ -165,9 +165,13 @@ def ask(at: Desk, waivers: Sequence[Waiver], folder: Path) -> list[Path]:
         file = StepFile(name=name, waiver=waiver.name, step=Step.REQUEST, data=data)
         # As a reader will: a key that may not vouch for waivers here is found out now.
         step = open_step(file, terms, at.assembly.trust, repository=waiver.ref.partition("/")[0], now=at.now)
-        record_step(at.assembly.log, Settled(waiver=waiver, steps=(step,)), step, now=at.now)
         path = folder / f"{waiver.name}.yaml"
-        write_new(path, waiver_yaml(waiver).encode())
+        write_new(path, waiver_yaml(waiver).encode())  # first: of two who ask at once only one is on record
+        try:
+            record_step(at.assembly.log, Settled(waiver=waiver, steps=(step,)), step, now=at.now)
+        except BaseException:
+            path.unlink(missing_ok=True)  # or it would have been asked for already
+            raise
         write_step(folder, file)
         written.append(path)
     return written

@@ -7,11 +7,14 @@ import time
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from governance.settings import load_settings
+from governance.waivers import steps
+from governance.waivers.steps import SignedStep, open_step
 from governance.wiring import build_assembly
 from tests.scenarios.cli import run_cli
 from tests.scenarios.waiver_team import RULE, SET, VULNERABLE, Team, log_of
@@ -204,6 +207,24 @@ def test_a_request_is_printed_unsigned_and_never_written_over(team: Team) -> Non
     printed = team.run("ann", *words, "--output", "-")
     assert yaml.safe_load(printed.out)["metadata"]["name"] == name
     assert team.run("ann", *words).code == 2  # it is there already
+
+
+def test_of_two_who_ask_at_once_the_one_who_is_refused_leaves_no_request_on_record(team: Team) -> None:
+    team.load()
+    words = ("waiver", "request", "--decision", team.decision(), "--reason", "r", "--ticket", "t")
+    with pytest.MonkeyPatch.context() as patch:
+
+        def meanwhile(*given: Any, **named: Any) -> SignedStep:
+            patch.undo()
+            assert team.run("ann", *words).code == 0
+            return open_step(*given, **named)
+
+        patch.setattr(steps, "open_step", meanwhile)
+        refused = team.run("bob", *words)
+    assert (refused.code, "File exists" in refused.err) == (2, True), refused.err
+    listed = team.listed()
+    assert [each["requestedBy"] for each in listed["waivers"]] == ["ann"]
+    assert listed["removed"] == [], "whose request was never there was not taken away either"
 
 
 def test_who_was_refused_by_a_server_and_has_no_log_is_told_where_to_ask(tmp_path: Path) -> None:
