@@ -189,16 +189,17 @@ class _Asked:
         made.since = None if first is None else first.at
         if self._index is not None:
             made.unknown = len(self._index.places([[term(GONE, "yes")]]))
-        made.incomplete = sum(number not in self._done for number in self._undecided_numbers())
+        made.incomplete = self._count_undecided()
         return made
 
-    def _undecided_numbers(self) -> Iterable[int]:
-        """Fetches whose list of what is asked for has a gap."""
+    def _count_undecided(self) -> int:
+        """Fetches whose list of what is asked for has a gap, and which are no part of the answer."""
         word = _GAPS.get(self._question.what)
         if self._index is None or word is None:
-            return self._undecided
+            return len(self._undecided - self._done)
         fetches = [term("action", action) for action in ("load", "download")]
-        return self._index.places([[term(GAP, word[0])], fetches, [term("refused", "no")]]).numbers()
+        found = self._index.places([[term(GAP, word[0])], fetches, [term("refused", "no")]])
+        return found.count_beside(self._done)
 
     def _with_endings(self, acts: list[Act], most: int | None) -> list[Act]:
         asked = [act for act in acts if act.ended is None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from governance.audit.memory import MemoryStore
 from governance.audit.sqlite import SqliteStore
 from governance.report.index.build import catch_up
 from governance.report.index.file import IndexFile, NoIndexError
-from governance.report.index.lookup import Index
+from governance.report.index.lookup import Index, Places
 from governance.report.index.numbers import NONE, SEGMENT, DamagedIndexError, Numbers, every, pack, unpack
 from governance.report.index.terms import UNINDEXED, TermReader, term
 from governance.report.search import Search
@@ -351,6 +352,21 @@ def test_sets_are_sets(one: list[int], other: list[int], one_bits: bool, other_b
 
 def _numbers(places: list[int], as_bits: bool) -> Numbers:
     return Numbers(None, sum(1 << place for place in places)) if as_bits else Numbers(frozenset(places))
+
+
+@given(
+    st.dictionaries(st.integers(0, 3), PLACES, max_size=3),
+    st.lists(st.integers(0, 4 * SEGMENT), max_size=40),
+    st.booleans(),
+)
+def test_those_besides_others_are_counted_without_going_through_them(
+    segments: dict[int, list[int]], seen: list[int], as_bits: bool
+) -> None:
+    places = Places(
+        tuple((each * SEGMENT, _numbers(found, as_bits)) for each, found in sorted(segments.items()))
+    )
+    asked = [*seen, *itertools.islice(places.numbers(), 5)]
+    assert places.count_beside(asked) == len(set(places.numbers()) - set(asked))
 
 
 def test_large_sets_are_bits() -> None:

@@ -29,6 +29,16 @@ class Places:
     def __len__(self) -> int:
         return sum(len(numbers) for _, numbers in self.segments)
 
+    def count_beside(self, seen: Iterable[int]) -> int:
+        """How many there are that were not seen, without going through them one by one."""
+        held: dict[int, list[int]] = {}
+        for number in seen:
+            held.setdefault(number >> SEGMENT_BITS << SEGMENT_BITS, []).append(number % SEGMENT)
+        known = (
+            len(numbers & Numbers(frozenset(held[base]))) for base, numbers in self.segments if base in held
+        )
+        return len(self) - sum(known)
+
     def numbers(self, *, newest_first: bool = False) -> Iterator[int]:
         """All of them, in order."""
         for base, numbers in reversed(self.segments) if newest_first else self.segments:
