@@ -235,10 +235,6 @@ def _zip(format_: str, data: bytes, budget: Budget, *, depth: int) -> Inspection
                 parts.append(Inspection(format=format_, broken="two members of one name"))
             parts += (_member(archive, member, budget, depth=depth) for member in members)
             parts += _beside_tensors(format_, archive, members, budget)
-            if format_ == "torch-zip" and any(format_of_name(each.filename) == "native" for each in members):
-                parts.append(
-                    Inspection(format=format_, skipped="it holds compiled code, which is not looked into")
-                )
             if format_ == "skops" and not any(member.filename == SCHEMA for member in members):
                 parts.append(Inspection(format=format_, broken="a skops file without its schema"))
             format_ = format_of_zip(format_, (member.filename for member in members))
