@@ -27,11 +27,11 @@ PIECES = (
 )  # fmt: skip
 
 
-class Bare(pickle._Unpickler):
-    """As written in Python; imports are noted, and nothing is imported."""
+class Noting:
+    """An unpickler that notes imports, and imports nothing."""
 
     def __init__(self, file: io.BytesIO, imports: list[str]) -> None:
-        super().__init__(file)
+        super().__init__(file)  # type: ignore[call-arg]  # of the unpickler that stands behind
         self.imports = imports
 
     def find_class(self, module: str, name: str) -> object:
@@ -39,16 +39,12 @@ class Bare(pickle._Unpickler):
         return lambda *_: None
 
 
-class BareInC(pickle.Unpickler):
+class Bare(Noting, pickle._Unpickler):
+    """As written in Python."""
+
+
+class BareInC(Noting, pickle.Unpickler):
     """As most use it."""
-
-    def __init__(self, file: io.BytesIO, imports: list[str]) -> None:
-        super().__init__(file)
-        self.imports = imports
-
-    def find_class(self, module: str, name: str) -> object:
-        self.imports.append(f"{module}.{name}")
-        return lambda *_: None
 
 
 class Told(Bare):
