@@ -104,12 +104,18 @@ def written_whole(path: Path, *, mode: int = 0o600) -> Iterator[BinaryIO]:
 
 def write_output(path: Path, data: bytes) -> None:
     """Write where a user says: in the place of a file in one step, with its rights and at the end of a link, or into what is no file, such
-    as `/dev/stdout`. Raises `OSError`."""
+    as `/dev/stdout`, or a file that cannot be replaced but written. Raises `OSError`."""
     is_there = path.exists()
     if is_there and not path.is_file():
         path.write_bytes(data)
         return
-    write_whole(path.resolve(), data, mode=stat.S_IMODE(path.stat().st_mode) if is_there else 0o666)
+    try:
+        write_whole(path.resolve(), data, mode=stat.S_IMODE(path.stat().st_mode) if is_there else 0o666)
+    except OSError as error:
+        # A folder of somebody else's, or a file that is mounted by itself, as into a container.
+        if not is_there or error.errno not in {errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY}:
+            raise
+        path.write_bytes(data)
 
 
 def write_new(path: Path, data: bytes, *, mode: int = 0o600) -> None:

@@ -95,12 +95,16 @@ def checkpoint(
 
 def prove(
     entry: Annotated[str, typer.Argument(help="The entry's id, or its number in the log.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the two files. Must not exist.")],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="Folder for the two files. Must not be there yet, or be empty."),
+    ],
     cosigned: Annotated[
         bool, typer.Option("--cosigned", help="Have the witnesses of `audit_anchors` sign the checkpoint.")
     ] = False,
 ) -> None:
     """Hand out one entry with a receipt that it is in the log (c2sp.org/tlog-proof), to be checked offline."""
+    from governance.audit.export import new_folder
     from governance.cli.audit import open_assembly
 
     with open_assembly(only_reads=True) as assembly:
@@ -117,12 +121,9 @@ def prove(
         proof = log.prove(index, head)
         _require_proven(rows[0].data, proof)
         is_signed = log.checkpoint().note is not None
-    try:
-        output.mkdir(parents=True)
-        (output / "entry.json").write_bytes(rows[0].data)
-        (output / "receipt.tlog-proof").write_bytes(proof.to_bytes())
-    except OSError as error:
-        raise SettingsError(f"`{output}` cannot be written: {error.strerror}") from error
+    with new_folder(output) as target:
+        (target / "entry.json").write_bytes(rows[0].data)
+        (target / "receipt.tlog-proof").write_bytes(proof.to_bytes())
     out().print(sign(Mark.OK), styled(f"entry {index} and its receipt are in `{output}`"))
     if not is_signed:
         err().print(sign(Mark.WARN), "the log has no key, so the receipt says nothing about whose log it is")

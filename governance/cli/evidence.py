@@ -19,6 +19,7 @@ from governance.errors import (
     SignatureError,
     TransferError,
 )
+from governance.places import write_output
 
 if TYPE_CHECKING:
     from governance.model.digest import Sha256
@@ -51,7 +52,7 @@ def export(
         out().print(styled(bundle.decode("ascii")), soft_wrap=True)
         return
     try:
-        output.write_bytes(bundle)
+        write_output(output, bundle)
     except OSError as error:
         raise TransferError(f"`{output}` cannot be written: {error.strerror}") from error
     _tell(found, f"wrote `{output}`", signer, verifier)

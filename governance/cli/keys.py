@@ -15,7 +15,7 @@ import typer
 from governance.cli.output import Mark, err, out, plain, print_json, print_pairs, print_rows, sign, styled
 from governance.errors import KeyFileError
 from governance.forking import file_lock
-from governance.places import expanded, make_private, read_bounded
+from governance.places import expanded, make_private, read_bounded, write_output
 
 if TYPE_CHECKING:
     from governance.audit.log import AuditLog
@@ -142,7 +142,7 @@ def export(
         out().print(styled(pem), end="", soft_wrap=True)
         return
     try:
-        output.write_text(pem, encoding="ascii")
+        write_output(output, pem.encode("ascii"))
     except OSError as error:
         raise KeyFileError(f"`{output}` cannot be written: {error.strerror}") from error
     out().print(sign(Mark.OK), styled(f"wrote `{output}`"))

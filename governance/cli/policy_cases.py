@@ -11,6 +11,7 @@ import typer
 
 from governance.cli.output import Mark, err, out, sign, styled, writing
 from governance.errors import SettingsError
+from governance.places import write_output
 
 if TYPE_CHECKING:
     from governance.policy.cases import CasesReport
@@ -121,7 +122,7 @@ def write_format(make: Callable[[], str], output: Path | None) -> None:
             typer.echo(text.rstrip("\n"))
         return
     try:
-        output.write_text(text, encoding="utf-8")
+        write_output(output, text.encode())
     except OSError as error:
         raise SettingsError(
             f"`{output}` cannot be written: {error.strerror}", hint="Name a file in a folder that is there."

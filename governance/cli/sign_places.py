@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from governance.errors import TransferError, UnsafePathError
 from governance.forking import file_lock
-from governance.places import write_whole
+from governance.places import write_output, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,6 +89,6 @@ def upload_request(part: Part, assembly: Assembly) -> Request:
 def write(path: Path, data: bytes) -> None:
     """Raises `TransferError`."""
     try:
-        path.write_bytes(data)
+        write_output(path, data)
     except OSError as error:
         raise TransferError(f"`{path}` cannot be written: {error.strerror}") from error

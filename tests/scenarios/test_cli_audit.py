@@ -136,6 +136,22 @@ def test_a_report_for_which_the_disk_has_no_room_leaves_the_one_before(
     assert [path.name for path in (tmp_path / "r").iterdir()] == ["report.jsonl"]
 
 
+def test_a_receipt_for_which_the_disk_has_no_room_can_be_asked_for_again(
+    keeper: Keeper, tmp_path: Path
+) -> None:
+    keeper.fill(3)
+    words = ("prove", "2", "-o", "proof")
+    with full_above(50):
+        done = keeper.run(*words)
+    assert (done.code, "cannot export to `proof`: File too large" in done.err) == (3, True), done.err
+    assert not (tmp_path / "proof").exists()
+    assert keeper.run(*words).code == 0
+    assert sorted(path.name for path in (tmp_path / "proof").iterdir()) == [
+        "entry.json",
+        "receipt.tlog-proof",
+    ]
+
+
 def test_a_report_on_a_log_that_was_rolled_back_says_so_first(keeper: Keeper, tmp_path: Path) -> None:
     _roll_back(keeper)
     for words, page in (

@@ -114,7 +114,10 @@ def test_a_refusal_is_evidence_too(
     ref = store(devserver, repo, "bad", PICKLE)
     cli("keys", "init")
     decision = load(ref)
+    (tmp_path / "vsa.json").write_bytes(b"the one before")
+    (tmp_path / "still").hardlink_to(tmp_path / "vsa.json")
     assert cli("evidence", "export", decision, "-o", "vsa.json").code == 0
+    assert (tmp_path / "still").read_bytes() == b"the one before", "it is replaced, and not written over"
     refused = cli("verify", ref, "--vsa", "vsa.json", "--json")
     assert (refused.code, json.loads(refused.out)["reason"]) == (1, "verification-failed")
     rules = statement((tmp_path / "vsa.json").read_bytes())["predicate"]["urn:mlgov:vsa:rules"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +13,12 @@ import pytest
 
 from governance import errors
 from governance.cli.exits import EXIT_CODES, exit_code
+from governance.cli.main import main
 from governance.cli.output import plain
 from governance.cli.stage.telling import Narrator, narration
 from governance.model.verdict import Effect, Refusal
+from tests.full_disk import full_above
+from tests.mlflow_tools import environment
 from tests.scenarios.cli import clean, run_cli
 
 PACK = Path(__file__).parents[2] / "policies" / "baseline.yaml"
@@ -222,6 +226,33 @@ def test_output_to_a_full_disk_is_an_error_that_says_so(arguments: tuple[str, ..
         done = run_with(full.fileno(), *arguments)
     assert done.returncode == 3
     assert b"error: the output cannot be written: No space left on device\nwhat to do: " in done.stderr
+
+
+def test_a_full_disk_leaves_the_file_that_was_to_be_replaced(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, home, file = tmp_path / "model", tmp_path / "home", tmp_path / "out" / "file"
+    for folder in (model, file.parent):
+        folder.mkdir()
+    (model / "weights").write_bytes(b"w")
+    with environment({"MLGOV_HOME": str(home), "MLGOV_KEY_PASSPHRASE": "correct horse"}):
+        assert main(["keys", "init"]) == 0
+        for code, *words in (
+            (3, "sign", str(model), "--output", str(file)),
+            (2, "keys", "export", "--output", str(file)),
+            (2, "policy", "check", str(PACK), "--format", "json", "--output", str(file)),
+        ):
+            file.write_bytes(b"the one before")
+            file.chmod(0o640)
+            with full_above(100):
+                assert main(words) == code, words
+            assert "cannot be written: File too large" in capsys.readouterr().err.replace("\n", " ")
+            assert [(each.name, each.read_bytes()) for each in file.parent.iterdir()] == [
+                ("file", b"the one before")
+            ], words
+            assert main(words) == 0, words
+            assert file.stat().st_size > 100
+            assert stat.S_IMODE(file.stat().st_mode) == 0o640
 
 
 @pytest.mark.parametrize("closed", [">&-", ">&- 2>&- <&-"])

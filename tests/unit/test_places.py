@@ -166,6 +166,25 @@ def test_what_a_full_disk_cut_short_can_be_written_again(
     assert path.read_bytes() == whole
 
 
+@pytest.mark.parametrize("error", [errno.EBUSY, errno.EACCES])
+def test_a_file_that_cannot_be_replaced_is_written_where_it_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    """One that is mounted by itself into a container, or lies in a folder of somebody else's."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(error, os.strerror(error))
+
+    path = tmp_path / "mounted"
+    path.write_bytes(b"a longer one before")
+    monkeypatch.setattr(Path, "replace", refuse)
+    write_output(path, b"after")
+    assert path.read_bytes() == b"after"
+    with pytest.raises(OSError, match=os.strerror(error)):
+        write_output(tmp_path / "new", b"after")
+    assert [each.name for each in tmp_path.iterdir()] == ["mounted"]
+
+
 def test_what_is_written_where_a_user_says_goes_into_a_pipe_and_through_a_link(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     write_output(Path(f"/dev/fd/{writing}"), b"piped")
