@@ -76,9 +76,10 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o600) -> None:
 
 
 @contextmanager
-def written_whole(path: Path, *, mode: int = 0o600) -> Iterator[BinaryIO]:
+def written_whole(path: Path, *, mode: int = 0o600, is_new: bool = False) -> Iterator[BinaryIO]:
     """A file to write, which is put in the place of another one in one step, flushed to disk: a reader finds the old or the new one, and
-    never goes through a link that lies there. Raises `OSError`, and leaves what was there.
+    never goes through a link that lies there. Raises `OSError`, and leaves what was there; with `is_new`, `FileExistsError` where
+    anything is.
 
     What waits to be put there has a name that nobody else uses: the numbers of processes are those of threads too, and in containers that
     share a folder each process may be number 1.
@@ -90,7 +91,10 @@ def written_whole(path: Path, *, mode: int = 0o600) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        waiting.replace(path)
+        if is_new:
+            _put_new(waiting, path)
+        else:
+            waiting.replace(path)
     except BaseException:
         with suppress(OSError):
             waiting.unlink()
@@ -119,18 +123,10 @@ def write_output(path: Path, data: bytes) -> None:
 
 
 def write_new(path: Path, data: bytes, *, mode: int = 0o600) -> None:
-    """Write a file that is not there yet, flushed to disk. Raises `FileExistsError`, and any other `OSError` with nothing left there: half
-    of a file would keep whoever tries again from writing it."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    except BaseException:
-        with suppress(OSError):
-            path.unlink()
-        raise
+    """Write a file that is not there yet, as `written_whole` does. Raises `FileExistsError`, and any other `OSError`; what fails, or is
+    killed, leaves nothing under that name: half of a file would keep whoever tries again from writing it."""
+    with written_whole(path, mode=mode, is_new=True) as file:
+        file.write(data)
 
 
 def read_bounded(path: Path) -> bytes:
@@ -162,6 +158,21 @@ def is_writable_by_others(path: Path) -> bool:
     """Whether other users may write there. Nobody does on a file system that is mounted read-only, whatever the mode says: a folder of
     a Kubernetes `ConfigMap` has 0777. Raises `OSError`."""
     return bool(path.stat().st_mode & 0o022) and not os.statvfs(path).f_flag & os.ST_RDONLY
+
+
+def _put_new(waiting: Path, path: Path) -> None:
+    """Rename a file, but over no other one."""
+    try:
+        path.hardlink_to(waiting)
+    except FileExistsError:
+        raise
+    except (
+        OSError
+    ):  # a file system without links: the name is taken first, and for a moment is that of an empty file
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        waiting.replace(path)
+    else:
+        waiting.unlink()
 
 
 def _is_nameless(pipe: Path) -> bool:

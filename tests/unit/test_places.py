@@ -19,6 +19,7 @@ from governance.places import (
     make_private,
     open_file,
     read_bounded,
+    write_new,
     write_output,
     write_whole,
 )
@@ -164,6 +165,31 @@ def test_what_a_full_disk_cut_short_can_be_written_again(
     with pytest.raises(ConfigurationError, match=r"exist"):
         write(path)
     assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_a_process_that_is_killed_leaves_no_half_of_a_new_file_under_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_links: bool
+) -> None:
+    """Half of a key is a key that nobody writes over, and nobody can read."""
+
+    def none(*_: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    if not has_links:  # as on FAT, and on some disks that are shared
+        monkeypatch.setattr(os, "link", none)
+    path, names = tmp_path / "new", []
+    monkeypatch.setattr(os, "fsync", lambda _: names.append([each.name for each in tmp_path.iterdir()]))
+    write_new(path, b"whole", mode=0o640)
+    assert (path.read_bytes(), stat.S_IMODE(path.stat().st_mode)) == (b"whole", 0o640)
+    assert "new" not in names[0], "it is flushed before it has its name"
+    with pytest.raises(FileExistsError):
+        write_new(path, b"other")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(FileExistsError):
+        write_new(tmp_path / "link", b"other")
+    assert path.read_bytes() == b"whole"
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["link", "new"]
 
 
 @pytest.mark.parametrize("error", [errno.EBUSY, errno.EACCES])
