@@ -9,10 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from governance.errors import (
-    ProtocolError,
-    UnreachableError,
-)
+from governance.errors import ProtocolError, UnreachableError
 from tests.rawserver import answer, make_certificate, raw_server
 from tests.unit.transport_kit import talking_to, transport
 

@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from governance.errors import (
-    ProtocolError,
-)
+from governance.errors import ProtocolError
 from tests.rawserver import answer, make_certificate, raw_server
 from tests.unit.transport_kit import TOKEN, talking_to, transport
 

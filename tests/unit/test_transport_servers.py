@@ -6,12 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from governance.errors import (
-    ProtocolError,
-    SettingsError,
-    TlsError,
-    UnreachableError,
-)
+from governance.errors import ProtocolError, SettingsError, TlsError, UnreachableError
 from tests.rawserver import answer, closed_port, make_certificate, raw_server
 from tests.unit.transport_kit import talking_to, transport
 

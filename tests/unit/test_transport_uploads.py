@@ -6,10 +6,7 @@ import io
 
 import pytest
 
-from governance.errors import (
-    TransferError,
-    UnavailableError,
-)
+from governance.errors import TransferError, UnavailableError
 from tests.rawserver import answer
 from tests.unit.transport_kit import talking_to
 
