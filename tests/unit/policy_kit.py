@@ -115,3 +115,13 @@ def facts(values: dict[str, FactValue] | None = None, **more: FactValue) -> Fact
 def verdict(text: str, values: dict[str, FactValue] | None = None, **changes: Any) -> Verdict:
     """The verdict of one policy file on some facts."""
     return evaluate(compiled(text), request(**changes), facts(values))
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
