@@ -51,6 +51,16 @@ class Clock:
         return self.at
 
 
+class StillClock:
+    """Tells `at`, which stands still until a test sets it."""
+
+    def __init__(self, at: datetime = START) -> None:
+        self.at = at
+
+    def __call__(self) -> datetime:
+        return self.at
+
+
 class FailingStore(MemoryStore):
     """A store whose appends fail on command: before writing, after writing, or by never coming back."""
 

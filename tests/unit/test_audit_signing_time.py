@@ -20,29 +20,20 @@ from governance.model.digest import Sha256
 from governance.model.request import Actor
 from governance.signing.reason import Reason
 from governance.signing.report import SignatureReport
+from tests.audit_tools import StillClock
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 DAY = timedelta(days=1)
 BUNDLE = Sha256("ab" * 32)
 
 
-class Clock:
-    """A clock that a test sets."""
-
-    def __init__(self) -> None:
-        self.at = NOW
-
-    def __call__(self) -> datetime:
-        return self.at
+@pytest.fixture
+def clock() -> StillClock:
+    return StillClock(NOW)
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def log(clock: Clock) -> Iterator[AuditLog]:
+def log(clock: StillClock) -> Iterator[AuditLog]:
     made = AuditLog(MemoryStore(), now=clock, instance="here")
     yield made
     made.close()
@@ -53,7 +44,7 @@ def record(log: AuditLog, ref: str = "r/m", *, event: str = "made", bundle: Sha2
     log.append(EntryKind.SIGNATURE, body, subject=ref, correlation="c")
 
 
-def test_the_first_record_counts(log: AuditLog, clock: Clock) -> None:
+def test_the_first_record_counts(log: AuditLog, clock: StillClock) -> None:
     assert recorded_time(log, BUNDLE, now=NOW) is None
     record(log)
     clock.at = NOW + DAY
@@ -73,13 +64,13 @@ def test_a_copy_is_found_without_its_name(log: AuditLog) -> None:
     assert recorded_time(log, BUNDLE, now=NOW) == NOW
 
 
-def test_a_record_from_the_future_counts_as_now(log: AuditLog, clock: Clock) -> None:
+def test_a_record_from_the_future_counts_as_now(log: AuditLog, clock: StillClock) -> None:
     clock.at = NOW + DAY
     record(log)
     assert recorded_time(log, BUNDLE, now=NOW) == NOW
 
 
-def test_a_client_cannot_date_its_signature_back(log: AuditLog, clock: Clock) -> None:
+def test_a_client_cannot_date_its_signature_back(log: AuditLog, clock: StillClock) -> None:
     # Somebody with a stolen key and a login sends an entry dated before the key was revoked, as far as it is taken.
     record(log)
     (row,) = log.find(kind=EntryKind.SIGNATURE)

@@ -14,16 +14,9 @@ from governance.errors import AuditUnavailableError
 from governance.model.artifact import Artifact, Kind, parse_repository_key
 from governance.model.facts import Collection, Facts, Unknown
 from governance.model.request import Action, Actor, Request, utc_text
+from tests.audit_tools import StillClock
 
 DAY = datetime(2026, 11, 20, 12, tzinfo=UTC)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = DAY
-
-    def __call__(self) -> datetime:
-        return self.now
 
 
 def request(at: datetime) -> Request:
@@ -44,7 +37,7 @@ def facts(*advisories: str) -> Facts:
 
 
 def test_an_advisory_is_new_until_a_decision_about_it_is_recorded_and_then_keeps_its_day() -> None:
-    clock = Clock()
+    clock = StillClock(DAY)
     log = AuditLog(MemoryStore(), now=clock, instance="test")
     history = AdvisoryHistory(lambda: log)
     assert history.first_seen(frozenset({"X-1"}), request(DAY)) == {"X-1": utc_text(DAY)}
@@ -62,23 +55,23 @@ def test_an_advisory_is_new_until_a_decision_about_it_is_recorded_and_then_keeps
 
 
 def test_another_process_reads_the_day_from_the_log_and_so_does_one_that_knew_it_first() -> None:
-    clock = Clock()
+    clock = StillClock(DAY)
     log = AuditLog(MemoryStore(), now=clock, instance="test")
     mine, theirs = AdvisoryHistory(lambda: log), AdvisoryHistory(lambda: log)
     assert mine.first_seen(frozenset({"X-1"}), request(DAY)) == {"X-1": utc_text(DAY)}
     theirs.record(request(DAY), facts("X-1"))
-    clock.now = DAY + timedelta(days=9)
-    mine.record(request(clock.now), facts("X-1"))
-    assert mine.first_seen(frozenset({"X-1"}), request(clock.now)) == {"X-1": utc_text(DAY)}
+    clock.at = DAY + timedelta(days=9)
+    mine.record(request(clock.at), facts("X-1"))
+    assert mine.first_seen(frozenset({"X-1"}), request(clock.at)) == {"X-1": utc_text(DAY)}
     assert len(list(log.find(kind=EntryKind.ADVISORY))) == 1
 
 
 def test_the_earliest_entry_counts_and_none_lies_in_the_future_of_who_asks() -> None:
-    clock = Clock()
+    clock = StillClock(DAY)
     log = AuditLog(MemoryStore(), now=clock, instance="test")
     for days in (5, 0, 9):
-        clock.now = DAY + timedelta(days=days)
-        AdvisoryHistory(lambda: _Deaf(log)).record(request(clock.now), facts("X-1"))  # type: ignore[arg-type, return-value]
+        clock.at = DAY + timedelta(days=days)
+        AdvisoryHistory(lambda: _Deaf(log)).record(request(clock.at), facts("X-1"))  # type: ignore[arg-type, return-value]
     assert len(list(log.find(kind=EntryKind.ADVISORY))) == 3, (
         "written by processes that did not see each other"
     )
@@ -122,7 +115,7 @@ def test_without_advisories_no_log_is_opened(known: Facts) -> None:
 
 
 def test_many_advisories_are_written_in_entries_that_fit() -> None:
-    log = AuditLog(MemoryStore(), now=Clock(), instance="test")
+    log = AuditLog(MemoryStore(), now=StillClock(DAY), instance="test")
     history = AdvisoryHistory(lambda: log)
     names = [f"XRAY-{number:06}-{chr(0x1F600) * 200}" for number in range(250)]
     history.record(request(DAY), facts(*names))

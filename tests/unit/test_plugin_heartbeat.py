@@ -19,18 +19,10 @@ from governance.errors import AuditBrokenError, AuditUnavailableError, SettingsE
 from governance.settings import load_settings
 from governance.wiring import Assembly
 from plugin.heartbeat import Heartbeat
-from tests.audit_tools import body, draft, make_log
+from tests.audit_tools import StillClock, body, draft, make_log
 from tests.mlflow_tools import environment
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.at = NOON
-
-    def __call__(self) -> datetime:
-        return self.at
 
 
 @pytest.fixture
@@ -47,7 +39,7 @@ def append(assembly: Assembly) -> None:
 
 
 def test_a_head_leaves_when_it_is_due_and_not_before(home: Path, tmp_path: Path) -> None:
-    clock = Clock()
+    clock = StillClock(NOON)
     with closing(Assembly(load_settings(), now=clock)) as assembly:
         beat = Heartbeat(lambda: assembly).beat
         assert beat()
@@ -66,7 +58,7 @@ def test_a_head_leaves_when_it_is_due_and_not_before(home: Path, tmp_path: Path)
 
 
 def test_one_worker_sends_it_for_all(home: Path) -> None:
-    clock = Clock()
+    clock = StillClock(NOON)
     with (
         closing(Assembly(load_settings(), now=clock)) as one,
         closing(Assembly(load_settings(), now=clock)) as other,
