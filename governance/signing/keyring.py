@@ -32,12 +32,19 @@ from governance.signing.strict import parse_object
 from governance.signing.trust import Grant, Revocation, Role, TrustedKey, TrustStore, verifier_id
 from governance.signing.trustfile import MAX_TRUST_FILE, Roots, TrustDocument, parse_trust, render_trust
 
+_TRIES = 100
+
 
 def load_trust(path: Path, *, must_be_signed: bool = False) -> TrustStore:
     """Read a trust file and remember what was accepted. Raises `KeyFileError`, each refusal with its own text."""
-    data, seen = _read(path), _read_seen(path)
-    while (again := _read(path)) != data:  # replaced meanwhile, and perhaps seen already
-        data, seen = again, _read_seen(path)
+    for _ in range(_TRIES):
+        data, seen = _read(path), _read_seen(path)
+        if _read(path) == data:  # else it was replaced meanwhile, and the next one perhaps seen already
+            break
+    else:
+        raise KeyFileError(
+            f"the trust file `{path}` is another one each time it is read", hint="Look for what writes it."
+        )
     if not _is_envelope(data):
         if must_be_signed or seen is not None:
             raise KeyFileError(
@@ -71,7 +78,8 @@ def trust_turn(path: Path) -> Iterator[None]:
             held.enter_context(file_lock(lock))
         except OSError as error:
             raise KeyFileError(
-                f"`{path}` cannot be changed, since `{lock.name}` cannot be locked: {error.strerror}"
+                f"`{path}` cannot be changed, since `{lock.name}` cannot be locked: {error.strerror}",
+                hint=f"Have `{lock}` and its folder belong to this user.",
             ) from error
         yield
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -251,6 +253,33 @@ def test_trust_is_read_where_nothing_may_be_written_and_the_log_says_what_that_c
     (tmp_path / f"{path.name}.seen.lock").mkdir()  # what cannot be written, also for root
     assert keyring.load_trust(path).version == 1
     assert "rollback" in caplog.text
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has files of root's")
+def test_a_service_in_whose_home_root_looked_first_still_notices_a_rollback(tmp_path: Path) -> None:
+    """It could not take the lock that root had made, and went on without a memory."""
+    nobody, path = 65_534, tmp_path / "trust.json"
+    os.chown(tmp_path, nobody, nobody)
+    path.write_bytes(sign_trust(version(1), by("r1", "r2")))
+    assert keyring.load_trust(path).version == 1
+    lock = tmp_path / "trust.json.seen.lock"
+    assert (lock.stat().st_uid, lock.stat().st_gid, lock.stat().st_mode & 0o777) == (nobody, nobody, 0o600)
+    (tmp_path / "theirs").write_bytes(b"")
+    (tmp_path / "trust.json.lock").symlink_to(tmp_path / "theirs")
+    (tmp_path / "other.lock").symlink_to(tmp_path / "made")
+    for name in ("trust.json", "other"):  # what a link leads to is given to nobody
+        with keyring.trust_turn(tmp_path / name):
+            pass
+    assert {(tmp_path / name).stat().st_uid for name in ("theirs", "made")} == {0}
+
+
+def test_a_trust_file_that_never_stays_the_same_is_not_read_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, numbers = tmp_path / "trust.json", count()
+    monkeypatch.setattr(keyring, "_read", lambda _: str(next(numbers)).encode())
+    with pytest.raises(KeyFileError, match="another one each time"):
+        keyring.load_trust(path)
 
 
 def test_a_bad_update_leaves_the_file_as_it_was(tmp_path: Path) -> None:
