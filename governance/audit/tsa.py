@@ -51,8 +51,8 @@ class TimestampAnchor:
         try:
             make_private(self._folder)
             path = self._folder / head_name(checkpoint)
-            write_whole(path, data)
             write_whole(path.with_name(f"{path.name}.tsr"), reply)
+            write_whole(path, data)  # last: whoever finds a head finds its stamp
         except OSError as error:
             raise AuditUnavailableError(
                 f"the time stamp cannot be kept in `{self._folder}`: {error}"

@@ -16,7 +16,13 @@ from pathlib import Path
 import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from governance.audit.anchor import head_name
+from governance.audit.log import AuditLog
+from governance.audit.memory import MemoryStore
+from governance.audit.tsa import TimestampAnchor
 from governance.devserver import DevServer
+from governance.errors import AuditUnavailableError
+from governance.transport import Transport
 from tests.scenarios.audit_keeper import Keeper
 from tests.scenarios.witness import witness_process
 from tests.unit.test_signing_certificate import DAY, issue, stamp
@@ -157,6 +163,22 @@ def authority(folder: Path) -> Iterator[str]:
         server.server_close()
 
 
+def _require_no_head_without_stamp(url: str, folder: Path) -> None:
+    log = AuditLog(MemoryStore(), now=lambda: datetime.now(UTC), instance="host")
+    anchor = TimestampAnchor(
+        Transport(base_url=url, service="authority", credentials=None),
+        "/tsr",
+        authority=(folder / "root.pem").read_bytes(),
+        folder=folder / "stamps",
+    )
+    head = log.checkpoint()
+    in_the_way = folder / "stamps" / f"{head_name(head)}.tsr"
+    in_the_way.mkdir(parents=True)
+    with pytest.raises(AuditUnavailableError, match="cannot be kept"):
+        anchor.publish(log, head)
+    assert list((folder / "stamps").iterdir()) == [in_the_way]
+
+
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not there")
 def test_a_head_is_stamped_with_the_time(keeper: Keeper, tmp_path: Path) -> None:
     pytest.importorskip("rfc3161_client")
@@ -165,6 +187,7 @@ def test_a_head_is_stamped_with_the_time(keeper: Keeper, tmp_path: Path) -> None
     with authority(tmp_path) as url:
         assert keeper.run("checkpoint", "--to", f"tsa+{url}/tsr").code == 2  # whose stamps count was not said
         keeper.settings(f'audit_tsa_ca = "{tmp_path}/root.pem"\naudit_anchors = ["tsa+{url}/tsr"]')
+        _require_no_head_without_stamp(url, tmp_path)
         done = keeper.run("checkpoint")
         assert done.code == 0, done.err
         done = keeper.run("checkpoint", "--to", f"tsa+{url}/elsewhere")
