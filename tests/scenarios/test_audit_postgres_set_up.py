@@ -24,13 +24,9 @@ from tests.audit_tools import fill
 from tests.listener import listening
 from tests.postgres_server import PostgresServer, why_not
 from tests.rawserver import make_certificate
-from tests.scenarios.test_audit_postgres import numbers, open_log, settled
+from tests.scenarios.postgres_log import name_of, numbers, open_log, settled
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
-
-
-def name_of(dsn: str) -> str:
-    return dsn.rsplit("/", 1)[1]
 
 
 def test_a_pooler_that_leaves_out_the_options_of_a_session_is_refused(postgres: PostgresServer) -> None:
