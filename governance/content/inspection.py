@@ -18,6 +18,7 @@ from typing import Final
 from governance.content.arrays import array_start, is_plain
 from governance.content.compressed import TooManyStreamsError, is_lzma, unpacker
 from governance.content.effort import SPENT, Budget, Effort, SpentError
+from governance.content.exported import is_compiled, is_program, program_reaches
 from governance.content.formats import (
     HEAD,
     LOADS_CODE,
@@ -270,7 +271,8 @@ def _beside_tensors(
     names = [member.filename for member in members]
     if is_script(names):
         yield from (_script(archive, member, budget) for member in members if is_code(member.filename))
-    if format_ == "torch-zip" and any(format_of_name(name) == "native" for name in names):
+    is_native = format_ == "torch-zip" and any(format_of_name(name) == "native" for name in names)
+    if is_native or any(map(is_compiled, names)):
         yield Inspection(format="native", skipped="it holds compiled code, which is not looked into")
 
 
@@ -295,6 +297,7 @@ def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo, budget: Budget, 
         budget.take(len(head))
         if (
             name != SCHEMA
+            and not is_program(name)
             and not says_what(name, head)
             and not head.startswith(GGUF)
             and not may_hide(detect(name, head), head, member.file_size, effort)
@@ -304,6 +307,8 @@ def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo, budget: Budget, 
     budget.take(len(rest))
     if name in _PLANS:
         return planned("json", head + rest, _PLANS[name])
+    if is_program(name):
+        return planned("json", head + rest, program_reaches)
     return _inspect(name, head + rest, budget, depth=depth + 1)
 
 

@@ -76,9 +76,10 @@ _LEADS_OUT: Final = frozenset((
 ))  # fmt: skip
 
 _GETS_OUT: Final = _ESCAPES | {
-    "?tensorflow.WriteFile", "?tensorflow.output_stream", "?torchscript.from_file", "?torchscript.getattr", "?torchscript.save", "?torchscript.write_file",
+    "?export.runs", "?tensorflow.WriteFile", "?tensorflow.output_stream", "?torchscript.from_file", "?torchscript.getattr", "?torchscript.save", "?torchscript.write_file",
 }  # fmt: skip
-"""And what a graph or script changes the machine by that runs it: `from_file` writes, too, where the file is shared."""
+"""And what a graph or script changes the machine by that runs it: `from_file` writes, too, where the file is shared; the texts of an
+exported program are run as Python."""
 
 
 def is_allowed(name: str) -> bool:
