@@ -1,4 +1,4 @@
-"""Running `mlgov` in a process of its own, as a user does, with nothing of the caller's settings."""
+"""Running `mlgov` as a user does, in a process of its own or in this one, with nothing of the caller's settings."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
+
+from governance.cli.main import main
 
 _OURS = ("MLGOV_", "MLFLOW_", "_MLFLOW_", "ARTIFACTORY_")
 
@@ -44,3 +48,20 @@ def run_cli(*arguments: str, cwd: Path | None = None, variables: Mapping[str, st
         check=False,
     )
     return Done(code=done.returncode, out=done.stdout, err=done.stderr)
+
+
+def run_here(
+    *arguments: str,
+    variables: Mapping[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Done:
+    """`mlgov ARGUMENTS` in this process, which keeps the environment of it until the test ends."""
+    environment = clean(**variables)
+    for name in set(os.environ) - set(environment):
+        monkeypatch.delenv(name)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    code = main(list(arguments))
+    printed = capsys.readouterr()
+    return Done(code=code, out=printed.out, err=printed.err)

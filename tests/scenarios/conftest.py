@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
-from governance.cli.main import main
 from governance.devserver import DevServer
 from tests.scenarios.audit_keeper import keeper
-from tests.scenarios.cli import Cli, Done, clean
+from tests.scenarios.cli import Cli, Done, run_here
 from tests.scenarios.waiver_team import team
 
 __all__ = ["cli", "keeper", "team"]
@@ -35,13 +33,6 @@ def cli(
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str, **variables: str) -> Done:
-        environment = clean(**(settings | variables))
-        for name in set(os.environ) - set(environment):
-            monkeypatch.delenv(name)
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
-        code = main(list(arguments))
-        printed = capsys.readouterr()
-        return Done(code=code, out=printed.out, err=printed.err)
+        return run_here(*arguments, variables=settings | variables, monkeypatch=monkeypatch, capsys=capsys)
 
     return run

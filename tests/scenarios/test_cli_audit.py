@@ -7,22 +7,12 @@ import json
 import shutil
 import subprocess
 import sys
-from contextlib import closing
 from pathlib import Path
 
-import pytest
-
-from governance.audit.pseudonyms import Pseudonyms
-from governance.audit.sqlite import SqliteStore
-from governance.cli.checkup.local import local_checks
-from governance.cli.output import Mark
-from governance.settings import load_settings
-from governance.wiring import build_assembly
-from tests.audit_tools import Clock, fill, make_log
+from tests.audit_tools import database_of
 from tests.full_disk import full_above
-from tests.postgres_server import PostgresServer, why_not
-from tests.report_tools import decide
 from tests.scenarios.audit_keeper import ORIGIN, Keeper, tamper
+from tests.scenarios.cli import Cli
 
 
 def test_the_whole_log_and_a_part_of_it(keeper: Keeper) -> None:
@@ -287,9 +277,6 @@ def test_the_single_file_tells_a_wrong_argument_from_a_bad_log(keeper: Keeper, t
         assert (done.returncode, done.stdout.startswith("Could not be checked: ")) == (2, True), done
 
 
-# -- key, prove, receipt
-
-
 def test_a_key_has_a_passphrase_or_says_that_it_has_none(keeper: Keeper) -> None:
     assert keeper.run("key").code == 2
     keeper.settings(f'audit_key_passphrase_file = "{keeper.home}/secret"')
@@ -332,100 +319,27 @@ def test_a_receipt_is_checked_without_the_log(keeper: Keeper, tmp_path: Path) ->
         assert keeper.run("prove", *wrong).code in {2, 4}
 
 
-# -- settings
+def test_audit(cli: Cli, tmp_path: Path) -> None:
+    assert cli("audit", "verify").code == 4
+    cli("keys", "init")
+    good = json.loads(cli("audit", "verify", "--json").out)
+    assert (good["good"], good["size"]) == (True, 2)
+    assert "made" in cli("audit", "tail", "-n", "1").out
+    assert cli("audit", "tail", "--kind", "gossip").code == 2
+    assert cli("audit", "export", "out").code == 0
+    assert (tmp_path / "out/verify_log.py").exists()
+    assert cli("audit", "export", "out").code == 2  # a folder that exists is not written into
 
 
-@pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
-def test_what_killed_processes_left_without_a_place_is_given_it_by_who_reads_or_told_of(
-    keeper: Keeper, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The log was said to prove itself, and to hold nothing, until somebody wrote to it again."""
-    from governance.audit.postgres import PostgresStore
-
-    dsn = postgres.new_database()
-    role, database = f"auditor_{dsn.rsplit('/', 1)[1]}", dsn.rsplit("/", 1)[1]
-    log = make_log(store := PostgresStore(dsn), origin=ORIGIN)
-    store._sequencer.start = lambda: None  # type: ignore[method-assign]  # killed before it leads
-    (left,) = fill(log, 1)
-    log.close()
-    postgres.run(f"CREATE ROLE {role} LOGIN")
-    postgres.run(f"GRANT USAGE ON SCHEMA mlgov_audit TO {role}", database)
-    postgres.run(f"GRANT SELECT ON ALL TABLES IN SCHEMA mlgov_audit TO {role}", database)
-
-    keeper.settings(f'audit_dsn = "{dsn.replace("postgres@", f"{role}@")}"')
-    monkeypatch.setattr("governance.cli.audit._SETTLE_SECONDS", 0.1)
-    told = keeper.run("verify")
-    assert (told.code, "0 entries" in told.out, "no search, report or verification" in told.err) == (
-        0,
-        True,
-        True,
-    )
-    assert "permission" not in told.err
-    with closing(build_assembly(load_settings())) as assembly:
-        (check,) = (check for check in local_checks(assembly) if check.subject == "audit log")
-        (line, *_) = check.look()
-    assert (line.mark, "no search, report or verification" in line.seen) == (Mark.WARN, True)
-
-    monkeypatch.setattr("governance.cli.audit._SETTLE_SECONDS", 30.0)
-    keeper.settings(f'audit_dsn = "{dsn}"')
-    found = keeper.run("search", "--json")
-    assert (found.code, found.err, left in found.out) == (0, "", True)
-
-
-@pytest.mark.parametrize("name", ["MLGOV_AUDIT_DSN", "mlgov_audit_path", "MLGOV_AUDIT_ANCHORS"])
-def test_no_variable_leads_the_log_elsewhere(keeper: Keeper, name: str) -> None:
-    keeper.fill(1)
-    done = keeper.run("verify", **{name: "postgresql://someone:s3cret@example/other"})
-    assert (done.code, "settings file alone" in done.err, "s3cret" in done.err) == (2, True, False)
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ('audit_path = ""', "audit_path: is empty"),
-        ('audit_dsn = ""', "audit_dsn"),
-        ('audit_path = "a"\naudit_dsn = "postgresql://x"', "more than one audit log"),
-        ('audit_anchors = ["heads"]\naudit_quorum = 2', "a quorum of 2 among 1"),
-        ('audit_anchors = ["ftp://example/heads"]', "cannot be sent to `ftp:`"),
-        ('audit_anchors = ["https://witness.example"]', "public key"),
-        ('audit_pseudonym_key = "short"', "pseudonym key"),
-    ],
-)
-def test_settings_without_sense_are_refused(keeper: Keeper, text: str, said: str, tmp_path: Path) -> None:
-    keeper.fill(1)
-    (tmp_path / "a").touch()
-    (tmp_path / "short").write_bytes(b"x" * 31)
-    keeper.settings(text)
-    done = keeper.run("checkpoint")
-    assert (done.code, said in done.err) == (2, True), done.err
-
-
-def test_somebody_is_found_under_name_and_pseudonym_and_no_record_joins_the_two(
-    keeper: Keeper, tmp_path: Path
-) -> None:
-    """The key came in later, so that what one person did stands under two names."""
-    key = bytes(range(32))
-    (tmp_path / "key").write_bytes(key)
-    names = Pseudonyms(key)
-    database = keeper.home / "audit.sqlite"
-    for more in ({}, {"pseudonyms": names}):
-        log = make_log(SqliteStore(database), origin=ORIGIN, now=Clock(), **more)
-        for actor in ("zoe", "eve"):
-            decide(log, actor=actor)
-        log.close()
-    assert len(keeper.run("search", "kind:decision", "--actor", "zoe", "--json").out.splitlines()) == 1
-    keeper.settings(f'audit_pseudonym_key = "{tmp_path}/key"')
-    for words in ((), ("--scan",)):
-        done = keeper.run("search", "kind:decision", "--actor", "zoe", "--json", *words)
-        found = [json.loads(line)["entry"]["body"]["actor"]["name"] for line in done.out.splitlines()]
-        assert found == [names.of("zoe"), "zoe"]
-    assert len(keeper.run("tail", "kind:decision", "actor:zoe", "--json").out.splitlines()) == 2
-    assert (
-        len(keeper.run("search", "kind:decision", f"actor:{names.of('eve')}", "--json").out.splitlines()) == 1
-    )
-    done = keeper.cli("report", "compliance", "--filter", "actor:zoe", "-o", "r", "--format", "jsonl")
-    assert (done.code, "2 decisions" in done.out) == (0, True), done.err
-    (line,) = keeper.run("search", "kind:export", "--json").out.splitlines()
-    body = json.loads(line)["entry"]["body"]
-    assert (body["filter"], body["by"][:2]) == (f"actor:{names.of('zoe')}", "p:")
-    assert "zoe" not in line
+def test_a_changed_log_is_found(cli: Cli, tmp_path: Path) -> None:
+    cli("keys", "init")
+    with database_of(tmp_path / "home/audit.sqlite") as database:
+        for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            database.execute(f"DROP TRIGGER {name}")
+        changed = "CAST(replace(CAST(data AS TEXT), 'made', 'lost') AS BLOB)"
+        database.execute(f"UPDATE entry SET data = {changed} WHERE seq = 1")
+    done = cli("audit", "verify")
+    assert done.code == 4
+    assert "entry 1" in done.err
+    assert cli("report").code == 4
+    assert cli("doctor", "--offline").code == 4

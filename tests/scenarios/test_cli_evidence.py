@@ -14,13 +14,7 @@ import requests
 
 from governance.devserver import DevServer, Fault
 from tests.scenarios.cli import Cli
-
-MODEL = {
-    "MLmodel": b"flavors: {}\n",
-    "requirements.txt": b"scikit-learn==1.5.0\n",
-    "weights.safetensors": b"\x02\0\0\0\0\0\0\0{}",
-}
-PICKLE = MODEL | {"model.pkl": b"cposix\nsystem\n(S'true'\ntR."}
+from tests.scenarios.models import MODEL, PICKLE, store
 
 
 @pytest.fixture
@@ -40,12 +34,6 @@ def load(cli: Cli, devserver: DevServer, tmp_path: Path) -> Callable[[str], str]
         return str(json.loads(lines[-1])["id"])
 
     return loaded
-
-
-def store(devserver: DevServer, repo: str, path: str, files: dict[str, bytes]) -> str:
-    for name, data in files.items():
-        devserver.put(repo, f"{path}/{name}", data)
-    return f"{repo}/{path}"
 
 
 def statement(data: bytes) -> dict[str, Any]:

@@ -15,13 +15,14 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+import policies as packs
 from governance.audit.log import AuditLog
 from governance.audit.sqlite import SqliteStore
 from governance.cli.main import main
 from governance.gate import Gate
 from governance.policy.compile import compile_bundle
 from governance.policy.load import load_policies
-from tests.scenarios.cli import Done
+from tests.scenarios.cli import Cli, Done
 from tests.unit import gate_kit as gate
 
 POLICY = """\
@@ -317,3 +318,21 @@ def test_each_refusal_says_why_and_what_to_do(
     assert done.code == 2
     assert message in done.err
     assert "what to do: " in done.err
+
+
+def test_policy(cli: Cli, tmp_path: Path) -> None:
+    checked = cli("policy", "check", str(packs.path("baseline")), str(packs.path("strict")))
+    assert checked.code == 0
+    assert "baseline-models" in checked.out
+    assert cli("policy", "check").code == 0  # what is in force where nothing is said
+    assert cli("policy", "check", "nowhere.yaml").code == 2
+    tested = cli("policy", "test", str(packs.path("baseline")), str(packs.cases("baseline")))
+    assert tested.code == 0, tested.out
+    assert "cases as expected" in tested.out
+    assert cli("policy", "test", str(packs.path("baseline"))).code == 2  # no case proves nothing
+
+
+@pytest.mark.parametrize("kind", ["Policy", "PolicySet", "Waiver", "PolicyTest"])
+def test_policy_schema(cli: Cli, kind: str) -> None:
+    assert json.loads(cli("policy", "schema", kind).out)["type"] == "object"
+    assert cli("policy", "schema", "Opinion").code == 2

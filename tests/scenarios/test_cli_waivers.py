@@ -7,17 +7,13 @@ import time
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import pytest
 import yaml
 
 from governance.settings import load_settings
-from governance.waivers import steps
-from governance.waivers.steps import SignedStep, open_step
 from governance.wiring import build_assembly
-from tests.scenarios.cli import run_cli
-from tests.scenarios.waiver_team import RULE, SET, VULNERABLE, Team, log_of
+from tests.scenarios.models import VULNERABLE
+from tests.scenarios.waiver_team import RULE, SET, Team, log_of
 
 
 def test_the_life_of_a_waiver(team: Team) -> None:
@@ -175,96 +171,6 @@ def test_two_approvals_and_the_cap_of_the_set(team: Team) -> None:
     assert "1 of 2 approvals" in team.load()
     assert "2 of 2" in team.run("carol", "waiver", "approve", "--yes", name).out
     assert team.load() == "allowed"
-
-
-@pytest.mark.parametrize(
-    ("options", "says"),
-    [
-        ((), "a waiver needs a reason"),
-        (("--reason", "r"), "a waiver needs a ticket"),
-        (("--reason", "r" * 2001, "--ticket", "t"), "at most 2000 characters"),
-        (
-            ("--reason", "r", "--ticket", "t", "--days", "91"),
-            "91 days are asked for, and the policy set allows 90",
-        ),
-        (
-            ("--reason", "r", "--ticket", "t", "--author", "zoe"),
-            "the record says that `admin` made the artifact",
-        ),
-    ],
-    ids=["no reason", "no ticket", "too much", "too long", "another author"],
-)
-def test_what_a_request_must_say(team: Team, options: tuple[str, ...], says: str) -> None:
-    team.load()
-    done = team.run("ann", "waiver", "request", "--decision", team.decision(), *options)
-    assert (done.code, says in done.err) == (2, True), done.err
-    assert not team.waivers.exists()
-
-
-def test_a_request_is_printed_unsigned_and_never_written_over(team: Team) -> None:
-    name = team.ask()
-    words = ("waiver", "request", "--decision", team.decision(), "--reason", "r", "--ticket", "t")
-    printed = team.run("ann", *words, "--output", "-")
-    assert yaml.safe_load(printed.out)["metadata"]["name"] == name
-    assert team.run("ann", *words).code == 2  # it is there already
-
-
-def test_of_two_who_ask_at_once_the_one_who_is_refused_leaves_no_request_on_record(team: Team) -> None:
-    team.load()
-    words = ("waiver", "request", "--decision", team.decision(), "--reason", "r", "--ticket", "t")
-    with pytest.MonkeyPatch.context() as patch:
-
-        def meanwhile(*given: Any, **named: Any) -> SignedStep:
-            patch.undo()
-            assert team.run("ann", *words).code == 0
-            return open_step(*given, **named)
-
-        patch.setattr(steps, "open_step", meanwhile)
-        refused = team.run("bob", *words)
-    assert (refused.code, "File exists" in refused.err) == (2, True), refused.err
-    listed = team.listed()
-    assert [each["requestedBy"] for each in listed["waivers"]] == ["ann"]
-    assert listed["removed"] == [], "whose request was never there was not taken away either"
-
-
-def test_who_was_refused_by_a_server_and_has_no_log_is_told_where_to_ask(tmp_path: Path) -> None:
-    asked = run_cli(
-        "waiver", "request", "--decision", "01a224ff-83b9-75be-bdbb-eb3e74cf9dec", "--reason", "r", "--ticket", "T-1",
-        variables={"MLGOV_HOME": str(tmp_path)},
-    )  # fmt: skip
-    assert (asked.code, "there is no audit log" in asked.err) == (4, True)
-    assert "What a tracking server decided is in its log: run this where it runs." in " ".join(
-        asked.err.split()
-    )
-
-
-def test_a_request_that_was_drafted_elsewhere_is_signed_by_whom_it_names(team: Team) -> None:
-    team.load()
-    words = (
-        "waiver",
-        "request",
-        "--decision",
-        team.decision(),
-        "--reason",
-        "r",
-        "--ticket",
-        "t",
-        "--output",
-        "-",
-    )
-    tree = yaml.safe_load(team.run("server", *words).out)
-    tree["spec"]["requestedBy"] = "ann"
-    name = tree["metadata"]["name"]
-    team.waivers.mkdir()
-    (team.waivers / "brought.yaml").write_text(yaml.safe_dump(tree))
-    assert "no good signature of ann under the request" in team.load()
-    other = team.run("bob", "waiver", "request", "--waiver", name)
-    assert (other.code, "it is by bob, and ann is to have asked" in other.err) == (2, True)
-    assert team.run("ann", "waiver", "request", "--waiver", name).code == 0
-    assert "is signed by ann already" in team.run("ann", "waiver", "request", "--waiver", name).err
-    assert team.run("bob", "waiver", "approve", "--yes", name).code == 0
-    assert team.load() == "allowed"
-    assert team.run("ann", "waiver", "request").code == 2
 
 
 def test_without_a_trusted_key_nobody_signs(team: Team) -> None:

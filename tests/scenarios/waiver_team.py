@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,21 +11,11 @@ from typing import Any
 import pytest
 
 import policies as packs
-from governance.cli.main import main
-from governance.cli.reference import locate, parse_reference
 from governance.devserver import DevServer
 from governance.errors import RefusedError
-from governance.model.request import Action, Actor, Request, new_id
-from governance.settings import load_settings
-from governance.wiring import build_assembly
-from tests.scenarios.cli import Done, clean
-
-VULNERABLE = {
-    "MLmodel": b"flavors: {}\n",
-    "requirements.txt": b"PyYAML==5.3\n",
-    "weights.safetensors": b"\x02\0\0\0\0\0\0\0{}",
-}
-
+from governance.model.request import Actor
+from tests.scenarios.cli import Done, run_here
+from tests.scenarios.models import VULNERABLE, load, store
 
 RULE = "baseline-models/critical-vulnerability"
 
@@ -53,24 +42,10 @@ class Team:
     def load(self, who: str = "server", actor: str = "zoe", **variables: str) -> str:
         """Ask the gate for the model, on record: `allowed`, or the refusal's text."""
         self.run(who, "--version", **variables)  # leaves this process's environment as that of `who`
-        settings = load_settings()
-        assembly = build_assembly(settings)
-        place = parse_reference(self.ref, settings)
-        (part,) = locate(assembly.artifactory(place.host), place)
-        at = assembly.now()
-        request = Request(
-            action=Action.LOAD, artifact=part.artifact, actor=Actor(name=actor), environment=settings.environment,
-            at=at, correlation=new_id(at),
-        )  # fmt: skip
         try:
-            with assembly.gate.admit(request) as permit:
-                for entry in part.artifact.files:
-                    assert entry.sha256 is not None
-                    permit.moved(str(entry.path), entry.sha256)
+            load(self.ref, Actor(name=actor))
         except RefusedError as error:
             return str(error)
-        finally:
-            assembly.close()
         return "allowed"
 
     def decision(self) -> str:
@@ -114,8 +89,6 @@ def team(
     (folder / ".governance").mkdir(parents=True)
     (folder / ".git").mkdir()
     (folder / ".governance" / "baseline.yaml").write_text(packs.read("baseline"))
-    for name, data in VULNERABLE.items():
-        devserver.put(repo, f"m/{name}", data)
     monkeypatch.chdir(folder)
 
     def run(who: str, *arguments: str, **variables: str) -> Done:
@@ -128,15 +101,8 @@ def team(
             "MLGOV_ARTIFACTORY_URL": devserver.artifactory_url,
             "ARTIFACTORY_AUTH_TOKEN": alice_token,
         }
-        environment = clean(**(settings | variables))
-        for name in set(os.environ) - set(environment):
-            monkeypatch.delenv(name)
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
-        code = main(list(arguments))
-        printed = capsys.readouterr()
-        return Done(code=code, out=printed.out, err=printed.err)
+        return run_here(*arguments, variables=settings | variables, monkeypatch=monkeypatch, capsys=capsys)
 
     for who in ("ann", "bob", "carol"):
         assert run(who, "keys", "init", "--name", who).code == 0
-    return Team(run=run, folder=folder, ref=f"{repo}/m", server=devserver)
+    return Team(run=run, folder=folder, ref=store(devserver, repo, "m", VULNERABLE), server=devserver)
