@@ -6,6 +6,7 @@ Promises: a number or a word that is not known stays unknown, and so does everyt
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from governance.collect.ecosystems import ecosystem_of
@@ -48,26 +49,22 @@ def malicious(summaries: Iterable[Summary], missing: Unknown | None) -> FactValu
 
 
 def max_severity(summaries: Iterable[Summary], missing: Unknown | None) -> FactValue:
-    """The highest severity of any issue. Unknown where a higher one may be missing."""
+    """The highest severity of any issue. Unknown where a higher one may be missing, and at least the highest that is known."""
     severities = [issue.severity for summary in summaries for issue in summary.issues]
-    highest = max(severities, default=Severity.NONE)
-    if highest is Severity.CRITICAL:
-        return highest.word
     graded = Unknown("an issue has no severity") if Severity.UNKNOWN in severities else None
-    return foremost(missing, graded) or highest.word
+    return _highest_severity(severities, foremost(missing, graded)) or Severity.NONE.word
 
 
 def max_cvss(summaries: Iterable[Summary], missing: Unknown | None) -> FactValue:
-    """The highest CVSS v3 base score. Unknown where a higher one may be missing."""
+    """The highest CVSS v3 base score. Unknown where a higher one may be missing, and at least the highest that is known."""
     issues = list(_security(summaries))
     scores = [cve.cvss for issue in issues for cve in issue.cves]
-    known = [score for score in scores if score is not None]
-    highest = max(known, default=0.0)
-    if highest >= 10.0:
-        return highest
+    highest = max((score for score in scores if score is not None), default=None)
     unscored = [issue.id for issue in issues if not any(cve.cvss is not None for cve in issue.cves)]
     doubt = foremost(missing, Unknown(f"{unscored[0]} has no CVSS v3 score") if unscored else None)
-    return highest if doubt is None else doubt
+    if doubt is None or (highest is not None and highest >= 10.0):
+        return highest or 0.0
+    return replace(doubt, at_least=highest)
 
 
 def licences(files: Sequence[Summary], packages: Sequence[Summary], missing: Unknown | None) -> Collection:
@@ -88,13 +85,20 @@ def licences(files: Sequence[Summary], packages: Sequence[Summary], missing: Unk
 
 
 def operational_risk(summaries: Sequence[Summary], missing: Unknown | None) -> FactValue:
-    """The worst risk of any component."""
+    """The worst risk of any component. Unknown where a worse one may be missing, and at least the worst that is known."""
     risks = [summary.operational_risk for summary in summaries if summary.operational_risk is not None]
     graded = Unknown("a risk without a grade") if Severity.UNKNOWN in risks else None
-    doubt = foremost(missing, graded)
-    if doubt is not None:
-        return doubt
-    return max(risks).word if risks else Unknown("Xray reports no operational risks here")
+    worst = _highest_severity(risks, foremost(missing, graded))
+    return Unknown("Xray reports no operational risks here") if worst is None else worst
+
+
+def _highest_severity(severities: Sequence[Severity], doubt: Unknown | None) -> str | Unknown | None:
+    """The highest of these, or what is known of it where there may be a higher one, for the reason `doubt`. None where there is none."""
+    known = [each for each in severities if each is not Severity.UNKNOWN]
+    highest = max(known).word if known else None
+    if doubt is None or highest == Severity.CRITICAL.word:
+        return highest
+    return replace(doubt, at_least=highest)
 
 
 def _gap(missing: Unknown | None) -> tuple[str | None, bool]:

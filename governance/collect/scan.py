@@ -130,7 +130,9 @@ class ScanInquiry:
         """Why Xray may know more of the declared packages than it has said."""
         self._gap: Unknown | None = None
         """Why there may be packages of which Xray knows nothing."""
-        self._violations: tuple[Violation, ...] | Unknown = _AWAITED
+        self._violations: list[Violation] = []
+        self._unlisted: Unknown | None = _AWAITED
+        """Why there may be more violations than were heard of."""
         self._repository = str(request.artifact.repository)
         """Under which key Xray knows the repository: what a remote repository holds lies in its cache."""
 
@@ -148,7 +150,7 @@ class ScanInquiry:
         with Threads(_WORKERS, "scan") as executor:
             packages = executor.submit(self._ask_about_packages, client)
             self._ask_about_files(client, executor)
-            self._violations = executor.submit(self._ask_for_violations, client).result()
+            executor.submit(self._ask_for_violations, client).result()
             packages.result()
         return self._facts(_SILENT)
 
@@ -170,6 +172,7 @@ class ScanInquiry:
             "xray.max_severity": advice.max_severity(found, files),
             "vulnerabilities": self._advisories(found, files),
             "licences": advice.licences((), found, files),
+            "operational_risk": advice.operational_risk(found, files),
         }
 
     def _ask_about_files(self, client: XrayClient, executor: Executor) -> None:
@@ -207,12 +210,15 @@ class ScanInquiry:
             unread, reason=f"the declared packages are not known to the last: {unread.reason}"
         )
 
-    def _ask_for_violations(self, client: XrayClient) -> tuple[Violation, ...] | Unknown:
+    def _ask_for_violations(self, client: XrayClient) -> None:
         """Violations, which need a right of their own: without it the other facts stand all the same."""
         try:
-            return client.violations(self._repository, self._paths())
+            for violation in client.violations(self._repository, self._paths()):
+                self._violations.append(violation)
         except RemoteError as error:
-            return unknown_after(error)
+            self._unlisted = unknown_after(error)
+        else:
+            self._unlisted = None
 
     def _paths(self) -> list[str]:
         return [_below(self._artifact, str(entry.path)) for entry in self._artifact.files]
@@ -227,7 +233,9 @@ class ScanInquiry:
         scanned = join(zip(self._artifact.files, places, strict=True), statuses, files)
         unheard = rest if self._unheard is _AWAITED else self._unheard  # set when all else is
         packages, gap = tuple(self._packages), self._gap
-        violations = rest if self._violations is _AWAITED else self._violations
+        unlisted = rest if self._unlisted is _AWAITED else self._unlisted
+        violations = tuple(self._violations)
+        watches = tuple(sorted({each.watch for each in violations}))
         doubt = foremost(scanned.doubt, unheard)
         missing = foremost(doubt, gap)
         summaries = (*scanned.summaries, *packages)
@@ -236,10 +244,10 @@ class ScanInquiry:
             "xray.max_cvss": advice.max_cvss(summaries, missing),
             "xray.max_severity": advice.max_severity(summaries, missing),
             "xray.indexed": scanned.is_indexed,
-            "xray.watches": violations
-            if isinstance(violations, Unknown)
-            else tuple(sorted({each.watch for each in violations})),
-            "xray.violations": violations if isinstance(violations, Unknown) else len(violations),
+            "xray.watches": watches if unlisted is None else replace(unlisted, at_least=watches or None),
+            "xray.violations": len(violations)
+            if unlisted is None
+            else replace(unlisted, at_least=len(violations) or None),
             "scan.complete": scanned.is_complete,
             "scan.age": self._age(scanned),
             "scan.engines": scanned.doubt

@@ -24,11 +24,15 @@ from governance.model.digest import Sha256
 @dataclass(frozen=True, slots=True)
 class Unknown:
     """A fact that nobody could establish, and why. `is_lasting` says that asking again will not help; it is told to who asks, and is
-    no part of the record. `out_of_reach` where whom we asked gave no answer, and no other reason is known."""
+    no part of the record. `out_of_reach` where whom we asked gave no answer, and no other reason is known.
+
+    `at_least` is what is known of it all the same: of a fact with an order that it is no less, of a set that it holds these texts
+    and maybe more; None where nothing is. A field of an item has none."""
 
     reason: str
     is_lasting: bool = field(default=False, compare=False)
     out_of_reach: bool = field(default=False, compare=False)
+    at_least: str | int | float | tuple[str, ...] | None = None
 
 
 Scalar: TypeAlias = "str | int | float | bool"
@@ -188,9 +192,14 @@ _NO_COLLECTOR = Unknown("no collector supplies it")
 _MISSING = Unknown("")
 
 
+_BOUNDS = (str, int, float, tuple)
+
+
 def _value_to_json(value: FactValue) -> dict[str, Json]:
     if isinstance(value, Unknown):
-        return {"unknown": written_text(value.reason)}
+        doubt: dict[str, Json] = {"unknown": written_text(value.reason)}
+        known = value.at_least
+        return doubt | {"at_least": _member_to_json(known)} if isinstance(known, _BOUNDS) else doubt
     if isinstance(value, Collection):
         rows: dict[str, Json] = {
             "items": [
@@ -284,8 +293,8 @@ _FACTS = (
         _fact("imports", FactType.STRINGS, _CONTENTS, "names a pickle or YAML tag would import when loaded, a template or graph reaches for, or a configuration fetches"),
     )),
     _fact("xray.malicious", _B, _SCAN, "whether a scanner reports malicious content"),
-    _fact("xray.max_cvss", FactType.SCORE, _SCAN, "highest CVSS v3 base score of any advisory; unknown where `vulnerabilities` is incomplete", bounds=(0, 10)),
-    _fact("xray.max_severity", FactType.SEVERITY, _SCAN, "highest severity of any issue; unknown where `vulnerabilities` is incomplete"),
+    _fact("xray.max_cvss", FactType.SCORE, _SCAN, "highest CVSS v3 base score of any advisory; where `vulnerabilities` is incomplete, at least that of those known", bounds=(0, 10)),
+    _fact("xray.max_severity", FactType.SEVERITY, _SCAN, "highest severity of any issue; where `vulnerabilities` is incomplete, at least that of those known"),
     _fact("xray.indexed", _B, _SCAN, "whether Xray indexes the repository and knows every file"),
     _fact("xray.watches", FactType.STRINGS, _SCAN, "watches with a violation on the artifact"),
     _fact("xray.violations", _I, _SCAN, "violations that Xray's own policies report"),
@@ -321,7 +330,7 @@ _FACTS = (
         _fact("version", FactType.VERSION, "dependencies", "pinned version"),
         _fact("direct", _B, "dependencies", "whether the model names it itself"),
     )),
-    _fact("operational_risk", FactType.SEVERITY, _SCAN, "worst operational risk of any component"),
+    _fact("operational_risk", FactType.SEVERITY, _SCAN, "worst operational risk of any component; where `vulnerabilities` is incomplete, at least that of those known"),
     _fact("content.verdict", _S, _CONTENTS, "what our own look inside the files says",
           values=("clean", "suspicious", "malicious")),
     _fact("content.files_scanned", _I, _CONTENTS, "files looked into"),

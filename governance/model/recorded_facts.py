@@ -120,7 +120,7 @@ _origin = lru_cache(maxsize=_MOST_REMEMBERED)(_new_origin)
 
 def _value(row: Mapping[str, Any]) -> FactValue:
     if "unknown" in row:
-        return Unknown(str(row["unknown"]))
+        return _unknown(row)
     if "items" in row:
         rows, missing = row["items"], row.get("missing")
         if rows.__class__ is not list or not (missing is None or isinstance(missing, str)):
@@ -129,6 +129,15 @@ def _value(row: Mapping[str, Any]) -> FactValue:
     if "value" not in row:
         raise ValueError("a fact with neither value, items nor unknown")
     return _member(row["value"])
+
+
+def _unknown(row: Mapping[str, Any]) -> Unknown:
+    if "at_least" not in row:
+        return Unknown(str(row["unknown"]))
+    known = _member(row["at_least"])
+    if known is None or isinstance(known, Unknown):
+        raise ValueError("a fact that is at least nothing")
+    return Unknown(str(row["unknown"]), at_least=known)
 
 
 def _items(rows: list[Any]) -> tuple[Item, ...]:

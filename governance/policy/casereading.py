@@ -11,7 +11,7 @@ from governance.model.artifact import parse_repository_key
 from governance.model.facts import Collection, FactSpec, FactType, Item, Unknown, find_spec
 from governance.model.verdict import Effect
 from governance.policy.documents import Case, Expectation, Suite
-from governance.policy.literals import LiteralError, is_free, parse_literal, parse_time
+from governance.policy.literals import LiteralError, has_bounds, is_free, parse_literal, parse_time
 from governance.policy.mistakes import Mistakes, Path
 from governance.policy.schema import CaseShape, ExpectShape, TestShape
 
@@ -87,8 +87,8 @@ def _time(text: str, path: Path, mistakes: Mistakes) -> datetime:
 
 
 class FactReader:
-    """Reads written facts: `{fact: value}`, collections as lists, `{unknown: why}`, and `{items: [...], missing: why}`
-    for a collection that may be incomplete. A null is a fact that is known to be absent.
+    """Reads written facts: `{fact: value}`, collections as lists, `{unknown: why}`, with `atLeast` where that much is known of it, and
+    `{items: [...], missing: why}` for a collection that may be incomplete. A null is a fact that is known to be absent.
     """
 
     def __init__(self, catalogue: Mapping[str, FactSpec], mistakes: Mistakes) -> None:
@@ -108,7 +108,7 @@ class FactReader:
                     (*path, name), "a fact of the catalogue", got=name, among=self.catalogue, key=True
                 )
                 continue
-            found[name] = self.value(spec, value, (*path, name))
+            found[name] = self._fact(spec, value, (*path, name))
             if name in {"artifact.ref", "artifact.repository"} and isinstance(value, str):
                 self._repository(name, value, (*path, name))
         return found
@@ -122,6 +122,13 @@ class FactReader:
             expected = "a repository key (letters, digits, `.`, `_` and `-`, at most 64)"
             more = " and a path, `repository/path`" if name == "artifact.ref" else ""
             self.mistakes.add(path, f"{expected}{more}", got=value)
+
+    def _fact(self, spec: FactSpec, value: Any, path: Path) -> Any:
+        """One fact: a value, or what is known of one."""
+        if has_bounds(spec) and isinstance(value, dict) and value.keys() == {"unknown", "atLeast"}:
+            known = self.value(spec, value["atLeast"], (*path, "atLeast"))
+            return Unknown(str(value["unknown"]), at_least=None if isinstance(known, Unknown) else known)
+        return self.value(spec, value, path)
 
     def value(self, spec: FactSpec, value: Any, path: Path) -> Any:
         """One value."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from governance.model.facts import FactSpec, FactType
+from governance.model.facts import FactSpec, FactType, Unknown
 from governance.policy.licences import is_satisfied, parse_expression
 from governance.policy.literals import SEVERITIES, severity_rank, time_key
 from governance.policy.names import Purl, loose_name, normal_name, parse_purl
@@ -35,8 +35,22 @@ def ordering(spec: FactSpec, compare: Callable[[Any, Any], bool], operand: Any) 
     """A test for `lt`, `lte`, `gt`, `gte`."""
     if spec.type is FactType.VERSION:
         return _version_order(compare, operand)
-    if spec.type is FactType.SEVERITY:
-        return _severity_order(compare, operand)
+    exact = (
+        _severity_order(compare, operand)
+        if spec.type is FactType.SEVERITY
+        else _order(spec, compare, operand)
+    )
+    settled = compare(1, 0)  # a lower bound makes `gt` and `gte` true, `lt` and `lte` false, and nothing else
+
+    def test(value: Any) -> bool | None:
+        if value.__class__ is Unknown:
+            return settled if value.at_least is not None and exact(value.at_least) is settled else None
+        return exact(value)
+
+    return test
+
+
+def _order(spec: FactSpec, compare: Callable[[Any, Any], bool], operand: Any) -> ValueTest:
     key = order_key(spec)
     wanted = key(operand)
 

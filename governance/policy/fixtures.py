@@ -22,7 +22,8 @@ def facts_tree(facts: Mapping[str, Any], catalogue: Mapping[str, FactSpec]) -> d
 def value_tree(spec: FactSpec | None, value: Any) -> Any:
     """One value."""
     if isinstance(value, Unknown):
-        return {"unknown": value.reason}
+        doubt = {"unknown": value.reason}
+        return doubt if value.at_least is None else doubt | {"atLeast": value_tree(spec, value.at_least)}
     if isinstance(value, Collection):
         fields = {field.name: field for field in spec.fields} if spec is not None else {}
         items = [

@@ -37,6 +37,16 @@ DURATION_FORM = "a duration such as `12h` or `7d`, of at most 99999d"
 SEVERITIES = tuple(severity.word for severity in Severity)
 
 
+_BOUNDED = frozenset(
+    {
+        FactType.INTEGER,
+        FactType.SCORE,
+        FactType.DURATION,
+        FactType.SEVERITY,
+        FactType.TIME,
+        FactType.STRINGS,
+    }
+)
 _FREE = frozenset({FactType.LICENCE, FactType.PURL, FactType.VERSION, FactType.NAME})
 """Types whose facts may be any text in a fixture, as a scanner's may be: policies are tested on odd input too."""
 
@@ -111,6 +121,11 @@ def time_key(value: str) -> datetime | None:
         return datetime.fromisoformat(value).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
+
+
+def has_bounds(spec: FactSpec) -> bool:
+    """Whether a fact can be known in part: to be at least something, or to hold at least some texts."""
+    return spec.type in _BOUNDED
 
 
 def severity_rank(word: str) -> int:

@@ -94,9 +94,11 @@ def some_text_of(name: str, fits: ValueTest) -> Test:
 
     def test(record: Record, _facts: Record) -> bool | None:
         value = record.get(name, NO_VALUE)
-        if value.__class__ is not tuple:
-            return False if value is None else None
         result: bool | None = False
+        if value.__class__ is not tuple:
+            if value.__class__ is not Unknown or value.at_least.__class__ is not tuple:
+                return False if value is None else None
+            value, result = value.at_least, None
         for text in value:
             one = fits(text) if text.__class__ is str else None
             if one is True:
@@ -133,9 +135,10 @@ def members(value: Any, *, texts: bool) -> tuple[tuple[Record, ...], bool] | Non
     """
     if value is None:
         return (), True
-    if texts and isinstance(value, tuple):
-        known = tuple({MEMBER: member} for member in value if isinstance(member, str))
-        return known, len(known) == len(value)
+    known = value.at_least if texts and isinstance(value, Unknown) else value
+    if texts and isinstance(known, tuple):
+        items = tuple({MEMBER: member} for member in known if isinstance(member, str))
+        return items, known is value and len(items) == len(known)
     return (value.items, value.missing is None) if isinstance(value, Collection) and not texts else None
 
 

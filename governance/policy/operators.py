@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from governance.model.facts import Collection, FactSpec, FactType
+from governance.model.facts import Collection, FactSpec, FactType, Unknown
 from governance.policy import comparing
 from governance.policy.comparing import Built, Spelled, ValueTest
 from governance.policy.condition import Operand
@@ -129,6 +129,8 @@ def _collection_there(value: Any) -> bool | None:
 
 
 def _texts_there(value: Any) -> bool | None:
+    if isinstance(value, Unknown):
+        return True if isinstance(value.at_least, tuple) and value.at_least else None
     return bool(value) if isinstance(value, tuple) else None
 
 

@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeAlias
 
@@ -22,6 +22,7 @@ from governance.policy.compile import CompiledPolicy
 from governance.policy.compiled import CompiledRule
 from governance.policy.documents import OutageRule, Policy
 from governance.policy.evaluate import evaluate
+from governance.policy.literals import severity_key, severity_rank
 from governance.policy.supposing import could_be
 from governance.policy.waiver import UNHEARD, without_matched
 
@@ -146,9 +147,29 @@ def effect_of_recalled(policy: CompiledPolicy, request: Request, facts: Facts, t
 
 
 def _with_news(then: FactValue, now: FactValue) -> FactValue:
-    """What was known of a collection, and what is now: news of one source is not lost for the silence of another."""
+    """What was known of a fact, and what is now of a part of it: news of one source is not lost for the silence of another."""
+    if isinstance(now, Unknown) and now.at_least is not None:
+        return _with_bound(then, now)
     if not isinstance(now, Collection):
         return then
     if isinstance(then, Collection):
         return Collection((*then.items, *now.items), then.missing)
     return now if isinstance(then, Unknown) else then
+
+
+def _with_bound(then: FactValue, now: Unknown) -> FactValue:
+    """The same of a fact that is known now to be at least something. It stays unknown where it was, or was something of another sort."""
+    known, least = then.at_least if isinstance(then, Unknown) else then, now.at_least
+    both: str | float | tuple[str, ...]
+    if isinstance(known, tuple) and isinstance(least, tuple):
+        both = tuple(dict.fromkeys((*known, *least)))
+    elif isinstance(known, str) and isinstance(least, str):
+        ranks = severity_key(known), severity_key(least)
+        if None in ranks:
+            return now
+        both = max(known, least, key=severity_rank)
+    elif isinstance(known, int | float) and isinstance(least, int | float):
+        both = max(known, least)
+    else:
+        return now
+    return replace(now, at_least=both) if isinstance(then, Unknown) else both

@@ -18,6 +18,7 @@ from governance.policy.literals import (
     SEVERITIES,
     TIME_PATTERN,
     WRITTEN_OUT,
+    has_bounds,
     is_free,
 )
 from governance.policy.operators import OPERATORS, Operator
@@ -203,12 +204,13 @@ def _between(bounds: tuple[float, float] | None) -> Tree:
 
 
 def _fixture(catalogue: Mapping[str, FactSpec]) -> Tree:
-    """Facts of a fixture: any value the type takes, null for absent, `{unknown: why}`."""
+    """Facts of a fixture: any value the type takes, null for absent, `{unknown: why}`, and with `atLeast` what is known of it."""
     one_property = FactSpec(name="", type=FactType.STRING, source="", meaning="")
     return {
         "type": "object",
         "properties": {
-            name: _fact_value(spec) | {"description": f"{spec.meaning} ({spec.type.value})"}
+            name: _fact_value(spec, in_part=has_bounds(spec))
+            | {"description": f"{spec.meaning} ({spec.type.value})"}
             for name, spec in sorted(catalogue.items())
             if name != "property.*"
         }
@@ -218,7 +220,7 @@ def _fixture(catalogue: Mapping[str, FactSpec]) -> Tree:
     }
 
 
-def _fact_value(spec: FactSpec) -> Tree:
+def _fact_value(spec: FactSpec, *, in_part: bool = False) -> Tree:
     if spec.type is FactType.COLLECTION:
         item = _object({field.name: _fact_value(field) for field in spec.fields}, [])
         items = {"type": "array", "items": item}
@@ -227,7 +229,8 @@ def _fact_value(spec: FactSpec) -> Tree:
         known = [{"type": "array", "items": {"type": "string"}}]
     else:
         known = [{"type": "string"} if is_free(spec) else _literal(spec)]
-    return {"anyOf": [*known, {"type": "null"}, _object({"unknown": {}}, ["unknown"])]}
+    least = {"atLeast": {"anyOf": known}} if in_part else {}
+    return {"anyOf": [*known, {"type": "null"}, _object({"unknown": {}, **least}, ["unknown"])]}
 
 
 def _object(properties: Tree, required: list[str]) -> Tree:

@@ -42,9 +42,14 @@ class _Supposed:
 
     @property
     def record(self) -> Record:
-        """The facts, where a collection has no more items than are known of it, as long as what is missing is out of reach."""
-        parts = ((name, self.facts.get(name)) for name in self.out_of_reach)
-        whole = {name: Collection(part.items) for name, part in parts if isinstance(part, Collection)}
+        """The facts, where a collection or set has no more items than are known of it, as long as what is missing is out of reach."""
+        whole: dict[str, Any] = {}
+        for name in self.out_of_reach:
+            part = self.facts.get(name)
+            if isinstance(part, Collection):
+                whole[name] = Collection(part.items)
+            elif isinstance(part, Unknown) and isinstance(part.at_least, tuple):
+                whole[name] = part.at_least
         return {**self.facts, **whole}
 
     def compiled(self, condition: Condition, scope: Scope, wanted: bool) -> Any:
@@ -68,20 +73,27 @@ class _Supposed:
             return condition
         spec, in_item = found
         value = None if in_item or not self._is_out(name) else value_of(self.facts, name)
-        if isinstance(value, Unknown) or (
-            isinstance(value, Collection) and self._more_could_do(condition, value, wanted)
-        ):
+        known = value.at_least if isinstance(value, Unknown) else getattr(value, "items", None)
+        if isinstance(known, tuple):
+            is_open = self._more_could_do(condition, known, wanted)
+        else:
+            is_open = isinstance(value, Unknown) and not self._is_settled(condition, scope)
+        if is_open:
             return _SETTLED[wanted]
         if isinstance(condition, Compare):
             return condition
         where = self._supposing(condition.where, scope.below(spec), wanted)
         return Quantified(condition.quantifier, name, where)
 
-    def _more_could_do(self, condition: Compare | Quantified, value: Collection, wanted: bool) -> bool:
+    def _is_settled(self, condition: Compare | Quantified, scope: Scope) -> bool:
+        """Whether it comes out as it does by what the fact is at least."""
+        return compile_condition(condition, scope)(self.facts, self.facts) is not None
+
+    def _more_could_do(self, condition: Compare | Quantified, items: tuple[Any, ...], wanted: bool) -> bool:
         """Whether a further item could make it come out as wanted. Of nothing `every` says nothing, nor is it known to exist."""
         if isinstance(condition, Quantified) and wanted is (condition.quantifier == "some"):
             return True
-        return not value.items and not (isinstance(condition, Quantified) and condition.quantifier == "some")
+        return not items and not (isinstance(condition, Quantified) and condition.quantifier == "some")
 
     def _is_out(self, name: str) -> bool:
         return name in self.out_of_reach or (

@@ -7,21 +7,31 @@ Does not: verify who signed it; what reaches this module was accepted into the p
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from governance.model.canonical import canonical_digest
 from governance.model.digest import Digest, Sha256, file_digest
-from governance.model.facts import CATALOGUE, OUT_OF_REACH, Collection, Facts, FactSpec, FactType, find_spec
+from governance.model.facts import (
+    CATALOGUE,
+    OUT_OF_REACH,
+    Collection,
+    Facts,
+    FactSpec,
+    FactType,
+    Unknown,
+    find_spec,
+)
 from governance.model.people import is_same_person, person
 from governance.model.request import Actor, Request, parse_utc, utc_text
 from governance.model.verdict import RuleResult, Truth, Verdict, graces_in, waived_in
 from governance.policy.compiled import MAX_MATCHED, CompiledRule
-from governance.policy.condition import Record
+from governance.policy.condition import MEMBER, Record
 from governance.policy.documents import Rule, Waivable, Waiver, WaiverRules
 from governance.policy.environments import normal_environment
 from governance.policy.mistakes import Mistakes, Path
 from governance.policy.patterns import compile_glob
-from governance.policy.wording import item_text
+from governance.policy.wording import AT_LEAST, item_text
 
 _PASSING = frozenset({FactType.DURATION, FactType.TIME})
 """Values that change by themselves: they are no part of what was known when a waiver was granted."""
@@ -134,7 +144,9 @@ def findings_digest(result: RuleResult, catalogue: Mapping[str, FactSpec] = CATA
         if spec is None or spec.type in _PASSING or spec.type is FactType.COLLECTION:
             continue
         # The reason why something is unknown may name a time or a host; that it is unknown is what counts.
-        facts[row.fact] = _UNKNOWN if row.value.startswith(f"{_UNKNOWN}: ") else row.value
+        text = _UNKNOWN if row.value.startswith(f"{_UNKNOWN}: ") else row.value
+        # Whether there may be more than is known is for `is_unheard`.
+        facts[row.fact] = text[len(AT_LEAST) :].partition(" (")[0] if text.startswith(AT_LEAST) else text
     document = {
         "rule": result.rule,
         "matched": sorted(result.matched),
@@ -154,20 +166,32 @@ def is_unheard(rule: CompiledRule, facts: Record) -> bool:
     named = facts.get(OUT_OF_REACH)
     silent = frozenset(named if isinstance(named, tuple) else ())
     parts = [facts.get(each.collection) for each in rule.account.witnesses if each.collection in silent]
-    if not rule.match_unknown or all(getattr(part, "missing", None) is None for part in parts):
+    bounds = [getattr(facts.get(name), "at_least", None) for name, _ in rule.account.facts if name in silent]
+    is_open = any(getattr(part, "missing", None) is not None for part in parts)
+    is_open = is_open or any(bound is not None for bound in bounds)
+    if not rule.match_unknown or not is_open:
         return False
     left = without_matched(rule, facts)
     return rule.test(left, left) is None
 
 
 def without_matched(rule: CompiledRule, facts: Record) -> Record:
-    """The facts without the items that made the rule match."""
+    """The facts without the items that made the rule match, and without what others are at least."""
     left = dict(facts)
+    for name, _ in rule.account.facts:
+        value = left.get(name)
+        if isinstance(value, Unknown) and not isinstance(value.at_least, tuple):
+            left[name] = replace(value, at_least=None)
     for witness in rule.account.witnesses:
         value = left.get(witness.collection)
         if isinstance(value, Collection):
             kept = tuple(item for item in value.items if witness.where(item, facts) is not witness.wanted)
             left[witness.collection] = Collection(kept, value.missing)
+        elif isinstance(value, Unknown) and isinstance(value.at_least, tuple):
+            texts = (
+                each for each in value.at_least if witness.where({MEMBER: each}, facts) is not witness.wanted
+            )
+            left[witness.collection] = replace(value, at_least=tuple(texts))
     return left
 
 

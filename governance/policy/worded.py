@@ -73,7 +73,7 @@ def _fact(name: str, catalogue: Mapping[str, FactSpec]) -> Fill:
 
     def fill(_request: Request, facts: Facts, _items: Items) -> str:
         value = value_of(facts.values, name)
-        return "unknown" if isinstance(value, Unknown) else value_text(value, kind)
+        return "unknown" if _is_unknown(value) else value_text(value, kind)
 
     return fill
 
@@ -91,6 +91,11 @@ def _sources(facts: Facts, names: Iterable[str]) -> str:
     named = {
         origin.source
         for name in names
-        if (origin := facts.origins.get(name)) is not None and not isinstance(facts.get(name), Unknown)
+        if (origin := facts.origins.get(name)) is not None and not _is_unknown(facts.get(name))
     }
     return safe_text(", ".join(sorted(named))) or "nobody"
+
+
+def _is_unknown(value: object) -> bool:
+    """Whether nothing at all is known of it."""
+    return isinstance(value, Unknown) and value.at_least is None

@@ -13,6 +13,8 @@ from typing import Any
 from governance.model.facts import Collection, FactType, Unknown
 
 MAX_VALUE = 200
+AT_LEAST = "at least "
+"""Before what is known of a fact that is not known to the last."""
 _MAX_MEMBERS = 8
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _STEPS = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
@@ -31,7 +33,9 @@ def value_text(value: object, kind: FactType | None = None) -> str:
     if isinstance(value, str):
         return safe_text(value)
     if isinstance(value, Unknown):
-        return f"unknown: {safe_text(value.reason)}"
+        reason = safe_text(value.reason)
+        known = None if value.at_least is None else value_text(value.at_least, kind)
+        return f"unknown: {reason}" if known is None else f"{AT_LEAST}{known} ({reason})"
     if isinstance(value, Collection):
         return count_text(value)
     if isinstance(value, tuple):
@@ -60,7 +64,7 @@ def count_text(collection: Collection) -> str:
     """`3 items`, or `at least 3 items` where there may be more."""
     count = len(collection.items)
     text = f"{count} item{'' if count == 1 else 's'}"
-    return text if collection.is_complete else f"at least {text} ({safe_text(collection.missing or '')})"
+    return text if collection.is_complete else f"{AT_LEAST}{text} ({safe_text(collection.missing or '')})"
 
 
 def strings_text(values: tuple[object, ...]) -> str:

@@ -374,7 +374,8 @@ def _span(seconds: int) -> str:
 
 def _fact(row: Fields) -> str:
     if "unknown" in row.body:
-        return f"unknown: {row.word('unknown')}"
+        known = _shown(row.body.get("at_least"))
+        return f"at least {known}: {row.word('unknown')}" if known else f"unknown: {row.word('unknown')}"
     if "items" in row.body:
         return f"{len(row.subs('items'))} items" + (
             f", maybe more: {row.word('missing')}" if row.text("missing") else ""

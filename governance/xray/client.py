@@ -68,20 +68,23 @@ class XrayClient:
             ],
         )
 
-    def violations(self, repository: str, paths: Sequence[str]) -> tuple[Violation, ...]:
-        """Violations of Xray's own policies by any of the files. Raises `ProtocolError` for more than can be listed."""
-        found: dict[tuple[str, ...], Violation] = {}
+    def violations(self, repository: str, paths: Sequence[str]) -> Iterator[Violation]:
+        """Violations of Xray's own policies by any of the files, each once, asked for as they are read. Raises `ProtocolError` where more
+        are announced than are listed."""
+        seen: set[tuple[str, ...]] = set()
         for some in _batches(paths):
             for row in self._violations([{"repo": repository, "path": path} for path in some]):
                 key = (row.violation_id,) if row.violation_id else (row.watch_name, row.type, row.issue_id)
-                found[key] = Violation(
+                if key in seen:
+                    continue
+                seen.add(key)
+                yield Violation(
                     id=row.violation_id or None,
                     watch=row.watch_name,
                     type=row.type,
                     severity=meaning.severity(row.severity),
                     issue_id=row.issue_id or None,
                 )
-        return tuple(found.values())
 
     def request_scan(self, component_id: str) -> None:
         """Ask for a scan of a component (again). It is queued; `status` tells when it is done."""

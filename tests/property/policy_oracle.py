@@ -261,16 +261,19 @@ class World:
     def _quantified(self, when: Tree, item: Tree | None, fields: Tree | None) -> Truth:
         head = "some" if "some" in when else "every"
         spec, value = self._find(when[head], item, fields)
+        complete = True
         if isinstance(value, Unknown):
-            return None
+            if not isinstance(value.at_least, tuple):
+                return None
+            value, complete = value.at_least, False  # a set that holds these, and maybe more
         if not values.fits(spec, value):
             return None
         if isinstance(value, Collection):
             members, complete = list(value.items), value.missing is None
         elif isinstance(value, tuple):
-            members, complete = [{"value": text} for text in value], True
+            members = [{"value": text} for text in value]
         else:
-            members, complete = [], True  # known to be absent: there is none
+            members = []  # known to be absent: there is none
         below = {"value": MEMBER} if spec.type is FactType.STRINGS else {one.name: one for one in spec.fields}
         truths = [self.truth(when["where"], member, below) for member in members]
         if head == "some":
@@ -288,7 +291,7 @@ class World:
         if isinstance(operand, Mapping) and set(operand) == {"list"}:
             operand = self.lists[operand["list"]]
         if isinstance(value, Unknown):
-            return None
+            return _in_part(spec, operator, value.at_least, operand)
         ecosystem = self._ecosystem(spec, item if fields and name in fields else None)
         if operator == "exists":
             there = values.exists(spec, value)
@@ -328,6 +331,18 @@ class World:
             address = values.purl(item.get("purl"))
             own = address[0] if address else None
         return own if own in ECOSYSTEMS else None
+
+
+def _in_part(spec: FactSpec, operator: str, known: Any, operand: Any) -> Truth:
+    """Of a fact that is at least what is `known`: that it is above something or not below it, and of a set that it is not empty."""
+    if known is None or not values.fits(spec, known):
+        return None
+    if operator == "exists":
+        return operand is True if isinstance(known, tuple) and known else None
+    if operator not in values.ORDERS or spec.type is FactType.VERSION:
+        return None
+    truth = values.ordered(spec, operator, known, operand, None)
+    return truth if truth is (operator in {"gt", "gte"}) else None
 
 
 def operators(when: Tree) -> list[tuple[str, Any]]:

@@ -332,7 +332,7 @@ def facts(r: Random, nasty: float = 0.06) -> Facts:
     values: dict[str, FactValue] = {"artifact.ref": "hf-remote/acme/tiny"}
     for name in (*SCALARS, *SETS):
         spec = CATALOGUE["property.*" if name.startswith("property.") else name]
-        _put(r, values, name, _scalar(r, spec, nasty), absent=0.12)
+        _put(r, values, name, _in_part(r, spec) if r.random() < 0.1 else _scalar(r, spec, nasty), absent=0.12)
     if r.random() < 0.7:
         values["artifact.ecosystem"] = r.choice(["pypi", "npm", "huggingface", "generic"])
     for name in COLLECTIONS:
@@ -344,6 +344,12 @@ def facts(r: Random, nasty: float = 0.06) -> Facts:
 def _put(r: Random, values: dict[str, FactValue], name: str, value: FactValue, *, absent: float) -> None:
     if r.random() >= absent:
         values[name] = value
+
+
+def _in_part(r: Random, spec: FactSpec) -> Unknown:
+    """What is known to be at least something, now and then of another sort than it should be."""
+    known = r.choice(NASTY) if r.random() < 0.1 else r.choice(spec.values or VALUES[spec.type])
+    return Unknown("the scanner fell silent in the middle", at_least=known)
 
 
 def _scalar(r: Random, spec: FactSpec, nasty: float) -> Any:

@@ -129,7 +129,9 @@ def name_regex(ecosystem: str | None, pattern: str, name: str) -> Truth:
     if not signs:
         return False
     spelled = [name] + [name_in(ecosystem or "pypi", name).replace("-", sign) for sign in signs]
-    if any(re.fullmatch(pattern, one, re.IGNORECASE) for one in spelled):
+    # As Unicode folds cases, these two are letters of their own; Python takes them for an `i`.
+    plain = str.maketrans("İı", "\N{REPLACEMENT CHARACTER}" * 2)
+    if any(re.fullmatch(pattern, one.translate(plain), re.IGNORECASE) for one in spelled):
         return None if ecosystem is None else True
     return False
 

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Collection as Names
 from collections.abc import Sequence
 from random import Random
+from typing import Any
 
 from hypothesis import given
 
@@ -19,6 +20,7 @@ from tests.property.policy_strategies import Tree
 from tests.property.test_policy_laws import Scene, compiled, law, randoms, scenes, without_waivers
 
 SILENT = ("scanner",)
+SEVERITIES = ["none", "low", "medium", "high", "critical"]
 TRIES = 8
 """Outages of one scene: what is compiled once can be judged often."""
 
@@ -41,7 +43,7 @@ def is_refused(documents: Sequence[Tree], request: Request, facts: Facts) -> boo
 
 
 def silenced(facts: Facts, random: Random) -> tuple[dict[str, FactValue], tuple[str, ...]]:
-    """The facts as they are with some out of reach, and their names. Of a collection a part may still be known."""
+    """The facts as they are with some out of reach, and their names. A part of each may still be known."""
     names = sorted(
         facts.values.keys() - {"artifact.ecosystem"}
     )  # which no comparison names that is made by it
@@ -53,8 +55,20 @@ def silenced(facts: Facts, random: Random) -> tuple[dict[str, FactValue], tuple[
             kept = tuple(item for item in value.items if random.random() < 0.5)
             values[name] = Collection(kept, "no answer about the others")
         else:
-            values[name] = Unknown("no answer")
+            values[name] = known_in_part(value, random)
     return values, silent
+
+
+def known_in_part(value: FactValue, random: Random) -> Unknown:
+    """What may have been heard of a value: nothing, some texts of a set, a number or severity that is no higher."""
+    least: Any = None
+    if isinstance(value, tuple):
+        least = tuple(text for text in value if random.random() < 0.5)
+    elif value in SEVERITIES:
+        least = random.choice(SEVERITIES[: SEVERITIES.index(str(value)) + 1])
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        least = random.choice([value, min(value, 5)])
+    return Unknown("no answer", at_least=least if random.random() < 0.7 else None)
 
 
 def without_rules(documents: Sequence[Tree], names: Names[str]) -> list[Tree]:

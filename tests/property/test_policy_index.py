@@ -22,7 +22,7 @@ from tests.property.test_policy_laws import law
 from tests.unit.policy_kit import compiled, policy, request, rule
 
 ODD: tuple[Any, ...] = (
-    None, Unknown("down"), True, False, 0, 1, 1.0, -1, 7, 7.0, 8, math.nan, math.inf, -math.inf, 2**53, 2**53 + 1, 10**400,
+    None, Unknown("down"), *(Unknown("cut", at_least=least) for least in (7, 7.0, 8, "high", "unknown", ("a",), math.nan)), True, False, 0, 1, 1.0, -1, 7, 7.0, 8, math.nan, math.inf, -math.inf, 2**53, 2**53 + 1, 10**400,
     math.nextafter(7.0, 8.0), "", "mit", "MIT", "Evil_Corp", "evil-corp", "unknown", "high", "production", ("a",), ("a", 1), ([],),
     Collection(()), Collection((), missing="more"), object(),
 )  # fmt: skip

@@ -40,10 +40,18 @@ members = (
     | st.builds(Unknown, st.just("nobody knows"))
 )
 items = st.dictionaries(st.sampled_from(["id", "cvss", "50%", "ß"]), members, max_size=3)
-values = members | st.builds(
-    lambda rows, missing: Collection(tuple(rows), missing),
-    st.lists(items, max_size=4),
-    st.none() | st.just("cut"),
+known_in_part = st.builds(
+    lambda least: Unknown("cut", at_least=least),
+    members.filter(lambda value: value is not None and not isinstance(value, Unknown)),
+)
+values = (
+    members
+    | known_in_part
+    | st.builds(
+        lambda rows, missing: Collection(tuple(rows), missing),
+        st.lists(items, max_size=4),
+        st.none() | st.just("cut"),
+    )
 )
 origins = st.builds(Origin, source=st.sampled_from(["xray", "request"]), observed_at=st.just("t"))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from governance.collect.dependencies import DependencyReader
 from governance.collect.scan import ScanCollector
 from governance.devserver import Fault
 from governance.model.facts import OUT_OF_REACH, UNREACHABLE, Collection, Facts, Unknown
+from governance.model.request import Action
 from governance.transport import Credentials, Transport
 from governance.xray.client import XrayClient
 from tests.unit.collect_kit import CLEAN, EVIL, NOW, Edge
@@ -218,7 +221,7 @@ def test_what_xray_said_of_the_first_files_counts_although_the_next_answer_fails
     facts = gathered(edge, "xray")
     assert facts.get("xray.malicious") is True
     assert "CVE-2025-32434" in ids(facts)
-    assert isinstance(facts.get("xray.max_cvss"), Unknown)
+    assert getattr(facts.get("xray.max_cvss"), "at_least", None) == 9.8
     assert isinstance(facts.get("scan.complete"), Unknown)
     assert ("scan.complete" in out_of_reach(facts)) is (status == 503)
 
@@ -240,6 +243,55 @@ def test_what_xray_said_of_the_first_packages_counts_although_the_next_answer_fa
     assert "CVE-2025-32434" in ids(facts)
     assert {"vulnerabilities", "licences", "xray.max_cvss"} <= out_of_reach(facts)
     assert "not known to the last" in getattr(facts.get("vulnerabilities"), "missing", "")
+
+
+def of_a_package_at_risk(body: bytes) -> bytes:
+    answer = json.loads(body)
+    rows = [
+        {**each, "operational_risks": [{"risk": "High"}], "issues": [{"issue_id": "X-1", "severity": "High"}]}
+        for each in answer["artifacts"]
+    ]
+    return json.dumps({"artifacts": rows}).encode()
+
+
+@pytest.mark.parametrize("action", [Action.LOAD, Action.UPLOAD])
+def test_the_worst_that_xray_said_before_it_failed_is_known_to_be_no_better(
+    edge: Edge, tmp_path: Path, action: Action
+) -> None:
+    pins = ", ".join(f"zzz-{number}==1" for number in range(60))
+    declared = f"dependencies: [{pins}]\n".encode()
+    edge.put({"python_env.yaml": declared})
+    staged = tmp_path / "python_env.yaml"
+    staged.write_bytes(declared)
+    request = edge.request(action=action)
+    if action is Action.UPLOAD:
+        request = replace(request, staged={"python_env.yaml": staged})
+    edge.server.faults.add(Fault(path="*/summary/component", rewrite=of_a_package_at_risk))
+    edge.server.faults.add(Fault(path="*/summary/component", times=None, status=503))
+    facts = gather([edge.collectors()["xray"]], request, deadline=20, now=lambda: NOW)
+    for name in ("operational_risk", "xray.max_severity"):
+        assert getattr(facts.get(name), "at_least", None) == "high"
+    assert getattr(facts.get("xray.max_cvss"), "at_least", 0) is None  # no advisory has a score
+    assert ("operational_risk" in out_of_reach(facts)) is (
+        action is Action.LOAD
+    )  # an upload is not scanned yet
+
+
+def hundred_violations(_body: bytes) -> bytes:
+    rows = [{"violation_id": f"V-{number}", "watch_name": "production"} for number in range(100)]
+    return json.dumps({"total_violations": 101, "violations": rows}).encode()
+
+
+@pytest.mark.parametrize("status", [503, 403])
+def test_the_violations_of_the_first_page_count_although_the_next_one_fails(edge: Edge, status: int) -> None:
+    """A rule on a watch of production that skips what is unknown let the model out."""
+    edge.put(CLEAN)
+    edge.server.faults.add(Fault(path="*/violations", rewrite=hundred_violations))
+    edge.server.faults.add(Fault(path="*/violations", times=None, status=status))
+    facts = gathered(edge, "xray")
+    assert getattr(facts.get("xray.violations"), "at_least", None) == 100
+    assert getattr(facts.get("xray.watches"), "at_least", None) == ("production",)
+    assert ({"xray.violations", "xray.watches"} <= out_of_reach(facts)) is (status == 503)
 
 
 def heard_in_time(edge: Edge, late: str, known: str, value: type) -> Facts:

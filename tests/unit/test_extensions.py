@@ -199,6 +199,17 @@ def test_a_service_of_others_may_be_out_too(install: Install) -> None:
     assert known.get(OUT_OF_REACH) == ("acme.approved",)
 
 
+@pytest.mark.parametrize(("least", "known"), [("22", 22), ("('a',)", ("a",)), ("[7]", None), ("{}", None)])
+def test_a_package_can_tell_what_a_fact_is_at_least(install: Install, least: str, known: object) -> None:
+    part = f'Unknown("half an answer", out_of_reach=True, at_least={least})'
+    source = "from governance.model.facts import Unknown\n" + BOARD.replace(
+        "return {", f'return {{"acme.risk": {part}}} or {{'
+    )
+    found = found_by(load_extensions([facts(install(SPECS))], [collector(install(source))]))
+    assert found.get("acme.risk") == Unknown("half an answer", at_least=known)  # type: ignore[arg-type]
+    assert found.get(OUT_OF_REACH) == ("acme.risk",)
+
+
 @pytest.mark.parametrize("points", [[], [("other",)]])
 def test_facts_that_nobody_supplies_are_unknown(install: Install, points: list[tuple[str]]) -> None:
     collectors = [collector(install(BOARD), name) for (name,) in points]

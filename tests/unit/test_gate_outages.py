@@ -317,6 +317,10 @@ UNSCANNED = {"fact": "scan.complete", "is": False}
 LISTED = {"some": "vulnerabilities", "where": {"fact": "severity", "is": "critical"}}
 
 
+def at_least(known: Any) -> Unknown:
+    return Unknown("no answer about the rest", out_of_reach=True, at_least=known)
+
+
 def advisories(*severities: str, **more: Any) -> Collection:
     return Collection(tuple({"id": f"X-{word}", "severity": word} for word in severities), **more)
 
@@ -336,6 +340,16 @@ def advisories(*severities: str, **more: Any) -> Collection:
          {"vulnerabilities": advisories("critical", missing="no answer", out_of_reach=True)}, {}, False),
         (LISTED, {"vulnerabilities": advisories("low")},
          {"vulnerabilities": advisories(missing="no answer", out_of_reach=True)}, {}, True),
+        ({"fact": "xray.max_cvss", "gte": 9}, {"xray.max_cvss": 3.0}, {"xray.max_cvss": at_least(9.8)}, {}, False),
+        ({"fact": "xray.max_cvss", "gte": 9}, {"xray.max_cvss": 3.0}, {"xray.max_cvss": at_least(5.0)}, {}, True),
+        ({"fact": "xray.max_severity", "gte": "high"}, {"xray.max_severity": "none"},
+         {"xray.max_severity": at_least("high")}, {}, False),
+        ({"fact": "xray.max_severity", "gte": "high"}, {"xray.max_severity": "medium"},
+         {"xray.max_severity": at_least("low")}, {}, True),
+        ({"some": "xray.watches", "where": {"fact": "value", "is": "x"}}, {"xray.watches": ("y",)},
+         {"xray.watches": at_least(("x",))}, {}, False),
+        ({"some": "xray.watches", "where": {"fact": "value", "is": "x"}}, {"xray.watches": ("y",)},
+         {"xray.watches": at_least(("z",))}, {}, True),
     ],
 )  # fmt: skip
 def test_the_last_verdict_stands_for_what_it_looked_at_alone(

@@ -310,6 +310,7 @@ def test_the_schema_of_a_policy_test_takes_what_a_fixture_may_say() -> None:
     maker = jsonschema.validators.validator_for(schema)(schema)
     for fact in (
         "xray.malicious: null", "scan.complete: {unknown: why}", "files: {items: [{path: a, size: null}], missing: more}",
+        "xray.max_cvss: {unknown: why, atLeast: 9.8}", "scan.age: {unknown: why, atLeast: 7d}", "xray.watches: {unknown: why, atLeast: [a]}",
         "licences: [{spdx: any text}]", "artifact.digest: any", "property.x: y", "property.*: true", "actor.groups: []",
         "vulnerabilities: [{severity: unknown, cvss: {unknown: x}, fixed_in: ['2'], first_seen: 2026-11-20T00:00:00Z}]",
     ):  # fmt: skip

@@ -140,6 +140,36 @@ def test_a_waiver_does_not_cover_what_a_silent_source_may_know_besides(
     assert then(critical, given=waiver()) is Effect.ALLOW, "whatever is found"
 
 
+@pytest.mark.parametrize(
+    ("when", "known", "more"),
+    [
+        ("{fact: xray.max_cvss, gte: 7.0}", 8.1, 9.8),
+        ("{fact: xray.max_severity, gte: high}", "high", "critical"),
+        ("{some: xray.watches, where: {fact: value, is: production}}", ("production",), ("production", "x")),
+    ],
+)
+@pytest.mark.parametrize(("unknown", "decision"), [("match", Effect.BLOCK), ("skip", Effect.ALLOW)])
+def test_a_waiver_of_what_is_known_covers_no_more_than_that_of_a_fact_that_is_known_in_part(
+    when: str, known: Any, more: Any, unknown: str, decision: Effect
+) -> None:
+    text = policy(rule(when, more=f"  onUnknown: {unknown}\n"))
+    name = (
+        "xray.max_cvss" if "cvss" in when else "xray.max_severity" if "severity" in when else "xray.watches"
+    )
+    held = waiver(findings=f'"{findings_digest(row(judged(text, values={name: known}), "p/r"))}"')
+
+    def then(least: Any, *, silent: bool = True) -> Effect:
+        values: dict[str, FactValue] = {
+            name: Unknown("page 2 (the last)", at_least=least),
+            "sources.out_of_reach": (name,) if silent else (),
+        }
+        return judged(text, held, values=values).decision
+
+    assert then(known) is decision
+    assert then(known, silent=False) is Effect.ALLOW
+    assert then(more) is then(more, silent=False) is Effect.BLOCK
+
+
 def test_waivers_of_a_register_join_those_of_the_files_and_change_the_digest() -> None:
     plain = compiled(policy(rule(CVE)))
     (granted,) = bundle(policy(rule(CVE)), waiver()).waivers

@@ -140,12 +140,16 @@ def test_a_folders_digest_finds_what_was_done_with_it(story: Story, tmp_path: Pa
 def test_the_facts_of_a_sequence_are_told_with_how_many_are_incomplete(story: Story) -> None:
     story.bench.world.facts = {
         "xray.malicious": Unknown("Xray: the server failed"),
+        "xray.watches": Unknown("Xray: the server failed", at_least=("production",)),
         "vulnerabilities": Collection((), "Xray: the server failed"),
     }
     ask(story, 1, "dora")
     made = timeline(story.log, story.entries(EntryKind.DECISION)[-1].entry.id)
-    (title,) = [step.title for step in made.steps if step.what == "facts"]
-    assert re.fullmatch(r"\d+ facts gathered, \d+ unknown, 1 incomplete", title)
+    (told,) = [step for step in made.steps if step.what == "facts"]
+    assert re.fullmatch(r"\d+ facts gathered, \d+ unknown, 1 incomplete", told.title)
+    rows = {name: text for name, text, *_ in told.facts}
+    assert rows["xray.malicious"] == "unknown: Xray: the server failed"
+    assert rows["xray.watches"] == 'at least ["production"]: Xray: the server failed'
 
 
 def test_what_evidence_named_that_is_gone_is_said_to_be_gone(story: Story, tmp_path: Path) -> None:

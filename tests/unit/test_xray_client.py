@@ -190,7 +190,7 @@ def test_violations_are_read_to_the_last_page() -> None:
 
 def test_violations_that_are_announced_and_not_listed_are_an_error() -> None:
     with talking_to(page(total=3)) as (client, _), pytest.raises(ProtocolError, match="3 violations"):
-        client.violations("r", ["a"])
+        list(client.violations("r", ["a"]))
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +214,7 @@ def test_the_embedded_server_is_understood(xray: XrayClient, devserver: DevServe
     assert xray.status(repo, "a/evil.pkl").state is ScanState.SCANNING
     assert list(xray.summary([f"{repo}/a/evil.pkl", f"{repo}/nothing"])) == []
     assert xray.status(repo, "nothing").state is ScanState.ABSENT
-    assert xray.violations(repo, ["a/clean.txt"]) == ()
+    assert list(xray.violations(repo, ["a/clean.txt"])) == []
 
 
 def test_packages_need_not_be_stored(xray: XrayClient) -> None:
