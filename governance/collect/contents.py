@@ -110,16 +110,17 @@ class ContentsInquiry:
         return _facts(self._looks())
 
     def heard(self, rest: Unknown) -> Mapping[str, FactValue]:
-        """What is certain already, whatever is in the files that were not seen: what these are, and malice."""
+        """What is certain already, whatever is in the files that were not seen: what these are, what they import, and malice."""
         looks = self._looks()
         if not looks:
             return {}
-        facts = _facts(looks)
+        inspections = [look.inspection for look in looks]
         found: dict[str, FactValue] = {
-            "files": Collection(_rows(looks), rest.reason, out_of_reach=rest.out_of_reach)
+            "files": Collection(_rows(looks), rest.reason, out_of_reach=rest.out_of_reach),
+            "content.unsafe_imports": _unsafe(inspections, rest),
         }
-        if facts["content.verdict"] == MALICIOUS:
-            found |= {name: facts[name] for name in ("content.verdict", "content.unsafe_imports")}
+        if _verdict(inspections, rest) == MALICIOUS:
+            found["content.verdict"] = MALICIOUS
         return found
 
     def _looks(self) -> list[_Look]:
@@ -205,9 +206,6 @@ def _ends_as_zip(source: ByteSource, entry: FileEntry, size: int) -> bool:
 def _facts(looks: Sequence[_Look]) -> dict[str, FactValue]:
     found = [look.inspection for look in looks]
     skipped = [each for each in found if each.skipped is not None]
-    refused = {name for each in found for name in each.imports if not is_allowed(name)}
-    # A message has room for a few: those that speak for malice come first.
-    unsafe = tuple(sorted(refused, key=lambda name: (not is_dangerous(name), name)))
     gap = Unknown(f"{len(skipped)} files could not be looked into: {skipped[0].skipped}") if skipped else None
     return {
         "files": Collection(_rows(looks), None if looks else "there is no file"),
@@ -215,8 +213,16 @@ def _facts(looks: Sequence[_Look]) -> dict[str, FactValue]:
         "content.files_scanned": len(found) - len(skipped),
         "content.files_skipped": len(skipped),
         "content.files_total": len(found),
-        "content.unsafe_imports": unsafe if unsafe or gap is None else gap,
+        "content.unsafe_imports": _unsafe(found, gap),
     }
+
+
+def _unsafe(found: Sequence[Inspection], gap: Unknown | None) -> FactValue:
+    """The imports on no allow list; not known to the last where something was not looked into, for the reason `gap`."""
+    refused = {name for each in found for name in each.imports if not is_allowed(name)}
+    # A message has room for a few: those that speak for malice come first.
+    unsafe = tuple(sorted(refused, key=lambda name: (not is_dangerous(name), name)))
+    return unsafe if gap is None else replace(gap, at_least=unsafe or None)
 
 
 def _rows(looks: Sequence[_Look]) -> tuple[Item, ...]:

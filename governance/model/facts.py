@@ -336,7 +336,7 @@ _FACTS = (
     _fact("content.files_scanned", _I, _CONTENTS, "files looked into"),
     _fact("content.files_skipped", _I, _CONTENTS, "files that could not be looked into"),
     _fact("content.files_total", _I, _CONTENTS, "files of the artifact"),
-    _fact("content.unsafe_imports", FactType.STRINGS, _CONTENTS, "what pickles and YAML tags would import, templates and graphs reach for, and models fetch, on no allow list; of the files that were looked into, and so maybe not all where `content.files_skipped` is not 0"),
+    _fact("content.unsafe_imports", FactType.STRINGS, _CONTENTS, "what pickles and YAML tags would import, templates and graphs reach for, and models fetch, on no allow list; at least those of the files that were looked into, where `content.files_skipped` is not 0"),
     _fact("signature.valid", _B, _SIGNATURE, "whether a trusted key signed exactly these bytes"),
     _fact("signature.present", _B, _SIGNATURE, "whether there is a signature at all"),
     _fact("signature.signer", _S, _SIGNATURE, "name of the trusted key's owner"),
