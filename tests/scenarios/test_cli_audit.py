@@ -7,9 +7,10 @@ import json
 import shutil
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
-from tests.audit_tools import database_of
+from tests.audit_tools import database_of, fill
 from tests.full_disk import full_above
 from tests.scenarios.audit_keeper import ORIGIN, Keeper, tamper
 from tests.scenarios.cli import Cli
@@ -129,10 +130,11 @@ def test_a_report_for_which_the_disk_has_no_room_leaves_the_one_before(
 def test_a_receipt_for_which_the_disk_has_no_room_can_be_asked_for_again(
     keeper: Keeper, tmp_path: Path
 ) -> None:
-    keeper.fill(3)
     words = ("prove", "2", "-o", "proof")
-    with full_above(50):
-        done = keeper.run(*words)
+    with closing(keeper.log()) as log:  # open, so that the log's own files are there whole
+        fill(log, 3)
+        with full_above(50):
+            done = keeper.run(*words)
     assert (done.code, "cannot export to `proof`: File too large" in done.err) == (3, True), done.err
     assert not (tmp_path / "proof").exists()
     assert keeper.run(*words).code == 0
