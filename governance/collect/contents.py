@@ -28,7 +28,7 @@ from governance.content.formats import HEAD, detect
 from governance.content.inspection import TOO_LARGE, inspect, inspect_parts, may_walk, must_look
 from governance.content.judgement import CLEAN, MALICIOUS, SUSPICIOUS, is_allowed, is_dangerous, judge
 from governance.content.seen import Inspection
-from governance.content.zips import END_SIZE, ends_as_zip
+from governance.content.zips import END_SIZE, MEMBER, ends_as_zip
 from governance.errors import GovernanceError, ProtocolError
 from governance.model.artifact import Artifact, FileEntry, Kind
 from governance.model.digest import Sha256
@@ -188,7 +188,7 @@ def _look_at_parts(
     if must_read and may_read:
         return None
     try:
-        if _ends_as_zip(source, entry, entry.size):
+        if not head.startswith(MEMBER) and _ends_as_zip(source, entry, entry.size):
             return None if may_read else Inspection(format=format_, skipped=TOO_LARGE)
         if must_read or may_walk(entry.path, head):
             return inspect_parts(entry.path, head, entry.size, partial(source.part, entry), effort)

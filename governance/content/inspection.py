@@ -12,8 +12,9 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Final
+from typing import IO, Final, cast
 
 from governance.content.arrays import array_start, is_plain
 from governance.content.compressed import TooManyStreamsError, is_lzma, unpacker
@@ -38,14 +39,24 @@ from governance.content.scripts import is_code, is_script, script_reaches
 from governance.content.seen import Inspection, joined
 from governance.content.skops import SCHEMA, schema_imports
 from governance.content.statements import WALKS, planned, said, says_what, walked
-from governance.content.windows import Read, Window
-from governance.content.zips import MEMBER, ends_as_zip, entries_seen, has_end, is_straight, salvaged
+from governance.content.windows import Read, Window, WindowFile
+from governance.content.zips import (
+    MEMBER,
+    directory_in,
+    ends_as_zip,
+    entries_seen,
+    has_end,
+    is_straight,
+    salvaged,
+)
 
 MAX_UNPACKED: Final = 64 << 20
 
 _MAX_MEMBERS: Final = 5_000
 _MAX_ENTRIES: Final = 4 * _MAX_MEMBERS
 """Of all the zips in a zip: so many may be stored in it that each is read over again."""
+_READS: Final = 512
+"""Of a large zip: the first bytes of so many tensors."""
 _MAX_DEPTH: Final = 3
 _MEMBER_WORK: Final = 200
 """How many operations of a pickle opening a member of a zip is worth."""
@@ -93,15 +104,39 @@ def inspect_parts(name: str, head: bytes, size: int, read: Read, effort: Effort)
     """Look into a file of `size` bytes that is too large to be held, as far as its format tells where to look. Raises what `read`
     raises."""
     format_ = detect(name, head)
+    if head.startswith(MEMBER) and not says_what(name, head):
+        return _large_zip(format_, size, read, effort)
     if format_ not in WALKS or says_what(name, head) or may_hide("other", head, size, effort):
         return Inspection(format=format_, skipped=TOO_LARGE)
-    # A large file must not keep the small ones beside it from being looked into.
+    with _half(effort) as own:
+        return walked(format_, name, Window(read, size, own), own)
+
+
+@contextmanager
+def _half(effort: Effort) -> Iterator[Effort]:
+    """Half of what is left, of which what was not used is given back: a large file must not keep the small ones beside it from being
+    looked into."""
     left = effort.operations // 2
     own = Effort(operations=left)
     try:
-        return walked(format_, name, Window(read, size, own), own)
+        yield own
     finally:
         effort.spend(left - own.operations)
+
+
+def _large_zip(format_: str, size: int, read: Read, effort: Effort) -> Inspection:
+    """A zip of which the directory is read, and of each member as much as there is to be seen: of tensors their first bytes."""
+    too_large = Inspection(format=format_, skipped=TOO_LARGE)
+    with _half(effort) as own:
+        window = Window(read, size, own, reads=_READS)
+        try:
+            directory = directory_in(window)
+            if directory is None or entries_seen(directory) > _MAX_ENTRIES:
+                return too_large
+            found = _opened(format_, WindowFile(window), Budget(MAX_UNPACKED, own), depth=0)
+        except SpentError:
+            return too_large
+    return replace(found, skipped=found.skipped or TOO_LARGE) if found.broken else found
 
 
 def inspect(name: str, data: bytes, *, limit: int = MAX_UNPACKED, effort: Effort | None = None) -> Inspection:
@@ -222,13 +257,20 @@ def _zip(format_: str, data: bytes, budget: Budget, *, depth: int) -> Inspection
         return Inspection(format=format_, skipped=f"nested deeper than {_MAX_DEPTH}")
     if entries_seen(data) > _MAX_ENTRIES:  # before a list of them is made
         return Inspection(format=format_, skipped=f"more than {_MAX_MEMBERS} members")
-    parts = (
-        []
-        if is_straight(data)
-        else [Inspection(format=format_, broken="a zip of which readers find another directory")]
-    )
+    found = _opened(format_, io.BytesIO(data), budget, depth=depth)
+    parts = [found]
+    if not is_straight(data):
+        parts.append(Inspection(format=format_, broken="a zip of which readers find another directory"))
+    if any(part.broken for part in parts):
+        parts += _salvage(data, budget, depth=depth)
+    return joined(found.format, parts)
+
+
+def _opened(format_: str, file: io.BytesIO | WindowFile, budget: Budget, *, depth: int) -> Inspection:
+    """What there is in a zip by its directory."""
+    parts = []
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        with zipfile.ZipFile(cast(IO[bytes], file)) as archive:
             members = archive.infolist()
             if len(members) > _MAX_MEMBERS:
                 return Inspection(format=format_, skipped=f"more than {_MAX_MEMBERS} members")
@@ -241,8 +283,6 @@ def _zip(format_: str, data: bytes, budget: Budget, *, depth: int) -> Inspection
             format_ = format_of_zip(format_, (member.filename for member in members))
     except _NO_ZIP:
         parts.append(Inspection(format=format_, broken="a zip that does not fit together"))
-    if any(part.broken for part in parts):
-        parts += _salvage(data, budget, depth=depth)
     if format_ == "keras-v3":
         parts.append(Inspection(format=format_, skipped="graphs of Keras are not looked into"))
     return joined(format_, parts)

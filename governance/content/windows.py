@@ -1,12 +1,13 @@
 """A large file, of which a part is held at a time.
 
-Promises: reads like bytes, forwards at best; never more than `_LARGEST` bytes at once, `_MOST` in all, nor more than `_READS` times. What
+Promises: reads like bytes, forwards at best; never more than `_LARGEST` bytes at once, `_MOST` in all, nor more than `reads` times. What
 lies one behind the other is read in growing parts, so that a header of ten megabytes takes few requests; what is far off in small ones. Does not: prove
 that the parts are of one file; no checksum speaks for a part.
 """
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from typing import Final, Protocol, overload
 
@@ -41,14 +42,14 @@ Read = Callable[[int, int], bytes]
 class Window:
     """A file of `size` bytes. Raises what that raises, and `SpentError` for too much of it."""
 
-    def __init__(self, read: Read, size: int, effort: Effort) -> None:
+    def __init__(self, read: Read, size: int, effort: Effort, *, reads: int = _READS) -> None:
         self._read = read
         self._size = size
         self._effort = effort
         self._start = 0
         self._held = b""
         self._next = _SMALLEST
-        self._left = _READS
+        self._left = reads
         self._bytes_left = _MOST
 
     def __len__(self) -> int:
@@ -82,3 +83,41 @@ class Window:
             raise SpentError
         self._effort.demand(_READ_WORK)
         self._held, self._start = self._read(start, size), start
+
+
+class WindowFile(io.RawIOBase):
+    """A window as a file, for readers that want one."""
+
+    def __init__(self, window: Window) -> None:
+        super().__init__()
+        self._window = window
+        self._place = 0
+
+    def seekable(self) -> bool:
+        """It is."""
+        return True
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def tell(self) -> int:
+        """Where the next byte is read from."""
+        return self._place
+
+    def seek(self, place: int, whence: int = io.SEEK_SET, /) -> int:
+        """Go to a place, counted from the start, the place before or the end."""
+        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: len(self._window)}[whence]
+        if origin + place < 0:
+            raise OSError("a place before the start")
+        self._place = origin + place
+        return self._place
+
+    def read(self, size: int = -1, /) -> bytes:
+        """At most `size` bytes, and all that follow for a negative number."""
+        end = len(self._window) if size < 0 else min(self._place + size, len(self._window))
+        found = []
+        while self._place < end:
+            found.append(self._window[self._place : min(self._place + _LARGEST, end)])
+            self._place += len(found[-1])
+        return b"".join(found)

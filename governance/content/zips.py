@@ -15,6 +15,8 @@ import zlib
 from collections.abc import Iterator
 from typing import Final
 
+from governance.content.windows import Bytes
+
 MEMBER: Final = b"PK\x03\x04"
 
 _ENTRY: Final = b"PK\x01\x02"
@@ -27,6 +29,8 @@ _END64: Final = struct.Struct("<4sQ2H2L4Q")
 _END64_MARK: Final = b"PK\x06\x06"
 _MAX_COMMENT: Final = 1 << 16
 """As `zipfile` has it: one more than the record can say."""
+_LONGEST: Final = 2 << 20
+"""A directory of more members than are looked into."""
 _NAMES: Final = struct.Struct("<3H")
 _NAMES_AT: Final = 28
 _ENTRY_SIZE: Final = 46
@@ -57,21 +61,39 @@ def entries_seen(data: bytes) -> int:
     return data.count(_ENTRY)
 
 
-def is_straight(data: bytes) -> bool:
-    """Whether the directory lies where the record says, and right before the record."""
+def directory_in(data: Bytes) -> bytes | None:
+    """The end of a zip, from its directory on; None where that is too long, or does not lie where `is_straight` would have it."""
+    tail = data[max(0, len(data) - END_SIZE) :]
+    at = _end(tail)
+    if at is None:
+        return None
+    *_, size, _offset, _comment = _END.unpack_from(tail, at)
+    end64 = at - _LOCATOR.size - _END64.size
+    if tail.startswith(_LOCATOR_MARK, max(0, at - _LOCATOR.size)) and end64 >= 0:
+        *_, size, _offset = _END64.unpack_from(tail, end64)
+        at = end64
+    start = len(data) - len(tail) + at - size
+    if not 0 <= start <= len(data) - _END.size or len(data) - start > _LONGEST:
+        return None
+    found = data[start:]
+    return found if is_straight(found, before=start) else None
+
+
+def is_straight(data: bytes, *, before: int = 0) -> bool:
+    """Whether the directory lies where the record says, and right before the record. `before` bytes of the zip stand before `data`."""
     at = _end(data)
     if at is None:
         return False
     *_, size, offset, _comment = _END.unpack_from(data, at)
     if at < _LOCATOR.size or not data.startswith(_LOCATOR_MARK, at - _LOCATOR.size):
-        return bool(offset + size == at)
-    return _is_straight64(data, at, size, offset)
+        return bool(offset + size == before + at)
+    return _is_straight64(data, at, size, offset, before)
 
 
-def _is_straight64(data: bytes, at: int, size: int, offset: int) -> bool:
+def _is_straight64(data: bytes, at: int, size: int, offset: int, before: int) -> bool:
     start = at - _LOCATOR.size - _END64.size
     _, _, said, _ = _LOCATOR.unpack_from(data, at - _LOCATOR.size)
-    if start < 0 or said != start or not data.startswith(_END64_MARK, start):
+    if start < 0 or said != before + start or not data.startswith(_END64_MARK, start):
         return False
     *_, size64, offset64 = _END64.unpack_from(data, start)
     # What Python imports by knew nothing of the larger record before 3.13: it counts from the smaller one, into what may be a comment.
@@ -79,7 +101,7 @@ def _is_straight64(data: bytes, at: int, size: int, offset: int) -> bool:
     if data.startswith(_ENTRY, max(0, first)) and first not in _entries(data, start - size64):
         return False
     agree = size in {size64, _ELSEWHERE} and offset in {offset64, _ELSEWHERE}
-    return bool(agree and offset64 + size64 == start)
+    return bool(agree and offset64 + size64 == before + start)
 
 
 def _entries(data: bytes, at: int) -> Iterator[int]:
