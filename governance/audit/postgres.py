@@ -25,7 +25,7 @@ from governance.audit.postgres_schema import INDEXED, connect, is_shortage, migr
 from governance.audit.sequencer import CHANNEL, Sequencer, children
 from governance.audit.store import DOCUMENTS_AT_ONCE, Draft, EvidenceInfo, Query, Row
 from governance.audit.tiles import HEIGHT, node_of_growing_tile, place_of
-from governance.errors import AuditConflictError, AuditUnavailableError
+from governance.errors import AuditBrokenError, AuditConflictError, AuditUnavailableError
 from governance.forking import call_after_fork
 from governance.model.digest import Sha256
 
@@ -55,6 +55,9 @@ class PostgresStore:
         self._abandoned: list[Any] = []
         self._readers: list[Any] = []
         self._writer: Any = None
+        self._last: tuple[str, Any] | None = (
+            None  # the entry confirmed last, and the connection that confirmed it
+        )
         self._is_closed = False
         self._notified = 0.0
         self._guard = threading.Lock()
@@ -62,7 +65,7 @@ class PostgresStore:
         with translated(), contextlib.closing(self._opened(lambda: None)[0]) as connection:
             migrate(connection)
         self._group = GroupCommit(self._commit, bound=bound, timeout=timeout, name="audit-postgres")
-        self._sequencer = Sequencer(lambda: connect(dsn, timeout=timeout))
+        self._sequencer = Sequencer(self._connected)
         call_after_fork(self._forget)
 
     def _forget(self) -> None:
@@ -71,7 +74,7 @@ class PostgresStore:
         self._seats = threading.BoundedSemaphore(_POOL)
         self._abandoned += [*self._readers, self._writer, self._sequencer]
         self._readers, self._writer = [], None
-        self._sequencer = Sequencer(lambda: connect(self._dsn, timeout=self._timeout))
+        self._sequencer = Sequencer(self._connected)
 
     def append(self, drafts: Sequence[Draft]) -> Sequence[int | None]:
         """See `AuditStore.append`. The places are given later."""
@@ -222,12 +225,38 @@ class PostgresStore:
             return kept
 
         def write(connection: Any) -> None:
+            if self._last is None or self._last[1] is not connection:
+                self._demand_last(connection)
             with connection.transaction():
                 _insert(connection, drafts)
             self._wake_leader(connection)
 
         self._writer, _ = self._on_a_living(take, write)
+        self._last = drafts[-1].id, self._writer
         return [None] * len(drafts)
+
+    def _connected(self) -> Any:
+        """A connection for the leader, who is the first to learn that another database took the place of this one."""
+        connection = connect(self._dsn, timeout=self._timeout)
+        try:
+            self._demand_last(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _demand_last(self, connection: Any) -> None:
+        """Demand that a new session has what was confirmed last. A failover to a standby that was behind, and a backup that is restored,
+        end every session; and where no head has left since, only a verification of the whole log would tell of what is lost."""
+        if self._last is None:
+            return
+        entry_id = self._last[0]
+        if connection.execute("SELECT 1 FROM entry WHERE id = %s", (entry_id,)).fetchone() is None:
+            raise AuditBrokenError(
+                f"the audit database lost what it had confirmed: this process wrote entry `{entry_id}`, which is not there any more",
+                hint="Look for what took the database's place, such as a standby that was behind or a backup that was restored, and put the "
+                "one that has the entry back. This process lets nothing through meanwhile.",
+            )
 
     def _wake_leader(self, connection: Any) -> None:
         """Tell the leader, apart from the commit: notifying transactions take turns at a lock of the whole server, and

@@ -67,7 +67,10 @@ class Sequencer:
                     self._serve(connection)
             except AuditError as error:
                 if str(error) != told:
-                    logger.warning("the audit sequencer starts anew, again and again until it can: %s", error)
+                    level = logging.CRITICAL if isinstance(error, AuditBrokenError) else logging.WARNING
+                    logger.log(
+                        level, "the audit sequencer starts anew, again and again until it can: %s", error
+                    )
                 told = str(error)
             except Exception:
                 logger.exception("the audit sequencer starts anew")

@@ -20,7 +20,7 @@ from governance.audit.entry import EntryKind, evidence_digest
 from governance.audit.log import AuditLog
 from governance.audit.retention import erase_expired, set_hold
 from governance.audit.store import EvidenceInfo, Query
-from governance.errors import AuditUnavailableError
+from governance.errors import AuditBrokenError, AuditUnavailableError
 from governance.model.canonical import Json
 from tests.audit_tools import Clock, body, draft, fill, make_log
 from tests.postgres_server import PostgresServer, running_postgres, why_not
@@ -363,3 +363,43 @@ def test_a_forked_child_uses_connections_of_its_own(postgres: PostgresServer) ->
     assert verification.problems == ()
     assert verification.size == (1 + 3 + 3) + (1 + 5)
     log.close()
+
+
+def test_what_another_database_in_its_place_has_lost_is_noticed_with_the_next_entry(
+    postgres: PostgresServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A standby that was behind, or a backup: the log proves itself and continues every head that left, and yet entries are gone."""
+    dsn = postgres.new_database()
+    name = dsn.rsplit("/", 1)[1]
+    log = open_log(dsn)
+    fill(log, 1)
+    settled(log).close()
+    postgres.run(f"CREATE DATABASE {name}_behind TEMPLATE {name}")
+    log = open_log(dsn)
+    fill(log, 2)
+    settled(log)
+    _exchange(postgres, name, f"{name}_behind", f"{name}_ahead")
+    for _ in range(2):
+        with pytest.raises(AuditBrokenError, match="lost what it had confirmed") as caught:
+            fill(log, 1)
+        assert "standby that was behind" in str(caught.value.hint)
+    deadline = time.monotonic() + 30
+    while not any(row.levelname == "CRITICAL" and "lost what" in row.message for row in caplog.records):
+        assert time.monotonic() < deadline, "its operator reads of it without anybody's asking"
+        time.sleep(0.05)
+    _exchange(postgres, name, f"{name}_ahead", f"{name}_behind")
+    fill(log, 1)
+    assert settled(log).verify().problems == ()
+    log.close()
+
+
+def _exchange(postgres: PostgresServer, name: str, new: str, old: str) -> None:
+    """Put the database `new` in the place of another, which is called `old` from then on."""
+    import psycopg
+
+    while True:
+        postgres.run(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+        with contextlib.suppress(psycopg.errors.ObjectInUse):  # somebody was quick to connect again
+            postgres.run(f"ALTER DATABASE {name} RENAME TO {old}")
+            break
+    postgres.run(f"ALTER DATABASE {new} RENAME TO {name}")
