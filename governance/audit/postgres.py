@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from governance.audit.entry import EntryKind
 from governance.audit.group import GroupCommit
 from governance.audit.merkle import HASH_SIZE, Frontier
-from governance.audit.postgres_schema import INDEXED, connect, is_shortage, migrate, translated
+from governance.audit.postgres_schema import INDEXED, connect, is_shortage, is_starting, migrate, translated
 from governance.audit.sequencer import CHANNEL, Sequencer, children
 from governance.audit.store import DOCUMENTS_AT_ONCE, Draft, EvidenceInfo, Query, Row
 from governance.audit.tiles import HEIGHT, node_of_growing_tile, place_of
@@ -306,14 +306,15 @@ class PostgresStore:
                 connection, is_kept = self._opened(lambda: None)
 
     def _opened(self, take: Callable[[], Any]) -> tuple[Any, bool]:
-        """A connection, and whether it was kept. A server that has none to spare is asked again for some seconds, in which one that
-        others here are done with will do."""
-        end = time.monotonic() + _SHORTAGE
+        """A connection, and whether it was kept. A server that has none to spare, or is about to start, is asked again for some seconds, in
+        which one that others here are done with will do."""
+        began = time.monotonic()
         while (kept := take()) is None:
             try:
                 return connect(self._dsn, timeout=self._timeout), False
             except Exception as error:
-                if not is_shortage(error) or time.monotonic() > end:
+                patience = _SHORTAGE if is_shortage(error) else self._timeout / 2 if is_starting(error) else 0
+                if time.monotonic() - began >= patience:
                     raise
             time.sleep(_BETWEEN_TRIES)
             take = self._take_reader

@@ -29,6 +29,7 @@ _NO_POOLER = "Name the database itself in `audit_dsn`, and not PgBouncer or anot
 _SHORTAGE = re.compile(
     r"too many (clients|connections)|connection slots are reserved|no more connections allowed"
 )
+_STARTING = re.compile(r"database system is (starting up|in recovery mode|not yet accepting connections)")
 _TLS = re.compile(r"\bSSL\b|certificate|private key|\bsslmode\b")
 
 MIGRATIONS = (
@@ -280,6 +281,14 @@ def is_shortage(error: Exception) -> bool:
     """Whether the server refused a connection since there are as many as it, the database or the role may have. libpq hands on no
     SQLSTATE of what fails before a session begins, so it is read from the words of PostgreSQL, as they are in English."""
     return isinstance(error, psycopg.OperationalError) and _SHORTAGE.search(str(error)) is not None
+
+
+def is_starting(error: Exception) -> bool:
+    """Whether the server refused a connection since it is about to start, or starts again after one of its processes was killed, or ended
+    the session while it was opened."""
+    if isinstance(error, psycopg.errors.AdminShutdown):
+        return True
+    return isinstance(error, psycopg.OperationalError) and _STARTING.search(str(error)) is not None
 
 
 def _hint(error: psycopg.Error) -> str:

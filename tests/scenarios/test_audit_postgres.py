@@ -403,3 +403,36 @@ def _exchange(postgres: PostgresServer, name: str, new: str, old: str) -> None:
             postgres.run(f"ALTER DATABASE {name} RENAME TO {old}")
             break
     postgres.run(f"ALTER DATABASE {new} RENAME TO {name}")
+
+
+def test_a_server_that_is_about_to_start_is_waited_for(
+    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a failover, and after one of its processes was killed."""
+    import psycopg
+
+    from governance.audit import postgres as store
+    from governance.audit.postgres_schema import connect
+
+    refusals = [
+        *(
+            psycopg.OperationalError(f'connection to server at "127.0.0.1" failed: FATAL:  {words}')
+            for words in (
+                "the database system is starting up",
+                "the database system is in recovery mode",
+                "the database system is not yet accepting connections",
+            )
+        ),
+        psycopg.errors.AdminShutdown("terminating connection due to administrator command"),
+    ]
+
+    def starting(dsn: str, *, timeout: float) -> object:
+        if refusals:
+            raise refusals.pop()
+        return connect(dsn, timeout=timeout)
+
+    monkeypatch.setattr(store, "connect", starting)
+    log = open_log(postgres.new_database())
+    fill(log, 1)
+    assert refusals == []
+    log.close()
