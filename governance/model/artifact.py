@@ -59,8 +59,9 @@ def parse_relative_path(text: str) -> RelativePath:
     if len(text) <= _MAX_PATH and _PLAIN_PATH(text):
         return RelativePath(text)
     shown = text[:120]
-    if not text or len(text) > _MAX_PATH:
-        raise UnsafePathError(f"a file name of {len(text)} characters (1 to {_MAX_PATH} are allowed)")
+    size = len(text.encode("utf-8", "replace"))  # of which the record of a decision holds so many
+    if not 0 < size <= _MAX_PATH:
+        raise UnsafePathError(f"a file name of {size} bytes (1 to {_MAX_PATH} are allowed)")
     if _CONTROL.search(text) or "\\" in text:
         raise UnsafePathError(f"file name {shown!r} holds a control character or a backslash")
     if not _is_utf8(text):

@@ -49,6 +49,7 @@ def test_ordinary_names_pass(name: str) -> None:
         "a\x00b",
         "a\nb",
         "x" * 4097,
+        "模" * 1366,  # 4,098 bytes
     ],
 )
 def test_names_that_could_leave_the_folder_are_refused(name: str) -> None:
