@@ -272,6 +272,8 @@ class PostgresStore:
         return self._ask(lambda connection: children(connection, height, start, count))
 
     def _read(self, sql: str, values: Sequence[object]) -> list[Any]:
+        if any(isinstance(value, str) and "\0" in value for value in values):
+            return []  # which no text of PostgreSQL's holds, and none can be asked for
         return self._ask(lambda connection: connection.execute(sql, values, binary=True).fetchall())
 
     def _ask(self, question: Callable[[Any], list[T]]) -> list[T]:

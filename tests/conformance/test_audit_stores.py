@@ -301,6 +301,13 @@ def test_text_that_is_not_ascii_survives(store: AuditStore) -> None:
     assert [found.id for found in store.find(Query(subject=odd.subject))] == [odd.id]
 
 
+def test_a_text_that_no_entry_can_hold_is_asked_for_in_vain_and_is_no_outage(store: AuditStore) -> None:
+    store.append([draft(1)])
+    for query in (Query(subject="models/\0"), Query(correlation="\0")):
+        assert list(store.find(query)) == []
+    assert store.get("\0") is None
+
+
 def test_the_longest_subject_is_kept_and_found(store: AuditStore) -> None:
     """Of bytes that do not compress, which an index of PostgreSQL does not take whole."""
     words = "".join(hashlib.sha256(b"%d" % n).hexdigest() for n in range(80))
