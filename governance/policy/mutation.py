@@ -38,6 +38,8 @@ MOST_MUTANTS = 20_000
 MOST_LOOKED_INTO = 300
 """Survivors for which a case is looked for. Where there are more, the first ones are work enough."""
 
+_SHOWN = 5
+
 
 class MutationError(ConfigurationError):
     """There is nothing that mutants could be told from: no cases, cases that fail, or too many mutants."""
@@ -272,6 +274,6 @@ def _placed(mutant: Mutant, written: Written, telling: Telling | None) -> Surviv
     return Survivor(mutant=mutant, source=document.source, line=line, column=column, telling=telling)
 
 
-def _some(names: list[str], most: int = 5) -> str:
-    shown = ", ".join(f"`{name}`" for name in names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+def _some(names: list[str]) -> str:
+    shown = ", ".join(f"`{name}`" for name in names[:_SHOWN])
+    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"

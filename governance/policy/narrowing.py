@@ -30,6 +30,7 @@ _DOWNWARD = {"lt": 0, "lte": 1}
 _MEMBERS = frozenset({"is", "in"})
 _MONOTONE = frozenset({FactType.INTEGER, FactType.SCORE, FactType.DURATION, FactType.SEVERITY, FactType.TIME})
 _MAX_WORDS = 160
+_SHOWN = 8
 
 
 class Reach(enum.Enum):
@@ -183,9 +184,9 @@ def _grown(added: Sequence[Any], gone: Sequence[Any]) -> str:
     return " and ".join([*parts, *([f"removed {_some(gone)}"] if gone else [])])
 
 
-def _some(values: Sequence[Any], most: int = 8) -> str:
-    shown = ", ".join(str(one)[:60] for one in values[:most])
-    return shown if len(values) <= most else f"{shown} and {len(values) - most} more"
+def _some(values: Sequence[Any]) -> str:
+    shown = ", ".join(str(one)[:60] for one in values[:_SHOWN])
+    return shown if len(values) <= _SHOWN else f"{shown} and {len(values) - _SHOWN} more"
 
 
 def _edge(condition: Compare, strictness: dict[str, int], kind: FactType) -> tuple[Any, int]:

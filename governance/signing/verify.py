@@ -239,23 +239,21 @@ class Futility:
     is_final: bool = True
 
 
-def futility(
-    trust: TrustStore, key_id: str, *, at: datetime, repository: str | None, role: Role = Role.ARTIFACT
-) -> Futility | None:
-    """Why what a key of the trust file signs now will not count, for whoever is about to sign; None where it will, and where the file
+def futility(trust: TrustStore, key_id: str, *, at: datetime, repository: str | None) -> Futility | None:
+    """Why an artifact's signature that a key of the trust file makes now will not count, for whoever is about to sign; None where it will, and where the file
     does not list the key, since others' files may."""
     key = trust.find(key_id)
     if key is None:
         return None
-    reason = key.grant.objection(role=role, repository=repository, at=at, signed_at=None)
+    reason = key.grant.objection(role=Role.ARTIFACT, repository=repository, at=at, signed_at=None)
     if reason is not None:
         why = f"the key of `{key.name}` ({key_id[:16]}) {_FUTILE[reason]}"
         return Futility(why=why, remedy="`mlgov keys rotate` makes the next key.")
-    needed = trust.threshold(role)
+    needed = trust.threshold(Role.ARTIFACT)
     if needed == 1:
         return None
     return Futility(
-        why=f"`{role}` needs {needed} distinct signers, and this is one",
+        why=f"`{Role.ARTIFACT}` needs {needed} distinct signers, and this is one",
         remedy="The others add theirs with `mlgov sign --add`.",
         is_final=False,
     )

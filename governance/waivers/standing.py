@@ -29,7 +29,6 @@ class State(enum.StrEnum):
     EXPIRED = "expired"
     REVOKED = "revoked"
     VOID = "void"  # something about it is not right, so it does not count
-    REMOVED = "removed"  # its files are gone; the log remembers it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

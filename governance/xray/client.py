@@ -86,11 +86,6 @@ class XrayClient:
                     issue_id=row.issue_id or None,
                 )
 
-    def request_scan(self, component_id: str) -> None:
-        """Ask for a scan of a component (again). It is queued; `status` tells when it is done."""
-        body: Json = {"componentID": component_id}
-        self._transport.call("POST", "api/v1/scanArtifact", body=body, ok=(200, 201, 202), idempotent=True)
-
     def policies(self) -> tuple[XrayPolicy, ...]:
         """Xray's own policies."""
         answer = self._transport.call("GET", "api/v2/policies", limit=_LIMIT)
