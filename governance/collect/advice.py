@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Final
 
 from governance.collect.ecosystems import ecosystem_of
@@ -16,6 +17,8 @@ from governance.model.request import utc_text
 from governance.model.verdict import Severity
 from governance.xray.items import Affected, Cve, Issue, Summary
 
+MOST_ADVISORIES: Final = 100_000
+"""One issue of a few KiB, with a hundred CVEs in a hundred components, makes ten thousand rows. No log keeps more than these."""
 _NO_LICENCE: Final = frozenset({"", "unknown", "none", "n/a"})
 _NO_KNOWN: Final = Unknown("Xray found no licence")
 _SILENT: Final = Unknown("Xray does not say")
@@ -27,17 +30,23 @@ def vulnerabilities(
     *,
     first_seen: Callable[[frozenset[str]], Mapping[str, ItemValue]],
 ) -> Collection:
-    """Every advisory for each component and CVE; where Xray says different things about it, of two files or twice of one, each
-    counts. `missing` says why there may be more, `first_seen` since when issues are known here.
+    """Every advisory for each component and CVE, up to `MOST_ADVISORIES`; where Xray says different things about it, of two files or
+    twice of one, each counts. `missing` says why there may be more, `first_seen` since when issues are known here.
     """
-    issues = list(_security(summaries))
+    issues = dict.fromkeys(_security(summaries))
     seen = first_seen(frozenset(issue.id for issue in issues))
+    pairs = (
+        (issue, component, cve)
+        for issue in issues
+        for component in dict.fromkeys(issue.components) or (None,)
+        for cve in dict.fromkeys(issue.cves) or (None,)
+    )
     rows: dict[str, Item] = {}
-    for issue in issues:
-        for component in issue.components or (None,):
-            for cve in issue.cves or (None,):
-                row = _row(issue, component, cve, seen[issue.id])
-                rows[repr(row)] = row
+    for issue, component, cve in islice(pairs, MOST_ADVISORIES):
+        row = _row(issue, component, cve, seen[issue.id])
+        rows[repr(row)] = row
+    if next(pairs, None) is not None:
+        missing = foremost(missing, Unknown(f"Xray names more than {MOST_ADVISORIES:,} advisories"))
     return Collection(tuple(rows[key] for key in sorted(rows)), *_gap(missing))
 
 

@@ -6,9 +6,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
+from governance.collect import advice
 from governance.collect.collector import gather
 from governance.collect.ecosystems import ecosystem_of
 from governance.collect.scan import ScanCollector
@@ -149,6 +151,29 @@ def test_what_is_said_of_one_file_does_not_take_back_what_is_said_of_another(
 def test_the_higher_of_two_severities_of_one_advisory_is_not_lost(edge: Edge) -> None:
     rows = _said(edge, a=_issue("Critical"), b=_issue("Low"), c=_issue("Low"))
     assert sorted(str(row["severity"]) for row in rows) == ["critical", "low"]
+
+
+def test_no_short_answer_makes_advisories_without_end(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of each CVE in each component: 60 KB made a million and a half, and the act waited long after the time to gather."""
+    monkeypatch.setattr(advice, "MOST_ADVISORIES", 50)
+    edge.put({"model.pkl": CLEAN["model.pkl"]})
+
+    def found(components: int) -> dict[str, Any]:
+        named = [{"component_id": f"pypi://p{number}:1"} for number in range(components)] * 2
+        cves = [{"cve": f"CVE-1-{number}", "cvss_v3_score": "9.8"} for number in range(10)] * 2
+
+        def rewrite(body: bytes) -> bytes:
+            answer = json.loads(body)
+            answer["artifacts"][0]["issues"] = [_issue(cves=cves, components=named)]
+            return json.dumps(answer).encode()
+
+        edge.server.faults.add(Fault(path="*/summary/artifact", rewrite=rewrite))
+        return edge.facts("xray")
+
+    whole, cut = found(5)["vulnerabilities"], found(6)["vulnerabilities"]
+    assert (len(whole.items), whole.missing) == (50, None)
+    assert (len(cut.items), cut.missing) == (50, "Xray names more than 50 advisories")
+    assert not cut.out_of_reach
 
 
 @pytest.mark.parametrize(("kind", "count"), [("vulnerability", 1), ("", 1), ("Security", 1), ("License", 0)])
