@@ -6,7 +6,6 @@ Nothing is written to the log by hand, but by the same functions and commands th
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,7 +29,7 @@ from governance.registrations import RegistryEvent, record_registration
 from governance.settings import load_settings
 from governance.signing.publickey import parse_public_key
 from governance.wiring import build_assembly
-from tests.scenarios.cli import clean
+from tests.scenarios.cli import be
 
 PICKLE = b"cposix\nsystem\n(S'true'\ntR."
 MODELS: dict[str, dict[str, bytes]] = {
@@ -92,11 +91,7 @@ class _Director:
         } | more
 
     def be(self, who: str, **more: str) -> None:
-        environment = clean(**self.variables(who, **more))
-        for name in set(os.environ) - set(environment):
-            self.patch.delenv(name)
-        for name, value in environment.items():
-            self.patch.setenv(name, value)
+        be(self.patch, **self.variables(who, **more))
 
     def run(self, who: str, *words: str) -> None:
         self.be(who)

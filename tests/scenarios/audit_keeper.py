@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,9 +12,8 @@ import pytest
 
 from governance.audit.log import AuditLog
 from governance.audit.sqlite import SqliteStore
-from governance.cli.main import main
 from tests.audit_tools import Clock, database_of, fill, make_log
-from tests.scenarios.cli import Done, clean
+from tests.scenarios.cli import Done, be, run_here
 
 ORIGIN = "team.example/audit"
 
@@ -53,14 +51,8 @@ def keeper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     home.mkdir()
 
     def cli(*arguments: str, **variables: str) -> Done:
-        environment = clean(MLGOV_HOME=str(home), **variables)
-        for name in set(os.environ) - set(environment):
-            monkeypatch.delenv(name)
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
-        code = main([*arguments])
-        printed = capsys.readouterr()
-        return Done(code=code, out=printed.out, err=printed.err)
+        be(monkeypatch, MLGOV_HOME=str(home), **variables)
+        return run_here(*arguments, capsys=capsys)
 
     made = Keeper(home, cli)
     made.settings("")

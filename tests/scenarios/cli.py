@@ -50,18 +50,17 @@ def run_cli(*arguments: str, cwd: Path | None = None, variables: Mapping[str, st
     return Done(code=done.returncode, out=done.stdout, err=done.stderr)
 
 
-def run_here(
-    *arguments: str,
-    variables: Mapping[str, str],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Done:
-    """`mlgov ARGUMENTS` in this process, which keeps the environment of it until the test ends."""
+def be(monkeypatch: pytest.MonkeyPatch, **variables: str) -> None:
+    """Make the environment of `clean` that of this process, until the test ends."""
     environment = clean(**variables)
     for name in set(os.environ) - set(environment):
         monkeypatch.delenv(name)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
+
+
+def run_here(*arguments: str, capsys: pytest.CaptureFixture[str]) -> Done:
+    """`mlgov ARGUMENTS` in this process, with its environment as it is."""
     code = main(list(arguments))
     printed = capsys.readouterr()
     return Done(code=code, out=printed.out, err=printed.err)

@@ -8,7 +8,7 @@ import pytest
 
 from governance.devserver import DevServer
 from tests.scenarios.audit_keeper import keeper
-from tests.scenarios.cli import Cli, Done, run_here
+from tests.scenarios.cli import Cli, Done, be, run_here
 from tests.scenarios.waiver_team import team
 
 __all__ = ["cli", "keeper", "team"]
@@ -33,6 +33,7 @@ def cli(
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str, **variables: str) -> Done:
-        return run_here(*arguments, variables=settings | variables, monkeypatch=monkeypatch, capsys=capsys)
+        be(monkeypatch, **(settings | variables))
+        return run_here(*arguments, capsys=capsys)
 
     return run

@@ -10,13 +10,12 @@ from pathlib import Path
 import pytest
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-from governance.cli.main import main
 from governance.devserver import DevServer
 from plugin.assembly import assembly_for
 from plugin.errors import GovernanceUnavailableError
 from tests.mlflow_tools import Home, environment, make_home
 from tests.postgres_server import PostgresServer, running_postgres, why_not
-from tests.scenarios.cli import Done
+from tests.scenarios.cli import Done, run_here
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
 
@@ -43,9 +42,7 @@ def cli(home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
         with monkeypatch.context() as patch:
             for name, value in more.items():
                 patch.setenv(name, value)
-            code = main(list(arguments))
-        printed = capsys.readouterr()
-        return Done(code=code, out=printed.out, err=printed.err)
+            return run_here(*arguments, capsys=capsys)
 
     return run
 

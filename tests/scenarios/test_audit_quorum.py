@@ -11,13 +11,12 @@ import requests
 
 from governance.audit.note import generate_key, load_signer
 from governance.cli.checkup.local import local_checks
-from governance.cli.main import main
 from governance.cli.output import Line, Mark
 from governance.devserver import DevServer
 from governance.settings import load_settings
 from governance.wiring import build_assembly
 from tests.mlflow_tools import Home, environment, free_port, make_home, tracking_server
-from tests.scenarios.cli import Done, run_cli
+from tests.scenarios.cli import Done, run_cli, run_here
 from tests.scenarios.test_audit_heartbeat import until
 from tests.scenarios.witness import witness_process
 
@@ -51,9 +50,7 @@ def test_each_command_knows_what_became_of_the_heads(
 
     def run(*arguments: str) -> Done:
         with environment(home.env):
-            code = main(list(arguments))
-        printed = capsys.readouterr()
-        return Done(code=code, out=printed.out, err=printed.err)
+            return run_here(*arguments, capsys=capsys)
 
     def heads() -> Line:
         """What `mlgov doctor` says of them."""

@@ -15,7 +15,7 @@ from governance.audit.sqlite import SqliteStore
 from governance.cli.main import main
 from governance.errors import AuditBrokenError, AuditUnavailableError
 from tests.audit_tools import fill, make_log
-from tests.scenarios.cli import clean
+from tests.scenarios.cli import be
 
 NOBODY = 65534
 ORIGIN = "mlgov.local/audit"
@@ -92,11 +92,7 @@ def test_the_verbs_that_read_work_there_and_those_that_write_say_why_not(
     home.mkdir()
     home.chmod(0o777)
     (home / "mlgov.toml").write_text(f'audit_path = "{path}"\n')
-    environment = clean(MLGOV_HOME=str(home))
-    for name in set(os.environ) - set(environment):
-        monkeypatch.delenv(name)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
+    be(monkeypatch, MLGOV_HOME=str(home))
     monkeypatch.chdir(home)
 
     def act() -> None:

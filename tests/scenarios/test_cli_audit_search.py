@@ -23,7 +23,7 @@ from governance.model.facts import Collection
 from governance.model.request import Actor, utc_text
 from governance.registrations import RegistryEvent, record_registration
 from tests.audit_tools import database_of
-from tests.scenarios.cli import Done, clean
+from tests.scenarios.cli import Done, be, run_here
 from tests.story import CVE, Story, ask, tell
 from tests.unit import gate_kit as gate
 
@@ -44,19 +44,13 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
     variables(tmp_path, monkeypatch)
 
     def run(*arguments: str) -> Done:
-        code = main(["audit", *arguments])
-        printed = capfd.readouterr()
-        return Done(code=code, out=printed.out, err=printed.err)
+        return run_here("audit", *arguments, capsys=capfd)
 
     return run
 
 
 def variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    environment = clean(MLGOV_HOME=str(tmp_path / "log"))
-    for name in set(os.environ) - set(environment):
-        monkeypatch.delenv(name)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
+    be(monkeypatch, MLGOV_HOME=str(tmp_path / "log"))
 
 
 def numbers(done: Done) -> list[int]:

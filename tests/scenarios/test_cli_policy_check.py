@@ -18,11 +18,10 @@ import pytest
 import policies as packs
 from governance.audit.log import AuditLog
 from governance.audit.sqlite import SqliteStore
-from governance.cli.main import main
 from governance.gate import Gate
 from governance.policy.compile import compile_bundle
 from governance.policy.load import load_policies
-from tests.scenarios.cli import Cli, Done
+from tests.scenarios.cli import Cli, Done, run_here
 from tests.unit import gate_kit as gate
 
 POLICY = """\
@@ -91,9 +90,7 @@ class Line:
 
     def __call__(self, *arguments: str) -> Done:
         self.capsys.readouterr()
-        code = main(["policy", self.verb, *arguments])
-        printed = self.capsys.readouterr()
-        return Done(code=code, out=printed.out, err=printed.err)
+        return run_here("policy", self.verb, *arguments, capsys=self.capsys)
 
 
 @pytest.fixture

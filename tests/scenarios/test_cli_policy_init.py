@@ -19,7 +19,7 @@ import policies
 from governance.cli.main import main
 from governance.policy.starting import FOLDER, GITHUB, GITLAB, GITLAB_ROOT, PRE_COMMIT
 from tests.full_disk import full_above
-from tests.scenarios.cli import Done, clean
+from tests.scenarios.cli import Done, clean, run_here
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,9 +33,7 @@ class Repository:
     def mlgov(self, *arguments: str) -> Done:
         """`mlgov policy ARGUMENTS`."""
         self.capsys.readouterr()
-        code = main(["policy", *arguments])
-        printed = self.capsys.readouterr()
-        return Done(code=code, out=printed.out, err=printed.err)
+        return run_here("policy", *arguments, capsys=self.capsys)
 
     def write(self, name: str, text: str) -> Path:
         """A file that is there already."""

@@ -24,7 +24,6 @@ from governance.audit.memory import MemoryStore
 from governance.audit.note import parse_vkey
 from governance.audit.sqlite import SqliteStore
 from governance.audit.verify_log import BadLogError, check
-from governance.cli.main import main
 from governance.errors import AuditBrokenError
 from governance.model.canonical import Json
 from governance.model.verdict import Effect
@@ -33,7 +32,7 @@ from governance.report.sections.closing import receipt_name
 from tests.audit_tools import START, database_of, signer
 from tests.compliance_log import Demo
 from tests.report_tools import DAY, Wall, decide, folder_of, report_on, signed_log
-from tests.scenarios.cli import Done, clean, run_cli
+from tests.scenarios.cli import Done, be, run_cli, run_here
 from tests.scenarios.witness import witness_process
 
 Report = Callable[..., Done]
@@ -67,17 +66,11 @@ def make_report(
     capsys: pytest.CaptureFixture[str],
 ) -> Report:
     """The command, in this process."""
-    environment = clean(**variables)
-    for name in set(os.environ) - set(environment):
-        monkeypatch.delenv(name)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
+    be(monkeypatch, **variables)
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str) -> Done:
-        code = main(["report", "compliance", *arguments])
-        told = capsys.readouterr()
-        return Done(code=code, out=told.out, err=told.err)
+        return run_here("report", "compliance", *arguments, capsys=capsys)
 
     return run
 
@@ -306,9 +299,7 @@ def test_a_report_can_be_demanded_to_be_cosigned(
     report: Report, database: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def run(*arguments: str) -> Done:
-        code = main(["audit", *arguments])
-        told = capsys.readouterr()
-        return Done(code=code, out=told.out, err=told.err)
+        return run_here("audit", *arguments, capsys=capsys)
 
     words = ("--format", "html", "--format", "csv", "--format", "jsonl", "--sample", "2", "--cosigned")
     settings, before = tmp_path / "mlgov.toml", exports_in(database)

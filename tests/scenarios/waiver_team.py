@@ -14,7 +14,7 @@ import policies as packs
 from governance.devserver import DevServer
 from governance.errors import RefusedError
 from governance.model.request import Actor
-from tests.scenarios.cli import Done, run_here
+from tests.scenarios.cli import Done, be, run_here
 from tests.scenarios.models import VULNERABLE, load, store
 
 RULE = "baseline-models/critical-vulnerability"
@@ -101,7 +101,8 @@ def team(
             "MLGOV_ARTIFACTORY_URL": devserver.artifactory_url,
             "ARTIFACTORY_AUTH_TOKEN": alice_token,
         }
-        return run_here(*arguments, variables=settings | variables, monkeypatch=monkeypatch, capsys=capsys)
+        be(monkeypatch, **(settings | variables))
+        return run_here(*arguments, capsys=capsys)
 
     for who in ("ann", "bob", "carol"):
         assert run(who, "keys", "init", "--name", who).code == 0
