@@ -15,9 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from governance.audit.entry import EntryKind
+from governance.audit.entry import KINDS, EntryKind
 from governance.audit.log import AuditLog
 from governance.audit.memory import MemoryStore
+from governance.audit.retention import set_hold
 from governance.audit.sqlite import SqliteStore
 from governance.report.index.build import catch_up
 from governance.report.index.file import IndexFile, NoIndexError
@@ -186,6 +187,40 @@ def test_a_file_that_is_no_good_is_built_anew(tmp_path: Path, store: SqliteStore
     index.close()
     again = Index(store, path)
     assert again.notes == []
+
+
+def test_an_index_of_another_format_is_not_called_damaged(tmp_path: Path, store: SqliteStore) -> None:
+    tell(tmp_path, store)
+    path = tmp_path / "i"
+    Index(store, path).close()
+    with database_of(path) as connection:
+        connection.execute("PRAGMA user_version = 2")
+    (note,) = Index(store, path).notes
+    assert note.startswith(
+        "another version of this program built the index; it is built anew: it is of format 2"
+    )
+
+
+def test_an_older_programs_index_hides_no_entry_of_a_kind_that_it_did_not_know(
+    tmp_path: Path, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = make_log(store)
+    fill(log, 3)
+    set_hold(log, "models/1", held=True, reason="a case", by="alice")
+    hold = store.frontier().size - 1
+    with monkeypatch.context() as older:
+        older.delitem(KINDS, "hold")
+        index = Index(store, tmp_path / "i")
+        assert index.broken() == (hold,)
+        index.close()
+    index = Index(store, tmp_path / "i")
+    assert found(log, "kind:hold", index) == [hold]
+    assert index.broken() == ()
+    assert index.notes == [
+        "another version of this program, which knew other kinds of entries, built the index; it is built anew"
+    ]
+    index.close()
+    assert Index(store, tmp_path / "i").notes == []
 
 
 def test_a_set_that_was_changed_is_noticed_when_it_is_read(tmp_path: Path, store: SqliteStore) -> None:

@@ -1,8 +1,8 @@
 """The index caught up with its log: built, extended from where it stood, or built anew.
 
 Promises: what is in the index was read from bytes that agree with their leaf hashes, and an entry that does not is written
-down as broken, so that every search names it; an index of another log, of a longer one (the log was put back from a copy), or
-a damaged one is built anew, and `note` says so. Of several processes one builds, and the others wait and find it done.
+down as broken, so that every search names it; an index of another log, of a longer one (the log was put back from a copy), of
+another version of this program, or a damaged one is built anew, and `note` says so. Of several processes one builds, and the others wait and find it done.
 Does not: write to the log, or slow down those who append to it.
 """
 
@@ -18,16 +18,16 @@ from typing import Any
 
 import orjson
 
+from governance.audit.entry import KINDS, VERSION
 from governance.audit.merkle import Frontier, leaf_hashes, root_of
 from governance.audit.store import AuditStore, FramedPages, documents_of
 from governance.errors import AuditBrokenError
 from governance.model.digest import Sha256
-from governance.report.index.file import IndexFile, NoIndexError, remove, translated, turn
+from governance.report.index.file import IndexFile, NoIndexError, OtherFormatError, remove, translated, turn
 from governance.report.index.numbers import SEGMENT_BITS, DamagedIndexError
 from governance.report.index.terms import Group, TermReader
 
 _PAGE = 256
-_KNOWN_VERSION = 1
 
 Progress = Callable[[int, int], None]
 
@@ -76,6 +76,8 @@ def _open(store: AuditStore, path: Path, head: Frontier) -> tuple[IndexFile, int
     try:
         file = IndexFile(path)
         known, why = _known(file, store, head)
+    except OtherFormatError as error:
+        known, why = 0, f"another version of this program built the index; it is built anew: {error}"
     except DamagedIndexError as error:
         known, why = 0, f"the index was damaged and is built anew: {error}"
     if why is None and file is not None:
@@ -95,6 +97,11 @@ def _known(file: IndexFile, store: AuditStore, head: Frontier) -> tuple[int, str
         known, root = int(meta["size"]), bytes.fromhex(meta["root"])
     except (KeyError, ValueError):
         raise DamagedIndexError("it does not say of which log it is") from None
+    if meta.get("reads") != _readable():
+        return (
+            0,
+            "another version of this program, which knew other kinds of entries, built the index; it is built anew",
+        )
     size = head.size
     if known > size:
         return 0, (
@@ -104,6 +111,11 @@ def _known(file: IndexFile, store: AuditStore, head: Frontier) -> tuple[int, str
     if known and (head.root() if known == size else root_of(store.node, known)) != root:
         return 0, "the index was made from another log and is built anew"
     return known, None
+
+
+def _readable() -> str:
+    """The entries that this program can read. The index of a program that knew fewer has the others as broken, under no term."""
+    return f"version {VERSION}: {' '.join(sorted(KINDS))}"
 
 
 def _extend(file: IndexFile, store: AuditStore, known: int, size: int, progress: Progress) -> None:
@@ -128,7 +140,7 @@ def _write(file: IndexFile, batch: _Batch, start: int, stop: int, root: bytes) -
         if batch.high:
             file.put_span(segment, batch.low, batch.high)
         file.put_broken(batch.broken)
-        file.put_meta({"size": str(stop), "root": root.hex()})
+        file.put_meta({"size": str(stop), "root": root.hex(), "reads": _readable()})
     batch.reader.members.clear()
 
 
@@ -152,7 +164,7 @@ class _Batch:
             try:
                 document = orjson.loads(data)
                 groups, at = groups_of(document, data), document["at"]
-                if hashed != leaf or document["v"] != _KNOWN_VERSION or at.__class__ is not str:
+                if hashed != leaf or document["v"] != VERSION or at.__class__ is not str:
                     raise ValueError("not an entry as it was recorded")  # noqa: TRY301 - told with what cannot be parsed
                 named = _names(document["kind"], document["body"])
             except (KeyError, TypeError, ValueError):

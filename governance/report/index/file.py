@@ -1,13 +1,13 @@
 """The index file: its schema, its identity, and sets of entries by term.
 
-Promises: a file that is not an index of ours, of another version, or damaged is reported as `DamagedIndexError`, whatever
-SQLite calls it; a file that cannot be made or written as `NoIndexError`. Does not: know the log.
+Promises: an index that is damaged is reported as `DamagedIndexError`, whatever SQLite calls it, and one that another version of this
+program built as `OtherFormatError`; a file that is not ours, or cannot be made or written, as `NoIndexError`. Does not: know the log.
 
     posting(segment, term, first, places)   where in a segment a term is said; one row per time the segment was extended
     member(term, whole)                     wholes in which a term is contained
     span(segment, low, high)                earliest and latest `at` in the segment
     broken(number)                          entries that could not be read when they were indexed
-    meta(name, value)                       size and root of the log that was read so far
+    meta(name, value)                       size and root of the log that was read so far, and what its builder knew to read
 """
 
 from __future__ import annotations
@@ -48,11 +48,16 @@ class NoIndexError(Exception):
     """There can be no index here, and why."""
 
 
+class OtherFormatError(Exception):
+    """Another version of this program built the index, which is not damaged for that."""
+
+
 class IndexFile:
     """An open index. One thread at a time."""
 
     def __init__(self, path: Path) -> None:
-        """Open the file, and make it where there is none. Raises `NoIndexError` or `DamagedIndexError`."""
+        """Open the file, and make it where there is none. Raises `NoIndexError`, `DamagedIndexError` or
+        `OtherFormatError`."""
         self._path = path
         with translated():
             if not path.exists():
@@ -83,7 +88,7 @@ class IndexFile:
         elif application != _APPLICATION_ID:
             raise NoIndexError(f"`{self._path}` is another program's file")
         elif version != FORMAT:
-            raise DamagedIndexError(f"it is of format {version}, and this program builds format {FORMAT}")
+            raise OtherFormatError(f"it is of format {version}, and this program builds format {FORMAT}")
         # What is lost in a power failure is read from the log again; the file itself stays sound.
         connection.execute("PRAGMA synchronous = NORMAL")
 

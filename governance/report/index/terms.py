@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
-from governance.audit.entry import EntryKind
+from governance.audit.entry import KINDS, EntryKind
 from governance.model.canonical import Json
 from governance.report import contents
 from governance.report.fields import Fields
@@ -29,7 +29,6 @@ UNINDEXED = frozenset({"correlation"})
 """Words by which the stores themselves find entries."""
 
 _MOST_REMEMBERED = 100_000
-_KINDS: Mapping[str, EntryKind] = {kind.value: kind for kind in EntryKind}
 _WORDS = tuple(word for word in READERS if word not in UNINDEXED)
 _OF_FRAME = (
     "kind", "policy", "revision", "decision", "mode", "refused", "would-block", "degraded", "waived", "break-glass", "action",
@@ -70,7 +69,7 @@ class View:
 
     def fill(self, document: Any) -> None:
         """Take over an entry's document. Raises `KeyError` or `TypeError` for what is none."""
-        self.kind = _KINDS[document["kind"]]
+        self.kind = KINDS[document["kind"]]
         self.subject = document["subject"]
         self.correlation = document["correlation"]
         self.body = document["body"]
