@@ -42,9 +42,6 @@ _BY_MODULE: Final[Mapping[str, str]] = {
         "uint16 uint32 uint64 uint8 uintp void "
         # classes that name a family of numbers
         "character complexfloating flexible floating generic inexact integer number signedinteger unsignedinteger "
-        # functions of one number, by which columns are transformed
-        "abs absolute arccos arccosh arcsin arcsinh arctan arctanh cbrt ceil cos cosh deg2rad degrees exp exp2 expm1 fabs floor "
-        "isfinite isinf isnan log log10 log1p log2 negative rad2deg radians reciprocal rint sign sin sinh sqrt square tan tanh trunc"
     ),
     "numpy._core.multiarray": "_reconstruct scalar",
     "numpy._core.numeric": "_frombuffer",
@@ -229,25 +226,7 @@ _BY_MODULE: Final[Mapping[str, str]] = {
     "sklearn.manifold._spectral_embedding": "SpectralEmbedding",
     "sklearn.manifold._t_sne": "TSNE",
     "sklearn.metrics._dist_metrics": "EuclideanDistance EuclideanDistance64 newObj",
-    "sklearn.metrics._classification": (
-        "accuracy_score balanced_accuracy_score brier_score_loss cohen_kappa_score d2_brier_score d2_log_loss_score f1_score "
-        "fbeta_score hamming_loss hinge_loss jaccard_score log_loss matthews_corrcoef precision_score recall_score zero_one_loss"
-    ),
-    "sklearn.metrics._ranking": (
-        "average_precision_score dcg_score label_ranking_average_precision_score label_ranking_loss ndcg_score roc_auc_score "
-        "top_k_accuracy_score"
-    ),
-    "sklearn.metrics._regression": (
-        "d2_absolute_error_score d2_pinball_score d2_tweedie_score explained_variance_score max_error mean_absolute_error "
-        "mean_absolute_percentage_error mean_gamma_deviance mean_pinball_loss mean_poisson_deviance mean_squared_error "
-        "mean_squared_log_error mean_tweedie_deviance median_absolute_error r2_score root_mean_squared_error "
-        "root_mean_squared_log_error"
-    ),
     "sklearn.metrics._scorer": "_PassthroughScorer _PredictScorer _ProbaScorer _Scorer _ThresholdScorer",
-    "sklearn.metrics.cluster._supervised": (
-        "adjusted_mutual_info_score adjusted_rand_score completeness_score fowlkes_mallows_score homogeneity_score "
-        "mutual_info_score normalized_mutual_info_score rand_score v_measure_score"
-    ),
     "sklearn.mixture._bayesian_mixture": "BayesianGaussianMixture",
     "sklearn.mixture._gaussian_mixture": "GaussianMixture",
     "sklearn.model_selection._classification_threshold": (
@@ -319,6 +298,35 @@ _BY_MODULE: Final[Mapping[str, str]] = {
     "zoneinfo": "ZoneInfo ZoneInfo._unpickle",
 }
 
-ALLOWED: Final = frozenset(
+_FUNCTIONS: Final[Mapping[str, str]] = {
+    "numpy": (
+        "abs absolute arccos arccosh arcsin arcsinh arctan arctanh cbrt ceil cos cosh deg2rad degrees exp exp2 expm1 fabs floor "
+        "isfinite isinf isnan log log10 log1p log2 negative rad2deg radians reciprocal rint sign sin sinh sqrt square tan tanh trunc"
+    ),
+    "sklearn.metrics._classification": (
+        "accuracy_score balanced_accuracy_score brier_score_loss cohen_kappa_score d2_brier_score d2_log_loss_score f1_score "
+        "fbeta_score hamming_loss hinge_loss jaccard_score log_loss matthews_corrcoef precision_score recall_score zero_one_loss"
+    ),
+    "sklearn.metrics._ranking": (
+        "average_precision_score dcg_score label_ranking_average_precision_score label_ranking_loss ndcg_score roc_auc_score "
+        "top_k_accuracy_score"
+    ),
+    "sklearn.metrics._regression": (
+        "d2_absolute_error_score d2_pinball_score d2_tweedie_score explained_variance_score max_error mean_absolute_error "
+        "mean_absolute_percentage_error mean_gamma_deviance mean_pinball_loss mean_poisson_deviance mean_squared_error "
+        "mean_squared_log_error mean_tweedie_deviance median_absolute_error r2_score root_mean_squared_error "
+        "root_mean_squared_log_error"
+    ),
+    "sklearn.metrics.cluster._supervised": (
+        "adjusted_mutual_info_score adjusted_rand_score completeness_score fowlkes_mallows_score homogeneity_score "
+        "mutual_info_score normalized_mutual_info_score rand_score v_measure_score"
+    ),
+}
+"""By which columns are transformed and models scored. A model names them, and nothing calls them while it is loaded."""
+
+FUNCTIONS: Final = frozenset(
+    f"{module}.{name}" for module, names in _FUNCTIONS.items() for name in names.split()
+)
+ALLOWED: Final = FUNCTIONS.union(
     f"{module}.{name}" for module, names in _BY_MODULE.items() for name in names.split()
 )

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from governance.content.allowed import FUNCTIONS
 from governance.content.values import IMPORTS
 
 CALLS: Final = "?calls."
@@ -47,17 +48,34 @@ _OTHERS: Final = frozenset((
     "pyarrow.MemoryMappedFile", "pyarrow.OSFile", "pyarrow.lib.MemoryMappedFile", "pyarrow.lib.OSFile",
     "sqlalchemy.create_engine", "sqlalchemy.engine.create.create_engine",
 ))
-_OF_MEMORY: Final = frozenset(("numpy.matrix", "numpy.ndarray", "numpy.rec.recarray", "numpy.recarray"))
-"""What takes given bytes for pointers: arrays are rebuilt by functions that are told the class, and not by calling it."""
+_OF_MEMORY: Final = frozenset((
+    "numpy.bool", "numpy.bool_", "numpy.bytes_", "numpy.complex128", "numpy.complex64", "numpy.float128", "numpy.float16", "numpy.float32",
+    "numpy.float64", "numpy.int16", "numpy.int32", "numpy.int64", "numpy.int8", "numpy.intc", "numpy.intp", "numpy.longdouble",
+    "numpy.ma.MaskedArray", "numpy.ma.core.MaskedArray", "numpy.matrix", "numpy.ndarray", "numpy.random.mtrand.RandomState",
+    "numpy.rec.recarray", "numpy.recarray", "numpy.record", "numpy.uint16", "numpy.uint32", "numpy.uint64", "numpy.uint8", "numpy.uintp",
+    "numpy.void", "pandas.arrays.PeriodArray",
+))
+"""What takes given bytes for pointers, or anything for an array that says in an attribute at which address it lies: arrays and numbers are
+rebuilt by functions that are told the class, and not by calling it. So do functions of numbers (`FUNCTIONS`), which also ask what they are
+given for a method of their name."""
 # fmt: on
 
 BUILT: Final = frozenset((
-    "accelerate.state.PartialState", "sentence_transformers.sentence_transformer.training_args.SentenceTransformerTrainingArguments",
+    "accelerate.state.PartialState", "scipy.interpolate._interpolate.interp1d",
+    *(
+        f"scipy.sparse.{place}.{kind}_{what}"
+        for kind in ("bsr", "coo", "csc", "csr", "dia", "dok", "lil")
+        for place in (f"_{kind}", kind)
+        for what in ("array", "matrix")
+    ),
+    *(f"sklearn.neighbors._{tree}_tree.{name}" for tree, name in (("ball", "BallTree"), ("ball", "BallTree64"), ("kd", "KDTree"), ("kd", "KDTree64"))),
+    "sentence_transformers.sentence_transformer.training_args.SentenceTransformerTrainingArguments",
     "sentence_transformers.training_args.SentenceTransformerTrainingArguments", "transformers.training_args.TrainingArguments",
     "transformers.training_args_seq2seq.Seq2SeqTrainingArguments",
 ))  # fmt: skip
 """Classes whose instances are made without calling them, as pickles do, and given their attributes: the `training_args.bin` beside nearly
-every model of the hub. Called, they read files that they are told, set variables and ask for devices."""
+every model of the hub, networks, sparse matrices. Called, they read files that they are told, set variables and ask for devices; copy and call what they are given; or
+take it for an array at some address."""
 
 CALL_ARGUMENTS: Final = frozenset((
     "_functools.reduce", "_tuplegetter", "builtins.filter", "builtins.map", "builtins.max", "builtins.min",
@@ -76,7 +94,7 @@ CALLED_AS: Final = frozenset({"__new__", "__setstate__", "add", "append", "exten
 def is_harmful(name: str) -> bool:
     """Whether something that may be named may not be called."""
     root, *path = name.split(".")
-    if name in _OTHERS or name in _OF_MEMORY or name in BUILT:
+    if name in _OTHERS or name in _OF_MEMORY or name in BUILT or name in FUNCTIONS:
         return True
     if root not in _PACKAGES:
         return False

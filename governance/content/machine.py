@@ -15,6 +15,7 @@ import pickletools
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from governance.content.allowed import ALLOWED
 from governance.content.calls import BUILT, CALL_ARGUMENTS, CALLED_AS
 from governance.content.layouts import NOTHING, Layout, layout
 from governance.content.operations import (
@@ -34,6 +35,7 @@ from governance.content.values import (
     ENUM,
     FALSE,
     GETATTR,
+    GROWS,
     LIST,
     MADE,
     OWN,
@@ -53,13 +55,15 @@ WITHIN: Final = "?within."
 CHANGES: Final = "?changes."
 """Before the name of an import that is given other attributes, for everything in the process that uses it."""
 LAYOUT: Final = "?layout.numpy.dtype"
-"""How an array lies in memory, told otherwise than numpy tells it."""
+"""How an array lies in memory, or where, told otherwise than numpy tells it."""
 
 _MAX_OPERATIONS: Final = 2_000_000
 _MAX_IMPORTS: Final = 2_000
 _MAX_HELD: Final = 64
 """In a tuple or dictionary; of a larger one nothing is known."""
 _MARK: Final = object()
+_AT_ADDRESS: Final = frozenset({"__array_interface__", "__array_struct__"})
+"""Attributes by which numpy takes anything for an array that lies where they say."""
 
 
 class Machine:
@@ -90,6 +94,7 @@ class Machine:
             "EMPTY_DICT": lambda _: self._stack.append({}),
             "APPEND": lambda _: self._append(self._take(1, "APPEND")),
             "APPENDS": lambda _: self._append(self._to_mark("APPENDS")),
+            "ADDITEMS": lambda _: self._append(self._to_mark("ADDITEMS")),
             "EMPTY_LIST": lambda _: self._stack.append(LIST),
             "LIST": self._list,
             "DICT": self._dict,
@@ -248,8 +253,10 @@ class Machine:
         self._stack.append(tuple(values) if len(values) <= _MAX_HELD else None)
 
     def _append(self, values: list[Value]) -> None:
-        self._top()  # without a list to append to an unpickler stops
+        top = self._top()  # without a list to append to an unpickler stops
         self._lose(values)
+        if isinstance(top, Instance) and top.of.name in ALLOWED and top.of.name not in GROWS:
+            self.calls_all = True  # whatever it was given under the name `append`
 
     def _list(self, _argument: bytes) -> None:
         self._lose(self._to_mark("LIST"))
@@ -268,8 +275,10 @@ class Machine:
         values, changed = self._to_mark("SETITEMS"), self._top()
         pairs = list(zip(values[::2], values[1::2], strict=False))
         for key, value in pairs:
-            if (isinstance(value, Import) or value is PARTIAL) and isinstance(key, str) and key in CALLED_AS:
+            if isinstance(key, str) and key in CALLED_AS and _is_called(key, value):
                 self._call(value, None)
+            if key in _AT_ADDRESS:
+                self._note(LAYOUT)
         if not isinstance(changed, dict) or len(changed) + len(values) > 2 * _MAX_HELD:
             self._lose([*values, changed])
             return
@@ -402,6 +411,11 @@ class Machine:
     def recall(self, index: int) -> None:
         """Push what was put under an index. Where nothing was, an unpickler stops: what is pushed then is of no use to anybody."""
         self._stack.append(self._memo.get(index, NOTHING))
+
+
+def _is_called(key: str, value: Value) -> bool:
+    """Whether an unpickler may call what is given to an instance under such a name. Networks have parts that are called `add`."""
+    return isinstance(value, Import) or value is PARTIAL or (isinstance(value, Instance) and key[:1] == "_")
 
 
 def _is_layout(called: Value) -> bool:

@@ -57,6 +57,8 @@ PARTIAL: Final = object()
 OWN: Final = object()
 """A function or class that was written whole, or an instance of one."""
 LIST: Final = Instance(Import("builtins", "list"))
+GROWS: Final = frozenset({"__builtin__.list", "builtins.list", "collections.deque"})
+"""To what a pickle appends. Another instance may have been given what is called in place of that."""
 REBUILDS: Final = frozenset(
     {
         "copy_reg._reconstructor",

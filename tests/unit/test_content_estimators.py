@@ -9,12 +9,14 @@ import cloudpickle
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.sparse import coo_array, csr_matrix
 from scipy.stats import randint
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor, make_column_selector
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import f1_score, make_scorer
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
@@ -67,3 +69,44 @@ def test_an_instance_that_is_called_may_call_what_it_holds() -> None:
     scorer = b"csklearn.metrics._scorer\n_Scorer\n)\x81"
     assert verdict(ARGUMENTS + b"0" + scorer + b".") == CLEAN
     assert verdict(ARGUMENTS + b"0" + scorer + b")R.") == MALICIOUS
+
+
+HELD = b"csklearn.dummy\nDummyClassifier\n)\x81}(U\x13%b}(U\x05shapeK\x01\x85U\x07typestrU\x03<f8U\x04dataK\x08\x88\x86uub"
+"""An instance that says in an attribute of this name that it is an array at address 8."""
+
+
+@pytest.mark.parametrize("attribute", [b"__array_interface__", b"another_interface__"])
+@pytest.mark.parametrize(
+    "called", ["numpy exp", "numpy float64", "sklearn.metrics._ranking roc_auc_score", "scipy.sparse._csr csr_matrix",
+        "sklearn.neighbors._kd_tree KDTree", "pandas.arrays PeriodArray"]
+)  # fmt: skip
+def test_what_reads_an_array_at_any_address_is_not_called_while_loading(
+    called: str, attribute: bytes
+) -> None:
+    """The name of the attribute may be worked out on the way."""
+    named = b"c" + called.replace(" ", "\n").encode() + b"\n"
+    assert verdict(b"\x80\x02" + named + HELD % attribute + b"\x85R.") == MALICIOUS
+    assert verdict(b"\x80\x02" + named + b".") == CLEAN
+
+
+def test_an_address_is_told_wherever_it_is_held() -> None:
+    held = HELD % b"__array_interface__"
+    found = inspect("model.pkl", b"\x80\x02" + held + b".")
+    assert found.imports == ("?layout.numpy.dtype", "sklearn.dummy.DummyClassifier")
+    assert verdict(b"\x80\x02" + HELD % b"another_interface__" + b".") == CLEAN
+
+
+def test_sparse_matrices_and_trees_are_clean_as_they_are_saved() -> None:
+    tree = KNeighborsClassifier(2, algorithm="kd_tree").fit(NUMBERS, CLASSES)
+    parts = [csr_matrix(np.eye(3)), coo_array(np.eye(2)), tree, np.float64(1), np.ma.masked_array([1, 2])]
+    for dumps in (pickle.dumps, cloudpickle.dumps, lambda each: pickle.dumps(each, protocol=2)):
+        assert [verdict(dumps(each)) for each in parts] == [CLEAN] * len(parts)
+
+
+@pytest.mark.parametrize("end", [b"(K\x01K\x02e.", b"(K\x01K\x02\x90.", b"K\x01a."])
+def test_what_an_unpickler_appends_to_is_a_list_or_may_call_what_it_holds(end: bytes) -> None:
+    """An estimator has no `extend`, unless it was given one as an attribute."""
+    start = b"\x80\x04cnumpy\nndarray\n0"
+    assert verdict(start + b"csklearn.dummy\nDummyClassifier\n)\x81" + end) == MALICIOUS
+    for harmless in (b"]", b"cbuiltins\nlist\n)\x81", b"ccollections\ndeque\n)\x81"):
+        assert verdict(start + harmless + end) == CLEAN
