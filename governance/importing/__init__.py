@@ -1,1 +1,1 @@
-"""What teams have already, brought over: Xray's policies and ignore rules, scanners' ignore lists. Layer 5."""
+"""What teams have already, brought over: Xray's policies and ignore rules, scanners' ignore lists."""

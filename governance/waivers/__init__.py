@@ -1,1 +1,1 @@
-"""Waivers as people make them: signed steps in files, checked before they count. Layer 5, beside `collect`."""
+"""Waivers as people make them: signed steps in files, checked before they count."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,6 +43,33 @@ def test_links_lead_somewhere(page: str, target: str) -> None:
     found = (ROOT / page).parent / path if path else ROOT / page
     assert found.exists()
     assert not anchor or anchor in anchors(found)
+
+
+def test_every_page_is_linked_from_another() -> None:
+    linked = {((ROOT / page).parent / target.partition("#")[0]).resolve() for page, target in links()}
+    assert {str(page.relative_to(ROOT)) for page in ROOT.glob("docs/**/*.md") if page not in linked} == set()
+
+
+def test_the_map_of_rooms_has_the_layers_that_the_checks_keep() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (layers,) = (contract["layers"] for contract in contracts if contract["type"] == "layers")
+    kept = {
+        number: {name.strip().removeprefix("governance.") for name in layer.split("|")}
+        for number, layer in enumerate(reversed(layers), start=1)
+    }
+    drawn: dict[int, set[str]] = {}
+    for number, rooms in re.findall(
+        r"^\| (\d+) \| ([^|]*) \|", (ROOT / "docs" / "architecture.md").read_text(), re.MULTILINE
+    ):
+        drawn.setdefault(int(number), set()).update(
+            room.strip("`").removesuffix(".py") for room in rooms.split(", ")
+        )
+    assert drawn == kept
+    assert {
+        path.stem
+        for path in ROOT.glob("governance/*")
+        if path.name[0] not in "_." and path.name != "py.typed"
+    } <= {room for rooms in drawn.values() for room in rooms}
 
 
 def command_lines() -> Iterator[tuple[str, str]]:
