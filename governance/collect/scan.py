@@ -28,7 +28,7 @@ from governance.collect import advice
 from governance.collect.collector import too_many_files, unknown_after
 from governance.collect.dependencies import NOT_STORED
 from governance.collect.scanned import Scanned, foremost, join
-from governance.collect.threads import Threads
+from governance.collect.threads import Threads, while_waited_for
 from governance.content.dependencies import Declared
 from governance.errors import GovernanceError, RemoteError
 from governance.model.artifact import Artifact
@@ -180,7 +180,7 @@ class ScanInquiry:
         known = self._repository
         for key in (known, f"{known}-cache"):
             self._repository = key
-            for summary in client.summary([f"{key}/{path}" for path in paths]):
+            for summary in client.summary(while_waited_for([f"{key}/{path}" for path in paths])):
                 self._files.append(summary)
             if self._files or not paths:
                 break
@@ -198,7 +198,7 @@ class ScanInquiry:
         try:
             declared = self._dependencies(self._request)
             wanted = sorted({each.component_id for each in declared.packages if each.component_id})
-            for summary in client.components(wanted):
+            for summary in client.components(while_waited_for(wanted)):
                 self._packages.append(summary)
         except GovernanceError as error:
             unread: Unknown | None = unknown_after(error)
@@ -213,7 +213,8 @@ class ScanInquiry:
     def _ask_for_violations(self, client: XrayClient) -> None:
         """Violations, which need a right of their own: without it the other facts stand all the same."""
         try:
-            for violation in client.violations(self._repository, self._paths()):
+            found = client.violations(self._repository, while_waited_for(self._paths()))
+            for violation in while_waited_for(found):  # a few files may have many pages
                 self._violations.append(violation)
         except RemoteError as error:
             self._unlisted = unknown_after(error)

@@ -1,7 +1,7 @@
 """Threads for what waits on others.
 
-Promises: no process waits for them when it ends, and none begins a task after the time that its caller waits at most: a service
-that drags its answers out holds nobody up. Where the system gives no more threads, fewer do it all, and without any the task
+Promises: no process waits for them when it ends, and none begins a task after the time that its caller waits at most, nor goes on with
+one that asks `while_waited_for`: a service that drags its answers out holds nobody up. Where the system gives no more threads, fewer do it all, and without any the task
 fails. (The standard library's pool works off all its tasks before a process may end.)
 Does not: end a task that has begun; that bounds its own waits.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from contextvars import ContextVar
 from typing import Any, TypeVar
@@ -30,6 +30,15 @@ class NobodyWaitsError(TimeoutError):
 def limit_thread(until: float) -> None:
     """Let pools that this thread makes begin nothing after `until` (of `time.monotonic`)."""
     _UNTIL.set(until)
+
+
+def while_waited_for(items: Iterable[Result]) -> Iterator[Result]:
+    """The same, of which each may be asked for. Raises `NobodyWaitsError` once the time of this thread's caller is over."""
+    for item in items:
+        until = _UNTIL.get()
+        if until is not None and time.monotonic() > until:
+            raise NobodyWaitsError("nobody waits for the rest any more")
+        yield item
 
 
 class Threads(Executor):
@@ -74,6 +83,7 @@ class Threads(Executor):
                 thread.join()
 
     def _work(self) -> None:
+        _UNTIL.set(self._until)  # a thread begins with nothing of what its caller set
         while (task := self._tasks.get()) is not None:
             task()
 

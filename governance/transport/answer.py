@@ -23,6 +23,10 @@ _PIECE = 64 << 10
 _MAX_DIGITS = 18
 """Of a length: no body has more bytes, and Python refuses to read thousands of digits."""
 
+MOST_WEIGHT = 512 << 20
+_OBJECT = 512
+"""Bytes that an object of JSON takes once it is read, however short it is written: `{},` is three."""
+
 Form = TypeVar("Form", bound=BaseModel)
 
 
@@ -35,6 +39,11 @@ class Answer:
     body: bytes
     exchange: Exchange
 
+    @property
+    def weight(self) -> int:
+        """About how many bytes it takes once it is read."""
+        return len(self.body) + _OBJECT * self.body.count(b"{")
+
     def json(self) -> Any:
         """The body as JSON. Raises `ProtocolError` for anything else, such as a proxy's page."""
         with suppress(orjson.JSONDecodeError):
@@ -43,7 +52,13 @@ class Answer:
         raise self.exchange.broken("an answer that is not JSON", status=self.status)
 
     def read(self, form: type[Form]) -> Form:
-        """The body as one of the wire forms. Raises `ProtocolError` that names the first field that does not fit."""
+        """The body as one of the wire forms. Raises `ProtocolError` that names the first field that does not fit, or for an answer
+        that weighs more than `MOST_WEIGHT`."""
+        if self.weight > MOST_WEIGHT:
+            raise self.exchange.broken(
+                f"an answer of {self.body.count(b'{'):,} objects in {len(self.body)} bytes",
+                status=self.status,
+            )
         try:
             return form.model_validate_json(self.body)
         except ValidationError as error:

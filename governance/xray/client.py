@@ -6,12 +6,14 @@ decide what an issue means for the request, or wait for a scan to end.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Final
 
 from governance.errors import NotFoundError
 from governance.model.canonical import Json
 from governance.transport import Transport
+from governance.transport.answer import MOST_WEIGHT
 from governance.xray import meaning, wire
 from governance.xray.items import ScanState, ScanStatus, Summary, Violation
 from governance.xray.rules import XrayIgnoreRule, XrayPolicy, XrayWatch
@@ -50,25 +52,25 @@ class XrayClient:
             return ScanStatus(state=ScanState.ABSENT)
         return meaning.status(answer.read(wire.StatusAnswer))
 
-    def summary(self, paths: Sequence[str]) -> Iterator[Summary]:
+    def summary(self, paths: Iterable[str]) -> Iterator[Summary]:
         """What is known of the files `repository/path`, asked for as it is read, in as few requests as the size of an answer allows. One
         that is not among them is unknown to Xray, which never means that it is clean."""
         return self._summaries(
             "api/v2/summary/artifact",
-            [{"paths": [f"{_SERVER}/{path}" for path in some]} for some in _batches(paths)],
+            ({"paths": [f"{_SERVER}/{path}" for path in some]} for some in _batches(paths)),
         )
 
-    def components(self, component_ids: Sequence[str]) -> Iterator[Summary]:
+    def components(self, component_ids: Iterable[str]) -> Iterator[Summary]:
         """The same of components such as `pypi://requests:2.31.0`, whether stored or not."""
         return self._summaries(
             "api/v1/summary/component",  # there is no v2 of this one
-            [
+            (
                 {"component_details": [{"component_id": each} for each in some]}
                 for some in _batches(component_ids)
-            ],
+            ),
         )
 
-    def violations(self, repository: str, paths: Sequence[str]) -> Iterator[Violation]:
+    def violations(self, repository: str, paths: Iterable[str]) -> Iterator[Violation]:
         """Violations of Xray's own policies by any of the files, each once, asked for as they are read. Raises `ProtocolError` where more
         are announced than are listed."""
         seen: set[tuple[str, ...]] = set()
@@ -116,9 +118,13 @@ class XrayClient:
             raise answer.exchange.broken(f"{rows.total_count} ignore rules announced, {len(found)} listed")
         return tuple(found.values())
 
-    def _summaries(self, path: str, bodies: Sequence[Json]) -> Iterator[Summary]:
+    def _summaries(self, path: str, bodies: Iterable[Json]) -> Iterator[Summary]:
+        left = MOST_WEIGHT  # of all answers together: the caller keeps what it is told
         for body in bodies:
             answer = self._transport.call("POST", path, body=body, idempotent=True, limit=_LIMIT)
+            left -= answer.weight
+            if left < 0:
+                raise answer.exchange.broken("more answers than can be kept", status=answer.status)
             yield from map(meaning.summary, answer.read(wire.SummaryAnswer).artifacts)
 
     def _violations(self, artifacts: list[Json]) -> Iterator[wire.ViolationRow]:
@@ -140,6 +146,7 @@ class XrayClient:
             raise answer.exchange.broken(f"{rows.total_violations} violations announced, {seen} listed")
 
 
-def _batches(items: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(items), _BATCH):
-        yield items[start : start + _BATCH]
+def _batches(items: Iterable[str]) -> Iterator[Sequence[str]]:
+    left = iter(items)
+    while some := tuple(islice(left, _BATCH)):
+        yield some

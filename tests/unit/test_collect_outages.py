@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from governance.collect.collector import gather
 from governance.collect.dependencies import DependencyReader
 from governance.collect.scan import ScanCollector
+from governance.collect.threads import NobodyWaitsError, Threads, limit_thread
 from governance.devserver import Fault
 from governance.model.facts import OUT_OF_REACH, UNREACHABLE, Collection, Facts, Unknown
 from governance.model.request import Action
@@ -292,6 +294,26 @@ def test_the_violations_of_the_first_page_count_although_the_next_one_fails(edge
     assert getattr(facts.get("xray.violations"), "at_least", None) == 100
     assert getattr(facts.get("xray.watches"), "at_least", None) == ("production",)
     assert ({"xray.violations", "xray.watches"} <= out_of_reach(facts)) is (status == 503)
+
+
+def test_xray_is_asked_nothing_when_nobody_waits_any_more(edge: Edge) -> None:
+    edge.put(CLEAN)
+    inquiry, asked = edge.collectors()["xray"].ask(edge.request()), list[bytes]()  # type: ignore[attr-defined]
+
+    def note(body: bytes) -> bytes:
+        asked.append(body)
+        return body
+
+    def late() -> None:
+        limit_thread(time.monotonic() - 1)
+        inquiry.answer()
+
+    edge.server.faults.add(Fault(path="/xray/*", times=None, rewrite=note))
+    with Threads(1, "late") as pool, pytest.raises(NobodyWaitsError):
+        pool.submit(late).result()
+    assert asked == []
+    inquiry.answer()
+    assert asked
 
 
 def heard_in_time(edge: Edge, late: str, known: str, value: type) -> Facts:

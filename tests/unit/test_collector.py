@@ -9,12 +9,13 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import count
 
 import pytest
 
 from governance.collect.collector import gather
 from governance.collect.request import request_facts
-from governance.collect.threads import Threads
+from governance.collect.threads import Threads, while_waited_for
 from governance.errors import GovernanceError, UnreachableError
 from governance.model.artifact import Artifact, FileEntry, Kind, parse_relative_path, parse_repository_key
 from governance.model.facts import CATALOGUE, OUT_OF_REACH, UNREACHABLE, FactValue, Unknown
@@ -206,6 +207,27 @@ def test_nothing_begins_when_nobody_waits_any_more() -> None:
     gather([Scripted(answer=many)], REQUEST, deadline=0.2, now=lambda: NOON)
     assert over.wait(30)
     assert len(begun) < 50
+
+
+@pytest.mark.parametrize("is_pooled", [False, True])
+def test_who_asks_on_and_on_stops_when_nobody_waits_any_more(is_pooled: bool) -> None:
+    over = threading.Event()
+
+    def endless() -> None:
+        try:
+            for _ in while_waited_for(count()):
+                time.sleep(0.01)
+        finally:
+            over.set()
+
+    def ask() -> Mapping[str, FactValue]:
+        with Threads(1, "inner") as inner:
+            inner.submit(endless).result() if is_pooled else endless()
+        return {}
+
+    facts = gather([Scripted(answer=ask)], REQUEST, deadline=0.1, now=lambda: NOON)
+    assert facts.get(UNREACHABLE) == ("scripted",)
+    assert over.wait(30)
 
 
 def test_what_ended_at_the_deadline_since_nobody_waits_is_late_and_no_mistake() -> None:

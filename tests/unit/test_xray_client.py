@@ -168,6 +168,27 @@ ODD = [
 ]
 
 
+def test_an_answer_of_more_objects_than_can_be_kept_is_refused_unread() -> None:
+    """A megabyte of `{}` takes hundreds of megabytes once it is read."""
+    body = b"[" + b"{}," * 1_100_000 + b"{}]"
+    with (
+        talking_to(answer(body=body)) as (client, _),
+        pytest.raises(ProtocolError, match=r"an answer of 1,100,001 objects in 3300004 bytes"),
+    ):
+        client.policies()
+
+
+def test_what_many_answers_come_to_together_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    part = json_answer({"artifacts": [{"general": {"path": "default/r/1"}}]})
+    monkeypatch.setattr("governance.xray.client.MOST_WEIGHT", 5_000)
+    with talking_to(part) as (client, server):
+        found = client.components(f"pypi://a:{number}" for number in range(1_000))
+        assert next(found).path == "r/1"
+        with pytest.raises(ProtocolError, match="more answers than can be kept"):
+            list(found)
+    assert len(server.seen) == 4
+
+
 @pytest.mark.parametrize("body", ODD)
 def test_summaries_of_another_form_are_refused(body: bytes) -> None:
     with talking_to(answer(body=body)) as (client, _), pytest.raises(ProtocolError):
