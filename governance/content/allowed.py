@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from governance.content.layers import LAYERS
+
 _BY_MODULE: Final[Mapping[str, str]] = {
     "accelerate.state": "PartialState",
     "accelerate.utils.dataclasses": "DistributedType",
@@ -327,6 +329,6 @@ _FUNCTIONS: Final[Mapping[str, str]] = {
 FUNCTIONS: Final = frozenset(
     f"{module}.{name}" for module, names in _FUNCTIONS.items() for name in names.split()
 )
-ALLOWED: Final = FUNCTIONS.union(
+ALLOWED: Final = (LAYERS | FUNCTIONS).union(
     f"{module}.{name}" for module, names in _BY_MODULE.items() for name in names.split()
 )

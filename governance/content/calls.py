@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Final
 
 from governance.content.allowed import FUNCTIONS
+from governance.content.layers import LAYERS
 from governance.content.values import IMPORTS
 
 CALLS: Final = "?calls."
@@ -60,7 +61,7 @@ rebuilt by functions that are told the class, and not by calling it. So do funct
 given for a method of their name."""
 # fmt: on
 
-BUILT: Final = frozenset((
+BUILT: Final = LAYERS | frozenset((
     "accelerate.state.PartialState", "scipy.interpolate._interpolate.interp1d",
     *(
         f"scipy.sparse.{place}.{kind}_{what}"
@@ -74,8 +75,8 @@ BUILT: Final = frozenset((
     "transformers.training_args_seq2seq.Seq2SeqTrainingArguments",
 ))  # fmt: skip
 """Classes whose instances are made without calling them, as pickles do, and given their attributes: the `training_args.bin` beside nearly
-every model of the hub, networks, sparse matrices. Called, they read files that they are told, set variables and ask for devices; copy and call what they are given; or
-take it for an array at some address."""
+every model of the hub, layers of networks, sparse matrices. Called, they read files that they are told, set variables and ask for devices; copy
+and call what they are given; or take it for an array at some address."""
 
 CALL_ARGUMENTS: Final = frozenset((
     "_functools.reduce", "_tuplegetter", "builtins.filter", "builtins.map", "builtins.max", "builtins.min",
