@@ -24,8 +24,8 @@ from governance.policy.schema import (
     RULE_PATTERN,
     WAIVER_PATTERN,
     Shape,
-    read_shape,
 )
+from governance.policy.validation import read_shape
 
 S = TypeVar("S", bound=Shape)
 

@@ -1,21 +1,19 @@
 """The shape of the four kinds of document, as pydantic models: what keys there are, and which values they take.
 
-Conditions (`when`) are left as trees here; `parsing` reads them with the fact catalogue at hand. `read_shape` turns
-pydantic's errors into mistakes with places and suggestions.
+Conditions (`when`) are left as trees here; `parsing` reads them with the fact catalogue at hand. What is wrong with a document of
+such a shape, `validation` says.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
-from pydantic_core import ErrorDetails
 
 from governance.model.request import Action
 from governance.policy.literals import DURATION_FORM, DURATION_PATTERN, SEVERITIES, TIME_PATTERN
-from governance.policy.mistakes import Mistakes, Path, joined
 
 API_VERSION = "mlgov/v1"
 
@@ -24,14 +22,6 @@ WAIVER_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 ENVIRONMENT_PATTERN = r"^[A-Za-z][A-Za-z0-9-]{0,31}$"
 RULE_PATTERN = r"^[a-z0-9][a-z0-9.-]{0,62}/[a-z0-9][a-z0-9.-]{0,62}$"
 DIGEST_PATTERN = r"^(sha256|dirhash1):[0-9a-f]{64}$"
-
-_FORMS = {
-    NAME_PATTERN: "a name of lower-case letters, digits, `-` and `.`, at most 63 long",
-    WAIVER_PATTERN: "a name of letters, digits, `-`, `_` and `.`, at most 63 long",
-    ENVIRONMENT_PATTERN: "an environment: letters, digits and `-`, at most 32 long",
-    RULE_PATTERN: "the full name of a rule: `policy/rule`",
-    DIGEST_PATTERN: "a digest: `sha256:` or `dirhash1:` and 64 lower-case hex digits",
-}
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Environment = Annotated[str, Field(pattern=ENVIRONMENT_PATTERN)]
@@ -54,8 +44,6 @@ ActionWord = Literal["download", "load", "upload", "delete", "promote"]
 KindWord = Literal["model", "file", "folder", "dataset", "package", "image"]
 ModeWord = Literal["observe", "warn", "enforce"]
 Fixture = dict[str, Any]
-
-_FORMS[DURATION_PATTERN] = DURATION_FORM
 
 
 class Shape(BaseModel):
@@ -340,96 +328,6 @@ KINDS: dict[str, type[Shape]] = {
 
 assert set(get_args(SeverityWord)) == set(SEVERITIES)
 assert set(get_args(ActionWord)) == {action.value for action in Action}
-
-S = TypeVar("S", bound=Shape)
-
-
-def read_shape(shape: type[S], tree: object, mistakes: Mistakes) -> S | None:
-    """`tree` as `shape`, or None after noting every mistake."""
-    try:
-        return shape.model_validate(tree)
-    except ValidationError as error:
-        for detail in error.errors(include_url=False):
-            _note(shape, detail, mistakes)
-        return None
-
-
-_SIMPLE = {
-    "string_type": "a text (in quotes if it looks like a number)",
-    "list_type": "a list",
-    "dict_type": "a mapping",
-    "model_type": "a mapping",
-    "model_attributes_type": "a mapping",
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
-    "float_type": "a number",
-    "bool_type": "`true` or `false`",
-}
-
-
-_LENGTHS = {
-    "string_too_short": "a text of at least {} character(s)",
-    "string_too_long": "a text of at most {} characters",
-    "too_short": "a list with at least {} item(s)",
-    "too_long": "a list with at most {} items",
-}
-
-
-def _note(shape: type[BaseModel], detail: ErrorDetails, mistakes: Mistakes) -> None:
-    kind, path, got = (
-        detail["type"],
-        tuple(part for part in detail["loc"] if part != "[key]"),
-        detail["input"],
-    )
-    context = detail.get("ctx", {})
-    if kind == "missing":
-        mistakes.add(path[:-1], f"the key `{path[-1]}`, which is missing")
-    elif kind == "extra_forbidden":
-        known = _keys_at(shape, path[:-1])
-        mistakes.add(path, f"one of the keys {joined(known)}", got=str(path[-1]), among=known, key=True)
-    elif kind == "literal_error":
-        words = [word.strip("'") for word in str(context["expected"]).replace(" or ", ", ").split(", ")]
-        words = [word.lower() if word in {"True", "False"} else word for word in words]
-        mistakes.add(path, f"one of {', '.join(words)}", got=got, among=words)
-    elif kind == "string_pattern_mismatch":
-        expected = _FORMS.get(str(context["pattern"]), "another form")
-        mistakes.add(path, expected, got=got, key=detail["loc"][-1:] == ("[key]",))
-    elif kind in _SIMPLE:
-        mistakes.add(path, _SIMPLE[kind], got=got)
-    elif kind in _LENGTHS:
-        limit = context.get("min_length", context.get("max_length"))
-        mistakes.add(path, _LENGTHS[kind].format(limit), got=got)
-    else:
-        mistakes.add(path, _sentence(detail["msg"]), got=got)
-
-
-def _sentence(message: str) -> str:
-    """Pydantic's own words, for limits of length and size."""
-    lowered = message[:1].lower() + message[1:]
-    return lowered.replace("input should be ", "").replace("input should ", "a value that should ")
-
-
-def _keys_at(shape: type[BaseModel], path: Path) -> list[str]:
-    """The keys that the model at `path` knows."""
-    current: Any = shape
-    below_container = False
-    for part in path:
-        if below_container or isinstance(part, int):
-            # An index, or a key of a mapping: its members have the model.
-            below_container = False
-            continue
-        field = next((one for one in current.model_fields.values() if one.alias == part), None)
-        current = _model_in(field.annotation) if field else None
-        if current is None or field is None:
-            return []
-        below_container = "dict[" in str(field.annotation)
-    return [field.alias or name for name, field in current.model_fields.items()]
-
-
-def _model_in(annotation: Any) -> Any:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((found for part in get_args(annotation) if (found := _model_in(part))), None)
 
 
 def kinds() -> Sequence[str]:
