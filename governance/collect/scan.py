@@ -156,7 +156,7 @@ class ScanInquiry:
 
     def heard(self, rest: Unknown) -> Mapping[str, FactValue]:
         """The facts as of now; none where nothing was heard yet."""
-        if not self._files and not self._packages:
+        if not (self._files or self._packages or self._statuses):  # violations are asked for last
             return {}
         if self._request.action is Action.UPLOAD:
             return self._of_packages(rest)

@@ -328,6 +328,18 @@ def heard_in_time(edge: Edge, late: str, known: str, value: type) -> Facts:
     return facts
 
 
+def test_that_files_are_not_scanned_counts_where_xray_has_said_nothing_else_when_time_is_up(
+    edge: Edge,
+) -> None:
+    """An outage excused it, and the last verdict stood."""
+    edge.put(CLEAN)
+    for name in CLEAN:
+        edge.server.hold_scans(edge.repo, f"m/{name}")
+    facts = heard_in_time(edge, "*/summary/component", "scan.complete", bool)
+    assert facts.get("scan.complete") is False
+    assert "scan.complete" not in out_of_reach(facts)
+
+
 @pytest.mark.parametrize("late", ["*/artifact/status", "*/violations", "*/summary/component"])
 def test_what_xray_has_said_when_time_is_up_counts(edge: Edge, late: str) -> None:
     edge.put({**CLEAN, "evil.pkl": EVIL, "torch-2.5.1-py3-none-any.whl": b"x"})
