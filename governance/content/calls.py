@@ -78,6 +78,8 @@ BUILT: Final = LAYERS | frozenset((
 every model of the hub, layers of networks, sparse matrices. Called, they read files that they are told, set variables and ask for devices; copy
 and call what they are given; or take it for an array at some address."""
 
+CALLS_FIRST: Final = "torch._tensor._rebuild_from_type_v2"
+"""Calls what it is given first with arguments that it is given, too. Of a tensor that is the name of a function."""
 CALL_ARGUMENTS: Final = frozenset((
     "_functools.reduce", "_tuplegetter", "builtins.filter", "builtins.map", "builtins.max", "builtins.min",
     "builtins.sorted", "functools.cached_property", "functools.reduce", "functools.singledispatchmethod",
@@ -85,7 +87,7 @@ CALL_ARGUMENTS: Final = frozenset((
     "itertools.takewhile", "numpy.random._pickle.__bit_generator_ctor", "numpy.random._pickle.__generator_ctor",
     "numpy.random._pickle.__randomstate_ctor", "pandas.core.indexes.base._new_Index",
     "pandas.core.indexes.datetimes._new_DatetimeIndex", "pandas.core.indexes.timedeltas._new_TimedeltaIndex",
-    "torch._tensor._rebuild_from_type_v2",
+    CALLS_FIRST,
 ))  # fmt: skip
 """What is not dangerous, and calls what it is given."""
 CALLED_AS: Final = frozenset({"__new__", "__setstate__", "add", "append", "extend"})

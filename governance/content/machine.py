@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from governance.content.allowed import ALLOWED
-from governance.content.calls import BUILT, CALL_ARGUMENTS, CALLED_AS
+from governance.content.calls import BUILT, CALL_ARGUMENTS, CALLED_AS, CALLS_FIRST
 from governance.content.layouts import NOTHING, Layout, layout
 from governance.content.operations import (
     LINES,
@@ -343,7 +343,8 @@ class Machine:
             if called.name in CALL_ARGUMENTS:
                 given = arguments if isinstance(arguments, tuple) else (PARTIAL,)
                 self.called |= {each.name for each in given if isinstance(each, Import)}
-                self.calls_all |= PARTIAL in given
+                self.calls_all |= any(each is PARTIAL or isinstance(each, Instance) for each in given)
+                self.calls_all |= called.name == CALLS_FIRST and not isinstance((*given, None)[0], Import)
                 if any(map(_is_layout, given)):
                     self._note(LAYOUT)
         elif called is PARTIAL or isinstance(called, Instance) or (called is None and self._has_partial):

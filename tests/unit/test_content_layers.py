@@ -16,6 +16,9 @@ TENSOR = (
 )
 
 
+REBUILD = b"ctorch._tensor\n_rebuild_from_type_v2\n("
+
+
 def named(name: str) -> bytes:
     """An import of `module.name`."""
     module, _, path = name.rpartition(".")
@@ -59,6 +62,7 @@ def verdict(pickled: bytes) -> str:
         + named("torch.nn.modules.linear.Identity")
         + named("builtins.object")
         + b"N\x87R",
+        REBUILD + b"ctorch._utils\n_rebuild_tensor_v2\nctorch\nTensor\n)}tR",
     ],
 )
 def test_a_network_of_torchs_own_layers_is_clean(pickled: bytes) -> None:
@@ -87,6 +91,10 @@ def test_what_it_calls_when_it_is_used_is_judged_by_its_name(place: str, name: s
         layer() + b"K\x01\x85R",  # it is used
         layer(_modules=table(extend=layer(forward=named("numpy.ndarray")))) + b"(K\x01K\x02e",
         layer(__setstate__=layer(forward=named("numpy.ndarray"))) + b"K\x05b",
+        REBUILD + layer(forward=named("numpy.ndarray")) + b"ctorch\nTensor\nK\x05\x85}tR",
+        REBUILD
+        + named("sklearn.metrics._scorer._Scorer")
+        + b")Rctorch\nTensor\nK\x05\x85}tRcnumpy\nndarray\n0",
         named("numpy.exp") + layer(_modules=table(exp=layer(forward=named("numpy.ndarray")))) + b"\x85R",
     ],
 )
