@@ -8,7 +8,6 @@ speak GraphQL, and prepares no statements.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from typing import Any
 
@@ -19,7 +18,7 @@ from governance.devserver.dsse import Evidence, is_signed_by, read_evidence, rea
 from governance.devserver.items import Item, iso
 from governance.devserver.paths import parse_target
 from governance.devserver.problems import Problem
-from governance.devserver.routing import Call, Router
+from governance.devserver.routing import Call, Router, parse_object
 
 MAX_EVIDENCE = 16 << 20
 _KEYS = "/artifactory/api/security/keys/trusted"
@@ -71,7 +70,7 @@ async def attach(call: Call) -> web.Response:
     if subject.folder:
         raise Problem(400, "The subject of an evidence is a file")
     body = await call.body(MAX_EVIDENCE)
-    found = read_evidence(_object(body))
+    found = read_evidence(parse_object(body))
     if found.sha256 != subject.content.sha256:
         raise Problem(400, "The subject's digest is not that of the file")
     row = _row(call, subject, found, hashlib.sha256(body).hexdigest())
@@ -152,13 +151,3 @@ def _key_row(row: dict[str, str]) -> dict[str, str]:
 
 def _path(row: dict[str, Any]) -> str:
     return f"{row['path']}/{row['name']}".lstrip("/")
-
-
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        found = json.loads(body)
-    except ValueError as error:
-        raise Problem(400, "Failed to parse json.") from error
-    if not isinstance(found, dict):
-        raise Problem(400, "Failed to parse json: an object is expected.")
-    return found

@@ -55,13 +55,13 @@ class Call:
 
     async def json_object(self) -> dict[str, Any]:
         """The body as a JSON object, whatever its content type. Refuses with 400 what cannot be read."""
-        return _parse_object(await self.body())
+        return parse_object(await self.body())
 
     async def fields(self) -> dict[str, Any]:
         """The body as named values, whatever its form: JSON without a content type, a web form, or nothing."""
         body = await self.body()
         if body.lstrip().startswith(b"{"):
-            return _parse_object(body)
+            return parse_object(body)
         form = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True)
         return {key: values[-1] for key, values in form.items()}
 
@@ -75,7 +75,8 @@ class Call:
         return bytes(found)
 
 
-def _parse_object(body: bytes) -> dict[str, Any]:
+def parse_object(body: bytes) -> dict[str, Any]:
+    """A body that is one JSON object. Raises `Problem` for any other, as Artifactory words it."""
     try:
         found = json.loads(body)
     except ValueError as error:
