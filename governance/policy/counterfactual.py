@@ -21,7 +21,7 @@ from governance.policy.compile import CompiledPolicy
 from governance.policy.condition import Compare, Condition, ListName, walk
 from governance.policy.environments import normal_environment
 from governance.policy.evaluate import evaluate
-from governance.policy.literals import SEVERITIES
+from governance.policy.literals import closed_values
 from governance.policy.wording import item_text, value_text
 
 MOST_TRIED = 2_000
@@ -93,15 +93,12 @@ def _values(spec: FactSpec, now: FactValue, operands: Sequence[Any]) -> Iterator
 
 
 def _plain_values(spec: FactSpec, operands: Sequence[Any]) -> Iterator[FactValue]:
-    if spec.type is FactType.BOOLEAN:
-        yield from (True, False)
-    elif spec.type is FactType.SEVERITY:
-        yield from SEVERITIES
-    elif spec.values:
-        yield from spec.values
-    else:
-        for operand in operands:
-            yield from _beside(spec.type, operand)
+    closed = closed_values(spec)
+    if closed is not None:
+        yield from closed
+        return
+    for operand in operands:
+        yield from _beside(spec.type, operand)
 
 
 def _beside(kind: FactType, operand: Any) -> Iterator[FactValue]:

@@ -128,6 +128,15 @@ def has_bounds(spec: FactSpec) -> bool:
     return spec.type in _BOUNDED
 
 
+def closed_values(spec: FactSpec) -> tuple[bool | str, ...] | None:
+    """All values that a fact can have, where the catalogue or its type lists them; None where any value may be."""
+    if spec.type is FactType.BOOLEAN:
+        return (True, False)
+    if spec.type is FactType.SEVERITY:
+        return SEVERITIES
+    return spec.values or None
+
+
 def severity_rank(word: str) -> int:
     """The place of a severity in the order, `unknown` included: `gte: unknown` is all but `none`."""
     return _RANKS[word]

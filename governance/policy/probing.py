@@ -37,7 +37,7 @@ from governance.policy.condition import (
     Scope,
     Test,
 )
-from governance.policy.literals import SEVERITIES
+from governance.policy.literals import closed_values
 from governance.policy.thresholds import beside
 
 NOT_KNOWN = Unknown("not known")
@@ -117,20 +117,17 @@ def _is_closed(spec: FactSpec, asked: Sequence[Compare | Quantified]) -> bool:
 
 
 def _scalars(spec: FactSpec, asked: Sequence[Compare]) -> Iterator[Any]:
-    if spec.type is FactType.BOOLEAN:
-        yield from (True, False)
-    elif spec.type is FactType.SEVERITY:
-        yield from SEVERITIES
-    elif spec.values:
-        yield from spec.values
+    closed = closed_values(spec)
+    if closed is not None:
+        yield from closed
+        return
+    operands = [operand for one in asked if one.operator != "exists" for operand in _listed(one.operand)]
+    yield from operands
+    if spec.type in _ORDERED:
+        yield from _around(spec, operands)
     else:
-        operands = [operand for one in asked if one.operator != "exists" for operand in _listed(one.operand)]
-        yield from operands
-        if spec.type in _ORDERED:
-            yield from _around(spec, operands)
-        else:
-            yield _OTHER
-            yield from itertools.chain.from_iterable(map(_fitting, operands))
+        yield _OTHER
+        yield from itertools.chain.from_iterable(map(_fitting, operands))
 
 
 def _listed(operand: Any) -> tuple[Any, ...]:
