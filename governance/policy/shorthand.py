@@ -10,10 +10,6 @@ from governance.policy.schema import AllowShape, PolicySpecShape, RuleShape, Sho
 
 ALLOW_ID = "allow-listed"
 
-_MALICIOUS = {"any": [{"fact": "xray.malicious", "is": True}, {"fact": "content.verdict", "is": "malicious"}]}
-_UNSIGNED = {"not": {"fact": "signature.valid", "is": True}}
-_UNSCANNED = {"fact": "scan.complete", "is": False}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expanded:
@@ -46,90 +42,109 @@ def _allowed(short: AllowShape) -> Expanded:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Criterion:
+    """What the rule of one key says."""
+
+    key: str
+    when: dict[str, Any]
+    severity: str
+    message: str
+    remediation: str | None = None
+
+
 def _objections(effect: str, short: ShorthandShape) -> Iterator[Expanded]:
-    for key, when, severity, message, remediation in _criteria(short):
+    for one in _criteria(short):
         yield Expanded(
-            key=(effect, key),
+            key=(effect, one.key),
             rule=RuleShape.model_validate(
                 {
-                    "id": f"{effect}-{key}",
+                    "id": f"{effect}-{one.key}",
                     "effect": effect,
-                    "severity": severity,
-                    "when": when,
-                    "message": message,
-                    "remediation": remediation,
-                    "waivable": "never" if key == "malicious" else "approvers",
+                    "severity": one.severity,
+                    "when": one.when,
+                    "message": one.message,
+                    "remediation": one.remediation,
+                    "waivable": "never" if one.key == "malicious" else "approvers",
                 }
             ),
         )
 
 
-def _criteria(short: ShorthandShape) -> Iterator[tuple[str, dict[str, Any], str, str, str | None]]:
-    """Key, condition, severity, message and remediation of each key that is set."""
-    advisory = "{matched.id} ({matched.severity}, CVSS {matched.cvss}) in {matched.component}"
+def _criteria(short: ShorthandShape) -> Iterator[_Criterion]:
+    """Of each key that is set, in the order of the schema."""
+    yield from _advisories(short)
+    if short.malicious:
+        yield _MALICIOUS
+    if short.unsigned:
+        yield _UNSIGNED
+    if short.unscanned:
+        yield _UNSCANNED
+    yield from _listed(short)
+
+
+def _advisories(short: ShorthandShape) -> Iterator[_Criterion]:
+    message = "{matched.id} ({matched.severity}, CVSS {matched.cvss}) in {matched.component}"
     fix = "Use a version that holds the fix: {matched.fixed_in}."
     if short.severity is not None:
         when = {"some": "vulnerabilities", "where": {"fact": "severity", "gte": short.severity}}
-        yield "severity", when, short.severity, advisory, fix
+        yield _Criterion(key="severity", when=when, severity=short.severity, message=message, remediation=fix)
     if short.cvss is not None:
-        yield (
-            "cvss",
-            {"some": "vulnerabilities", "where": {"fact": "cvss", "gte": short.cvss}},
-            "high",
-            advisory,
-            fix,
-        )
-    if short.malicious:
-        what_to_do = "Do not load it. Remove local copies and open an incident."
-        yield (
-            "malicious",
-            _MALICIOUS,
-            "critical",
-            "{artifact.ref} is reported malicious by {evidence.sources}",
-            what_to_do,
-        )
-    if short.unsigned:
-        yield (
-            "unsigned",
-            _UNSIGNED,
-            "high",
-            "no valid signature ({signature.reason})",
-            "Sign it with `mlgov sign`.",
-        )
-    if short.unscanned:
-        yield (
-            "unscanned",
-            _UNSCANNED,
-            "medium",
-            "not fully scanned",
-            "Wait for the scan, or ask why there is none.",
-        )
+        when = {"some": "vulnerabilities", "where": {"fact": "cvss", "gte": short.cvss}}
+        yield _Criterion(key="cvss", when=when, severity="high", message=message, remediation=fix)
+
+
+def _listed(short: ShorthandShape) -> Iterator[_Criterion]:
     if short.licences is not None:
-        when = {"some": "licences", "where": {"fact": "spdx", "matches": {"requires": short.licences}}}
-        yield "licences", when, "medium", "{matched.component} is licensed under {matched.spdx}", None
+        yield _Criterion(
+            key="licences",
+            when={"some": "licences", "where": {"fact": "spdx", "matches": {"requires": short.licences}}},
+            severity="medium",
+            message="{matched.component} is licensed under {matched.spdx}",
+        )
     if short.packages is not None:
         parts = [{"fact": "purl", "matches": {"purl": one}} for one in short.packages]
-        yield (
-            "packages",
-            {"some": "dependencies", "where": {"any": parts}},
-            "high",
-            "depends on {matched.purl}",
-            None,
+        yield _Criterion(
+            key="packages",
+            when={"some": "dependencies", "where": {"any": parts}},
+            severity="high",
+            message="depends on {matched.purl}",
         )
     if short.publishers is not None:
-        yield (
-            "publishers",
-            {"fact": "publisher", "in": short.publishers},
-            "high",
-            "published by {publisher}",
-            None,
+        yield _Criterion(
+            key="publishers",
+            when={"fact": "publisher", "in": short.publishers},
+            severity="high",
+            message="published by {publisher}",
         )
     if short.formats is not None:
-        when = {"some": "files", "where": {"fact": "format", "in": short.formats}}
-        yield (
-            "formats",
-            when,
-            "high",
-            "{matched.path} is a {matched.format} file",
-            "Export it as safetensors or ONNX.",
+        yield _Criterion(
+            key="formats",
+            when={"some": "files", "where": {"fact": "format", "in": short.formats}},
+            severity="high",
+            message="{matched.path} is a {matched.format} file",
+            remediation="Export it as safetensors or ONNX.",
         )
+
+
+_MALICIOUS = _Criterion(
+    key="malicious",
+    when={"any": [{"fact": "xray.malicious", "is": True}, {"fact": "content.verdict", "is": "malicious"}]},
+    severity="critical",
+    message="{artifact.ref} is reported malicious by {evidence.sources}",
+    remediation="Do not load it. Remove local copies and open an incident.",
+)
+_UNSIGNED = _Criterion(
+    key="unsigned",
+    when={"not": {"fact": "signature.valid", "is": True}},
+    severity="high",
+    message="no valid signature ({signature.reason})",
+    remediation="Sign it with `mlgov sign`.",
+)
+_UNSCANNED = _Criterion(
+    key="unscanned",
+    when={"fact": "scan.complete", "is": False},
+    severity="medium",
+    message="not fully scanned",
+    remediation="Wait for the scan, or ask why there is none.",
+)
