@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,6 +15,7 @@ from governance.cli.output import Line
 from governance.model.request import Action
 from governance.model.verdict import Mode
 from governance.places import is_readable_by_others, is_writable_by_others
+from governance.policy.compile import CompiledPolicy
 from governance.policy.environments import meant_environment
 from governance.policy_wiring import policy_bundle, policy_files
 from governance.settings import Settings, states_secret, strange_variables
@@ -84,10 +85,17 @@ def _settings(settings: Settings) -> Iterator[Line]:
 
 
 def _policy(assembly: Assembly) -> Iterator[Line]:
+    policy, settings = assembly.policies.current(), assembly.settings
+    yield _in_force(policy, settings)
+    yield from _outage(policy, settings)
+    yield from _waivers(policy, assembly.now())
+    yield from _found_upwards(settings)
+
+
+def _in_force(policy: CompiledPolicy, settings: Settings) -> Line:
+    """Which policy it is, and whether it is enforced where it should be."""
     from governance.cli.checkup.probe import strictest_mode
 
-    settings = assembly.settings
-    policy = assembly.policies.current()
     bundle = policy_bundle(settings)
     places = policy_files(settings) if bundle is None else (bundle,)
     files = ("" if bundle is None else "signed bundle ") + ", ".join(f"`{path}`" for path in places)
@@ -99,19 +107,21 @@ def _policy(assembly: Assembly) -> Iterator[Line]:
     seen = f"{policy.digest[:12]} from {files}; {shown}"
     is_production = settings.environment == "production"
     if is_production and None in modes.values():
-        yield warn(
+        return warn(
             "policy",
             f"{seen}: production refuses what no policy is bound to",
             "Bind a policy to such requests, one that allows by default if need be.",
         )
-    elif is_production and any(mode is not Mode.ENFORCE for mode in modes.values()):
-        yield warn(
+    if is_production and any(mode is not Mode.ENFORCE for mode in modes.values()):
+        return warn(
             "policy",
             f"{seen}: in production and not enforced",
             "Bind the policies to `production` with `mode: enforce` once the reports of observe mode are clean.",
         )
-    else:
-        yield ok("policy", seen)
+    return ok("policy", seen)
+
+
+def _outage(policy: CompiledPolicy, settings: Settings) -> Iterator[Line]:
     fallback = policy.outage_rule(settings.environment).max_age
     if fallback is not None and settings.audit_url is not None:
         yield warn(
@@ -120,12 +130,19 @@ def _policy(assembly: Assembly) -> Iterator[Line]:
             "hands out no facts",
             "Have each client keep a log of its own (`audit_path`), or expect refusals: `outage: {... action: block}` says so.",
         )
-    void = [each for each in policy.bundle.waivers if each.void is not None and each.expires > assembly.now()]
+
+
+def _waivers(policy: CompiledPolicy, at: datetime) -> Iterator[Line]:
+    waivers = policy.bundle.waivers
+    void = [each for each in waivers if each.void is not None and each.expires > at]
     if void:
-        seen = f"{len(void)} of {len(policy.bundle.waivers)} do not count, the first is {void[0].name}: {void[0].void}"
+        seen = f"{len(void)} of {len(waivers)} do not count, the first is {void[0].name}: {void[0].void}"
         yield warn("waivers", seen, "`mlgov waiver list` shows what each of them lacks.")
+
+
+def _found_upwards(settings: Settings) -> Iterator[Line]:
     if (
-        bundle is None
+        policy_bundle(settings) is None
         and settings.policy_path is None
         and Path.cwd() not in (path.parent for path in policy_files(settings))
     ):
