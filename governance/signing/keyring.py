@@ -79,7 +79,7 @@ def trust_turn(path: Path) -> Iterator[None]:
         except OSError as error:
             raise KeyFileError(
                 f"`{path}` cannot be changed, since `{lock.name}` cannot be locked: {error.strerror}",
-                hint=f"Have `{lock}` and its folder belong to this user.",
+                hint="Give this user the right to make and to open that file: look at its folder's rights, and at whom both belong to.",
             ) from error
         yield
 
@@ -139,7 +139,11 @@ def init_key(
         key = TrustedKey(
             name=name, public=public, grant=Grant(roles=roles, not_before=at, verifiers=(verifier_id(name),))
         )
-        save_trust(trust_path, add_key(store, key))
+        try:
+            save_trust(trust_path, add_key(store, key))
+        except BaseException:
+            key_path.unlink()  # it would be in the way of the next try
+            raise
     replace_file(key_path.with_suffix(".pub"), public.pem.encode("ascii"))
     return key
 
@@ -168,11 +172,12 @@ def rotate_key(
             )
         waiting = key_path.with_name(f"{key_path.name}.next")
         aside = key_path.with_name(f"{key_path.stem}-{old.key_id[:16]}{key_path.suffix}")
-        if aside.exists():
+        if aside.exists() and not (key_path.exists() and aside.samefile(key_path)):
             raise KeyFileError(
                 f"key {old.key_id[:16]} is set aside already, as `{aside}`",
                 hint="Somebody else rotated it just now: `mlgov keys list` shows what is trusted.",
             )
+        waiting.unlink(missing_ok=True)  # of one who was interrupted; nothing was signed with it
         public = generate_key(waiting, passphrase, algorithm=algorithm)
         key = TrustedKey(
             name=before.name,
@@ -189,10 +194,20 @@ def rotate_key(
             store = revoke(store, old.key_id, why=Revocation.SUPERSEDED, at=supersede_at)
         # Trust first: a crash after this leaves a trusted key that is not used yet, never a used one that is not trusted.
         save_trust(trust_path, replace(store, version=version + 1))
-        key_path.replace(aside)
+        _set_aside(key_path, aside)
         waiting.replace(key_path)
         replace_file(key_path.with_suffix(".pub"), public.pem.encode("ascii"))
     return key
+
+
+def _set_aside(key_path: Path, aside: Path) -> None:
+    """Give a key a second name, so that there is one under the first at each moment: whoever signs meanwhile signs with the old one."""
+    try:
+        aside.hardlink_to(key_path)
+    except FileExistsError:  # of one who was interrupted here
+        pass
+    except OSError:  # a file system without links
+        key_path.replace(aside)
 
 
 def add_key(store: TrustStore, key: TrustedKey) -> TrustStore:

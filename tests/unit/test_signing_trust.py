@@ -28,6 +28,7 @@ from governance.signing.sign import sign_manifest, sign_payload
 from governance.signing.trust import Revocation, Role, TrustStore, verifier_id
 from governance.signing.trustfile import Roots, TrustDocument, parse_trust, render_trust
 from governance.signing.verify import verify_bundle
+from tests.full_disk import full_above
 from tests.unit.signing_kit import NOW, manifest_of, signer, trust, trusted
 
 DAY = timedelta(days=1)
@@ -409,3 +410,44 @@ def test_a_signed_trust_file_is_changed_with_its_roots_only(tmp_path: Path) -> N
     keyring.save_trust(path, version(2).store, roots=ROOTS, signers=by("r2", "r3"))
     assert keyring.load_trust(path).version == 2
     assert PAYLOAD_TYPE in path.read_text()
+
+
+def test_a_key_that_cannot_be_trusted_for_want_of_room_can_be_made_again(tmp_path: Path) -> None:
+    key_path, trust_path = tmp_path / "signing.pem", tmp_path / "trust.json"
+    with full_above(500), pytest.raises(KeyFileError, match="File too large"):  # which the key itself fits
+        keyring.init_key(key_path, trust_path, "pass", name="ci", at=NOW)
+    key = keyring.init_key(key_path, trust_path, "pass", name="ci", at=NOW)
+    assert keyring.load_trust(trust_path).find(key.key_id) is not None
+
+
+@pytest.mark.parametrize(
+    "moment", ["before it is trusted", "before the old one is aside", "before it is in use"]
+)
+def test_a_rotation_that_was_interrupted_leaves_a_key_that_signs_and_can_be_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    key_path, trust_path = tmp_path / "signing.pem", tmp_path / "trust.json"
+    first = keyring.init_key(key_path, trust_path, "pass", name="ci", at=NOW)
+    where = {
+        "before it is trusted": (keyring, "save_trust"),
+        "before the old one is aside": (keyring, "_set_aside"),
+        "before it is in use": (Path, "replace"),
+    }
+    replace_path = Path.replace
+
+    def interrupted(path: object, *others: object, **_: object) -> object:
+        if moment == "before it is in use" and not str(path).endswith(".next"):
+            return replace_path(Path(str(path)), Path(str(others[0])))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(*where[moment], interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        keyring.rotate_key(key_path, trust_path, "pass", old=first.public, at=NOW)
+    monkeypatch.undo()
+    assert load_signer(str(key_path), "pass").key_id == first.key_id
+    second = keyring.rotate_key(key_path, trust_path, "pass", old=first.public, at=NOW)
+    assert load_signer(str(key_path), "pass").key_id == second.key_id
+    aside = tmp_path / f"signing-{first.key_id[:16]}.pem"
+    assert load_signer(str(aside), "pass").key_id == first.key_id
+    assert sorted(path.name for path in tmp_path.glob("*.pem*")) == sorted([aside.name, "signing.pem"])
+    assert keyring.load_trust(trust_path).find(second.key_id) is not None
