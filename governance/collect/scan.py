@@ -18,15 +18,16 @@ are those of text. Anything else that it does not support stays unscanned.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from concurrent.futures import wait as wait_for
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, TypeAlias
 
 from governance.collect import advice
 from governance.collect.collector import too_many_files, unknown_after
-from governance.collect.dependencies import NOT_STORED
+from governance.collect.dependencies import NOT_STORED, DependencyReader
 from governance.collect.scanned import Scanned, foremost, join
 from governance.collect.threads import Threads, while_waited_for
 from governance.content.dependencies import Declared
@@ -45,6 +46,8 @@ _AWAITED: Final = Unknown("not heard yet")
 """Stands for what is not heard yet, and is told from all else by identity."""
 _NO_HISTORY: Final = Unknown("no history of advisories is kept")
 _WORKERS: Final = 8
+_PATIENCE: Final = 1.0
+"""Seconds in which the files that declare packages are read, mostly. Then Xray is asked about all packages at once."""
 _AHEAD: Final = timedelta(hours=1)
 """By so much Xray's clock may run ahead. Of a time further off, a scan would stay fresh until it comes."""
 
@@ -76,7 +79,7 @@ class ScanCollector:
         self,
         clients: Callable[[str], XrayClient],
         *,
-        dependencies: Callable[[Request], Declared],
+        dependencies: DependencyReader,
         now: Callable[[], datetime],
         first_seen: FirstSeen = lambda advisories, _request: dict.fromkeys(advisories, _NO_HISTORY),
     ) -> None:
@@ -113,7 +116,7 @@ class ScanInquiry:
         request: Request,
         *,
         clients: Callable[[str], XrayClient],
-        dependencies: Callable[[Request], Declared],
+        dependencies: DependencyReader,
         now: Callable[[], datetime],
         first_seen: FirstSeen,
     ) -> None:
@@ -195,11 +198,13 @@ class ScanInquiry:
         list(executor.map(ask, paths))
 
     def _ask_about_packages(self, client: XrayClient) -> None:
+        asked: set[str] = set()
         try:
-            declared = self._dependencies(self._request)
-            wanted = sorted({each.component_id for each in declared.packages if each.component_id})
-            for summary in client.components(while_waited_for(wanted)):
-                self._packages.append(summary)
+            for declared in while_waited_for(self._declared()):
+                fresh = {each.component_id for each in declared.packages if each.component_id} - asked
+                for summary in client.components(while_waited_for(sorted(fresh))):
+                    self._packages.append(summary)
+                asked |= fresh
         except GovernanceError as error:
             unread: Unknown | None = unknown_after(error)
         else:
@@ -209,6 +214,16 @@ class ScanInquiry:
         self._unheard = unread and replace(
             unread, reason=f"the declared packages are not known to the last: {unread.reason}"
         )
+
+    def _declared(self) -> Iterator[Declared]:
+        """What the artifact declares, last of all. Before, where that takes long, what the files declare that were read so far: a slow
+        one must not keep Xray from being asked about the packages of all others."""
+        reading = self._dependencies.reading(self._request)
+        with Threads(1, "declared") as executor:
+            whole = executor.submit(self._dependencies.read, self._request, reading)
+            while not wait_for([whole], timeout=_PATIENCE).done:
+                yield reading.so_far(None)
+            yield whole.result()
 
     def _ask_for_violations(self, client: XrayClient) -> None:
         """Violations, which need a right of their own: without it the other facts stand all the same."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from governance.collect import scan
 from governance.collect.collector import gather
 from governance.collect.dependencies import DependencyReader
 from governance.collect.scan import ScanCollector
@@ -96,8 +97,8 @@ def test_a_host_without_an_address_is_out_of_reach(edge: Edge) -> None:
         base_url="http://xray.invalid/xray", service="Xray", credentials=Credentials(), sleep=lambda _: None
     )
     reader = DependencyReader(lambda _: edge.artifactory)
-    scan = ScanCollector(lambda _: XrayClient(transport), dependencies=reader, now=lambda: NOW)
-    facts = gather([scan], edge.request(), deadline=20, now=lambda: NOW)
+    collector = ScanCollector(lambda _: XrayClient(transport), dependencies=reader, now=lambda: NOW)
+    facts = gather([collector], edge.request(), deadline=20, now=lambda: NOW)
     assert facts.get(UNREACHABLE) == ("xray",)
     assert "no connection" in str(facts.get("scan.complete"))
 
@@ -357,6 +358,41 @@ def test_no_good_news_is_made_of_what_xray_has_said_when_time_is_up(edge: Edge) 
     facts = heard_in_time(edge, "*/summary/component", "scan.complete", bool)
     assert facts.get("scan.complete") is True
     assert {"xray.malicious", "xray.max_severity", "vulnerabilities", "licences"} <= out_of_reach(facts)
+
+
+def test_xray_is_asked_about_a_package_although_another_file_that_declares_some_is_late(
+    edge: Edge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`baseline`, which skips what is unknown, let out a model with a critical advisory for a slow `requirements.txt` beside it."""
+    monkeypatch.setattr(scan, "_PATIENCE", 0.02)
+    edge.put({**CLEAN, "python_env.yaml": b"dependencies: [torch==2.5.1, -r requirements.txt]\n"})
+    request = edge.request()
+    for deadline in (0.2, 0.8, 3.2):  # however busy this machine is
+        edge.server.faults.clear()
+        edge.server.faults.add(Fault(method="GET", path="*/m/requirements.txt", delay=5))
+        facts = gather([edge.collectors()["xray"]], request, deadline=deadline, now=lambda: NOW)
+        if ids(facts):
+            break
+    assert "CVE-2025-32434" in ids(facts)
+    assert getattr(facts.get("xray.max_cvss"), "at_least", None) == 9.8
+    assert {"vulnerabilities", "xray.max_cvss", "xray.malicious"} <= out_of_reach(facts)
+
+
+def test_each_package_is_asked_about_once(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def note(body: bytes) -> bytes:
+        asked.extend(row["general"]["component_id"] for row in json.loads(body)["artifacts"])
+        return body
+
+    edge.put({**CLEAN, "python_env.yaml": b"dependencies: [torch==2.5.1, -r requirements.txt]\n"})
+    edge.server.faults.add(Fault(path="*/summary/component", times=None, rewrite=note))
+    for patience in (10, 0.02):
+        monkeypatch.setattr(scan, "_PATIENCE", patience)
+        edge.server.faults.add(Fault(method="GET", path="*/m/requirements.txt", delay=0.2))
+        assert edge.facts("xray")["vulnerabilities"].missing is None
+        assert sorted(asked) == ["pypi://cloudpickle:3.0.0", "pypi://numpy:1.26.4", "pypi://torch:2.5.1"]
+        asked.clear()
 
 
 def test_a_package_counts_although_another_file_that_declares_some_is_late(edge: Edge) -> None:
