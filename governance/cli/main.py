@@ -8,6 +8,7 @@ that needs it runs.
 from __future__ import annotations
 
 import codecs
+import errno
 import io
 import json
 import os
@@ -56,8 +57,9 @@ from governance.cli.output import (
     styled,
     writing,
 )
-from governance.errors import GovernanceError, SettingsError
+from governance.errors import GovernanceError, SettingsError, TransferError
 
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
 """The base of all usage errors. Typer took click into itself in 0.25, so it is named through a subclass that both have."""
 
@@ -180,6 +182,11 @@ def _run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
 
 
 def _unexpected(error: Exception, environ: Mapping[str, str]) -> int:
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        where = f"`{error.filename}`" if error.filename else "the output, or a file,"
+        print_problem(f"{where} cannot be written: {error.strerror}", hint="Free space on the disk.")
+        _explain(error, environ)
+        return exit_code(TransferError(""))
     if isinstance(error, FileNotFoundError) and _is_here_gone():
         print_problem("the working directory was removed", hint="`cd` to a folder that is there.")
         _explain(error, environ)
