@@ -104,7 +104,7 @@ def replayed(log: AuditLog, entries: Sequence[Stored], policies: PolicyCache) ->
     """Every decision replayed, and its bytes compared."""
 
     def act() -> int:
-        same = sum(replay(log, stored.entry, policies=policies).same for stored in entries)
+        same = sum(replay(log, stored.entry, policies=policies).is_same for stored in entries)
         if same != len(entries):
             raise AssertionError(f"{len(entries) - same} decisions came out otherwise")
         return same

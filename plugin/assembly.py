@@ -15,7 +15,7 @@ from governance.artifactory.address import SCHEME, Address, parse_uri
 from governance.errors import SettingsError
 from governance.settings import Settings, load_settings
 from governance.wiring import Assembly, build_assembly
-from plugin.context import DESTINATION_VARIABLE, in_server
+from plugin.context import DESTINATION_VARIABLE, is_in_server
 
 _ROOT_VARIABLE = "_MLFLOW_SERVER_ARTIFACT_ROOT"
 
@@ -44,7 +44,7 @@ def require_own(root: Address, settings: Settings, environ: Mapping[str, str] = 
     its caller may not, and store files where packages are installed from. Its own are the repositories that its command line
     and the settings name; a server whose command line names none has none of its own to keep to.
     """
-    if not in_server(environ):
+    if not is_in_server(environ):
         return
     named = [environ.get(name, "") for name in (DESTINATION_VARIABLE, _ROOT_VARIABLE)]
     own = [parse_uri(uri) for uri in named if uri.startswith(f"{SCHEME}:")]

@@ -39,7 +39,7 @@ _MAX_MODEL_FILE = 1 << 20
 _MAX_NAME = 256
 
 
-def in_server(environ: Mapping[str, str] = os.environ) -> bool:
+def is_in_server(environ: Mapping[str, str] = os.environ) -> bool:
     """Whether this process is a worker of `mlflow server`."""
     return DESTINATION_VARIABLE in environ or _BACKEND_VARIABLE in environ
 
@@ -49,7 +49,7 @@ def caller(environ: Mapping[str, str] = os.environ) -> Actor:
     told = _from_flask() or CALLER.get()
     if told is not None:
         return told
-    return Actor(name="anonymous") if in_server(environ) else local_user(environ)
+    return Actor(name="anonymous") if is_in_server(environ) else local_user(environ)
 
 
 def local_user(environ: Mapping[str, str] = os.environ) -> Actor:
@@ -65,7 +65,7 @@ def caller_host(environ: Mapping[str, str] = os.environ) -> str | None:
     """The machine that asks: inside a server the address that it sees, else this machine's own name. No proof of
     anything.
     """
-    if not in_server(environ):
+    if not is_in_server(environ):
         return platform.node()[:_MAX_NAME] or None
     flask = sys.modules.get("flask")
     told = flask.request.remote_addr if flask is not None and flask.has_request_context() else None
@@ -119,7 +119,7 @@ def read_flavors(folder: Path) -> tuple[str, ...]:
 def _active_run() -> Any:
     # Only if the user has loaded it: this must neither import the fluent API nor start a run. A server has no run.
     fluent = sys.modules.get("mlflow.tracking.fluent")
-    return None if fluent is None or in_server() else fluent.active_run()
+    return None if fluent is None or is_in_server() else fluent.active_run()
 
 
 def _from_flask() -> Actor | None:

@@ -48,7 +48,7 @@ def runs_repository(artifact_uri: str, *args: Any, **kwargs: Any) -> GovernedRun
     return GovernedRunsRepository(artifact_uri, *args, **kwargs)
 
 
-def rival_installed(find: Callable[[str], object] = metadata.distribution) -> bool:
+def is_rival_installed(find: Callable[[str], object] = metadata.distribution) -> bool:
     """Whether JFrog's own plugin is installed in this environment."""
     try:
         find(RIVAL)
@@ -59,7 +59,7 @@ def rival_installed(find: Callable[[str], object] = metadata.distribution) -> bo
 
 def warn_of_rival(find: Callable[[str], object] = metadata.distribution) -> None:
     """Issue a `RivalPluginWarning` where it is."""
-    if rival_installed(find):
+    if is_rival_installed(find):
         warnings.warn(
             f"`{RIVAL}` is installed beside `mlflow-governance`: both claim the scheme `artifactory`, and MLflow lets "
             f"one win silently, so policies may not be applied. Run `pip uninstall {RIVAL}`.",
@@ -68,7 +68,7 @@ def warn_of_rival(find: Callable[[str], object] = metadata.distribution) -> None
         )
 
 
-def registered_by_us(registry: Iterable[tuple[str, object]]) -> bool:
+def is_registered_by_us(registry: Iterable[tuple[str, object]]) -> bool:
     """Whether the scheme `artifactory` of MLflow's registry is this module's factory."""
     return dict(registry).get("artifactory") is artifactory_repository
 

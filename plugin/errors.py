@@ -30,7 +30,7 @@ from governance import errors
 from governance.model.canonical import Json
 from governance.model.problem import problem_of, refusal_of
 from governance.model.verdict import Finding, Refusal
-from plugin.context import in_server
+from plugin.context import is_in_server
 
 MARK = "GOVERNANCE_"
 
@@ -185,7 +185,7 @@ def mlflow_error(error: errors.GovernanceError) -> GovernedError:
     if isinstance(error, errors.UnavailableError) and error.status not in _PASSING:
         code = "ABORTED"
     hint = error.hint
-    if in_server() and not isinstance(error, _CALLERS_OWN):
+    if is_in_server() and not isinstance(error, _CALLERS_OWN):
         hint = f"{_FOR_OPERATORS} {hint}" if hint else _FOR_OPERATORS
     message = f"{error.message}\n  what to do: {hint}" if hint else error.message
     return kind(message, code=code, hint=hint, members={"reason": type(error).__name__})

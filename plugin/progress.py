@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from mlflow.utils.file_utils import ArtifactProgressBar
 
-from plugin.context import in_server
+from plugin.context import is_in_server
 
 
 @contextmanager
@@ -15,7 +15,7 @@ def progress(title: str, total: int) -> Iterator[Callable[[], object]]:
     """What to call after each file. Shows MLflow's bar, which `MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR` turns off; never in a
     tracking server, whose log would fill with bars of one file each.
     """
-    if total < 2 or in_server():
+    if total < 2 or is_in_server():
         yield lambda: None
         return
     with ArtifactProgressBar.files(desc=title, total=total) as bar:

@@ -27,7 +27,7 @@ from governance.artifactory.items import Tree
 from governance.errors import NotFoundError
 from governance.wiring import Assembly
 from plugin.assembly import assembly_for, require_own, server_destination
-from plugin.context import in_server
+from plugin.context import is_in_server
 from plugin.deletions import Deletions
 from plugin.downloads import Downloads
 from plugin.ending import ended_in_order
@@ -58,7 +58,7 @@ class GovernedArtifactRepository(ArtifactRepository):
         with as_mlflow():
             parts = assembly or assembly_for()
             self.root: Address = parse_uri(artifact_uri)
-            self._is_settled = assembly is not None or in_server()
+            self._is_settled = assembly is not None or is_in_server()
             self._kept = _Verbs.of(parts, self.root)
 
     def log_artifact(self, local_file: str, artifact_path: str | None = None) -> None:
@@ -134,7 +134,7 @@ class GovernedArtifactRepository(ArtifactRepository):
         `run_id` is the run that the tracking store names for it.
         """
         with ended_in_order(), as_mlflow():
-            return self._verbs().uploads.ready(resolve(self.root, artifact_path), run_id=run_id)
+            return self._verbs().uploads.seal_logged(resolve(self.root, artifact_path), run_id=run_id)
 
     def _verbs(self) -> _Verbs:
         """The working parts for the settings that are in force. MLflow keeps this object for a run as long as the process lives, and

@@ -37,7 +37,7 @@ from governance.model.digest import Sha256
 from governance.model.request import Action, Request, new_id
 from governance.permit import Permit
 from governance.wiring import Assembly
-from plugin.context import caller, in_server, mlflow_context, read_flavors
+from plugin.context import caller, is_in_server, mlflow_context, read_flavors
 from plugin.ledger import uploaded
 from plugin.location import (
     find_top,
@@ -120,7 +120,7 @@ class Uploads:
             ):
                 self._sealer.seal_folder(permit, load.root, moved)
 
-    def ready(self, root: Address, *, run_id: str | None = None) -> bool:
+    def seal_logged(self, root: Address, *, run_id: str | None = None) -> bool:
         """Sign a logged model whose upload is complete, as it was seen. False where this log saw none of its files."""
         files = uploaded(self._assembly.log, root)
         if not files:
@@ -157,7 +157,7 @@ class Uploads:
             if name == FOLDER_SIGNATURE:
                 return  # somebody else's signature, for others to verify; nothing of ours to add
             is_logged = logged_model_root(root.path) == root.path
-            if self._sealer.is_sealed(root) or (is_logged and not in_server()):
+            if self._sealer.is_sealed(root) or (is_logged and not is_in_server()):
                 self._sealer.seal_folder(permit, root, [moved])
             elif not is_logged:
                 self._sealer.annotate(permit, place, None)

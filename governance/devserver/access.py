@@ -23,7 +23,7 @@ def require(call: Call, letter: str, repo: str, path: str, message: str | None =
     """Refuse a caller without a right."""
     if has(call, letter, repo, path):
         return
-    if call.caller.anonymous:
+    if call.caller.is_anonymous:
         raise unauthorized("Unauthorized")
     user = call.caller.name
     texts = {

@@ -40,7 +40,7 @@ def add_routes(router: Router) -> None:
 
 async def search(call: Call) -> web.Response:
     """Answer one query. Errors are plain text."""
-    if call.caller.anonymous:
+    if call.caller.is_anonymous:
         raise Problem(403, "Only non-anonymous users are allowed to access AQL queries", shape=Shape.TEXT)
     text = (await call.body()).decode("utf-8", "replace").strip()
     query = parse(text)

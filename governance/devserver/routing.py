@@ -49,7 +49,7 @@ class Call:
 
     def signed_in(self) -> Caller:
         """The caller, who must have sent credentials."""
-        if self.caller.anonymous:
+        if self.caller.is_anonymous:
             raise unauthorized("Unauthorized")
         return self.caller
 

@@ -37,7 +37,7 @@ class Caller:
     token_id: str | None = None
 
     @property
-    def anonymous(self) -> bool:
+    def is_anonymous(self) -> bool:
         """Whether no credentials were sent."""
         return self.name == "anonymous"
 
@@ -223,7 +223,7 @@ class Security:
         """Letters of the caller's rights on a path."""
         if caller.admin:
             return ALL_RIGHTS
-        if caller.anonymous:
+        if caller.is_anonymous:
             return self._anonymous_rights
         if USER_SCOPE in caller.scope:
             return self._granted(repo, path, caller.name, caller.groups)
@@ -249,7 +249,7 @@ class Security:
     @staticmethod
     def require_admin(caller: Caller) -> None:
         """Refuse everybody but administrators."""
-        if caller.anonymous:
+        if caller.is_anonymous:
             raise unauthorized("Unauthorized")
         if not caller.admin:
             raise Problem(403, "Forbidden: administrator rights are needed")

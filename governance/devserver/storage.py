@@ -30,7 +30,7 @@ async def get(call: Call) -> web.Response:
     """One of the views of an item, in the precedence of a real server."""
     target = parse_target(call.params["target"])
     query = call.request.query
-    if "list" in query and call.caller.anonymous:
+    if "list" in query and call.caller.is_anonymous:
         raise Problem(403, "This resource is available to authenticated users only.")
     item = access.readable(call, target)
     if item is None:

@@ -33,7 +33,7 @@ class Binder:
         self._steady = [new for old, new in pairs if old.match == new.match and self._everywhere(new.name)]
         self.environments = tuple(dict.fromkeys([*_USUAL, *_named(a), *_named(b)]))
 
-    def always_bound(self, policy: Policy, *matches: Match) -> bool:
+    def is_always_bound(self, policy: Policy, *matches: Match) -> bool:
         """Whether another policy binds, before and after, every request that this one binds."""
         return any(
             other.name != policy.name
@@ -52,14 +52,14 @@ def binding_changes(old: Policy, new: Policy, binder: Binder) -> Iterator[Row]:
         if before == after:
             continue
         direction = _STRICTER if _wider(after, before) else _LOOSER if _wider(before, after) else _OTHER
-        if not binder.always_bound(new, old.match, new.match):
+        if not binder.is_always_bound(new, old.match, new.match):
             direction = _OTHER
         yield direction, f"binds {key} {_shown(before)} became {_shown(after)}", f"spec.match.{key}"
 
 
 def policy_bindings(policy: Policy, binder: Binder) -> Iterator[Row]:
     """What changed in the modes in which the sets bind a policy, by environment."""
-    covered = binder.always_bound(policy)
+    covered = binder.is_always_bound(policy)
     for environment in binder.environments:
         before, after = (mode_of(policy.name, environment, one.set) for one in (binder.a, binder.b))
         if before is after:

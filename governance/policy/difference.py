@@ -108,7 +108,7 @@ def _changes(a: PolicyBundle, b: PolicyBundle) -> Iterator[Change]:
 def _whole_policy(old: Policy | None, new: Policy | None, binder: Binder) -> Change:
     policy = new or old
     assert policy is not None  # a name comes from one of the two
-    direction = Direction.STRICTER if binder.always_bound(policy) else Direction.OTHER
+    direction = Direction.STRICTER if binder.is_always_bound(policy) else Direction.OTHER
     words = f"policy added: {len(policy.rules)} rules, default {policy.default.word}"
     if new is None:
         direction = _INVERSE.get(direction, direction)

@@ -58,7 +58,7 @@ def attestable(log: ReadableLog, entry: Entry, *, policies: PolicyCache) -> Atte
     """The decision of an entry. Raises `NotReplayableError` where its evidence is gone, `AuditBrokenError` where the
     replay gives other bytes."""
     recorded = read_decision(log, entry)
-    if not replay(log, entry, policies=policies).same:
+    if not replay(log, entry, policies=policies).is_same:
         raise AuditBrokenError(
             f"decision {entry.id} cannot be attested: judged once more, it is another one",
             hint="`mlgov audit verify` tells whether the entry was changed.",

@@ -59,7 +59,7 @@ class Replayed:
     got: bytes
 
     @property
-    def same(self) -> bool:
+    def is_same(self) -> bool:
         """Whether they are the same bytes."""
         return self.recorded == self.got
 

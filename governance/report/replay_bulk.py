@@ -120,7 +120,7 @@ class BulkReplay:
             made.broken += 1
             _name(made.problems, entry.seq, entry.id, error.message)
         else:
-            if done.same:
+            if done.is_same:
                 made.same += 1
             else:
                 made.different += 1

@@ -295,10 +295,10 @@ def _replayed(log: SequenceLog, stored: Stored, policies: PolicyCache) -> Step:
         return _step(stored, "replay", f"the replay breaks off: {error.message}", (), is_bad=True)
     title = (
         "replayed now: the same verdict, byte for byte"
-        if done.same
+        if done.is_same
         else "replayed now: ANOTHER verdict than recorded"
     )
-    return _step(stored, "replay", title, (), is_bad=not done.same)
+    return _step(stored, "replay", title, (), is_bad=not done.is_same)
 
 
 def _outcome(log: SequenceLog, stored: Stored, body: Fields) -> Step:

@@ -310,7 +310,7 @@ def test_an_outage_excuses_only_what_it_accounts_for(
     verdict = last.body["verdict"]
     assert isinstance(verdict, Mapping)
     assert (verdict["degraded"] is not None) is stands
-    assert replay(b.log, last, policies=PolicyCache(b.log)).same
+    assert replay(b.log, last, policies=PolicyCache(b.log)).is_same
 
 
 UNSCANNED = {"fact": "scan.complete", "is": False}
@@ -379,7 +379,7 @@ def test_the_last_verdict_stands_for_what_it_looked_at_alone(
         with pytest.raises(BlockedError, match="rested on what is not so any more"):
             load(b, again)
     for stored in b.entries(EntryKind.DECISION):
-        assert replay(b.log, stored.entry, policies=PolicyCache(b.log)).same
+        assert replay(b.log, stored.entry, policies=PolicyCache(b.log)).is_same
 
 
 def test_the_last_verdict_does_not_stand_for_news_about_what_nobody_knew_then(tmp_path: Path) -> None:
@@ -412,7 +412,7 @@ def test_the_last_verdict_does_not_stand_for_news_about_what_nobody_knew_then(tm
     with pytest.raises(BlockedError, match="rested on what is not so any more"):
         load(b, later(request()))
     for stored in b.entries(EntryKind.DECISION):
-        assert replay(b.log, stored.entry, policies=PolicyCache(b.log)).same
+        assert replay(b.log, stored.entry, policies=PolicyCache(b.log)).is_same
 
 
 @dataclass
@@ -503,7 +503,7 @@ def test_a_waived_finding_is_no_ground_of_its_own_where_the_rest_is_silent(
         load(b, later(request()))
     assert "in an outage" not in str(error.value)
     for stored in b.entries(EntryKind.DECISION):
-        assert replay(b.log, stored.entry, policies=PolicyCache(b.log)).same
+        assert replay(b.log, stored.entry, policies=PolicyCache(b.log)).is_same
 
 
 def test_no_verdict_stands_whose_facts_a_tracking_server_keeps(tmp_path: Path) -> None:
@@ -532,7 +532,7 @@ def test_no_verdict_stands_whose_facts_are_not_kept_any_more(tmp_path: Path) -> 
     silence(b)
     with pytest.raises(BlockedError, match=f"the verdict of decision {made.entry.id}, .* are erased"):
         load(b, later(request()))
-    assert replay(b.log, b.entries(EntryKind.DECISION)[-1].entry, policies=PolicyCache(b.log)).same
+    assert replay(b.log, b.entries(EntryKind.DECISION)[-1].entry, policies=PolicyCache(b.log)).is_same
 
 
 @pytest.mark.parametrize("reason", [Unknown("who knows"), Unknown("no answer", out_of_reach=True)])

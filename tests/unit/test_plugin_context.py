@@ -14,7 +14,7 @@ from flask import Flask, g
 from governance.artifactory.address import parse_uri
 from governance.cli.compliance import made_by
 from governance.model.request import Actor, ActorKind
-from plugin.context import CALLER, caller, in_server, local_user, mlflow_context, read_flavors, web_user
+from plugin.context import CALLER, caller, is_in_server, local_user, mlflow_context, read_flavors, web_user
 from plugin.server import CaptureCaller, caller_of, proxied_path
 
 SERVER = {"_MLFLOW_SERVER_FILE_STORE": "sqlite:///x"}
@@ -33,7 +33,7 @@ def test_outside_a_server_the_caller_is_the_local_user_and_only_claimed() -> Non
 
 
 def test_inside_a_server_nobody_is_the_local_user() -> None:
-    assert in_server(SERVER)
+    assert is_in_server(SERVER)
     assert caller(SERVER) == Actor(name="anonymous")
 
 

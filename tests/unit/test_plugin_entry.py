@@ -28,7 +28,7 @@ def test_the_registry_holds_our_factories() -> None:
     assert registered["artifactory"] is entry.artifactory_repository
     assert registered["mlflow-artifacts"] is entry.proxied_repository
     assert registered["runs"] is entry.runs_repository
-    assert entry.registered_by_us(registered.items())
+    assert entry.is_registered_by_us(registered.items())
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -85,7 +85,7 @@ def test_no_rival_no_word() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         entry.warn_of_rival(absent)
-    assert not entry.rival_installed(absent)
+    assert not entry.is_rival_installed(absent)
 
 
 def python(code: str) -> str:

@@ -72,7 +72,7 @@ def test_every_decision_comes_out_with_the_same_bytes(tmp_path: Path) -> None:
     for entry in entries:
         done = replay(b.log, entry, policies=policies)
         assert done.got == done.recorded
-        assert done.same
+        assert done.is_same
     assert len(entries) >= 14
     verdicts = [entry.body["verdict"] for entry in entries]
     degraded = [str(one["degraded"]) for one in verdicts if isinstance(one, Mapping) and one["degraded"]]
@@ -86,15 +86,15 @@ def test_a_verdict_in_grace_comes_out_with_the_same_bytes_also_where_its_entry_i
     gate.advise(b)
     _ask(b)
     (entry,) = decisions(b)
-    assert replay(b.log, entry, policies=PolicyCache(b.log)).same
+    assert replay(b.log, entry, policies=PolicyCache(b.log)).is_same
     older = {name: value for name, value in _verdict(entry).items() if name != "grace_until"}
     assert len(older) < len(_verdict(entry))
     assert replay(
         b.log, replace(entry, body={**entry.body, "verdict": older}), policies=PolicyCache(b.log)
-    ).same
+    ).is_same
     wrong = {**older, "grace_until": "2026-11-22T12:00:06.000000Z"}
     forged = replace(entry, body={**entry.body, "verdict": wrong})
-    assert not replay(b.log, forged, policies=PolicyCache(b.log)).same
+    assert not replay(b.log, forged, policies=PolicyCache(b.log)).is_same
 
 
 def test_an_older_verdict_that_stood_in_an_outage_comes_out_with_the_same_bytes(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_an_older_verdict_that_stood_in_an_outage_comes_out_with_the_same_bytes(
     _ask(b, at=gate.NOON.replace(hour=13))
     first, now = decisions(b)
     assert (_verdict(now)["decision"], _verdict(now)["degraded"]) == ("block", None)
-    assert replay(b.log, now, policies=PolicyCache(b.log)).same
+    assert replay(b.log, now, policies=PolicyCache(b.log)).is_same
     facts = orjson.loads(b.kept(parse_sha256(str(now.body["facts"]))))
     assert facts.pop("sources.out_of_reach")["value"] == ["xray.malicious"]
     document = orjson.dumps(facts)
@@ -118,16 +118,16 @@ def test_an_older_verdict_that_stood_in_an_outage_comes_out_with_the_same_bytes(
     digest = sha256(document).hexdigest()
     older = replace(now, body={**now.body, "facts": digest, "verdict": stood})
     log = Without(b, digest, document)
-    assert replay(log, older, policies=PolicyCache(log)).same
+    assert replay(log, older, policies=PolicyCache(log)).is_same
     forged = replace(older, body={**older.body, "verdict": _verdict(now)})
-    assert not replay(log, forged, policies=PolicyCache(log)).same
+    assert not replay(log, forged, policies=PolicyCache(log)).is_same
 
 
 def test_a_changed_verdict_shows(tmp_path: Path) -> None:
     b = story(tmp_path)
     entry = next(one for one in decisions(b) if _verdict(one)["decision"] == "block")
     forged = replace(entry, body={**entry.body, "verdict": {**_verdict(entry), "decision": "allow"}})
-    assert not replay(b.log, forged, policies=PolicyCache(b.log)).same
+    assert not replay(b.log, forged, policies=PolicyCache(b.log)).is_same
 
 
 class Without:

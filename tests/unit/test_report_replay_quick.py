@@ -124,9 +124,9 @@ def test_what_is_equal_and_has_other_bytes_is_different(
         document = orjson.loads(stored.data)
         forge(document["body"]["verdict"])
         forged = recorded.read_decision(b.log, stored.entry).entry
-        assert replay(b.log, forged, policies=policies).same
+        assert replay(b.log, forged, policies=policies).is_same
         changed = _With(stored.entry, document["body"])
-        assert not replay(b.log, changed, policies=policies).same
+        assert not replay(b.log, changed, policies=policies).is_same
 
 
 class _With:
@@ -147,7 +147,7 @@ def test_the_order_of_the_keys_makes_no_difference(tmp_path: Path) -> None:
     entry = decisions(b)[0]
     body: dict[str, Any] = dict(reversed(orjson.loads(orjson.dumps(dict(entry.body))).items()))
     body["verdict"] = dict(reversed(body["verdict"].items()))
-    assert replay(b.log, _With(entry, body), policies=PolicyCache(b.log)).same
+    assert replay(b.log, _With(entry, body), policies=PolicyCache(b.log)).is_same
 
 
 def test_every_document_of_a_page_is_checked(tmp_path: Path) -> None:

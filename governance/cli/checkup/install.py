@@ -18,7 +18,7 @@ from governance.cli.checkup.check import Check, fail, ok, warn
 from governance.cli.output import Line
 from governance.errors import ConfigurationError
 from governance.settings import Settings
-from plugin.entry import RIVAL, rival_installed
+from plugin.entry import RIVAL, is_rival_installed
 
 _SECONDS = 60
 _SHOWN = 300
@@ -68,7 +68,7 @@ def _versions() -> Iterator[Line]:
 
 
 def _rival() -> Iterator[Line]:
-    if rival_installed():
+    if is_rival_installed():
         yield fail(
             "rival plugin",
             f"`{RIVAL}` is installed: it claims the scheme `artifactory` too, and MLflow lets the last one win",
