@@ -31,6 +31,7 @@
         ├── AuditQuorumError       too few places have kept the log's head of late, and the settings say to refuse then
         ├── AuditConflictError     an entry id was used for two different entries
         └── AuditBrokenError       the log does not prove itself
+            └── NewerLogError  only a newer version of this program can read it, or an entry of it
 
 The tree knows no exit codes and no HTTP; the CLI and the servers map it. No message holds a token, a passphrase or
 a query string.
@@ -250,3 +251,13 @@ class AuditBrokenError(AuditError):
     def __init__(self, message: str, *, index: int | None = None, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.index = index
+
+
+class NewerLogError(AuditBrokenError):
+    """A log, or an entry of it, that only a newer version of this program can read. Whoever can do without it need not stop; nobody else
+    may take it for good, or for broken."""
+
+    def __init__(self, message: str, *, index: int | None = None) -> None:
+        super().__init__(
+            message, index=index, hint="Use the newest version of this program that writes to the log."
+        )

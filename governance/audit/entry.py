@@ -20,7 +20,7 @@ from typing import Any
 
 import orjson
 
-from governance.errors import AuditBrokenError
+from governance.errors import AuditBrokenError, NewerLogError
 from governance.model.canonical import Json, canonical_bytes, parse_canonical
 from governance.model.digest import Sha256
 from governance.model.request import parse_utc, utc_text
@@ -171,10 +171,9 @@ def entry_of(document: Any) -> Entry:
         raise AuditBrokenError(f"not an entry: {type(error).__name__}: {error}") from error
 
 
-def _newer(what: str) -> AuditBrokenError:
-    return AuditBrokenError(
-        f"an entry of {what}, which this program does not know: a newer one may have written it",
-        hint="Use the newest version of this program that writes to the log.",
+def _newer(what: str) -> NewerLogError:
+    return NewerLogError(
+        f"an entry of {what}, which this program does not know: a newer one may have written it"
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from governance.errors import AuditBrokenError, AuditUnavailableError, SettingsError
+from governance.errors import AuditBrokenError, AuditUnavailableError, NewerLogError, SettingsError
 
 SCHEMA = "mlgov_audit"
 INDEXED = 500
@@ -229,9 +229,8 @@ def _known_version(connection: Any, migrations: Sequence[str]) -> int:
         return 0
     version = int(connection.execute("SELECT coalesce(max(version), 0) FROM migration").fetchone()[0])
     if version > len(migrations):
-        raise AuditBrokenError(
-            f"the audit database is of version {version}; this program knows up to {len(migrations)}",
-            hint="Use the newer version of this program that wrote it.",
+        raise NewerLogError(
+            f"the audit database is of version {version}; this program knows up to {len(migrations)}"
         )
     return version
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import apsw
 
-from governance.errors import AuditBrokenError, AuditUnavailableError
+from governance.errors import AuditBrokenError, AuditUnavailableError, NewerLogError
 from governance.places import make_private
 
 _APPLICATION_ID = 0x6D6C676C  # "mlgl" in the file's header, so that `file` and we know it
@@ -154,9 +154,8 @@ def _require_ours(path: Path, application: int, version: int) -> None:
     if application != _APPLICATION_ID:
         raise AuditBrokenError(f"`{path}` is a SQLite file, but not an audit log")
     if version > _DEFLATED:
-        raise AuditBrokenError(
-            f"`{path}` is an audit log of version {version}; this program knows up to {_DEFLATED}",
-            hint="Use the newer version of this program that wrote it.",
+        raise NewerLogError(
+            f"`{path}` is an audit log of version {version}; this program knows up to {_DEFLATED}"
         )
     if version < _PLAIN:
         raise AuditBrokenError(

@@ -6,6 +6,9 @@ number, so that no entry was lost on its way here: where the writer is a client,
 so a note. Then, for the whole: 5. the tree's root against the stored frontier,
 and against every root remembered from elsewhere.
 
+An entry of a kind or version that this program does not know is checked as far as it goes, and a problem that `is_newer`: the log is then
+neither good nor broken.
+
 The caller must still bring these remembered roots (a checkpoint, an export, an anchor): a log that was rewritten from
 its first entry on is consistent with itself.
 """
@@ -20,11 +23,11 @@ from datetime import timedelta
 
 import orjson
 
-from governance.audit.entry import Entry, Writer, parse_entry
+from governance.audit.entry import KINDS, Writer, parse_entry
 from governance.audit.merkle import Frontier, leaf_hash, leaf_hashes, perfect_root, root_of
 from governance.audit.stamp import is_client
 from governance.audit.store import AuditStore, FramedPages, FramedRow, Row, framed_row
-from governance.errors import AuditBrokenError
+from governance.errors import AuditBrokenError, NewerLogError
 from governance.model.request import parse_utc, utc_text
 
 _HEIGHT = 8
@@ -42,6 +45,13 @@ class Problem:
 
     index: int | None
     what: str
+    is_newer: bool = False
+    """Nothing is wrong, but a newer program wrote what this one cannot read."""
+
+    @classmethod
+    def of(cls, index: int | None, error: AuditBrokenError) -> Problem:
+        """What an error says of an entry."""
+        return cls(index, error.message, is_newer=isinstance(error, NewerLogError))
 
     def __str__(self) -> str:
         return self.what if self.index is None else f"entry {self.index}: {self.what}"
@@ -63,11 +73,28 @@ class Verification:
         """True where nothing is wrong."""
         return not self.problems
 
-    def require_good(self) -> None:
-        """Raise `AuditBrokenError` that names the first bad entry."""
-        if self.problems:
+    @property
+    def is_newer(self) -> bool:
+        """True where nothing is wrong, but not all of it can be read by this program."""
+        return bool(self.problems) and all(each.is_newer for each in self.problems)
+
+    def require_readable(self) -> None:
+        """Raise `NewerLogError` where nothing is wrong, but not all of it can be read."""
+        if self.is_newer:
             first = self.problems[0]
             more = f" (and {len(self.problems) - 1} more)" if len(self.problems) > 1 else ""
+            raise NewerLogError(
+                f"this program is too old for this log, in which nothing else was found wrong: {first}{more}",
+                index=first.index,
+            )
+
+    def require_good(self) -> None:
+        """Raise `AuditBrokenError` that names the first bad entry, or `NewerLogError`."""
+        self.require_readable()
+        broken = [each for each in self.problems if not each.is_newer]
+        if broken:
+            first = broken[0]
+            more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
             raise AuditBrokenError(
                 f"the audit log does not prove itself: {first}{more}",
                 index=first.index,
@@ -159,6 +186,8 @@ class Walk:
         self.frontier = start or Frontier()
         self.problems: list[Problem] = []
         self.notes: list[Problem] = []
+        self.newer: list[Problem] = []
+        self._is_blind = False
         self._is_whole = self.frontier.size == 0
         self._roots = dict(roots)
         self._writers = _Writers()
@@ -198,10 +227,13 @@ class Walk:
             self._fault(index, "its bytes are not those that were recorded: the leaf hash differs")
         try:
             entry = parse_entry(row.data, strict=True)
+        except NewerLogError as error:
+            self._see_newer(index, row, error.message)
         except AuditBrokenError as error:
             self._fault(index, error.message)
         else:
-            self._compare(index, row, entry)
+            claimed = (entry.id, entry.kind.value, entry.subject, entry.correlation, utc_text(entry.at))
+            self._compare(index, row, claimed, entry.writer)
         if row.at < self._latest:
             self._note(*_clock_notes(index, row.at, self._latest))
         self._latest = max(self._latest, row.at)
@@ -209,20 +241,32 @@ class Walk:
         if self.size % _STEP == 0 or self.size in self._roots:
             self._grow()
 
-    def _compare(self, index: int, row: Row, entry: Entry) -> None:
+    def _see_newer(self, index: int, row: Row, what: str) -> None:
+        """An entry of which this program knows no more than what all entries have so far: columns and number are checked, where it
+        has them."""
+        if len(self.newer) < _MOST_PROBLEMS:
+            self.newer.append(Problem(index, what, is_newer=True))
+        document = orjson.loads(row.data)
+        try:
+            claimed = tuple(document[name] for name in ("id", "kind", "subject", "correlation", "at"))
+            boot, instance, n = (document["writer"][name] for name in ("boot", "instance", "n"))
+            writer = Writer(boot=str(boot), instance=str(instance), n=int(n))
+        except (KeyError, TypeError, ValueError):
+            self._is_blind = True
+        else:
+            self._compare(index, row, claimed, writer)
+
+    def _compare(self, index: int, row: Row, claimed: tuple[str, ...], writer: Writer) -> None:
         """The columns by which the entry is found, and its writer's number."""
-        claimed = {
-            "id": entry.id, "kind": entry.kind, "subject": entry.subject, "correlation": entry.correlation,
-            "time": utc_text(entry.at),
-        }  # fmt: skip
-        filed = {name: row.at if name == "time" else getattr(row, name) for name in claimed}
-        wrong = [name for name, value in claimed.items() if filed[name] != value]
+        filed = (row.id, row.kind, row.subject, row.correlation, row.at)
+        names = ("id", "kind", "subject", "correlation", "time")
+        wrong = [name for name, said, found in zip(names, claimed, filed, strict=True) if said != found]
         if wrong:
             self._fault(index, f"it is filed under another {', '.join(wrong)} than its bytes say")
-        writer = f'{{"boot":{_quoted(entry.writer.boot)},"instance":{_quoted(entry.writer.instance)},'
-        what = self._writers.see(writer, entry.writer.n)
+        named = f'{{"boot":{_quoted(writer.boot)},"instance":{_quoted(writer.instance)},'
+        what = self._writers.see(named, writer.n)
         if what is not None:
-            self._about_numbers(index, entry.writer, what)
+            self._about_numbers(index, writer, what)
 
     def _follow_on(self, seqs: Sequence[int]) -> bool:
         """Whether these are the next entries, and no remembered tree ends within them."""
@@ -240,7 +284,12 @@ class Walk:
         with a backslash are left to `add`: they may be what others are escaped to. Without one, no column holds a quote, since
         the ends have as many of them as the bytes, and each stands for itself.
         """
-        if b"\\" in b"".join(backs) or not all(map(bytes.startswith, datas, fronts)):
+        joined = b"".join(backs)
+        if (
+            b"\\" in joined
+            or not _are_known(joined, len(backs))
+            or not all(map(bytes.startswith, datas, fronts))
+        ):
             return False
         seen = self._writers.peek()
         before = seen.before_number
@@ -296,7 +345,7 @@ class Walk:
                 f"a remembered tree had {size} entries; the log now ends at {self.frontier.size}",
             )
         # Numbers that are missing may lie before the start of a range, so only a whole log can lack one.
-        if self._is_whole:
+        if self._is_whole and not self._is_blind:
             for writer, number in self._writers.missing():
                 lost = "an entry was lost before it reached the log"
                 why = f"{lost}, or never was" if is_client(writer) else lost
@@ -395,10 +444,19 @@ def _result(walk: Walk, *, compared: int) -> Verification:
     return Verification(
         size=walk.frontier.size,
         root=walk.frontier.root(),
-        problems=tuple(walk.problems),
+        problems=(*walk.problems, *walk.newer),
         notes=tuple(walk.notes),
         compared=compared,
     )
+
+
+def _are_known(backs: bytes, count: int) -> bool:
+    """Whether each of as many entries is of a kind that this program knows, where no text in them holds a quote."""
+    for kind in KINDS:
+        count -= backs.count(b'"kind":"%b","subject":' % kind.encode())
+        if not count:
+            return True
+    return False
 
 
 def _time_in(front: bytes) -> str:

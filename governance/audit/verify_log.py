@@ -35,6 +35,9 @@ signed `checkpoint`. So nothing was left out between the two. Step 4 needs the w
 
 7. Each record has a receipt, which leads from it to the root of the signed checkpoint.
 
+An entry that a newer program wrote, of a kind or version that this one does not know, is checked as far as it goes: its hash and its
+place. Then the whole could not be checked to the end, and this says so.
+
 What this cannot show: that the log you hold is the newest one, or the only one. For that, compare its checkpoint with
 one that somebody else kept (`--earlier`). Ends with 0 if all is well, 1 if not, 2 if it could not be checked.
 """
@@ -62,6 +65,17 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     """Hash of two subtrees, RFC 6962 section 2.1."""
     return hashlib.sha256(b"\x01" + left + right).digest()
 
+
+class TooOldError(Exception):
+    """Nothing was found wrong, but this program does not know everything in the log."""
+
+
+VERSION = 1
+KINDS = frozenset({
+    "start", "decision", "outcome", "signature", "policy", "key", "waiver", "advisory", "registration", "checkpoint", "export",
+    "recovery", "erasure", "hold",
+})  # fmt: skip
+"""What this program knows to read."""
 
 RESTS_ON = {"decision": ("facts",), "outcome": ("moved", "manifest"), "policy": ("digest",)}
 """Where an entry names the document that it rests on."""
@@ -174,6 +188,8 @@ def read_entry(number: int, line: bytes) -> dict[str, Any]:
     """An entry, which must be in canonical form: sorted keys, no spaces, whole numbers, UTF-8."""
     try:
         entry: dict[str, Any] = json.loads(line.decode(), object_pairs_hook=unique)
+        if entry["v"] != VERSION:
+            return entry
         again = json.dumps(entry, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
         writer = entry["writer"]
         wanted = (
@@ -253,6 +269,8 @@ class Checker:
         part = folder / "range.json"
         self.part = Part(part.read_bytes()) if part.exists() else None
         self.here = 0
+        self.newer: list[str] = []
+        self.is_blind = False
 
     def read(self) -> None:
         """Steps 1, 2 and 6, of the whole log or of a part of it."""
@@ -364,6 +382,12 @@ class Checker:
 
     def one(self, number: int, entry: dict[str, Any]) -> None:
         """Note an entry's id and its writer's number."""
+        if entry["v"] != VERSION:
+            self.newer.append(f"entry {number} is of version {entry['v']}")
+            self.is_blind = True
+            return
+        if entry["kind"] not in KINDS:
+            self.newer.append(f"entry {number} is of the kind `{entry['kind']}`")
         if entry["id"] in self.ids:
             raise BadLogError(f"entry {number}: its id was used before")
         self.ids.add(entry["id"])
@@ -398,6 +422,24 @@ class Checker:
             raise BadLogError(what)
         self.remarks.append(what)
 
+    def kept_whole(self) -> tuple[int, int]:
+        """Steps 4, of the whole log, and 5. Neither can be done where entries are of another version."""
+        if self.is_blind:
+            return 0, 0
+        if self.part is None:
+            self.writers()
+        return self.documents()
+
+    def require_known(self) -> None:
+        """Once all else is checked: say so where a newer program wrote what this one does not know."""
+        if self.newer:
+            more = f" (and {len(self.newer) - 1} more)" if len(self.newer) > 1 else ""
+            undone = ", but for steps 4 and 5," if self.is_blind else ""
+            raise TooOldError(
+                f"{self.newer[0]}{more}, which this program does not know: a newer one may have written it. "
+                f"Everything else{undone} is in order. Use the verify_log.py of the newest version"
+            )
+
     def documents(self) -> tuple[int, int]:
         """Step 5. Returns how many documents there are, and how many more were erased."""
         listed: dict[str, bool] = {}
@@ -426,7 +468,7 @@ class Checker:
 def check(
     folder: Path, key: str | None = None, earlier: bytes | None = None, witnesses: Sequence[str] = ()
 ) -> str:
-    """All steps. Returns the sentence to print. Raises `BadLogError`."""
+    """All steps. Returns the sentence to print. Raises `BadLogError`, or `TooOldError`."""
     checker = Checker(folder, earlier)
     checker.read()
     data = (folder / "checkpoint").read_bytes()
@@ -452,9 +494,8 @@ def check(
     for name in [check_signature(data, each, kind=4) for each in witnesses]:
         signed += f" It is cosigned by {name}."
     part = checker.part
-    if part is None:
-        checker.writers()
-    receipts, (documents, gone) = checker.receipts(), checker.documents()
+    receipts, (documents, gone) = checker.receipts(), checker.kept_whole()
+    checker.require_known()
     told_by = "as its entries say" if part is None else "as it is listed"
     erased = f" Of {gone} more the bytes were erased, {told_by}." if gone else ""
     if checker.remarks:
@@ -497,11 +538,19 @@ def main() -> int:
     ) as error:  # what was given beside the folder says nothing about the log
         print(f"Could not be checked: {error}")  # noqa: T201 - a program's output
         return 2
+    return told(options, earlier)
+
+
+def told(options: argparse.Namespace, earlier: bytes | None) -> int:
+    """Check, print, return the exit code."""
     try:
         print(check(options.folder, options.key, earlier, options.witness))  # noqa: T201 - a program's output
     except (BadLogError, ValueError, LookupError, TypeError, AttributeError) as error:
         print(f"BAD: {error}")  # noqa: T201 - a program's output
         return 1
+    except TooOldError as error:
+        print(f"Could not be checked to the end: {error}")  # noqa: T201 - a program's output
+        return 2
     except ImportError as error:
         print(f"Could not be checked: {error}; `pip install cryptography`, or use a Python that has it")  # noqa: T201 - a program's output
         return 2

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from governance.cli.output import Mark, err, sign, styled
-from governance.errors import AuditBrokenError, AuditUnavailableError, SettingsError
+from governance.errors import AuditBrokenError, AuditUnavailableError, NewerLogError, SettingsError
 
 if TYPE_CHECKING:
     from governance.audit.entry import Entry, EntryKind
@@ -45,6 +45,8 @@ def read_assembly() -> Iterator[AuditAssembly]:
         broken = None
         try:
             assembly.compare_head()
+        except NewerLogError:  # nothing of it follows, since nothing of it can be read
+            raise
         except AuditBrokenError as error:
             broken = error
             first = error.message.partition("\n")[0]

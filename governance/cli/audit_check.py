@@ -11,7 +11,7 @@ import typer
 from governance.cli.audit import open_assembly
 from governance.cli.kept_heads import head_files, kept_heads, read_head, roots_of
 from governance.cli.output import Mark, err, out, print_json, print_pairs, sign, styled
-from governance.errors import AuditBrokenError, AuditUnavailableError, SettingsError
+from governance.errors import AuditBrokenError, AuditUnavailableError, NewerLogError, SettingsError
 
 if TYPE_CHECKING:
     from governance.audit.log import AuditLog
@@ -48,7 +48,8 @@ def verify(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Recompute every entry's hash and the tree over them. Exits with 4 where the log does not prove itself.
+    """Recompute every entry's hash and the tree over them. Exits with 4 where the log does not prove itself, with 3 where nothing
+    is wrong but this program too old to read all of it.
 
     The log is also compared with the head that this machine remembers, and with those in folders that `audit_anchors`
     names.
@@ -121,7 +122,7 @@ def _show(result: Verification, span: tuple[int, int] | None, erased: int, *, as
             "notes": [{"index": each.index, "what": each.what} for each in result.notes],
         })  # fmt: skip
     for problem in result.problems[:_MOST_SHOWN]:
-        err().print(sign(Mark.FAIL), styled(str(problem)))
+        err().print(sign(Mark.WARN if problem.is_newer else Mark.FAIL), styled(str(problem)))
     result.require_good()
     if as_json:
         return
@@ -184,13 +185,15 @@ def _verify_folder(
 def _check_folder(folder: Path, key: str | None, kept: list[bytes], witnesses: list[str]) -> list[str]:
     """By the very program that is exported, as an auditor runs it. Its own copy in the folder is not run: whoever made
     the folder made that too."""
-    from governance.audit.verify_log import BadLogError, check
+    from governance.audit.verify_log import BadLogError, TooOldError, check
 
     said = ""
     heads: list[bytes | None] = [*kept] or [None]
     try:
         for head in heads:
             said = check(folder, key, head, witnesses)
+    except TooOldError as error:
+        raise NewerLogError(f"the exported log could not be checked to the end: {error}") from error
     except (BadLogError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise AuditBrokenError(f"the exported log does not prove itself: {error}") from error
     except OSError as error:

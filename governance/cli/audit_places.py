@@ -15,7 +15,7 @@ import typer
 from governance.cli.audit import read_assembly, summary
 from governance.cli.exits import exit_code
 from governance.cli.output import Mark, err, harmless_json, sign, styled, writing
-from governance.errors import AuditBrokenError, SettingsError
+from governance.errors import AuditBrokenError, NewerLogError, SettingsError
 
 if TYPE_CHECKING:
     from governance.audit.log import AuditLog, Stored
@@ -123,10 +123,15 @@ def entry_line(stored: Stored) -> str:
 
 
 def end_broken(broken: Iterable[Problem]) -> None:
-    """Name the entries that cannot be trusted, and exit with 4 where there are any."""
+    """Name the entries that cannot be trusted, and exit with 4 where there are any; with 3 where this program is too old for all of
+    them."""
     problems = list(broken)
     for problem in problems[:_MOST_NAMED]:
-        err().print(sign(Mark.FAIL), styled(str(problem)))
+        err().print(sign(Mark.WARN if problem.is_newer else Mark.FAIL), styled(str(problem)))
+    if problems and all(problem.is_newer for problem in problems):
+        raise NewerLogError(
+            f"this program is too old for {len(problems)} of the log's entries: nobody can tell whether they are meant"
+        )
     if problems:
         more = f", the first {_MOST_NAMED} are named above" if len(problems) > _MOST_NAMED else ""
         err().print(

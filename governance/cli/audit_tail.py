@@ -97,7 +97,7 @@ def _between(
         try:
             stored = checked_at(number, row)
         except AuditBrokenError as error:
-            broken.append(Problem(number, error.message))
+            broken.append(Problem.of(number, error))
             continue
         if selection.matches(stored.entry):
             yield stored

@@ -5,7 +5,7 @@
 | 0 | allowed; in order |
 | 1 | blocked; not verified |
 | 2 | usage, settings, policy file or key file |
-| 3 | could not decide: a service or the local disk failed |
+| 3 | could not decide: a service or the local disk failed, or this program is too old for what it reads |
 | 4 | the audit log is broken or cannot be written |
 | 130 | interrupted by Ctrl-C |
 | 141 | the reader of the output went away, as `head` does |
@@ -17,6 +17,7 @@ from governance.errors import (
     AuditError,
     ConfigurationError,
     GovernanceError,
+    NewerLogError,
     RefusedError,
     RemoteError,
     TransferError,
@@ -29,6 +30,7 @@ EXIT_CODES: tuple[tuple[type[GovernanceError], int], ...] = (
     (ConfigurationError, 2),
     (RemoteError, 3),
     (TransferError, 3),
+    (NewerLogError, 3),
     (AuditError, 4),
 )
 """Branches of the error tree and their codes. The first that fits counts."""

@@ -97,8 +97,9 @@ class Asked:
 
 @contextmanager
 def make_report(log: AuditLog, asked: Asked, *, now: datetime) -> Iterator[Report]:
-    """The report, for as long as the context lasts."""
+    """The report, for as long as the context lasts. Raises `NewerLogError` where this program is too old for the log."""
     verification = log.verify(asked.roots)
+    verification.require_readable()  # figures without what newer programs wrote would be wrong
     # Asked now and again below: a witness who does not sign leaves no record of a report that never was.
     asked.cosigned(log.checkpoint())
     if asked.record is not None and verification.is_good:

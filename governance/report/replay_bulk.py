@@ -16,7 +16,7 @@ import orjson
 
 from governance.audit.entry import EntryKind
 from governance.audit.store import Row
-from governance.errors import AuditBrokenError
+from governance.errors import AuditBrokenError, NewerLogError
 from governance.model.canonical import Json
 from governance.model.digest import Sha256
 from governance.policy.allocating import collector_paused
@@ -100,6 +100,11 @@ class BulkReplay:
         """The entry, if it is a decision of the selection."""
         try:
             entry = seen_at(number, row)
+        except NewerLogError as error:
+            if row is not None and row.kind == EntryKind.DECISION:
+                made.gone += 1
+                _name(made.not_replayable, number, row.id, error.message)
+            return None
         except AuditBrokenError as error:
             # What it was is not known any more: where its column says so, a decision.
             if row is None or row.kind == EntryKind.DECISION:

@@ -114,7 +114,7 @@ class Search:
             stored = checked_at(number, row)
         except AuditBrokenError as error:
             if len(self.broken) < _MOST_BROKEN and all(each.index != number for each in self.broken):
-                self.broken.append(Problem(number, error.message))
+                self.broken.append(Problem.of(number, error))
             return
         if self._is_meant(stored.entry):
             yield stored
@@ -125,7 +125,7 @@ class Search:
             try:
                 checked_at(number, rows.get(number))
             except AuditBrokenError as error:
-                self.broken.append(Problem(number, error.message))
+                self.broken.append(Problem.of(number, error))
 
 
 def read_rows(store: AuditStore, numbers: Sequence[int]) -> dict[int, Row]:

@@ -315,7 +315,7 @@ class _Asked:
             except AuditBrokenError as error:
                 if number not in self._named:
                     self._named.add(number)
-                    self.made.broken.append(Problem(number, error.message))
+                    self.made.broken.append(Problem.of(number, error))
             else:
                 yield entry
         self._beside = {}
@@ -379,7 +379,7 @@ class _Asked:
         try:
             found = None if row is None else seen(row)
         except AuditBrokenError as error:
-            self.made.broken.append(Problem(error.index, error.message))
+            self.made.broken.append(Problem.of(error.index, error))
             return None
         return found if found is not None and found.kind is EntryKind.DECISION else None
 

@@ -47,6 +47,7 @@ def remote(kind: type[errors.RemoteError]) -> errors.RemoteError:
         (remote(errors.UnavailableError), 3),
         (errors.UnsafePathError("no"), 3),
         (errors.AuditBrokenError("no"), 4),
+        (errors.NewerLogError("no"), 3),
         (errors.AuditUnavailableError("no"), 4),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
@@ -57,7 +58,8 @@ def test_exit_code(error: errors.GovernanceError, code: int) -> None:
 
 def test_every_branch_of_the_tree_has_a_code() -> None:
     branches = errors.GovernanceError.__subclasses__()
-    assert {kind for kind, _ in EXIT_CODES} == {
+    own = {errors.NewerLogError}  # within a branch, and not what the others of it are
+    assert {kind for kind, _ in EXIT_CODES} - own == {
         kind for kind in branches if kind.__module__ == "governance.errors"
     }
 
