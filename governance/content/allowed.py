@@ -69,15 +69,19 @@ _BY_MODULE: Final[Mapping[str, str]] = {
     "omegaconf.nodes": "AnyNode BooleanNode BytesNode EnumNode FloatNode IntegerNode PathNode StringNode",
     "pandas": (
         "BooleanDtype Categorical CategoricalDtype CategoricalIndex DataFrame DatetimeIndex DatetimeTZDtype Float32Dtype Float64Dtype "
-        "Index Int16Dtype Int32Dtype Int64Dtype Int8Dtype MultiIndex NA PeriodDtype RangeIndex Series StringDtype TimedeltaIndex UInt16Dtype "
+        "Index Int16Dtype Int32Dtype Int64Dtype Int8Dtype Interval IntervalDtype IntervalIndex MultiIndex NA PeriodDtype PeriodIndex RangeIndex Series StringDtype TimedeltaIndex UInt16Dtype "
         "UInt32Dtype UInt64Dtype UInt8Dtype"
     ),
     "pandas._libs.arrays": "__pyx_unpickle_NDArrayBacked",
     "pandas._libs.internals": "_unpickle_block",
-    "pandas._libs.tslibs.offsets": "Day",
+    "pandas._libs.interval": "__pyx_unpickle_IntervalMixin",
+    "pandas._libs.tslibs.offsets": (
+        "BusinessDay BusinessMonthBegin BusinessMonthEnd Day Hour Micro Milli Minute MonthBegin MonthEnd Nano QuarterBegin QuarterEnd "
+        "Second Week YearBegin YearEnd"
+    ),
     "pandas._libs.tslibs.timedeltas": "_timedelta_unpickle",
     "pandas._libs.tslibs.timestamps": "_unpickle_timestamp",
-    "pandas.arrays": "BooleanArray DatetimeArray FloatingArray IntegerArray PeriodArray StringArray TimedeltaArray",
+    "pandas.arrays": "BooleanArray DatetimeArray FloatingArray IntegerArray IntervalArray PeriodArray StringArray TimedeltaArray",
     "pandas.core.arrays.categorical": "Categorical",
     "pandas.core.arrays.datetimes": "DatetimeArray",
     "pandas.core.arrays.integer": "Int64Dtype IntegerArray",
@@ -87,7 +91,9 @@ _BY_MODULE: Final[Mapping[str, str]] = {
     "pandas.core.indexes.base": "Index _new_Index",
     "pandas.core.indexes.category": "CategoricalIndex",
     "pandas.core.indexes.datetimes": "DatetimeIndex _new_DatetimeIndex",
+    "pandas.core.indexes.interval": "IntervalIndex _new_IntervalIndex",
     "pandas.core.indexes.multi": "MultiIndex",
+    "pandas.core.indexes.period": "PeriodIndex",
     "pandas.core.indexes.range": "RangeIndex",
     "pandas.core.indexes.timedeltas": "TimedeltaIndex _new_TimedeltaIndex",
     "pandas.core.internals.blocks": "new_block",
@@ -305,6 +311,7 @@ _FUNCTIONS: Final[Mapping[str, str]] = {
         "abs absolute arccos arccosh arcsin arcsinh arctan arctanh cbrt ceil cos cosh deg2rad degrees exp exp2 expm1 fabs floor "
         "isfinite isinf isnan log log10 log1p log2 negative rad2deg radians reciprocal rint sign sin sinh sqrt square tan tanh trunc"
     ),
+    "scipy._lib.array_api_compat.numpy._aliases": "asarray",
     "sklearn.metrics._classification": (
         "accuracy_score balanced_accuracy_score brier_score_loss cohen_kappa_score d2_brier_score d2_log_loss_score f1_score "
         "fbeta_score hamming_loss hinge_loss jaccard_score log_loss matthews_corrcoef precision_score recall_score zero_one_loss"

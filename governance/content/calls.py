@@ -54,7 +54,7 @@ _OF_MEMORY: Final = frozenset((
     "numpy.float64", "numpy.int16", "numpy.int32", "numpy.int64", "numpy.int8", "numpy.intc", "numpy.intp", "numpy.longdouble",
     "numpy.ma.MaskedArray", "numpy.ma.core.MaskedArray", "numpy.matrix", "numpy.ndarray", "numpy.random.mtrand.RandomState",
     "numpy.rec.recarray", "numpy.recarray", "numpy.record", "numpy.uint16", "numpy.uint32", "numpy.uint64", "numpy.uint8", "numpy.uintp",
-    "numpy.void", "pandas.arrays.PeriodArray",
+    "numpy.void", "pandas.arrays.IntervalArray", "pandas.arrays.PeriodArray",
 ))
 """What takes given bytes for pointers, or anything for an array that says in an attribute at which address it lies: arrays and numbers are
 rebuilt by functions that are told the class, and not by calling it. So do functions of numbers (`FUNCTIONS`), which also ask what they are
@@ -86,7 +86,7 @@ CALL_ARGUMENTS: Final = frozenset((
     "itertools.accumulate", "itertools.dropwhile", "itertools.filterfalse", "itertools.groupby", "itertools.starmap",
     "itertools.takewhile", "numpy.random._pickle.__bit_generator_ctor", "numpy.random._pickle.__generator_ctor",
     "numpy.random._pickle.__randomstate_ctor", "pandas.core.indexes.base._new_Index",
-    "pandas.core.indexes.datetimes._new_DatetimeIndex", "pandas.core.indexes.timedeltas._new_TimedeltaIndex",
+    "pandas.core.indexes.datetimes._new_DatetimeIndex", "pandas.core.indexes.interval._new_IntervalIndex", "pandas.core.indexes.timedeltas._new_TimedeltaIndex",
     CALLS_FIRST,
 ))  # fmt: skip
 """What is not dangerous, and calls what it is given."""

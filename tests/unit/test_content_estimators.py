@@ -18,7 +18,7 @@ from sklearn.metrics import f1_score, make_scorer
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, SplineTransformer, StandardScaler
 
 from governance.content.inspection import inspect
 from governance.content.judgement import CLEAN, MALICIOUS, SUSPICIOUS, judge
@@ -44,6 +44,10 @@ USUAL: dict[str, Callable[[], object]] = {
         LogisticRegression(), {"C": [1]}, scoring=make_scorer(f1_score), cv=2
     ).fit(NUMBERS, CLASSES),
     "periods": lambda: pd.Series(pd.period_range("2024-01", periods=3, freq="D")),
+    "months": lambda: [pd.period_range("2024-01", periods=3, freq="M"), pd.date_range("2024-01", periods=3, freq="MS")],
+    "weeks": lambda: [pd.offsets.Week(weekday=1), pd.offsets.BusinessDay(2), pd.offsets.QuarterEnd()],
+    "intervals": lambda: [pd.cut(FRAME["a"], 3), pd.Interval(0, 1), pd.Series(pd.interval_range(0, 3))],
+    "splines": lambda: make_pipeline(SplineTransformer(), LogisticRegression()).fit(NUMBERS, CLASSES),
 }  # fmt: skip
 
 
@@ -110,3 +114,11 @@ def test_what_an_unpickler_appends_to_is_a_list_or_may_call_what_it_holds(end: b
     assert verdict(start + b"csklearn.dummy\nDummyClassifier\n)\x81" + end) == MALICIOUS
     for harmless in (b"]", b"cbuiltins\nlist\n)\x81", b"ccollections\ndeque\n)\x81"):
         assert verdict(start + harmless + end) == CLEAN
+
+
+@pytest.mark.parametrize("class_", [b"cacme\nNet\n", b"csklearn.dummy\nDummyClassifier\n)\x81"])
+def test_what_makes_an_index_is_told_a_class_and_no_instance(class_: bytes) -> None:
+    """It calls what that has under the name `from_arrays`."""
+    made = b"cpandas.core.indexes.interval\n_new_IntervalIndex\n(%b}tR."
+    assert verdict(b"\x80\x02cnumpy\nndarray\n0" + made % b"cpandas\nIntervalIndex\n") == CLEAN
+    assert verdict(b"\x80\x02cnumpy\nndarray\n0" + made % class_) != CLEAN
