@@ -8,11 +8,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeVar
 
 from governance.artifactory.client import ArtifactoryClient
 from governance.collect.bytesource import ByteSource, byte_source
 from governance.collect.collector import unknown_after
+from governance.collect.threads import Threads
 from governance.content.dependencies import (
     LOCK,
     MODEL,
@@ -29,6 +30,8 @@ from governance.model.artifact import Artifact, Kind, parse_relative_path
 from governance.model.facts import Collection, FactValue, Item, Unknown
 from governance.model.request import Action, Request
 
+Found = TypeVar("Found")
+
 NOT_STORED: Final = "not stored yet"
 
 _LIMIT: Final = 1 << 20
@@ -36,15 +39,19 @@ _LOCK_LIMIT: Final = 4 << 20
 """A lock names every file of every package for every system."""
 _MAX_FILES: Final = 20
 _REMEMBERED: Final = 64
+_WORKERS: Final = 4
 
 
 class Reading:
-    """What the files of one artifact declare, as they are read one after the other by whoever asks first for the `whole`."""
+    """What the files of one artifact declare, as they are read for whoever asks first for the `whole`: some at once, and then those
+    that they refer to."""
 
     def __init__(self, artifact: Artifact) -> None:
-        self._artifact = artifact
-        self._parts: list[Declared] = []
-        self._failed: list[GovernanceError] = []
+        self._by_path = {str(entry.path): entry for entry in artifact.files}
+        self._order: list[str] = []
+        """The files, as they are begun with."""
+        self._parts: dict[str, Declared] = {}
+        self._failed: dict[str, GovernanceError] = {}
         self._future: Future[Declared] = Future()
         self._begun = threading.Lock()
 
@@ -67,44 +74,58 @@ class Reading:
 
     def so_far(self, rest: Unknown | None) -> Declared:
         """What the files declare that were read, where the others could not be for the reason `rest`. Asks nobody."""
-        unread = [*map(unknown_after, self._failed.copy()), *([] if rest is None else [rest])]
+        failed = self._in_order(self._failed.copy())
+        unread = [*map(unknown_after, failed), *([] if rest is None else [rest])]
         # An outage excuses it only where nothing else failed.
         return replace(
-            merge(self._parts.copy()), unread=min(unread, key=lambda each: each.out_of_reach, default=None)
+            merge(self._in_order(self._parts.copy())),
+            unread=min(unread, key=lambda each: each.out_of_reach, default=None),
         )
+
+    @property
+    def _is_silent(self) -> bool:
+        """Whether whom we ask gave no answer about a file."""
+        return any(unknown_after(error).out_of_reach for error in self._failed.copy().values())
 
     def _read(self, source: ByteSource | None) -> Declared:
         if source is None:
             return Declared(problems=(NOT_STORED,))
-        by_path = {str(entry.path): entry for entry in self._artifact.files}
-        wanted = declaring(by_path)
-        done: set[str] = set()
-        while wanted:
-            path = wanted.pop(0)
-            if path in done:
-                continue
-            done.add(path)
-            if len(done) > _MAX_FILES:
-                self._parts.append(Declared(problems=(f"more than {_MAX_FILES} files declare packages",)))
-                break
-            entry = by_path.get(path)
-            if entry is None:
-                self._parts.append(Declared(problems=(f"`{path}` is referred to and not there",)))
-                continue
-            limit = _LOCK_LIMIT if usual_name(path) == LOCK else _LIMIT
-            try:
-                data = source.whole(entry, limit)
-            except GovernanceError as error:
-                self._failed.append(error)
-                if unknown_after(error).out_of_reach:
-                    break  # each further file would wait for the same outage
-                continue
-            part = read_declared(path, data)
-            self._parts.append(part)
-            wanted += [_beside(path, name) for name in part.files]
-        if self._failed and not any(part.packages for part in self._parts):
-            raise self._failed[0]
+        wanted = declaring(self._by_path)
+        # Others may wait for this longer than who began it does.
+        with Threads(_WORKERS, "declared", is_limited=False) as executor:
+            while wanted and not self._is_silent:  # each further file would wait for the same outage
+                fresh = [path for path in dict.fromkeys(wanted) if path not in self._order]
+                begun = fresh[: _MAX_FILES - len(self._order)]
+                self._order.extend(begun)
+                found = list(executor.map(lambda path: self._look_at(source, path), begun))
+                if len(begun) < len(fresh):
+                    self._order.append("")
+                    self._parts[""] = Declared(problems=(f"more than {_MAX_FILES} files declare packages",))
+                    break
+                wanted = [path for paths in found for path in paths]
+        if self._failed and not any(part.packages for part in self._parts.values()):
+            raise self._in_order(self._failed)[0]
         return self.so_far(None)
+
+    def _look_at(self, source: ByteSource, path: str) -> list[str]:
+        """Read one file. The paths of those that it refers to."""
+        entry = self._by_path.get(path)
+        if entry is None:
+            self._parts[path] = Declared(problems=(f"`{path}` is referred to and not there",))
+            return []
+        if self._is_silent:
+            return []
+        try:
+            data = source.whole(entry, _LOCK_LIMIT if usual_name(path) == LOCK else _LIMIT)
+        except GovernanceError as error:
+            self._failed[path] = error
+            return []
+        part = self._parts[path] = read_declared(path, data)
+        return [_beside(path, name) for name in part.files]
+
+    def _in_order(self, found: Mapping[str, Found]) -> list[Found]:
+        """Those of the files that come first in the model first, whichever was read first."""
+        return [found[path] for path in self._order.copy() if path in found]
 
 
 class DependencyReader:

@@ -44,9 +44,10 @@ def while_waited_for(items: Iterable[Result]) -> Iterator[Result]:
 class Threads(Executor):
     """A pool of up to `most` threads, whose first error is what `map` raises."""
 
-    def __init__(self, most: int, name: str) -> None:
+    def __init__(self, most: int, name: str, *, is_limited: bool = True) -> None:
+        """Of up to `most` threads. Where it `is_limited`, none begins a task after the time of this thread's caller."""
         self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._until = _UNTIL.get()
+        self._until = _UNTIL.get() if is_limited else None
         self._most = most
         self._name = name
         self._threads: list[threading.Thread] = []
