@@ -13,7 +13,7 @@ Where whoever loads a model with MLflow is not asked, it is its files, and so wh
 6. `MLmodel` names a model of the hub, or a path outside of the model (`content.references`), or what is imported to load it
    (`content.loaders`).
 
-Promises: each is named as `?elsewhere.owner/name`; classes that sentence-transformers and LlamaIndex import by their names are named like imports
+Promises: each is named as `?elsewhere.owner/name`; classes that sentence-transformers, diffusers and LlamaIndex import by their names are named like imports
 of a pickle. Does not: name what is mentioned and not fetched, such as where a model's weights came from, or the base of an adapter that
 MLflow keeps beside it; or name classes beside a configuration of transformers, whose source is a file of the model's own.
 """
@@ -27,6 +27,7 @@ from typing import Final
 from governance.content.dependencies import MODEL, usual_name
 from governance.content.documents import NoDocumentError, objects_in, texts_in
 from governance.content.effort import Effort
+from governance.content.judgement import is_dangerous
 from governance.content.loaders import IMPORTED, file_imports, flavor_imports
 from governance.content.references import (
     MLFLOW_ADAPTER,
@@ -47,8 +48,10 @@ _ANY_CONFIG: Final = re.compile(rf".*{_CONFIG.pattern}")
 _ADAPTER: Final = "adapter_config.json"
 _MODULES: Final = frozenset({"modules.json", "router_config.json", "wordembedding_config.json"})
 _SETTINGS: Final = "settings.json"
-_NAMED: Final = _MODULES | {_SETTINGS} | IMPORTED.keys()
+_PIPELINES: Final = frozenset({"model_index.json", "modular_model_index.json"})
+_NAMED: Final = _MODULES | _PIPELINES | {_SETTINGS} | IMPORTED.keys()
 _CONSTRUCTOR: Final = "object_constructor"
+_OF_PIPELINES: Final = re.compile(r"(?:diffusers|onnxruntime|optimum|transformers)\.")
 _HUB_CLASS: Final = re.compile(r"\.huggingface(?!_api)")
 _TRANSFORMER: Final = re.compile(r"sentence_[\w-]+_config\.json")
 _TOKENIZER: Final = "tokenizer_name_or_path"
@@ -121,6 +124,8 @@ def _imported(base: str, nodes: Nodes) -> frozenset[str]:
         names = _classes(nodes)
     elif _CONFIG.fullmatch(base):
         names = _activations(nodes)
+    elif base in _PIPELINES:
+        names = _components(nodes)
     elif base == _SETTINGS:
         names = texts_in([node.get(_CONSTRUCTOR) for node in nodes])
     return frozenset(text[:_LONGEST] for text in names if _FROM not in text and not _OWN.fullmatch(text))
@@ -131,6 +136,17 @@ def _classes(nodes: Nodes) -> Iterator[str]:
     for node in nodes:
         named = [node.get("type") if "path" in node else None, node.get("types"), node.get("tokenizer_class")]
         yield from texts_in(named)
+
+
+def _components(nodes: Nodes) -> Iterator[str]:
+    """What pipelines of diffusers have imported for their components (any module, up to its release 0.36), but for its own parts: of these,
+    and of packages that stand beside it, the names are single words."""
+    for value in nodes[0].values() if nodes else ():
+        match value:
+            case [str(library), str(class_), *_]:
+                name = f"{library}.{class_}"
+                if is_dangerous(name) or ("." in library and not _OF_PIPELINES.match(library)):
+                    yield name
 
 
 def _activations(nodes: Nodes) -> Iterator[str]:

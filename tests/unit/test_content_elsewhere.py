@@ -45,3 +45,44 @@ def test_it_is_found_however_the_key_is_written(name: str) -> None:
 )
 def test_code_beside_the_configuration_is_none_of_another(data: bytes) -> None:
     assert inspect("config.json", data).imports == ()
+
+
+def pipeline(*component: object) -> bytes:
+    """What diffusers reads first of a pipeline, with one component besides the usual ones."""
+    return json.dumps(
+        {
+            "_class_name": "StableDiffusionPipeline",
+            "_diffusers_version": "0.30.0",
+            "feature_extractor": [None, None],
+            "safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"],
+            "text_encoder": ["transformers", "CLIPTextModel"],
+            "unet": ["diffusers", "UNet2DConditionModel"],
+            "extra": list(component),
+        }
+    ).encode()
+
+
+@pytest.mark.parametrize("name", ["model_index.json", "m/Model_Index.json", "modular_model_index.json"])
+@pytest.mark.parametrize(
+    ("component", "verdict"),
+    [
+        (["diffusers.models.unet", "UNet"], "clean"),
+        (["antigravity", "X"], "malicious"),
+        (["subprocess", "Popen", {}], "malicious"),
+        (["pip", "main"], "malicious"),
+        (["acme.layers", "Net"], "suspicious"),
+        (["diffusers_evil.layers", "Net"], "suspicious"),
+    ],
+)
+def test_a_module_that_a_pipeline_has_imported_is_named(
+    name: str, component: list[object], verdict: str
+) -> None:
+    found = inspect(name, pipeline(*component))
+    assert found.imports == (() if verdict == "clean" else (f"{component[0]}.{component[1]}",))
+    assert judge(found.imports, is_broken=False) == verdict
+    assert inspect("other.json", pipeline(*component)).imports == ()
+
+
+@pytest.mark.parametrize("data", [b"[]", b"[1, 2]", b"no JSON", b'{"a": ["os", null], "b": "os.system"}'])
+def test_what_names_no_component_names_none(data: bytes) -> None:
+    assert inspect("model_index.json", data).imports == ()
