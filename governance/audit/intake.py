@@ -9,7 +9,8 @@
    permitted where too few places have kept the log's head of late. The entries are recorded all the same.
 
 A repeat gives the same bytes and hence the same answer, so a client whose acknowledgement was lost sends again.
-Promises: who is not logged in reads nothing but waivers, and who is reads those and what is his own. The caller must
+Promises: who is not logged in reads nothing but the steps of waivers and when advisories were first seen, and who is reads those
+and what is his own. The caller must
 still say who is calling, and whether a login vouches for that.
 """
 

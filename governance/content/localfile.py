@@ -1,6 +1,7 @@
 """Opening a file of this machine so that it is the file that was named. Used before and while it is uploaded.
 
-Promises: a symbolic link is never followed, also not one put there a moment ago; what opens is a regular file.
+Promises: a symbolic link in the file's own place is never followed, also not one put there a moment ago; what opens is a regular file.
+Does not: look at the folders on the way.
 """
 
 from __future__ import annotations

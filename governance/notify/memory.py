@@ -17,8 +17,7 @@ import orjson
 from governance.errors import SettingsError, TransferError
 from governance.model.request import parse_utc, utc_text
 from governance.notify.notice import Notice
-from governance.places import make_private
-from governance.stream.cursor import replace_file
+from governance.places import make_private, write_whole
 
 _VERSION: Final = 1
 _MOST_KEYS: Final = 20_000
@@ -70,7 +69,7 @@ class Memory:
         }  # fmt: skip
         try:
             make_private(self.path.parent)
-            replace_file(self.path, orjson.dumps(document))
+            write_whole(self.path, orjson.dumps(document))
         except OSError as error:
             raise TransferError(f"`{self.path}` cannot be written: {error.strerror}") from error
 

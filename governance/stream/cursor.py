@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 
 from governance.errors import SettingsError, TransferError
-from governance.places import make_private
+from governance.places import make_private, write_whole
 
 _VERSION = 1
 _MAX_SIZE = 64 << 10
@@ -136,26 +136,7 @@ class CursorFile:
         """Durable on return. Raises `TransferError`."""
         with _local(self.path):
             make_private(self.path.parent)
-            replace_file(self.path, cursor.to_bytes())
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """Put `data` in the place of a file, as a whole and durably. Raises `OSError`."""
-    fresh = path.with_suffix(".new")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(descriptor, view) :]
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    fresh.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+            write_whole(self.path, cursor.to_bytes())
 
 
 @contextlib.contextmanager

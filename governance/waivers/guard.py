@@ -1,8 +1,8 @@
 """The policy in force with its waivers, as long as the clock can be believed.
 
 A waiver ends by the clock, so a clock that is moved back would bring an expired one to life. Promises: where this
-machine's clock stands before the newest entry of the audit log, or before a time at which this process was asked
-already, no waiver counts, and the refusal says so. Does not: judge anything else by the clock.
+machine's clock stands more than five minutes (`CLOCK_SKEW`) before the newest entry of the audit log, or before a time at
+which this process was asked already, no waiver counts, and the refusal says so. Does not: judge anything else by the clock.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from governance.stream.destination import Destination
 from governance.stream.pump import pause_after
 from governance.stream.sink import Message
 from tests.audit_tools import Clock, fill, make_log
+from tests.full_disk import full_above
 from tests.postgres_server import PostgresServer
 from tests.unit.stream_kit import Receiver, cursor, pump, unreachable
 
@@ -74,22 +76,23 @@ def test_a_follower_never_gives_up_and_ends_when_told(tmp_path: Path) -> None:
 def test_a_follower_waits_until_its_place_can_be_written(tmp_path: Path) -> None:
     """As on a disk that is full for a while: nothing more is sent meanwhile, and nothing twice after it."""
     log, stop, sink = make_log(), threading.Event(), Receiver(unreachable())
-    blocked, clock, looks = tmp_path / "siem.new", Clock(), 0
+    full, clock, looks = ExitStack(), Clock(), 0
     fill(log, 5)
 
     def now() -> datetime:
         nonlocal looks
         looks += 1
         if looks == 2:  # the first look was for the new cursor
-            blocked.mkdir()
+            full.enter_context(full_above(0))
         elif looks == 8:
-            blocked.rmdir()
+            full.close()
         return clock()
 
-    done = pump(log, tmp_path, sink, stop=stop, idle=stop.set, now=now).run(follow=True)
+    with full:
+        done = pump(log, tmp_path, sink, stop=stop, idle=stop.set, now=now).run(follow=True)
     assert sink.got == [0, 1, 2, 3, 4, 5]
     assert (done.entries, cursor(tmp_path).index, cursor(tmp_path).trouble) == (6, 6, None)
-    assert not blocked.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["siem.json", "siem.lock"]
 
 
 def test_a_stream_that_ends_by_a_mistake_of_ours_is_not_a_success(tmp_path: Path) -> None:
