@@ -17,10 +17,12 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any, Final, Generic, Self, TypeVar, overload
+
+from governance.places import open_made
 
 Made = TypeVar("Made")
 
@@ -126,11 +128,11 @@ class made_once(Generic[Made]):  # noqa: N801 - in use it reads as `cached_prope
 
 @contextmanager
 def file_lock(path: Path, *, waits: bool = True, makes: bool = True) -> Iterator[int]:
-    """Hold the lock on a file, and give its descriptor. The file is made for one user alone where it is not there (`_made`); without
+    """Hold the lock on a file, and give its descriptor. The file is made for one user alone where it is not there; without
     `makes` it must be, and no link is followed to it. The kernel wakes the next one: no polling, and a process that dies gives the lock
     back. Raises `OSError`; without `waits`, `BlockingIOError` where another holds it."""
     if makes:
-        descriptor = _made(path)
+        descriptor = open_made(path)
     else:  # NFS locks what is open for writing alone
         how = (os.O_RDWR if os.access(path, os.W_OK) else os.O_RDONLY) | os.O_NOFOLLOW | os.O_NONBLOCK
         descriptor = os.open(path, how | os.O_CLOEXEC)
@@ -144,23 +146,6 @@ def file_lock(path: Path, *, waits: bool = True, makes: bool = True) -> Iterator
             fcntl.flock(descriptor, fcntl.LOCK_UN)
             _LOCKED.discard(descriptor)
             os.close(descriptor)
-
-
-def _made(path: Path) -> int:
-    """Open the file of a lock. One that root makes is its folder's owner's, whom root's own would keep out for good: an administrator who
-    once looked at a service's home must not end what the service remembers there."""
-    how = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-    try:
-        descriptor = os.open(
-            path, how | os.O_EXCL, 0o600
-        )  # which goes through no link, so what is given away was made here
-    except FileExistsError:
-        return os.open(path, how, 0o600)
-    if os.geteuid() == 0:
-        folder = path.parent.stat()
-        with suppress(OSError):  # a disk of another machine, on which root is nobody
-            os.fchown(descriptor, folder.st_uid, folder.st_gid)
-    return descriptor
 
 
 def _in_child() -> None:

@@ -43,7 +43,8 @@ def expanded(place: str | Path) -> Path:
 
 
 def make_private(folder: Path) -> None:
-    """Make a folder, and those above it that are missing, for this user alone, whatever the umask. Raises `OSError`.
+    """Make a folder, and those above it that are missing, for this user alone, whatever the umask; of root's, for the owner of the one
+    above. Raises `OSError`.
 
     `Path.mkdir(parents=True)` makes the ones above with the umask's rights: with an open one, others could put a trust file of
     theirs in the place of ours.
@@ -52,7 +53,18 @@ def make_private(folder: Path) -> None:
         return
     if folder.parent != folder:
         make_private(folder.parent)
-    folder.mkdir(mode=0o700, exist_ok=True)
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        if not folder.is_dir():
+            raise
+        return
+    if os.geteuid() == 0:
+        made = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            _give(made, folder.parent.stat())
+        finally:
+            os.close(made)
 
 
 def open_file(path: Path, *, may_be_piped: bool = False) -> BinaryIO:
@@ -81,13 +93,14 @@ def written_whole(path: Path, *, mode: int = 0o600, is_new: bool = False) -> Ite
     never goes through a link that lies there. Raises `OSError`, and leaves what was there; with `is_new`, `FileExistsError` where
     anything is.
 
-    What waits to be put there has a name that nobody else uses: the numbers of processes are those of threads too, and in containers that
+    What root puts in another user's place stays that user's (`_hand_over`). What waits to be put there has a name that nobody else uses: the numbers of processes are those of threads too, and in containers that
     share a folder each process may be number 1.
     """
     waiting = path.with_name(f".mlgov-{secrets.token_hex(8)}")
     try:
         how = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         with os.fdopen(os.open(waiting, how, mode), "wb") as file:
+            _hand_over(file.fileno(), path)
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -158,6 +171,36 @@ def is_writable_by_others(path: Path) -> bool:
     """Whether other users may write there. Nobody does on a file system that is mounted read-only, whatever the mode says: a folder of
     a Kubernetes `ConfigMap` has 0777. Raises `OSError`."""
     return bool(path.stat().st_mode & 0o022) and not os.statvfs(path).f_flag & os.ST_RDONLY
+
+
+def open_made(path: Path) -> int:
+    """Open a small file of ours to read and write; where it is not there it is made for one user alone, of root's for its folder's owner.
+    Raises `OSError`."""
+    how = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+    try:
+        made = os.open(path, how | os.O_EXCL, 0o600)  # through no link, so what is given away was made here
+    except FileExistsError:
+        return os.open(path, how, 0o600)
+    _give(made, path.parent.stat())
+    return made
+
+
+def _hand_over(descriptor: int, path: Path) -> None:
+    """What root writes in the place of a file is for whom that was, and in a folder that its owner alone enters for that one. An
+    administrator who looks at a service's home must not end what the service remembers there: it could not read it any more, and
+    would let nothing through."""
+    if os.geteuid() != 0:
+        return
+    if os.path.lexists(path):
+        _give(descriptor, path.lstat())
+    elif not (folder := path.parent.stat()).st_mode & 0o077:
+        _give(descriptor, folder)
+
+
+def _give(descriptor: int, owner: os.stat_result) -> None:
+    if os.geteuid() == 0:
+        with suppress(OSError):  # a disk of another machine, on which root is nobody
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
 def _put_new(waiting: Path, path: Path) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 import apsw
 
 from governance.errors import AuditBrokenError, AuditUnavailableError, NewerLogError
-from governance.places import make_private
+from governance.places import make_private, open_made
 
 _APPLICATION_ID = 0x6D6C676C  # "mlgl" in the file's header, so that `file` and we know it
 _PLAIN, _DEFLATED = 1, 2
@@ -82,7 +82,7 @@ def make_file(path: Path, *, may_create: bool) -> None:
             f"there is no audit log at `{path}`", hint="Check `audit_path` in the settings file."
         )
     make_private(path.parent)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    os.close(open_made(path))
 
 
 def connect(path: Path, *, may_write: bool = True) -> apsw.Connection:

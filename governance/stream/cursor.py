@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 
 from governance.errors import SettingsError, TransferError
-from governance.places import make_private, write_whole
+from governance.places import make_private, open_made, write_whole
 
 _VERSION = 1
 _MAX_SIZE = 64 << 10
@@ -101,7 +101,7 @@ class CursorFile:
         """Keep other processes from streaming to the same destination. Raises `SettingsError` where one does."""
         with _local(self.path):
             make_private(self.path.parent)
-            descriptor = os.open(self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = open_made(self.path.with_suffix(".lock"))
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

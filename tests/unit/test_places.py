@@ -18,6 +18,7 @@ from governance.places import (
     is_writable_by_others,
     make_private,
     open_file,
+    open_made,
     read_bounded,
     write_new,
     write_output,
@@ -49,6 +50,33 @@ def test_what_a_shell_pipes_in_is_read_where_it_may_be() -> None:
         open_file(path)
     assert read_bounded(path) == b"secret"
     os.close(reading)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give to others")
+def test_what_root_writes_in_a_services_home_is_the_services(tmp_path: Path) -> None:
+    """Who looked once with `sudo` must not end what the service remembers there: what it cannot read stops it."""
+    nobody = 65_534
+    home, shared, theirs = tmp_path / "home", tmp_path / "shared", tmp_path / "theirs"
+    for folder in (home, shared):
+        folder.mkdir()
+        os.chown(folder, nobody, nobody)
+    home.chmod(0o700)
+    shared.chmod(0o755)
+    (shared / "had").write_bytes(b"before")
+    os.chown(shared / "had", nobody, nobody)
+    make_private(home / "keys" / "deep")
+    os.close(open_made(home / "log"))
+    os.close(open_made(shared / "lock"))
+    write_new(home / "keys" / "deep" / "key", b"key")
+    for path in (home / "head", shared / "had", shared / "new"):
+        write_whole(path, b"head")
+    theirs.write_bytes(b"")
+    for name, target in (("link", theirs), ("dangling", tmp_path / "made")):
+        (home / name).symlink_to(target)
+        os.close(open_made(home / name))
+    of_root = {path for path in tmp_path.rglob("*") if path.lstat().st_uid == 0 and not path.is_symlink()}
+    assert of_root == {shared / "new", theirs, tmp_path / "made"}
+    assert (home / "head").stat().st_gid == nobody
 
 
 @pytest.mark.parametrize("mask", [0o000, 0o002, 0o022])

@@ -21,6 +21,7 @@ from typing import Any
 import apsw
 
 from governance.forking import file_lock
+from governance.places import open_made
 from governance.report.index.numbers import NONE, DamagedIndexError, Numbers, pack, unpack
 
 FORMAT = 3
@@ -62,7 +63,7 @@ class IndexFile:
         with translated():
             if not path.exists():
                 # With the right mode before SQLite would make it with the wrong one.
-                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+                os.close(open_made(path))
             self._connection = apsw.Connection(str(path), apsw.SQLITE_OPEN_READWRITE)
             self._connection.set_busy_timeout(30_000)
             try:
