@@ -7,6 +7,7 @@ Promises: exactly `size` bytes leave, or an error says that the local file chang
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 from governance.errors import TransferError
@@ -53,12 +54,8 @@ class SizedBody:
         wanted = self._left if size < 0 else min(size, self._left)
         if wanted == 0:
             return b""
-        try:
+        with _disk_errors():
             chunk = self._source.read(wanted)
-        except OSError as error:
-            raise TransferError(
-                f"the file could not be read while it was being sent: {error.strerror}"
-            ) from error
         if not chunk:
             raise TransferError(
                 f"the file ended {self._left} bytes early while it was being sent",
@@ -68,9 +65,21 @@ class SizedBody:
         return chunk
 
     def rewind(self) -> bool:
-        """Go back to the start for another try. False where the source cannot."""
+        """Go back to the start for another try. False where the source cannot. Raises `TransferError` where the disk fails."""
         if self._start is None:
             return self._left == self._size
-        self._source.seek(self._start)
+        with _disk_errors():
+            self._source.seek(self._start)
         self._left = self._size
         return True
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    """Keep an error of this machine's disk apart from those of the network, which are of the same type."""
+    try:
+        yield
+    except OSError as error:
+        raise TransferError(
+            f"the file could not be read while it was being sent: {error.strerror}"
+        ) from error

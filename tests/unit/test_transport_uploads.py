@@ -48,6 +48,19 @@ def test_a_file_that_shrinks_is_a_local_error() -> None:
         session.send("r/f", io.BytesIO(b"a"), size=3)
 
 
+def test_a_disk_that_fails_before_another_try_is_a_local_error() -> None:
+    class Gone(io.BytesIO):
+        def seek(self, offset: int, whence: int = 0) -> int:
+            raise OSError(116, "Stale file handle")
+
+    with (
+        talking_to(answer(503), answer(201)) as (session, server),
+        pytest.raises(TransferError, match="Stale"),
+    ):
+        session.send("r/f", Gone(b"abc"), size=3)
+    assert len(server.seen) == 1
+
+
 def test_a_disk_that_fails_is_a_local_error() -> None:
     class Failing(io.BytesIO):
         def read(self, size: int | None = -1) -> bytes:
