@@ -34,6 +34,7 @@ from governance.content.gguf import MARK as GGUF
 from governance.content.joblib_arrays import WRAPPER, is_misread
 from governance.content.keras import CONFIG, keras_imports
 from governance.content.listing import is_listing
+from governance.content.msgpack import held, may_hold
 from governance.content.pickles import Walk, may_import, names_something, walk, walk_arrays
 from governance.content.scripts import is_code, is_script, script_reaches
 from governance.content.seen import Inspection, joined
@@ -164,7 +165,7 @@ def _no_zip(name: str, data: bytes, budget: Budget, *, depth: int) -> Inspection
         if not _is_text_after_all(pickled, name, data):
             return pickled
         format_ = detect_unmarked(name, data[:HEAD])
-    found = _other(format_, name, data, budget)
+    found = _other(format_, name, data, budget, depth=depth)
     if not is_lzma(data):
         return found
     return joined("pickle", [found, _pickle("pickle", name, data, budget, depth=depth)])
@@ -182,7 +183,7 @@ def _is_text_after_all(pickled: Inspection, name: str, data: bytes) -> bool:
     )
 
 
-def _other(format_: str, name: str, data: bytes, budget: Budget) -> Inspection:
+def _other(format_: str, name: str, data: bytes, budget: Budget, *, depth: int) -> Inspection:
     if format_ == "onnx":
         return _onnx(name, data, budget)
     if format_ == "tensorflow":
@@ -192,7 +193,25 @@ def _other(format_: str, name: str, data: bytes, budget: Budget) -> Inspection:
     if _may_import(data, effort=budget.effort):
         format_ = "pickle"
         parts.append(_of_pickle(format_, data, budget.effort))
+    if may_hold(name, data):
+        parts += _held(format_, data, budget, depth=depth)
     return joined(format_, [*parts, *said(format_, name, data, budget)])
+
+
+def _held(format_: str, data: bytes, budget: Budget, *, depth: int) -> Iterator[Inspection]:
+    """What is unpickled out of a document of msgpack."""
+    if depth >= _MAX_DEPTH:
+        yield Inspection(format=format_, skipped=f"nested deeper than {_MAX_DEPTH}")
+        return
+    try:
+        for start, end in held(data, budget.effort):
+            head = data[start : min(start + HEAD, end)]
+            if may_hide(detect("", head), head, end - start, budget.effort):
+                budget.effort.demand(_MEMBER_WORK)
+                budget.take(end - start)
+                yield replace(_inspect("", data[start:end], budget, depth=depth + 1), format=format_)
+    except SpentError:
+        yield Inspection(format=format_, skipped=SPENT)
 
 
 def _onnx(name: str, data: bytes, budget: Budget) -> Inspection:

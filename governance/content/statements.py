@@ -20,6 +20,7 @@ from governance.content.gguf import GgufError, gguf_templates
 from governance.content.graphs import graph_reaches
 from governance.content.keras import CONFIG, keras_imports
 from governance.content.loaders import is_stage, stage_imports
+from governance.content.msgpack import may_hold
 from governance.content.onnx import OnnxError, check_onnx
 from governance.content.seen import Inspection
 from governance.content.tags import tag_imports
@@ -39,7 +40,8 @@ from governance.content.windows import Bytes
 
 def says_what(name: str, head: bytes) -> bool:
     """Whether it is its name by which loaders find what to import, to render or to fetch in a file that begins with `head`."""
-    return _is_config(name) or is_template(name) or _is_yaml(name) or says_where(name) or is_stage(name, head)
+    by_name = _is_config(name) or is_template(name) or _is_yaml(name) or says_where(name)
+    return by_name or is_stage(name, head) or may_hold(name, head)
 
 
 def _is_yaml(name: str) -> bool:
