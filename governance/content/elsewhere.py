@@ -13,7 +13,7 @@ Where whoever loads a model with MLflow is not asked, it is its files, and so wh
 6. `MLmodel` names a model of the hub, or a path outside of the model (`content.references`), or what is imported to load it
    (`content.loaders`).
 
-Promises: each is named as `?elsewhere.owner/name`; classes that sentence-transformers, diffusers and LlamaIndex import by their names are named like imports
+Promises: each is named as `?elsewhere.owner/name`; what sentence-transformers, diffusers, PEFT and LlamaIndex import by its name is named like an import
 of a pickle. Does not: name what is mentioned and not fetched, such as where a model's weights came from, or the base of an adapter that
 MLflow keeps beside it; or name classes beside a configuration of transformers, whose source is a file of the model's own.
 """
@@ -46,6 +46,8 @@ _CONFIG: Final = re.compile(r"config(?:\..*)?\.json")
 """A release of transformers is given another one by what `config.json` says of such files, as `config.4.0.0.json`."""
 _ANY_CONFIG: Final = re.compile(rf".*{_CONFIG.pattern}")
 _ADAPTER: Final = "adapter_config.json"
+_MEGATRON: Final = "megatron"
+_PARALLEL: Final = "tensor_parallel"
 _MODULES: Final = frozenset({"modules.json", "router_config.json", "wordembedding_config.json"})
 _SETTINGS: Final = "settings.json"
 _PIPELINES: Final = frozenset({"model_index.json", "modular_model_index.json"})
@@ -126,6 +128,8 @@ def _imported(base: str, nodes: Nodes) -> frozenset[str]:
         names = _activations(nodes)
     elif base in _PIPELINES:
         names = _components(nodes)
+    elif base == _ADAPTER:
+        names = _adapted(nodes)
     elif base == _SETTINGS:
         names = texts_in([node.get(_CONSTRUCTOR) for node in nodes])
     return frozenset(text[:_LONGEST] for text in names if _FROM not in text and not _OWN.fullmatch(text))
@@ -147,6 +151,19 @@ def _components(nodes: Nodes) -> Iterator[str]:
                 name = f"{library}.{class_}"
                 if is_dangerous(name) or ("." in library and not _OF_PIPELINES.match(library)):
                     yield name
+
+
+def _adapted(nodes: Nodes) -> Iterator[str]:
+    """What PEFT imports at an adapter's word, up to its release 0.18 any module: where the layers are that it is put on, and the class that it
+    was made for."""
+    for node in nodes:
+        layers, library, class_ = (
+            node.get(key) for key in ("megatron_core", "parent_library", "base_model_class")
+        )
+        if node.get("megatron_config") and isinstance(layers, str) and layers.partition(".")[0] != _MEGATRON:
+            yield f"{layers}.{_PARALLEL}"
+        if isinstance(library, str) and is_dangerous(f"{library}.{class_}"):
+            yield f"{library}.{class_}"
 
 
 def _activations(nodes: Nodes) -> Iterator[str]:

@@ -86,3 +86,19 @@ def test_a_module_that_a_pipeline_has_imported_is_named(
 @pytest.mark.parametrize("data", [b"[]", b"[1, 2]", b"no JSON", b'{"a": ["os", null], "b": "os.system"}'])
 def test_what_names_no_component_names_none(data: bytes) -> None:
     assert inspect("model_index.json", data).imports == ()
+
+
+@pytest.mark.parametrize(
+    ("held", "told"),
+    [
+        ({"megatron_config": None, "megatron_core": "megatron.core", "auto_mapping": None}, None),
+        ({"megatron_config": {"a": 1}, "megatron_core": "megatron.core"}, None),
+        ({"megatron_config": {"a": 1}, "megatron_core": "acme"}, "acme.tensor_parallel"),
+        ({"megatron_config": {"a": 1}, "megatron_core": "antigravity"}, "antigravity.tensor_parallel"),
+        ({"auto_mapping": {"base_model_class": "Net", "parent_library": "acme.models"}}, None),
+        ({"auto_mapping": {"base_model_class": "X", "parent_library": "antigravity"}}, "antigravity.X"),
+    ],
+)
+def test_a_module_that_an_adapter_has_imported_is_named(held: dict[str, object], told: str | None) -> None:
+    found = inspect("m/adapter_config.json", json.dumps({"peft_type": "LORA", **held}).encode())
+    assert found.imports == ((told,) if told else ())
