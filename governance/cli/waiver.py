@@ -6,6 +6,7 @@ A request is a file for people to review and approve, where the policies live. N
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -166,13 +167,14 @@ def ask(at: Desk, waivers: Sequence[Waiver], folder: Path) -> list[Path]:
         # As a reader will: a key that may not vouch for waivers here is found out now.
         step = open_step(file, terms, at.assembly.trust, repository=waiver.ref.partition("/")[0], now=at.now)
         path = folder / f"{waiver.name}.yaml"
-        write_new(path, waiver_yaml(waiver).encode())  # first: of two who ask at once only one is on record
-        try:
+        with ExitStack() as undoing:  # or it would have been asked for already
+            write_new(
+                path, waiver_yaml(waiver).encode()
+            )  # first: of two who ask at once only one is on record
+            undoing.callback(path.unlink, missing_ok=True)
+            undoing.callback(write_step(folder, file).unlink, missing_ok=True)
             record_step(at.assembly.log, Settled(waiver=waiver, steps=(step,)), step, now=at.now)
-        except BaseException:
-            path.unlink(missing_ok=True)  # or it would have been asked for already
-            raise
-        write_step(folder, file)
+            undoing.pop_all()
         written.append(path)
     return written
 

@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from governance.devserver import DevServer
-from governance.errors import RefusedError
-from governance.waivers import steps
-from governance.waivers.steps import SignedStep, open_step
+from governance.errors import ConfigurationError, RefusedError
+from governance.waivers import steps, writing
+from governance.waivers.steps import SignedStep, StepFile, open_step
 from plugin.context import local_user
 from tests.scenarios.cli import Cli, run_cli
 from tests.scenarios.models import MODEL, PICKLE, load, store
@@ -84,6 +84,22 @@ def test_a_request_is_printed_unsigned_and_never_written_over(team: Team) -> Non
     printed = team.run("ann", *words, "--output", "-")
     assert yaml.safe_load(printed.out)["metadata"]["name"] == name
     assert team.run("ann", *words).code == 2  # it is there already
+
+
+def test_a_request_for_which_the_disk_has_no_room_is_not_on_record_and_can_be_made_again(team: Team) -> None:
+    team.load()
+    words = ("waiver", "request", "--decision", team.decision(), "--reason", "r", "--ticket", "t")
+    with pytest.MonkeyPatch.context() as patch:
+
+        def full(folder: Path, file: StepFile) -> Path:
+            raise ConfigurationError(f"`{folder / file.name}` cannot be written: No space left on device")
+
+        patch.setattr(writing, "write_step", full)
+        refused = team.run("ann", *words)
+    assert (refused.code, "No space left" in refused.err) == (2, True), refused.err
+    assert team.listed()["removed"] == []
+    assert team.run("ann", *words).code == 0
+    assert [each["state"] for each in team.listed()["waivers"]] == ["pending"]
 
 
 def test_of_two_who_ask_at_once_the_one_who_is_refused_leaves_no_request_on_record(team: Team) -> None:
