@@ -32,7 +32,8 @@ from governance.audit.note import NoteKey, NoteSigner, sign_note
 from governance.audit.pseudonyms import Pseudonyms
 from governance.audit.stamp import is_stamped
 from governance.audit.store import MAX_EVIDENCE, AuditStore, Draft, KeptElsewhere, Query, Row, draft_of
-from governance.audit.verify import Verification, verify_range, verify_store
+from governance.audit.verification import Verification
+from governance.audit.verify import verify_range, verify_store
 from governance.audit.verify_evidence import NamedDocuments, verify_evidence
 from governance.errors import AuditBrokenError, AuditConflictError, AuditUnavailableError, SettingsError
 from governance.forking import call_after_fork

@@ -17,8 +17,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 
 import orjson
@@ -27,6 +26,8 @@ from governance.audit.entry import KINDS, Writer, parse_entry
 from governance.audit.merkle import Frontier, leaf_hash, leaf_hashes, perfect_root, root_of
 from governance.audit.stamp import is_client
 from governance.audit.store import AuditStore, FramedPages, FramedRow, Row, framed_row
+from governance.audit.verification import Problem, Verification
+from governance.audit.writer_numbers import Ahead, WriterNumbers, named
 from governance.errors import AuditBrokenError, NewerLogError
 from governance.model.request import parse_utc, utc_text
 
@@ -37,146 +38,6 @@ _FRONT = b'{"at":"%b","body":{'
 _LONGEST_TURN = timedelta(seconds=30)
 """Entries bear the time at which they were made, and then wait for their turn beside those of other writers, at most as long
 as a store waits before it refuses."""
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Something wrong, at entry `index` where it has one."""
-
-    index: int | None
-    what: str
-    is_newer: bool = False
-    """Nothing is wrong, but a newer program wrote what this one cannot read."""
-
-    @classmethod
-    def of(cls, index: int | None, error: AuditBrokenError) -> Problem:
-        """What an error says of an entry."""
-        return cls(index, error.message, is_newer=isinstance(error, NewerLogError))
-
-    def __str__(self) -> str:
-        return self.what if self.index is None else f"entry {self.index}: {self.what}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verification:
-    """What a walk over the log found. `notes` are oddities that are no break, such as a clock set back; like problems, at most 100."""
-
-    size: int
-    root: bytes
-    problems: tuple[Problem, ...] = ()
-    notes: tuple[Problem, ...] = ()
-    compared: int = 0
-    """How many roots remembered from elsewhere the log was held against."""
-
-    @property
-    def is_good(self) -> bool:
-        """True where nothing is wrong."""
-        return not self.problems
-
-    @property
-    def is_newer(self) -> bool:
-        """True where nothing is wrong, but not all of it can be read by this program."""
-        return bool(self.problems) and all(each.is_newer for each in self.problems)
-
-    def require_readable(self) -> None:
-        """Raise `NewerLogError` where nothing is wrong, but not all of it can be read."""
-        if self.is_newer:
-            first = self.problems[0]
-            more = f" (and {len(self.problems) - 1} more)" if len(self.problems) > 1 else ""
-            raise NewerLogError(
-                f"this program is too old for this log, in which nothing else was found wrong: {first}{more}",
-                index=first.index,
-            )
-
-    def require_good(self) -> None:
-        """Raise `AuditBrokenError` that names the first bad entry, or `NewerLogError`."""
-        self.require_readable()
-        broken = [each for each in self.problems if not each.is_newer]
-        if broken:
-            first = broken[0]
-            more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
-            raise AuditBrokenError(
-                f"the audit log does not prove itself: {first}{more}",
-                index=first.index,
-                hint="Keep the file as it is, stop what writes to it, and compare it with an earlier export.",
-            )
-
-
-@dataclass(slots=True)
-class _Writers:
-    """Numbers seen of each writer's boot: the next one expected, and those that came early. Writers are named as their
-    entries' bytes name them."""
-
-    expected: dict[str, int] = field(default_factory=dict)
-    early: dict[str, set[int]] = field(default_factory=dict)
-    last: str = ""
-
-    def see(self, writer: str, number: int) -> str | None:
-        """Take note of one entry's number. Returns what is wrong with it."""
-        wanted = self.expected.get(writer, 1)
-        if number == wanted:
-            wanted += 1
-            waiting = self.early.get(writer)
-            while waiting and wanted in waiting:
-                waiting.remove(wanted)
-                wanted += 1
-            self.expected[writer] = wanted
-            return None
-        waiting = self.early.setdefault(writer, set())
-        if number < wanted or number in waiting:
-            return f"its writer used the number {number} twice"
-        waiting.add(number)
-        return None
-
-    def missing(self) -> Iterator[tuple[Writer, int]]:
-        """Each writer with a hole, and the first number that it lacks."""
-        for writer, waiting in self.early.items():
-            if waiting:
-                row = orjson.loads(f'{writer}"n":0}}')
-                yield Writer(instance=row["instance"], boot=row["boot"], n=0), self.expected.get(writer, 1)
-
-    def peek(self) -> _Ahead:
-        """A look ahead that changes nothing until it is accepted."""
-        return _Ahead(self, self.last, self.expected.get(self.last, 1))
-
-    def accept(self, ahead: _Ahead) -> None:
-        """Take over what was seen ahead."""
-        self.expected |= ahead.passed
-        if ahead.writer:
-            self.expected[ahead.writer] = ahead.number
-        self.last = ahead.writer
-
-
-@dataclass(slots=True)
-class _Ahead:
-    """Numbers seen ahead, as long as each writer's come one after another. `number` is the next one of `writer`."""
-
-    known: _Writers
-    writer: str
-    number: int
-    passed: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def before_number(self) -> bytes:
-        """What stands between the columns and the number, in an entry of this writer."""
-        return b'%b"n":' % self.writer.encode("utf-8", "replace")
-
-    def turn_to(self, data: bytes) -> bool:
-        """Turn to the writer of this entry. False where its numbers do not come in order, or it cannot be read."""
-        if self.writer:
-            self.passed[self.writer] = self.number
-        front, mark, _ = data.rpartition(b'"n":')
-        cut = front.rfind(b',"writer":{"boot":')
-        if not mark or cut < 0:
-            return False
-        self.writer = front[cut + 10 :].decode(errors="replace")
-        self.number = self.passed.get(self.writer) or self.known.expected.get(self.writer, 1)
-        return not self.known.early.get(self.writer)
-
-
-@functools.lru_cache(maxsize=4_096)
-def _quoted(text: str) -> str:
-    return orjson.dumps(text).decode()
 
 
 class Walk:
@@ -190,7 +51,7 @@ class Walk:
         self._is_blind = False
         self._is_whole = self.frontier.size == 0
         self._roots = dict(roots)
-        self._writers = _Writers()
+        self._writers = WriterNumbers()
         self._leaves: list[bytes] = []
         self._latest = ""
 
@@ -263,8 +124,7 @@ class Walk:
         wrong = [name for name, said, found in zip(names, claimed, filed, strict=True) if said != found]
         if wrong:
             self._fault(index, f"it is filed under another {', '.join(wrong)} than its bytes say")
-        named = f'{{"boot":{_quoted(writer.boot)},"instance":{_quoted(writer.instance)},'
-        what = self._writers.see(named, writer.n)
+        what = self._writers.see(named(writer), writer.n)
         if what is not None:
             self._about_numbers(index, writer, what)
 
@@ -302,7 +162,7 @@ class Walk:
         self._writers.accept(seen)
         return True
 
-    def _in_turns(self, seen: _Ahead, backs: Sequence[bytes], datas: Sequence[bytes]) -> bool:
+    def _in_turns(self, seen: Ahead, backs: Sequence[bytes], datas: Sequence[bytes]) -> bool:
         """`_are_as_filed`, where several writers take turns."""
         number, before = seen.number, seen.before_number
         for back, data in zip(backs, datas, strict=True):

@@ -17,7 +17,7 @@ from governance.audit.bodies import RESTS_ON, rests_on
 from governance.audit.entry import EntryKind, parse_entry
 from governance.audit.stamp import is_stamped
 from governance.audit.store import AuditStore, EvidenceInfo, FramedRow, Query, Row, documents_of, kept_of
-from governance.audit.verify import Problem
+from governance.audit.verification import Problem
 from governance.errors import AuditBrokenError
 from governance.model.digest import Sha256
 

@@ -15,7 +15,7 @@ from governance.errors import AuditBrokenError, AuditUnavailableError, NewerLogE
 
 if TYPE_CHECKING:
     from governance.audit.log import AuditLog
-    from governance.audit.verify import Verification
+    from governance.audit.verification import Verification
     from governance.audit_wiring import AuditAssembly
 
 _MOST_SHOWN = 20

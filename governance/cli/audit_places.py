@@ -19,7 +19,7 @@ from governance.errors import AuditBrokenError, NewerLogError, SettingsError
 
 if TYPE_CHECKING:
     from governance.audit.log import AuditLog, Stored
-    from governance.audit.verify import Problem
+    from governance.audit.verification import Problem
     from governance.report.index.lookup import Index
     from governance.report.selection import Selection
 

@@ -17,7 +17,7 @@ from governance.cli.output import Mark, err, out, print_rows, sign, styled, writ
 
 if TYPE_CHECKING:
     from governance.audit.log import AuditLog, Stored
-    from governance.audit.verify import Problem
+    from governance.audit.verification import Problem
     from governance.report.selection import Selection
 
 _EVERY = 0.5  # seconds between two looks; a look reads one row where nothing came
@@ -89,7 +89,7 @@ def _follow(log: AuditLog, selection: Selection, size: int, broken: list[Problem
 def _between(
     log: AuditLog, selection: Selection, start: int, stop: int, broken: list[Problem]
 ) -> Iterator[Stored]:
-    from governance.audit.verify import Problem
+    from governance.audit.verification import Problem
     from governance.errors import AuditBrokenError
     from governance.report.search import checked_at
 

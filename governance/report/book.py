@@ -17,7 +17,7 @@ from typing import Literal, TypeAlias
 
 from governance.audit.checkpoint import Checkpoint
 from governance.audit.note import NoteKey
-from governance.audit.verify import Verification
+from governance.audit.verification import Verification
 from governance.errors import AuditBrokenError
 from governance.model.digest import Sha256
 from governance.report.controls import FrameworkResult

@@ -25,7 +25,7 @@ from governance.audit.entry import Entry, EntryKind
 from governance.audit.log import AuditLog
 from governance.audit.merkle import root_of
 from governance.audit.note import NoteKey
-from governance.audit.verify import Problem, Verification
+from governance.audit.verification import Problem, Verification
 from governance.errors import AuditBrokenError
 from governance.model.canonical import Json
 from governance.model.request import utc_text

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from governance.audit.log import Stored, checked
 from governance.audit.store import AuditStore, ManyAtOnce, Query, Row
-from governance.audit.verify import Problem
+from governance.audit.verification import Problem
 from governance.errors import AuditBrokenError
 from governance.report.index.lookup import Index, Places
 from governance.report.index.terms import UNINDEXED, term

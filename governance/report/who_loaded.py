@@ -23,7 +23,7 @@ import orjson
 from governance.audit.entry import EntryKind
 from governance.audit.log import Stored
 from governance.audit.store import AuditStore, Row
-from governance.audit.verify import Problem
+from governance.audit.verification import Problem
 from governance.errors import AuditBrokenError
 from governance.model.canonical import Json
 from governance.model.digest import Sha256, parse_sha256

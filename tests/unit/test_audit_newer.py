@@ -20,7 +20,7 @@ from governance.audit.log import AuditLog
 from governance.audit.memory import MemoryStore
 from governance.audit.retention import set_hold
 from governance.audit.sqlite import SqliteStore
-from governance.audit.verify import Problem
+from governance.audit.verification import Problem
 from governance.cli.audit_places import end_broken
 from governance.cli.exits import exit_code
 from governance.errors import AuditBrokenError, NewerLogError

@@ -9,7 +9,7 @@ from typing import Any
 
 from governance.audit.log import AuditLog
 from governance.audit.note import NoteKey
-from governance.audit.verify import Verification
+from governance.audit.verification import Verification
 from governance.model.request import parse_utc, utc_text
 from governance.report.book import NOTHING, Chart, Checkpoints, Column, Edition, Row, Series, Table
 from governance.report.controls import FrameworkResult
