@@ -205,8 +205,8 @@ def _ends_as_zip(source: ByteSource, entry: FileEntry, size: int) -> bool:
 
 def _facts(looks: Sequence[_Look]) -> dict[str, FactValue]:
     found = [look.inspection for look in looks]
-    skipped = [each for each in found if each.skipped is not None]
-    gap = Unknown(f"{len(skipped)} files could not be looked into: {skipped[0].skipped}") if skipped else None
+    skipped = [look for look in looks if look.inspection.skipped is not None]
+    gap = _gap(skipped) if skipped else None
     return {
         "files": Collection(_rows(looks), None if looks else "there is no file"),
         "content.verdict": _verdict(found, gap),
@@ -223,6 +223,12 @@ def _unsafe(found: Sequence[Inspection], gap: Unknown | None) -> FactValue:
     # A message has room for a few: those that speak for malice come first.
     unsafe = tuple(sorted(refused, key=lambda name: (not is_dangerous(name), name)))
     return unsafe if gap is None else replace(gap, at_least=unsafe or None)
+
+
+def _gap(skipped: Sequence[_Look]) -> Unknown:
+    first = skipped[0]
+    more = f" and {len(skipped) - 1} more" if skipped[1:] else ""
+    return Unknown(f"`{first.entry.path}`{more} could not be looked into: {first.inspection.skipped}")
 
 
 def _rows(looks: Sequence[_Look]) -> tuple[Item, ...]:

@@ -65,8 +65,13 @@ _LOOKED_INTO: Final = LOADS_CODE | {"archive", "onnx", "tensorflow"}
 _PLANS: Final = {SCHEMA: schema_imports, CONFIG: keras_imports}
 _TOO_MUCH: Final = "it unpacks to more than is looked into"
 """Or to more than there is memory for: LZMA says at its start how much it wants, up to 4 GiB."""
-TOO_LARGE: Final = "larger than what is looked into"
+TOO_LARGE: Final = "it is larger than what is looked into"
 _OF_JOBLIB: Final = "joblib.numpy_pickle"
+_UNREAD: Final = "files of the format {} are not looked into{}"
+_INSTEAD: Final = {
+    "archive": "; the files in it are, where they are stored as they are",
+    "keras-h5": "; ONNX and safetensors are",
+}
 _NO_WRAPPERS: Final = frozenset({f"{_OF_JOBLIB}.dump", f"{_OF_JOBLIB}.load"})
 """What functions of one's own name, and makes no array."""
 _ARRAYS: Final = "arrays lie beside it, or between its operations"
@@ -188,7 +193,7 @@ def _other(format_: str, name: str, data: bytes, budget: Budget, *, depth: int) 
         return _onnx(name, data, budget)
     if format_ == "tensorflow":
         return walked(format_, name, data, budget.effort)
-    skipped = f"files of the format {format_} are not looked into" if needs_look(format_) else None
+    skipped = _UNREAD.format(format_, _INSTEAD.get(format_, "")) if needs_look(format_) else None
     parts = [Inspection(format=format_, skipped=skipped)]
     if _may_import(data, effort=budget.effort):
         format_ = "pickle"
@@ -303,7 +308,7 @@ def _opened(format_: str, file: io.BytesIO | WindowFile, budget: Budget, *, dept
     except _NO_ZIP:
         parts.append(Inspection(format=format_, broken="a zip that does not fit together"))
     if format_ == "keras-v3":
-        parts.append(Inspection(format=format_, skipped="graphs of Keras are not looked into"))
+        parts.append(Inspection(format=format_, skipped="graphs of Keras are not looked into; ONNX is"))
     return joined(format_, parts)
 
 

@@ -110,7 +110,9 @@ def _header(_name: str, data: Bytes, effort: Effort) -> Inspection:
 def _graph(name: str, data: Bytes, effort: Effort) -> Inspection:
     found = tuple(sorted(graph_reaches(name, data, effort)))
     return Inspection(
-        format="tensorflow", imports=found, skipped="graphs of TensorFlow are not known to be harmless"
+        format="tensorflow",
+        imports=found,
+        skipped="graphs of TensorFlow are not known to be harmless; ONNX is looked into",
     )
 
 

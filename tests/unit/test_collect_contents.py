@@ -91,7 +91,19 @@ def test_what_is_too_large_to_look_into_is_counted_and_not_clean(edge: Edge) -> 
     found = edge.facts("contents")
     assert found["content.verdict"] == "malicious"
     assert found["content.unsafe_imports"].at_least == ("os.system",)
-    assert "1 files could not be looked into" in found["content.unsafe_imports"].reason
+    assert found["content.unsafe_imports"].reason == (
+        "`huge.pkl` could not be looked into: it is larger than what is looked into"
+    )
+
+
+def test_what_could_not_be_looked_into_is_said_with_what_to_do(edge: Edge) -> None:
+    edge.put({**CLEAN, "a.h5": b"\x89HDF\r\n\x1a\n", "b.7z": b"7z\xbc\xaf\x27\x1c", "saved_model.pb": b"\n"})
+    (reason,) = {
+        edge.facts("contents")[name].reason for name in ("content.verdict", "content.unsafe_imports")
+    }
+    assert reason == (
+        "`a.h5` and 2 more could not be looked into: files of the format keras-h5 are not looked into; ONNX and safetensors are"
+    )
 
 
 @pytest.mark.parametrize("name", ["contents", "dependencies", "signature"])
@@ -195,7 +207,9 @@ def test_a_file_of_unknown_size_is_not_clean_by_its_first_bytes(edge: Edge) -> N
     facts = gather(
         [edge.collectors()["contents"]], asking(unsized, Action.LOAD), deadline=20, now=lambda: NOW
     )
-    assert facts.get("content.verdict") == Unknown("1 files could not be looked into: its size is not known")
+    assert facts.get("content.verdict") == Unknown(
+        "`weights.bin` could not be looked into: its size is not known"
+    )
 
 
 # dependencies
