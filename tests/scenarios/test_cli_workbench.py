@@ -167,8 +167,8 @@ def test_the_commands_of_the_documentation(home: Path) -> None:
 
 
 def test_the_road_from_observing_to_enforcing(home: Path) -> None:
-    page = (Path(__file__).resolve().parents[2] / "docs" / "policy.md").read_text()
-    task = page.partition("### From observing to enforcing\n")[2].partition("\n### ")[0]
+    page = (Path(__file__).resolve().parents[2] / "docs" / "policy-tasks.md").read_text()
+    task = page.partition("## From observing to enforcing\n")[2].partition("\n## ")[0]
     team = home / "team"
     (team / ".governance").mkdir(parents=True)
     (team / ".governance/signed-only.yaml").write_text(task.partition("```yaml\n")[2].partition("```")[0])
