@@ -100,7 +100,8 @@ def fetch_file(
     opener: OpenNew = open_new,
     stop: threading.Event | None = None,
 ) -> None:
-    """Download one file into its place, hash what is written, and hold it against what was judged."""
+    """Download one file into its place, hash what is written, and hold it against what was judged. Raises `DigestMismatchError` for
+    other bytes."""
     left = item.size
     with (
         space_errors(item.folder, item.name),
@@ -145,6 +146,7 @@ def send_file(
     client: ArtifactoryClient, permit: Permit, item: Outgoing, *, stop: threading.Event | None = None
 ) -> Sha256:
     """Upload one file, hashed while it is read; the server's own digest must agree. The digest of what was sent.
+    Raises `DigestMismatchError` where it does not, and `TransferError` for a file that changes meanwhile.
 
     Where the file was looked into before, the server is told its digest, so that it does not store other bytes.
     """

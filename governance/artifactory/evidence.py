@@ -34,7 +34,7 @@ class EvidenceClient:
         self._transport = transport
 
     def attach(self, repository: str, path: str, envelope: bytes) -> Filed:
-        """File an envelope about a file. A repeat files it once more."""
+        """File an envelope about a file. A repeat files it once more. Raises `TransferError` where it is too large, `RemoteError`."""
         if len(envelope) > MAX_EVIDENCE:
             raise TransferError(f"an evidence of {len(envelope)} bytes ({MAX_EVIDENCE} are allowed)")
         answer = self._transport.call(

@@ -150,7 +150,7 @@ def parse_entry(data: bytes, *, strict: bool = False) -> Entry:
 
 
 def entry_of(document: Any) -> Entry:
-    """The entry of a document, as `parse_entry` makes it."""
+    """The entry of a document, as `parse_entry` makes it. Raises `AuditBrokenError`."""
     try:
         if document["v"] != VERSION:
             raise _newer(f"version {document['v']}")

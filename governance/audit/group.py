@@ -49,7 +49,8 @@ class _Ticket:
 
 
 class GroupCommit:
-    """Hands batches of drafts to `commit`, from one thread. Survives a fork: the child starts its own thread."""
+    """Hands batches of drafts to `commit`, from one thread. Survives a fork: the child starts its own thread. `bound` drafts wait at
+    most, `batch` are handed over at once, and whoever submits waits `timeout` seconds."""
 
     def __init__(
         self,
@@ -103,7 +104,7 @@ class GroupCommit:
         return ticket.indexes
 
     def close(self, *, wait: float = 10.0) -> None:
-        """Write what is queued, then refuse."""
+        """Write what is queued, for `wait` seconds at most, then refuse."""
         with self._lock:
             self._is_closed = True
             self._wake.notify()

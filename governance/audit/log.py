@@ -405,7 +405,7 @@ def _named(document: bytes) -> tuple[Sha256, bytes]:
 
 
 def checked(row: Row) -> Stored:
-    """An entry as its bytes say, after a look that they are the bytes which were hashed and filed."""
+    """An entry as its bytes say, after a look that they are the bytes which were hashed and filed. Raises `AuditBrokenError`."""
     if leaf_hash(row.data) != row.leaf:
         raise AuditBrokenError("the entry was changed after it was recorded", index=row.seq)
     entry = parse_entry(row.data)

@@ -82,7 +82,7 @@ class Frontier:
 
     @classmethod
     def from_bytes(cls, size: int, packed: bytes) -> Frontier:
-        """Read what `to_bytes` wrote."""
+        """Read what `to_bytes` wrote. Raises `AuditBrokenError`."""
         if len(packed) % HASH_SIZE:
             raise AuditBrokenError("a frontier that is not a whole number of hashes")
         cut = range(0, len(packed), HASH_SIZE)
@@ -131,7 +131,7 @@ def root_of(node: NodeReader, size: int) -> bytes:
 
 
 def inclusion_proof(node: NodeReader, index: int, size: int) -> list[bytes]:
-    """The audit path of leaf `index` in the tree of `size` leaves (RFC 9162, section 2.1.3.1)."""
+    """The audit path of leaf `index` in the tree of `size` leaves (RFC 9162, section 2.1.3.1). Raises `ValueError` without such a leaf."""
     if not 0 <= index < size:
         raise ValueError(f"there is no leaf {index} in a tree of {size}")
     proof: list[bytes] = []
@@ -148,7 +148,8 @@ def inclusion_proof(node: NodeReader, index: int, size: int) -> list[bytes]:
 
 
 def consistency_proof(node: NodeReader, old: int, new: int) -> list[bytes]:
-    """Proof that the tree of `new` leaves begins with the tree of `old` (RFC 9162, section 2.1.4.1)."""
+    """Proof that the tree of `new` leaves begins with the tree of `old` (RFC 9162, section 2.1.4.1). Raises `ValueError` unless
+    `0 < old <= new`."""
     if not 0 < old <= new:
         raise ValueError(f"no consistency proof leads from size {old} to {new}")
     proof: list[bytes] = []

@@ -160,7 +160,7 @@ def load_signer(
 
 
 def sign_note(text: str, signers: Iterable[NoteSigner]) -> str:
-    """A note of `text` with a signature line for each signer."""
+    """A note of `text` with a signature line for each signer. Raises `ValueError` for a text that no note can hold."""
     if not text.endswith("\n") or _CONTROL.search(text):
         raise ValueError("a note's text ends in a newline and holds no control characters")
     return text + "\n" + "".join(signer.line(text) for signer in signers)

@@ -47,7 +47,8 @@ _SELECT_DOCUMENTS = """SELECT sha256, CASE WHEN before < %s THEN body END FROM (
 
 
 class PostgresStore:
-    """An `AuditStore` in the schema `mlgov_audit` of the database that `dsn` names. Makes the schema if it may."""
+    """An `AuditStore` in the schema `mlgov_audit` of the database that `dsn` names. Makes the schema if it may. `bound` drafts wait
+    at most, and each for `timeout` seconds, before an append is refused."""
 
     def __init__(self, dsn: str, *, bound: int = 4_096, timeout: float = 30.0) -> None:
         self._dsn = dsn

@@ -84,7 +84,7 @@ class RemoteStore:
     """An `AuditStore` at a tracking server. `connect` makes the session to it, once per process.
 
     Raises `SettingsError` for plain http to another machine: anyone on the way could read the password, and say that an
-    entry was written which was not.
+    entry was written which was not. `bound` drafts wait at most, and each for `timeout` seconds, before an append is refused.
     """
 
     def __init__(

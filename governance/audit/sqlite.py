@@ -58,7 +58,8 @@ _ROW: Callable[[tuple[Any, ...]], Row] = functools.partial(
 
 class SqliteStore:
     """An `AuditStore` in the file `path`, readable by its owner alone. Made when it is not there, if `may_create`. Without
-    `only_reads`, a file that may not be written to is refused."""
+    `only_reads`, a file that may not be written to is refused. `bound` drafts wait at most, and each for `timeout` seconds, before an
+    append is refused."""
 
     def __init__(
         self,

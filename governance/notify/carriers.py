@@ -54,7 +54,7 @@ class WebhookCarrier:
 
 
 class EmailCarrier:
-    """A mail for each notice, over a connection of its own."""
+    """A mail for each notice, over a connection of its own. `timeout` bounds each wait, in seconds."""
 
     def __init__(
         self, channel: EmailChannel, *, ca: str | None, timeout: float = _TIMEOUT,

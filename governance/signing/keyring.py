@@ -128,7 +128,7 @@ def init_key(
     algorithm: Algorithm = Algorithm.P256,
     roles: frozenset[Role] = frozenset(Role) - {Role.TIMESTAMP},
 ) -> TrustedKey:
-    """Make a signing key and trust it from now on. The public half lies beside it as `.pub`."""
+    """Make a signing key and trust it from now on. The public half lies beside it as `.pub`. Raises `KeyFileError`."""
     with trust_turn(trust_path):
         store = load_trust(trust_path) if trust_path.exists() else TrustStore.empty()
         if store.is_signed:
@@ -161,7 +161,7 @@ def rotate_key(
     """Make the next key and set the old one aside as `<name>-<key id>.pem`.
 
     The new key gets the old one's name, roles and scope. The old one goes on vouching until `supersede_at`; None leaves
-    it trusted until it is revoked, which suits models that were signed where no trusted time is on record.
+    it trusted until it is revoked, which suits models that were signed where no trusted time is on record. Raises `KeyFileError`.
     """
     with trust_turn(trust_path):
         store = load_trust(trust_path)
@@ -245,7 +245,7 @@ def get_key(store: TrustStore, key_id: str) -> TrustedKey:
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, for its owner to write and for all to read."""
+    """Write a file whole or not at all, for its owner to write and for all to read. Raises `KeyFileError`."""
     try:
         make_private(path.parent)
         write_whole(path, data, mode=0o644)

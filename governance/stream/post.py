@@ -23,7 +23,7 @@ _TOO_LARGE: Final = 413
 
 
 class Post:
-    """A webhook. Safe to use from one thread at a time."""
+    """A webhook. Safe to use from one thread at a time. `timeout` bounds each wait and the whole answer, in seconds."""
 
     def __init__(
         self,

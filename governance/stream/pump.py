@@ -78,7 +78,8 @@ class Target(Protocol):
 
 class Pump:
     """One destination's pump. `encode` makes the line of an entry, `sink` takes batches. `idle` is called, as patiently as
-    the sink, when there is nothing to deliver."""
+    the sink, when there is nothing to deliver; `poll` are the seconds between two looks, `patience` those without success after which
+    a run `once` gives up."""
 
     def __init__(
         self,

@@ -39,7 +39,7 @@ _MOST_SAID: Final = 64 << 10  # a receiver has nothing to say, and one that talk
 
 
 class SyslogSink:
-    """One connection, made when it is needed."""
+    """One connection, made when it is needed. `timeout` bounds each wait, in seconds."""
 
     def __init__(
         self, destination: Destination, form: SyslogForm, *, timeout: float = _SEND, clock: Callable[[], float] = time.monotonic

@@ -42,7 +42,8 @@ class _Target(TypedDict):
 
 class Transport:
     """One session to one service. Thread-safe. `base_url` has no user information, query or final slash that counts;
-    paths are relative to it and already percent-encoded. `service` is the name that errors bear."""
+    paths are relative to it and already percent-encoded. `service` is the name that errors bear. Timeouts are in seconds: for a
+    connection, for the next bytes, and for a whole answer that is no stream."""
 
     def __init__(
         self,
