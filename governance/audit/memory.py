@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from governance.audit.merkle import Frontier, node_hash
-from governance.audit.store import Draft, EvidenceInfo, Query, Row
+from governance.audit.store import Draft, EvidenceInfo, Query, Row, always
 from governance.errors import AuditBrokenError, AuditConflictError, AuditUnavailableError
 from governance.model.digest import Sha256
 
@@ -81,9 +81,11 @@ class MemoryStore:
         """See `AuditStore.evidence_list`."""
         yield from (self._evidence[digest][0] for digest in sorted(self._evidence))
 
-    def erase(self, digests: Sequence[Sha256]) -> None:
+    def erase(self, digests: Sequence[Sha256], may: Callable[[], bool] = always) -> bool:
         """See `AuditStore.erase`."""
         with self._lock:
+            if not may():
+                return False
             for digest in digests:
                 if digest in self._evidence:
                     info = self._evidence[digest][0]
@@ -91,6 +93,7 @@ class MemoryStore:
                         sha256=digest, category=info.category, at=info.at, size=info.size, is_erased=True
                     )
                     self._evidence[digest] = (erased, b"")
+        return True
 
     def close(self) -> None:
         """See `AuditStore.close`."""

@@ -23,7 +23,7 @@ from governance.audit.group import GroupCommit
 from governance.audit.merkle import HASH_SIZE, Frontier
 from governance.audit.postgres_schema import INDEXED, connect, is_shortage, is_starting, migrate, translated
 from governance.audit.sequencer import CHANNEL, Sequencer, children
-from governance.audit.store import DOCUMENTS_AT_ONCE, Draft, EvidenceInfo, Query, Row
+from governance.audit.store import DOCUMENTS_AT_ONCE, Draft, EvidenceInfo, Query, Row, always
 from governance.audit.tiles import HEIGHT, node_of_growing_tile, place_of
 from governance.errors import AuditBrokenError, AuditConflictError, AuditUnavailableError
 from governance.forking import call_after_fork
@@ -179,12 +179,23 @@ class PostgresStore:
                 return
             last = page[-1][0]
 
-    def erase(self, digests: Sequence[Sha256]) -> None:
+    def erase(self, digests: Sequence[Sha256], may: Callable[[], bool] = always) -> bool:
         """See `AuditStore.erase`. The bytes are gone from the table's files once these were written anew (`VACUUM FULL`)."""
-        self._read(
-            "UPDATE evidence SET body = NULL WHERE sha256 = ANY(%s) AND body IS NOT NULL RETURNING sha256",
-            (list(digests),),
-        )
+        which = "sha256 = ANY(%s) AND body IS NOT NULL"
+
+        def erased(connection: Any) -> list[bool]:
+            with connection.transaction():
+                # In the order in which `_insert` brings them, and which it waits for.
+                connection.execute(
+                    f"SELECT 1 FROM evidence WHERE {which} ORDER BY sha256 FOR UPDATE",  # noqa: S608 - a constant
+                    (list(digests),),
+                )
+                is_free = may()
+                if is_free:
+                    connection.execute(f"UPDATE evidence SET body = NULL WHERE {which}", (list(digests),))  # noqa: S608 - a constant
+            return [is_free]
+
+        return self._ask(erased)[0]
 
     def settle(self, *, timeout: float) -> None:
         """See `PlacedLater.settle`."""

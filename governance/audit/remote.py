@@ -25,7 +25,7 @@ from governance.audit.merkle import Frontier, leaf_hash
 from governance.audit.parcel import MEDIA_TYPE, ParcelError, pack, parcels
 from governance.audit.quorum import unkept_words
 from governance.audit.stamp import Stamp, parse_stamp
-from governance.audit.store import Draft, EvidenceInfo, Query, Row, draft_of
+from governance.audit.store import Draft, EvidenceInfo, Query, Row, always, draft_of
 from governance.errors import (
     AuditBrokenError,
     AuditConflictError,
@@ -179,9 +179,9 @@ class RemoteStore:
         """Not here: raises `AuditUnavailableError`."""
         _elsewhere()
 
-    def erase(self, digests: Sequence[Sha256]) -> None:
+    def erase(self, digests: Sequence[Sha256], may: Callable[[], bool] = always) -> bool:
         """Not here: raises `AuditUnavailableError`."""
-        del digests
+        del digests, may
         _elsewhere()
 
     def close(self) -> None:

@@ -1,9 +1,9 @@
 """Retention: evidence bodies are erased when their time is over, and their digests stand.
 
 Promises: an entry that says what was erased and why is durable before anything is; evidence that a younger entry names
-too, or that any entry about a subject under legal hold names, stays, also where that entry or the hold came while others were erased:
-all that is durable before the entry which says that a document is erased counts. Does not: erase entries. They hold no contents, only
-names, digests and findings, and actors may bear pseudonyms.
+too, or that any entry about a subject under legal hold names, stays, also where that entry or the hold came while others were erased, or
+after the entry which says that it is: it is looked for once more while nobody can bring a document that is about to go. Does not: erase
+entries. They hold no contents, only names, digests and findings, and actors may bear pseudonyms.
 
 A hold is an entry of kind `hold` about the subject, and is lifted by another. Both say who did it, by the name that this process
 claims.
@@ -83,9 +83,14 @@ def erase_expired(
             subject=log.origin,
             correlation=log.origin,
         )
-        seen = _unchanged(log, size, over)
-        if seen is not None:
-            log.store.erase(part)
+        seen: int | None = None
+
+        def may(size: int = size, over: Sequence[Sha256] = over) -> bool:
+            nonlocal seen
+            seen = _unchanged(log, size, over)
+            return seen is not None
+
+        if log.store.erase(part, may) and seen is not None:
             erased += part
             over = over[_AT_ONCE:]
             seen = (

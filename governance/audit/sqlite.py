@@ -33,7 +33,7 @@ from governance.audit.sqlite_file import (
 )
 from governance.audit.sqlite_pool import ConnectionPool, using_sqlite
 from governance.audit.sqlite_still import StillFile
-from governance.audit.store import DOCUMENTS_AT_ONCE, Draft, EvidenceInfo, FramedRow, Query, Row
+from governance.audit.store import DOCUMENTS_AT_ONCE, Draft, EvidenceInfo, FramedRow, Query, Row, always
 from governance.audit.tiles import HEIGHT, WIDTH, full_tiles, node_of_growing_tile, pack_tile, place_of
 from governance.errors import AuditBrokenError, AuditConflictError, AuditUnavailableError
 from governance.forking import file_lock
@@ -205,7 +205,7 @@ class SqliteStore:
                 return
             last = page[-1][0]
 
-    def erase(self, digests: Sequence[Sha256]) -> None:
+    def erase(self, digests: Sequence[Sha256], may: Callable[[], bool] = always) -> bool:
         """See `AuditStore.erase`. `secure_delete` overwrites what is freed, here and wherever a page is laid out anew."""
         with (
             translated(self._path),
@@ -214,6 +214,8 @@ class SqliteStore:
             contextlib.closing(connect(self._path)) as connection,
         ):
             with transaction(connection):
+                if not may():
+                    return False
                 connection.executemany(
                     "UPDATE evidence SET body = NULL WHERE sha256 = ?", [(digest,) for digest in digests]
                 )
@@ -223,6 +225,7 @@ class SqliteStore:
                 f"the documents are erased, but their bytes stay in `{self._path.name}-wal`, which another process reads just now",
                 hint="Do the same again when it is done, such as a report or a search.",
             )
+        return True
 
     def close(self) -> None:
         """See `AuditStore.close`."""

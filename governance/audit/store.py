@@ -105,6 +105,11 @@ class EvidenceInfo:
     is_erased: bool
 
 
+def always() -> bool:
+    """For documents that nobody can name any more."""
+    return True
+
+
 class AuditStore(Protocol):
     """Keeps entries and evidence. All methods may be called from any thread, and after a fork.
 
@@ -118,7 +123,7 @@ class AuditStore(Protocol):
     | `node(level, index)` | hash of a complete subtree, for proofs |
     | `evidence(sha256)` | one document; None if there is none, or if it was erased |
     | `evidence_list()` | everything that was ever kept as evidence, in order of digest |
-    | `erase(digests)` | remove the bodies of these documents and keep their digests |
+    | `erase(digests, may)` | remove the bodies of these documents and keep their digests, if `may` says so: it is asked while whoever brings one of them waits, and brings it anew. Returns what it said |
     """
 
     def append(self, drafts: Sequence[Draft]) -> Sequence[int | None]:
@@ -153,7 +158,7 @@ class AuditStore(Protocol):
         """All documents there ever were."""
         ...
 
-    def erase(self, digests: Sequence[Sha256]) -> None:
+    def erase(self, digests: Sequence[Sha256], may: Callable[[], bool] = always) -> bool:
         """Remove bodies."""
         ...
 

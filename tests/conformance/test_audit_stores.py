@@ -11,7 +11,7 @@ import hashlib
 import itertools
 import threading
 import tracemalloc
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -29,6 +29,7 @@ from governance.audit.store import (
     ManyAtOnce,
     Query,
     Row,
+    always,
     framed_row,
 )
 from governance.audit.verify import verify_store
@@ -67,8 +68,8 @@ class Through:
     def evidence_list(self) -> Iterator[EvidenceInfo]:
         return self.behind.evidence_list()
 
-    def erase(self, digests: Sequence[Sha256]) -> None:
-        self.behind.erase(digests)
+    def erase(self, digests: Sequence[Sha256], may: Callable[[], bool] = always) -> bool:
+        return self.behind.erase(digests, may)
 
 
 def body(decision: str) -> dict[str, Json]:
@@ -290,6 +291,24 @@ def test_erasing_evidence_leaves_its_digest(store: AuditStore) -> None:
     assert store.frontier() == before
     append(store, [draft(2)._replace(evidence=((ONE, b"one"),))])
     assert store.evidence(ONE) == b"one"
+
+
+def test_who_brings_a_document_while_it_is_erased_has_it_kept(store: AuditStore) -> None:
+    append(store, [draft(1)._replace(evidence=((ONE, b"one"), (TWO, b"two")))])
+    assert store.erase([ONE], lambda: False) is False
+    assert store.evidence(ONE) == b"one"
+    bringing = threading.Thread(
+        target=store.append, args=([draft(2)._replace(evidence=((ONE, b"one"),))],), daemon=True
+    )
+
+    def may() -> bool:
+        bringing.start()
+        bringing.join(timeout=0.2)  # it waits, or would be done before the document is erased
+        return True
+
+    assert store.erase([ONE, TWO], may) is True
+    bringing.join(timeout=30)
+    assert (store.evidence(ONE), store.evidence(TWO)) == (b"one", None)
 
 
 def test_text_that_is_not_ascii_survives(store: AuditStore) -> None:

@@ -17,7 +17,7 @@ from governance.audit.memory import MemoryStore
 from governance.audit.pseudonyms import Pseudonyms
 from governance.audit.retention import erase_expired, expired_evidence, held_subjects, set_hold
 from governance.audit.sqlite import SqliteStore
-from governance.audit.store import EvidenceInfo
+from governance.audit.store import EvidenceInfo, always
 from governance.errors import AuditUnavailableError
 from governance.model.canonical import Json, canonical_bytes
 from governance.model.digest import Sha256
@@ -115,10 +115,10 @@ class ErasingSlowly(MemoryStore):
         super().__init__()
         self.before: Callable[[], None] = lambda: None
 
-    def erase(self, digests: Sequence[Sha256]) -> None:
+    def erase(self, digests: Sequence[Sha256], may: Callable[[], bool] = always) -> bool:
         self.before()
         self.before = lambda: None
-        super().erase(digests)
+        return super().erase(digests, may)
 
 
 def test_what_is_held_or_named_while_others_are_erased_stays(
@@ -141,7 +141,30 @@ def test_what_is_held_or_named_while_others_are_erased_stays(
     assert done == tuple(digest for digest, _ in (*names[:2], *names[3:5]))
     assert [log.evidence(digest) is None for digest, _ in names] == [True, True, False, True, True, False]
     said = [each.entry.body["digests"] for each in log.find(kind=EntryKind.ERASURE)]
-    assert said == [list(done[:2]), list(done[2:])]
+    assert said == [list(done[:2])] * 2 + [list(done[2:])], (
+        "what came in between is looked at before anything goes"
+    )
+
+
+def test_what_is_named_and_held_after_the_entry_of_an_erasure_and_before_it_is_done_stays(
+    clock: Clock,
+) -> None:
+    """The entry that brought it a moment ago would be without its evidence."""
+    store = ErasingSlowly()
+    log = make_log(store, now=clock)
+    for document, subject in ((b"named", "models/a"), (b"held", "models/b"), (b"old", "models/c")):
+        record(log, document, subject)
+    clock.at += timedelta(days=40)
+
+    def meanwhile() -> None:
+        record(log, b"named")
+        set_hold(log, "models/b", held=True, reason="case 8", by="dpo")
+
+    store.before = meanwhile
+    done = erase_expired(log, TERMS, now=clock.at, reason="30 days", by="dpo")
+    assert done == (evidence_digest(b"old"),)
+    assert log.evidence(evidence_digest(b"named")) == b"named"
+    assert log.evidence(evidence_digest(b"held")) == b"held"
 
 
 def test_a_hold_that_comes_before_the_entry_of_an_erasure_counts(
