@@ -2,7 +2,8 @@
 
 A log that was cut short shows only against a head that somebody else has, and a head that does not come is a finding. So
 the governance app sends one out every `audit_heartbeat` seconds, whether or not there were entries. One worker does it for
-all: whoever finds that the last head which enough places kept is old enough, with a file lock among the workers of a host.
+all: whoever finds that the last head which enough places kept is old enough, with a file lock among the workers of a host. In between
+each compares the head each minute with the one that this host saw last.
 
 Promises: where the log turns out not to be the one that was seen before, this process lets nothing through any more, and
 says so in its log until somebody restarts it; a head that could not leave is an error in the process's log and is tried
@@ -48,11 +49,15 @@ class Heartbeat:
             self._thread.join(timeout=10)
 
     def beat(self) -> bool:
-        """Send the head out if that is due. Returns whether it was. Raises what went wrong."""
+        """Send the head out if that is due, and else compare and remember it: what a database loses before the next one leaves shows
+        only here. Returns whether it was due. Raises what went wrong."""
         assembly = self._assembly()
         with _alone(assembly) as is_alone:
             every = timedelta(seconds=assembly.settings.audit_heartbeat)
-            if not is_alone or assembly.quorum.is_met_within(every):
+            if not is_alone:
+                return False
+            if assembly.quorum.is_met_within(every):
+                assembly.recall_head()
                 return False
             assembly.send_head()
             return True
@@ -75,7 +80,7 @@ class Heartbeat:
                 with suppress(GovernanceError):  # a log that cannot be opened lets nothing through either
                     self._assembly().log.condemn(error)
             except GovernanceError as error:
-                logger.error("the audit log's head did not leave: %s", error)  # noqa: TRY400 - expected, and said in full
+                logger.error("the audit log's head did not leave, nor was it compared: %s", error)  # noqa: TRY400 - expected, and said in full
             except Exception:
                 logger.exception("the audit log's head did not leave")
 

@@ -108,6 +108,25 @@ def test_a_log_that_is_not_the_one_seen_before_stops_all(home: Path) -> None:
             _ = assembly.gate
 
 
+def test_a_beat_that_sends_no_head_compares_and_remembers_it(home: Path) -> None:
+    """Between two that leave lies an hour, in which a failover or a restored backup may lose what came since."""
+    with closing(Assembly(load_settings(), now=StillClock(NOON))) as assembly:
+        beat = Heartbeat(lambda: assembly).beat
+        assert beat()
+        append(assembly)
+        assert not beat()
+        (memory,) = [path for path in (home / "audit-heads").iterdir() if path.suffix != ".lock"]
+        known = HeadMemory(memory).recall()
+        assert known is not None
+        assert known.size == assembly.log.store.frontier().size
+        with closing(Assembly(load_settings(audit_path=home / "ahead.sqlite"))) as ahead:
+            for _ in range(9):
+                append(ahead)
+            memory.write_bytes(ahead.recall_head().to_bytes())
+        with pytest.raises(AuditBrokenError, match="rolled back"):
+            beat()
+
+
 def test_a_gate_is_not_made_over_a_log_that_was_rolled_back(home: Path) -> None:
     with closing(Assembly(load_settings())) as assembly:
         append(assembly)
