@@ -8,8 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from tests.unit.collect_kit import edge
+from tests.unit.notify_kit import desk
 
-__all__ = ["edge"]
+__all__ = ["desk", "edge"]
 
 
 @pytest.fixture
