@@ -18,7 +18,7 @@ are those of text. Anything else that it does not support stays unscanned.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from concurrent.futures import wait as wait_for
 from dataclasses import replace
@@ -47,7 +47,7 @@ _AWAITED: Final = Unknown("not heard yet")
 _NO_HISTORY: Final = Unknown("no history of advisories is kept")
 _WORKERS: Final = 8
 _PATIENCE: Final = 1.0
-"""Seconds in which the files that declare packages are read, mostly. Then Xray is asked about all packages at once."""
+"""Seconds in which the files that declare packages are mostly read, so that Xray is asked about all packages at once."""
 _AHEAD: Final = timedelta(hours=1)
 """By so much Xray's clock may run ahead. Of a time further off, a scan would stay fresh until it comes."""
 
@@ -199,8 +199,16 @@ class ScanInquiry:
 
     def _ask_about_packages(self, client: XrayClient) -> None:
         asked: set[str] = set()
+        reading = self._dependencies.reading(self._request)
+        executor = Threads(1, "declared")
+        whole = executor.submit(self._dependencies.read, self._request, reading)
+        executor.shutdown(wait=False)
+        is_whole = False
         try:
-            for declared in while_waited_for(self._declared()):
+            # A slow file must not keep Xray from being asked about the packages of all others.
+            while not is_whole:
+                is_whole = bool(wait_for([whole], timeout=_PATIENCE).done)
+                declared = whole.result() if is_whole else reading.so_far(None)
                 fresh = {each.component_id for each in declared.packages if each.component_id} - asked
                 for summary in client.components(while_waited_for(sorted(fresh))):
                     self._packages.append(summary)
@@ -214,16 +222,6 @@ class ScanInquiry:
         self._unheard = unread and replace(
             unread, reason=f"the declared packages are not known to the last: {unread.reason}"
         )
-
-    def _declared(self) -> Iterator[Declared]:
-        """What the artifact declares, last of all. Before, where that takes long, what the files declare that were read so far: a slow
-        one must not keep Xray from being asked about the packages of all others."""
-        reading = self._dependencies.reading(self._request)
-        with Threads(1, "declared") as executor:
-            whole = executor.submit(self._dependencies.read, self._request, reading)
-            while not wait_for([whole], timeout=_PATIENCE).done:
-                yield reading.so_far(None)
-            yield whole.result()
 
     def _ask_for_violations(self, client: XrayClient) -> None:
         """Violations, which need a right of their own: without it the other facts stand all the same."""
