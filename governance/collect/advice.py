@@ -18,7 +18,9 @@ from governance.model.verdict import Severity
 from governance.xray.items import Affected, Cve, Issue, Summary
 
 MOST_ADVISORIES: Final = 100_000
-"""One issue of a few KiB, with a hundred CVEs in a hundred components, makes ten thousand rows. No log keeps more than these."""
+"""One issue of a few KiB, with a hundred CVEs in a hundred components, makes ten thousand rows. No log keeps more."""
+_MOST_TEXT: Final = 64 << 20
+"""Letters of all rows. The same long name may stand in each."""
 _NO_LICENCE: Final = frozenset({"", "unknown", "none", "n/a"})
 _NO_KNOWN: Final = Unknown("Xray found no licence")
 _SILENT: Final = Unknown("Xray does not say")
@@ -30,7 +32,7 @@ def vulnerabilities(
     *,
     first_seen: Callable[[frozenset[str]], Mapping[str, ItemValue]],
 ) -> Collection:
-    """Every advisory for each component and CVE, up to `MOST_ADVISORIES`; where Xray says different things about it, of two files or
+    """Every advisory for each component and CVE, up to a number and a size; where Xray says different things about it, of two files or
     twice of one, each counts. `missing` says why there may be more, `first_seen` since when issues are known here.
     """
     issues = dict.fromkeys(_security(summaries))
@@ -42,11 +44,16 @@ def vulnerabilities(
         for cve in dict.fromkeys(issue.cves) or (None,)
     )
     rows: dict[str, Item] = {}
+    room = _MOST_TEXT
     for issue, component, cve in islice(pairs, MOST_ADVISORIES):
         row = _row(issue, component, cve, seen[issue.id])
-        rows[repr(row)] = row
-    if next(pairs, None) is not None:
-        missing = foremost(missing, Unknown(f"Xray names more than {MOST_ADVISORIES:,} advisories"))
+        key = repr(row)
+        room -= len(key)
+        if room < 0:
+            break
+        rows[key] = row
+    if room < 0 or next(pairs, None) is not None:
+        missing = foremost(missing, Unknown(f"Xray names more than {len(rows):,} advisories"))
     return Collection(tuple(rows[key] for key in sorted(rows)), *_gap(missing))
 
 
@@ -84,12 +91,18 @@ def licences(files: Sequence[Summary], packages: Sequence[Summary], missing: Unk
         for summary in packages
         if not summary.licences
     }
-    for summary in (*files, *packages):
-        for licence in summary.licences:
-            for component in licence.components or (summary.component_id,):
-                named = licence.name.strip()
-                spdx: ItemValue = _NO_KNOWN if named.lower() in _NO_LICENCE else named
-                rows[named, component] = {"spdx": spdx, "component": component}
+    pairs = (
+        (licence.name.strip(), component)
+        for summary in (*files, *packages)
+        for licence in summary.licences
+        for component in licence.components or (summary.component_id,)
+    )
+    for named, component in pairs:
+        if len(rows) >= MOST_ADVISORIES and (named, component) not in rows:
+            missing = foremost(missing, Unknown(f"Xray names more than {len(rows):,} licences"))
+            break
+        spdx: ItemValue = _NO_KNOWN if named.lower() in _NO_LICENCE else named
+        rows[named, component] = {"spdx": spdx, "component": component}
     return Collection(tuple(rows[key] for key in sorted(rows)), *_gap(missing))
 
 

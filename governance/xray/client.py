@@ -12,7 +12,7 @@ from typing import Final
 
 from governance.errors import NotFoundError
 from governance.model.canonical import Json
-from governance.transport import Transport
+from governance.transport import Answer, Transport
 from governance.transport.answer import MOST_WEIGHT
 from governance.xray import meaning, wire
 from governance.xray.items import ScanState, ScanStatus, Summary, Violation
@@ -74,8 +74,9 @@ class XrayClient:
         """Violations of Xray's own policies by any of the files, each once, asked for as they are read. Raises `ProtocolError` where more
         are announced than are listed."""
         seen: set[tuple[str, ...]] = set()
+        room = _Room()
         for some in _batches(paths):
-            for row in self._violations([{"repo": repository, "path": path} for path in some]):
+            for row in self._violations([{"repo": repository, "path": path} for path in some], room):
                 key = (row.violation_id,) if row.violation_id else (row.watch_name, row.type, row.issue_id)
                 if key in seen:
                     continue
@@ -119,15 +120,13 @@ class XrayClient:
         return tuple(found.values())
 
     def _summaries(self, path: str, bodies: Iterable[Json]) -> Iterator[Summary]:
-        left = MOST_WEIGHT  # of all answers together: the caller keeps what it is told
+        room = _Room()
         for body in bodies:
             answer = self._transport.call("POST", path, body=body, idempotent=True, limit=_LIMIT)
-            left -= answer.weight
-            if left < 0:
-                raise answer.exchange.broken("more answers than can be kept", status=answer.status)
+            room.take(answer)
             yield from map(meaning.summary, answer.read(wire.SummaryAnswer).artifacts)
 
-    def _violations(self, artifacts: list[Json]) -> Iterator[wire.ViolationRow]:
+    def _violations(self, artifacts: list[Json], room: _Room) -> Iterator[wire.ViolationRow]:
         seen = 0
         for page in range(1, _MAX_PAGES + 1):  # `offset` is the number of the page, from 1
             body: Json = {
@@ -137,6 +136,7 @@ class XrayClient:
             answer = self._transport.call(
                 "POST", "api/v1/violations", body=body, idempotent=True, limit=_LIMIT
             )
+            room.take(answer)
             rows = answer.read(wire.ViolationsAnswer)
             yield from rows.violations
             seen += len(rows.violations)
@@ -144,6 +144,19 @@ class XrayClient:
                 break
         if seen < rows.total_violations:
             raise answer.exchange.broken(f"{rows.total_violations} violations announced, {seen} listed")
+
+
+class _Room:
+    """What there is for all answers to one question together: the caller keeps what it is told."""
+
+    def __init__(self) -> None:
+        self._left = MOST_WEIGHT
+
+    def take(self, answer: Answer) -> None:
+        """Raises `ProtocolError` where there is no room for it."""
+        self._left -= answer.weight
+        if self._left < 0:
+            raise answer.exchange.broken("more answers than can be kept", status=answer.status)
 
 
 def _batches(items: Iterable[str]) -> Iterator[Sequence[str]]:

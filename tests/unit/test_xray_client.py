@@ -170,23 +170,34 @@ ODD = [
 
 def test_an_answer_of_more_objects_than_can_be_kept_is_refused_unread() -> None:
     """A megabyte of `{}` takes hundreds of megabytes once it is read."""
-    body = b"[" + b"{}," * 1_100_000 + b"{}]"
-    with (
-        talking_to(answer(body=body)) as (client, _),
-        pytest.raises(ProtocolError, match=r"an answer of 1,100,001 objects in 3300004 bytes"),
-    ):
-        client.policies()
+    objects, members = b"[" + b"{}," * 1_300_000 + b"{}]", b"[" + b"0," * 11_000_000 + b"0]"
+    for body, said in ((objects, "1,300,001 objects and 1,300,000"), (members, "0 objects and 11,000,000")):
+        with (
+            talking_to(answer(body=body)) as (client, _),
+            pytest.raises(ProtocolError, match=f"an answer of {said} members"),
+        ):
+            client.policies()
 
 
 def test_what_many_answers_come_to_together_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     part = json_answer({"artifacts": [{"general": {"path": "default/r/1"}}]})
-    monkeypatch.setattr("governance.xray.client.MOST_WEIGHT", 5_000)
+    monkeypatch.setattr("governance.xray.client.MOST_WEIGHT", 4_000)
     with talking_to(part) as (client, server):
         found = client.components(f"pypi://a:{number}" for number in range(1_000))
         assert next(found).path == "r/1"
         with pytest.raises(ProtocolError, match="more answers than can be kept"):
             list(found)
     assert len(server.seen) == 4
+
+
+def test_what_many_violations_come_to_together_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("governance.xray.client.MOST_WEIGHT", 4_000)
+    with talking_to(page("1", "2", total=10**9)) as (client, server):
+        found = client.violations("r", ["a"])
+        assert next(found).id == "1"
+        with pytest.raises(ProtocolError, match="more answers than can be kept"):
+            list(found)
+    assert len(server.seen) == 3
 
 
 @pytest.mark.parametrize("body", ODD)
