@@ -97,9 +97,12 @@ class ArtifactoryClient(ServerClient):
             raise DigestMismatchError(path, expected=claimed, actual=actual)
         return data
 
-    def read_part(self, repository: str, path: str, *, start: int = 0, size: int) -> bytes:
+    def read_part(
+        self, repository: str, path: str, *, start: int = 0, size: int, sha256: Sha256 | None = None
+    ) -> bytes:
         """Bytes of a file from `start` on, `size` of them at most. No checksum speaks for a part: good for looking at, not for
-        using. Raises `ProtocolError` where the server gives other bytes."""
+        using. Raises `ProtocolError` where the server gives other bytes, `DigestMismatchError` where it says that the file is
+        another one by now than that of `sha256`."""
         headers = {"Range": f"bytes={start}-{start + size - 1}"}
         with self._transport.stream(
             "GET", quoted(repository, path), headers=headers, ok=(200, 206, 416)
@@ -107,6 +110,9 @@ class ArtifactoryClient(ServerClient):
             if response.status == 416:  # an empty file has no first byte
                 return b""
             _check_part(response, start)
+            claimed = _digest(response.headers.get("X-Checksum-Sha256"), response)
+            if claimed is not None and sha256 is not None and claimed != sha256:
+                raise DigestMismatchError(path, expected=sha256, actual=claimed)
             return b"".join(islice(response.iter_chunks(size), 1))
 
     def upload(

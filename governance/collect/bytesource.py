@@ -42,8 +42,11 @@ class StoredBytes:
 
     def part(self, entry: FileEntry, start: int, size: int) -> bytes:
         """A part of a file. No checksum speaks for it. Raises `TransferError` where fewer bytes come than there are: of a file that
-        begins with nothing, nothing bad can be said."""
-        data = self._client.read_part(self._artifact.repository, self._place(entry), start=start, size=size)
+        begins with nothing, nothing bad can be said; `DigestMismatchError` where the server has another file in its place by now: who
+        may replace it could have good bytes looked at, and others handed out, in turns."""
+        data = self._client.read_part(
+            self._artifact.repository, self._place(entry), start=start, size=size, sha256=entry.sha256
+        )
         if len(data) < min(size, (entry.size or 0) - start):
             raise TransferError(f"of the {entry.size} bytes of `{entry.path}` only {start + len(data)} came")
         return data

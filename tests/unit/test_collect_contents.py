@@ -82,7 +82,7 @@ def test_imports_that_speak_for_malice_come_first(edge: Edge) -> None:
 
 
 def test_what_is_too_large_to_look_into_is_counted_and_not_clean(edge: Edge) -> None:
-    edge.put({**CLEAN, "huge.pkl": pickle.dumps(b"\x00" * (17 << 20))})
+    edge.put({**CLEAN, "huge.pkl": b"N0" + bytes(17 << 20)})
     found = edge.facts("contents")
     assert found["content.files_skipped"] == 1
     assert isinstance(found["content.verdict"], Unknown)
@@ -125,12 +125,26 @@ def test_bytes_that_are_not_the_listed_ones_are_refused(edge: Edge, name: str) -
             assert "expected" in value.reason
 
 
+@pytest.mark.parametrize("name", ["model.gguf", "weights.bin"])
+def test_a_file_that_is_replaced_before_parts_of_it_are_looked_at_is_not_clean(edge: Edge, name: str) -> None:
+    """Else who may replace it could have good parts seen, and the bytes that were listed handed out again in the end."""
+    harmless = gguf(entry("general.architecture", "llama")).ljust(200_000, b"\0")
+    edge.put({name: b"\1" * 200_000})
+    request = edge.request()
+    edge.put({name: harmless})
+    facts = gather([edge.collectors()["contents"]], request, deadline=20, now=lambda: NOW)
+    verdict = facts.get("content.verdict")
+    assert isinstance(verdict, Unknown)
+    assert "expected" in verdict.reason
+    assert edge.facts("contents")["content.verdict"] == "clean"
+
+
 @pytest.mark.parametrize("there", [b"", b"\x00" * 100])
 def test_a_file_of_which_less_comes_than_is_listed_is_not_clean(edge: Edge, there: bytes) -> None:
     """A server that answers that there is nothing to see (416) has shown nothing good."""
     edge.put({"weights.bin": b"\x00" * (100 << 10)})
     request = edge.request()
-    edge.server.put_bytes_behind_the_scenes(edge.repo, "m/weights.bin", there)
+    edge.server.put_bytes_behind_the_scenes(edge.repo, "m/weights.bin", there, keep_checksums=True)
     facts = gather([edge.collectors()["contents"]], request, deadline=20, now=lambda: NOW)
     assert facts.get("content.verdict") == Unknown(
         f"of the 102400 bytes of `weights.bin` only {len(there)} came"
