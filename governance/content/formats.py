@@ -18,6 +18,7 @@ from typing import Final
 from governance.content.arrays import MARK, is_plain
 from governance.content.compressed import is_zfile
 from governance.content.listing import is_listing
+from governance.content.windows import Bytes
 
 HEAD: Final = 4096
 """As many first bytes as `detect` wants to see; fewer do where the file is shorter."""
@@ -140,10 +141,10 @@ def _is_safetensors(head: bytes) -> bool:
     return len(head) > 9 and 2 <= int.from_bytes(head[:8], "little") <= 100 << 20 and head[8:9] == b"{"
 
 
-def is_hdf5(data: bytes) -> bool:
+def is_hdf5(data: Bytes) -> bool:
     """The mark stands at the start, or behind a user block of 512 bytes or of a larger power of two."""
     starts = takewhile(lambda at: at < len(data), (512 << power for power in count()))
-    return any(data.startswith(_HDF5, at) for at in (0, *starts))
+    return any(data[at : at + len(_HDF5)] == _HDF5 for at in (0, *starts))
 
 
 def _array(_named: str, head: bytes) -> str:

@@ -40,7 +40,7 @@ from governance.content.scripts import is_code, is_script, script_reaches
 from governance.content.seen import Inspection, joined
 from governance.content.skops import SCHEMA, schema_imports
 from governance.content.statements import WALKS, planned, said, says_what, walked
-from governance.content.windows import Read, Window, WindowFile
+from governance.content.windows import Bytes, Read, Window, WindowFile
 from governance.content.zips import (
     MEMBER,
     directory_in,
@@ -56,8 +56,9 @@ MAX_UNPACKED: Final = 64 << 20
 _MAX_MEMBERS: Final = 5_000
 _MAX_ENTRIES: Final = 4 * _MAX_MEMBERS
 """Of all the zips in a zip: so many may be stored in it that each is read over again."""
-_READS: Final = 512
-"""Of a large zip: the first bytes of so many tensors."""
+_READS: Final = 900
+"""Of a large zip or pickle: so many arrays are passed over."""
+_PICKLED: Final = frozenset(b"\x80" + bytes([protocol]) for protocol in range(2, 6))
 _MAX_DEPTH: Final = 3
 _MEMBER_WORK: Final = 200
 """How many operations of a pickle opening a member of a zip is worth."""
@@ -112,6 +113,8 @@ def inspect_parts(name: str, head: bytes, size: int, read: Read, effort: Effort)
     format_ = detect(name, head)
     if head.startswith(MEMBER) and not says_what(name, head):
         return _large_zip(format_, size, read, effort)
+    if head[:2] in _PICKLED and format_ in {"pickle", "joblib"} and not says_what(name, head):
+        return _large_pickle(format_, size, read, effort)
     if format_ not in WALKS or says_what(name, head) or may_hide("other", head, size, effort):
         return Inspection(format=format_, skipped=TOO_LARGE)
     with _half(effort) as own:
@@ -134,7 +137,7 @@ def _large_zip(format_: str, size: int, read: Read, effort: Effort) -> Inspectio
     """A zip of which the directory is read, and of each member as much as there is to be seen: of tensors their first bytes."""
     too_large = Inspection(format=format_, skipped=TOO_LARGE)
     with _half(effort) as own:
-        window = Window(read, size, own, reads=_READS)
+        window = Window(read, size, own, reads=_READS, far=0)
         try:
             directory = directory_in(window)
             if directory is None or entries_seen(directory) > _MAX_ENTRIES:
@@ -143,6 +146,18 @@ def _large_zip(format_: str, size: int, read: Read, effort: Effort) -> Inspectio
         except SpentError:
             return too_large
     return replace(found, skipped=found.skipped or TOO_LARGE) if found.broken else found
+
+
+def _large_pickle(format_: str, size: int, read: Read, effort: Effort) -> Inspection:
+    """A pickle of which the bytes of arrays are passed over."""
+    with _half(effort) as own:
+        window = Window(read, size, own, reads=_READS, far=0)
+        try:
+            if not is_hdf5(window):
+                return _of_pickle(format_, window, own)
+        except SpentError:  # before the pickle begins
+            pass
+    return Inspection(format=format_, skipped=TOO_LARGE)
 
 
 def inspect(name: str, data: bytes, *, limit: int = MAX_UNPACKED, effort: Effort | None = None) -> Inspection:
@@ -259,7 +274,7 @@ def _pickle(format_: str, name: str, data: bytes, budget: Budget, *, depth: int)
     return replace(_inspect(name, inner, budget, depth=depth + 1), format=format_)
 
 
-def _of_pickle(format_: str, data: bytes, effort: Effort) -> Inspection:
+def _of_pickle(format_: str, data: Bytes, effort: Effort) -> Inspection:
     """What a pickle imports, whoever reads it: Python's unpickler, or joblib's where it may have arrays between the operations."""
     found = walk(data, effort)
     wrappers = {name for name in found.imports if name.startswith(_OF_JOBLIB)} - _NO_WRAPPERS

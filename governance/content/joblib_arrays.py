@@ -21,6 +21,7 @@ from governance.content.machine import Machine
 from governance.content.operations import BrokenError, CutError
 from governance.content.standard_library import MODULES
 from governance.content.values import FALSE, Import, Instance, Value
+from governance.content.windows import Bytes
 
 WRAPPER: Final = "joblib.numpy_pickle.NumpyArrayWrapper"
 
@@ -36,7 +37,7 @@ class UnsureError(BrokenError):
 class ArrayMachine(Machine):
     """One pickle with arrays. `pads` says whether bytes of alignment are read, as since joblib 1.2."""
 
-    def __init__(self, data: bytes, *, pads: bool) -> None:
+    def __init__(self, data: Bytes, *, pads: bool) -> None:
         super().__init__(data, 0)
         self.more_operations = 0
         self._pads = pads

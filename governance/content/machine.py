@@ -47,6 +47,7 @@ from governance.content.values import (
     ask,
     may_be_text,
 )
+from governance.content.windows import Bytes
 
 UNRESOLVED: Final = "?unresolved"
 EXTENSION: Final = "?extension"
@@ -69,7 +70,7 @@ _AT_ADDRESS: Final = frozenset({"__array_interface__", "__array_struct__"})
 class Machine:
     """One pickle. `imports` is what it names, `called` what of it is called while it is loaded; `calls_all` says that any may be."""
 
-    def __init__(self, data: bytes, position: int, table: Mapping[int, Operation] = TABLE) -> None:
+    def __init__(self, data: Bytes, position: int, table: Mapping[int, Operation] = TABLE) -> None:
         self.data = data
         self._table = table
         self.position = position
@@ -171,7 +172,7 @@ class Machine:
         end = self.data.find(b"\n", start)
         if end < 0:
             form = LINES.get(operation.name)
-            if form is not None and not form.fullmatch(self.data, start):
+            if form is not None and isinstance(self.data, bytes) and not form.fullmatch(self.data, start):
                 raise BrokenError(f"a line that is none of {operation.name}")
             raise CutError("the pickle ends inside a line", len(self.data) + 1)
         return end

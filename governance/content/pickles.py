@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from governance.content.calls import CALLS, is_harmful
-from governance.content.effort import SPENT, Effort
+from governance.content.effort import SPENT, Effort, SpentError
 from governance.content.joblib_arrays import ArrayMachine, UnsureError
 from governance.content.machine import CHANGES, WITHIN, Machine
 from governance.content.operations import BARE, TABLE, BrokenError, CutError
+from governance.content.windows import Bytes
 
 _MAX_STREAMS: Final = 64
 _DOTTED: Final = re.compile(r"\w+(?:\.[\w<>]+)+")
@@ -34,7 +35,7 @@ class Walk:
     unread: str | None = None
 
 
-def walk(data: bytes, effort: Effort | None = None) -> Walk:
+def walk(data: Bytes, effort: Effort | None = None) -> Walk:
     """Walk the pickle at the start of `data`, and those that follow it (old torch files hold five)."""
     effort = effort or Effort()
     imports: set[str] = set()
@@ -47,6 +48,10 @@ def walk(data: bytes, effort: Effort | None = None) -> Walk:
         machine = Machine(data, position)
         try:
             machine.run(effort.operations)
+        except SpentError:
+            unread = SPENT
+            imports |= _told(machine)
+            break
         except BrokenError as error:
             if effort.operations <= machine.operations:
                 unread = SPENT
@@ -65,7 +70,7 @@ def walk(data: bytes, effort: Effort | None = None) -> Walk:
     return Walk(imports=tuple(sorted(imports)), end=position, problem=problem, unread=unread)
 
 
-def walk_arrays(data: bytes, effort: Effort) -> Walk:
+def walk_arrays(data: Bytes, effort: Effort) -> Walk:
     """Walk the pickle at the start of `data` as joblib does, which reads arrays between its operations. As joblib has read them since 1.2; what
     an older one would import on its way through the same bytes is among the imports, too."""
     imports: set[str] = set()
@@ -77,6 +82,8 @@ def walk_arrays(data: bytes, effort: Effort) -> Walk:
         problem = unread = None
         try:
             machine.run(effort.operations)
+        except SpentError:
+            unread = SPENT
         except UnsureError as error:
             unread = str(error)
         except BrokenError as error:
@@ -133,5 +140,5 @@ def names_something(imports: Iterable[str]) -> bool:
     return any(name.startswith("?") or _DOTTED.fullmatch(name) for name in plain)
 
 
-def _may_start(data: bytes, position: int) -> bool:
+def _may_start(data: Bytes, position: int) -> bool:
     return position < len(data) and data[position] in TABLE

@@ -18,7 +18,7 @@ _LARGEST: Final = 4 << 20
 _MOST: Final = 64 << 20
 _READS: Final = 128
 _FAR: Final = 512 << 10
-"""Behind the end of what is held: to pass over less costs no less than to read it."""
+"""Behind the end of what is held: to pass over less costs no less than to read it, where little is passed over."""
 _READ_WORK: Final = 10_000
 """How many operations of a pickle reading a part is worth."""
 
@@ -34,6 +34,10 @@ class Bytes(Protocol):
     @overload
     def __getitem__(self, place: slice, /) -> bytes: ...
 
+    def find(self, sought: bytes, start: int, /) -> int:
+        """As `bytes.find` of one byte."""
+        ...
+
 
 Read = Callable[[int, int], bytes]
 """Gives the bytes of a file from a place on, so many of them."""
@@ -42,7 +46,9 @@ Read = Callable[[int, int], bytes]
 class Window:
     """A file of `size` bytes. Raises what that raises, and `SpentError` for too much of it."""
 
-    def __init__(self, read: Read, size: int, effort: Effort, *, reads: int = _READS) -> None:
+    def __init__(
+        self, read: Read, size: int, effort: Effort, *, reads: int = _READS, far: int = _FAR
+    ) -> None:
         self._read = read
         self._size = size
         self._effort = effort
@@ -50,6 +56,7 @@ class Window:
         self._held = b""
         self._next = _SMALLEST
         self._left = reads
+        self._far = far
         self._bytes_left = _MOST
 
     def __len__(self) -> int:
@@ -70,11 +77,21 @@ class Window:
         self._hold(start, stop)
         return self._held[start - self._start : stop - self._start]
 
+    def find(self, sought: bytes, start: int, /) -> int:
+        """Where one byte lies, from a place on; -1 where it does not."""
+        while start < self._size:
+            self._hold(start, start + 1)
+            at = self._held.find(sought, start - self._start)
+            if at >= 0:
+                return self._start + at
+            start = self._start + len(self._held)
+        return -1
+
     def _hold(self, start: int, stop: int) -> None:
         end = self._start + len(self._held)
         if self._start <= start and stop <= end:
             return
-        follows = self._start <= start <= end + _FAR and bool(self._held)
+        follows = self._start <= start <= end + self._far and bool(self._held)
         self._next = min(2 * self._next, _LARGEST) if follows else _SMALLEST
         size = min(max(self._next, stop - start), self._size - start)
         self._left -= 1
