@@ -29,7 +29,10 @@ _NO_POOLER = "Name the database itself in `audit_dsn`, and not PgBouncer or anot
 _SHORTAGE = re.compile(
     r"too many (clients|connections)|connection slots are reserved|no more connections allowed"
 )
-_STARTING = re.compile(r"database system is (starting up|in recovery mode|not yet accepting connections)")
+_STARTING = re.compile(
+    r"database system is (starting up|in recovery mode|not yet accepting connections)"
+    r"|terminating connection (due to administrator command|because of crash)"
+)
 _TLS = re.compile(r"\bSSL\b|certificate|private key|\bsslmode\b")
 
 MIGRATIONS = (
@@ -285,8 +288,6 @@ def is_shortage(error: Exception) -> bool:
 def is_starting(error: Exception) -> bool:
     """Whether the server refused a connection since it is about to start, or starts again after one of its processes was killed, or ended
     the session while it was opened."""
-    if isinstance(error, psycopg.errors.AdminShutdown):
-        return True
     return isinstance(error, psycopg.OperationalError) and _STARTING.search(str(error)) is not None
 
 

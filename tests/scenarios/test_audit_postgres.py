@@ -421,6 +421,7 @@ def test_a_server_that_is_about_to_start_is_waited_for(
                 "the database system is starting up",
                 "the database system is in recovery mode",
                 "the database system is not yet accepting connections",
+                "terminating connection because of crash of another server process",
             )
         ),
         psycopg.errors.AdminShutdown("terminating connection due to administrator command"),
