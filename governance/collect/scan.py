@@ -264,9 +264,9 @@ class ScanInquiry:
             else replace(unlisted, at_least=len(violations) or None),
             "scan.complete": scanned.is_complete,
             "scan.age": self._age(scanned),
-            "scan.engines": scanned.doubt
-            if scanned.doubt is not None and scanned.doubt.out_of_reach
-            else scanned.engines or _SILENT,
+            "scan.engines": scanned.engines or _SILENT
+            if scanned.unasked is None
+            else replace(scanned.unasked, at_least=scanned.engines or None),
             "vulnerabilities": self._advisories(summaries, missing),
             "licences": advice.licences(scanned.summaries, packages, missing),
             "operational_risk": advice.operational_risk(summaries, missing),

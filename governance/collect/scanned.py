@@ -89,6 +89,11 @@ class Scanned:
         return replace(first, reason=f"{first.reason}, and {others} more")
 
     @property
+    def unasked(self) -> Unknown | None:
+        """Why the status of some file is not known, or None where that of each is."""
+        return foremost(*(file.status for file in self.files if isinstance(file.status, Unknown)))
+
+    @property
     def is_complete(self) -> bool | Unknown:
         """Whether every file is scanned to the end. One that is not outweighs those whose state is not known."""
         said = (file.problem is None for file in self.files if not isinstance(file.status, Unknown))

@@ -183,6 +183,17 @@ def test_what_is_not_scanned_is_so_whatever_else_gives_no_answer(edge: Edge) -> 
     assert out_of_reach(facts) == set()
 
 
+@pytest.mark.parametrize("status", [403, 503])
+def test_the_scanners_of_some_files_are_not_those_of_all(edge: Edge, status: int) -> None:
+    edge.put({f"{number}.pkl": CLEAN["model.pkl"] for number in range(4)})
+    whole = edge.facts("xray")["scan.engines"]
+    assert whole
+    edge.server.faults.add(Fault(path="*/artifact/status", times=None, skip=1, status=status))
+    facts = gathered(edge, "xray")
+    assert getattr(facts.get("scan.engines"), "at_least", None) == whole
+    assert ("scan.engines" in out_of_reach(facts)) is (status == 503)
+
+
 def test_malice_counts_although_xray_fell_silent(edge: Edge) -> None:
     edge.put({**CLEAN, "evil.pkl": EVIL})
     assert edge.facts("xray")["xray.malicious"] is True
