@@ -21,7 +21,7 @@ from governance.report.framework_files import load_frameworks
 from governance.report.making import Asked, make_report
 from governance.report.matrix import ControlTally
 from tests.audit_tools import START, make_log, sha
-from tests.unit.test_report import HOSTILE, decide
+from tests.report_tools import HOSTILE, decide
 
 NOW = START + timedelta(days=1)
 NASTY = (
@@ -108,9 +108,8 @@ def broken_log() -> AuditLog:
 
 def log_of_facts(**values: Any) -> AuditLog:
     """A log with one use of a model, and the facts behind it."""
-    facts = Facts(values, {})
     log = make_log()
-    decide(log, facts=facts.document())
+    decide(log, facts=Facts(values))
     return log
 
 

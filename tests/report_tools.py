@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,7 +18,8 @@ from governance.audit.bodies import (
 from governance.audit.entry import EntryKind, evidence_digest
 from governance.audit.log import AuditLog
 from governance.audit.store import AuditStore
-from governance.model.artifact import Artifact, Kind, parse_repository_key
+from governance.model.artifact import Artifact, FileEntry, Kind, parse_repository_key
+from governance.model.canonical import Json
 from governance.model.digest import Sha256
 from governance.model.facts import Facts
 from governance.model.request import Action, Actor, Request
@@ -27,6 +28,9 @@ from governance.report.book import Report, Table
 from governance.report.folder import write_folder
 from governance.report.making import Asked, make_report
 from tests.audit_tools import START, file_entry, make_log, sha, signer
+
+HOSTILE = "</style><script>alert(1)</script>\"'><img src=x onerror=alert(1)>\u202e\u2066\u200b&amp;{{ 7*7 }}"
+"""A name that would act on a page, and hide what it is, wherever it is not shown as text."""
 
 DAY = timedelta(days=1)
 
@@ -61,6 +65,7 @@ def decide(
     policy: Sha256 | None = None,
     kept: bool = True,
     status: OutcomeStatus | None = OutcomeStatus.DONE,
+    signature: Mapping[str, Json] | None = None,
 ) -> str:
     """One decision, with its outcome unless `status` is None. Returns its id."""
     artifact = Artifact(
@@ -93,9 +98,9 @@ def decide(
         evidence=(known.document(),) if kept else (),
     )
     if status is not None:
-        conclude(
-            log, receipt.id, name=name, action=action, status=OutcomeStatus.REFUSED if refused else status
-        )
+        ended = OutcomeStatus.REFUSED if refused else status
+        moved = artifact.files if ended is OutcomeStatus.DONE else ()
+        conclude(log, receipt.id, name=name, action=action, status=ended, moved=moved, signature=signature)
     return receipt.id
 
 
@@ -127,9 +132,16 @@ def conclude(
     name: str = "wine",
     action: Action = Action.LOAD,
     status: OutcomeStatus = OutcomeStatus.DONE,
+    moved: tuple[FileEntry, ...] = (),
+    signature: Mapping[str, Json] | None = None,
 ) -> None:
-    body = outcome_body(decision=decision, action=action.value, status=status)
-    log.append(EntryKind.OUTCOME, body, subject=f"models/{name}", correlation="c")
+    """How an act ended that rests on the decision of this id, with a list of the files that were moved."""
+    body = outcome_body(
+        decision=decision, action=action.value, status=status, moved=moved, signature=signature
+    )
+    log.append(
+        EntryKind.OUTCOME, body, subject=f"models/{name}", correlation="c", evidence=moved_documents(moved)
+    )
 
 
 def note_policy(

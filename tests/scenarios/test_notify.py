@@ -14,8 +14,8 @@ from tests.audit_tools import make_log
 from tests.mailserver import mail_server
 from tests.mlflow_tools import environment
 from tests.rawserver import answer, closed_port, raw_server
+from tests.report_tools import decide
 from tests.scenarios.cli import clean
-from tests.unit.test_report import decide
 
 RULES = """
 apiVersion: mlgov/v1

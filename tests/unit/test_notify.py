@@ -15,9 +15,8 @@ from governance.model.verdict import Effect, Mode
 from governance.notify.notice import LiveWaiver
 from governance.notify.rules import RulesInvalidError, parse_rules
 from tests.audit_tools import START, make_log
-from tests.report_tools import refuse_by_default
+from tests.report_tools import decide, refuse_by_default
 from tests.unit.notify_kit import RULES, Desk
-from tests.unit.test_report import decide
 
 WAIVER = LiveWaiver(
     name="w-1", rule="p/r", ref="models/wine", reason="tested by hand", expires=START + timedelta(days=20)

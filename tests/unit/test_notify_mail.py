@@ -23,8 +23,8 @@ from tests.audit_tools import START, make_log
 from tests.listener import listening
 from tests.mailserver import mail_server
 from tests.rawserver import closed_port, make_certificate, raw_server
+from tests.report_tools import HOSTILE, decide
 from tests.unit.notify_kit import NOTICE, RULES, Desk, channel
-from tests.unit.test_report import HOSTILE, decide
 
 
 @pytest.mark.parametrize("wrapped", [True, False])

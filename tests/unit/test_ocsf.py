@@ -30,8 +30,7 @@ from governance.report.making import Asked, make_report
 from governance.report.ocsf.event import ocsf_event, ocsf_line
 from governance.report.ocsf.ids import NEXT_VERSION, VERSION
 from tests.audit_tools import ORIGIN, START, Clock, make_log, sha
-from tests.report_tools import refuse_by_default
-from tests.unit.test_report import HOSTILE, decide
+from tests.report_tools import HOSTILE, decide, refuse_by_default
 
 PROFILES = ["datetime", "security_control"]
 
@@ -157,7 +156,7 @@ def test_what_the_gate_did(made: dict[str, Any], action: int, disposition: int, 
     )  # fmt: skip
     assert event["file"]["path"] == "models/wine"  # type: ignore[index,call-overload]
     assert event["file"]["hashes"][0]["algorithm"] == "dirHash1"  # type: ignore[index,call-overload]
-    assert event["actor"] == {"user": {"name": "wine", "type_id": 0}}
+    assert event["actor"] == {"user": {"name": "zoe", "type_id": 0}}
 
 
 def test_the_leaf_can_be_had_from_an_event_and_proven() -> None:

@@ -19,20 +19,16 @@ import pytest
 
 from governance.audit.bodies import (
     OutcomeStatus,
-    decision_body,
     key_body,
-    moved_documents,
-    outcome_body,
     signature_body,
 )
-from governance.audit.entry import EntryKind, evidence_digest
+from governance.audit.entry import EntryKind
 from governance.audit.log import AuditLog
 from governance.audit.memory import MemoryStore
 from governance.audit.merkle import leaf_hash
-from governance.model.artifact import Artifact, Kind, parse_repository_key
 from governance.model.canonical import Json, parse_canonical
-from governance.model.request import Action, Actor, Request
-from governance.model.verdict import Effect, Evidence, Finding, Mode, RuleResult, Severity, Truth, Verdict
+from governance.model.request import Action
+from governance.model.verdict import Effect, Mode
 from governance.report.book import Chart, Report, Series
 from governance.report.drawing import drawn
 from governance.report.editions import AUDIT
@@ -41,68 +37,8 @@ from governance.report.format import AUDIT_FORMATS
 from governance.report.making import Asked, make_report
 from governance.report.selection import Selection
 from governance.report.showing import human_size, marked, shown
-from tests.audit_tools import START, Clock, file_entry, make_log, sha, signer
-from tests.report_tools import rows
-
-HOSTILE = "</style><script>alert(1)</script>\"'><img src=x onerror=alert(1)>\u202e\u2066\u200b&amp;{{ 7*7 }}"
-
-
-def decide(
-    log: AuditLog,
-    *,
-    name: str = "wine",
-    action: Action = Action.LOAD,
-    decision: Effect = Effect.ALLOW,
-    mode: Mode = Mode.ENFORCE,
-    waiver: str | None = None,
-    message: str = "not good",
-    status: OutcomeStatus | None = OutcomeStatus.DONE,
-    signature: dict[str, Json] | None = None,
-    facts: bytes = b"{}",
-) -> None:
-    artifact = Artifact(
-        kind=Kind.MODEL, host="h", repository=parse_repository_key("models"), path=name, name=name,
-        files=(file_entry("MLmodel", 1), file_entry("model.pkl", 2)),
-    )  # fmt: skip
-    request = Request(
-        action=action,
-        artifact=artifact,
-        actor=Actor(name=name),
-        environment="production",
-        at=START,
-        correlation="c",
-    )
-    findings: tuple[Finding, ...] = ()
-    if decision >= Effect.WARN:
-        evidence = (Evidence(fact="x", value=message, source=message),)
-        findings = (
-            Finding(rule=f"p/{name}", effect=decision, severity=Severity.HIGH, message=message, remediation=message, evidence=evidence),
-        )  # fmt: skip
-    rules = (
-        (RuleResult(rule="p/w", effect=Effect.BLOCK, truth=Truth.TRUE, fired=False, waiver=waiver),)
-        if waiver
-        else ()
-    )
-    verdict = Verdict(
-        decision=decision,
-        findings=findings,
-        rules=rules,
-        policies=("p",),
-        policy_digest=sha(1),
-        facts_digest=evidence_digest(facts),
-    )
-    refused = mode is Mode.ENFORCE and decision >= Effect.QUARANTINE
-    body = decision_body(request=request, verdict=verdict, mode=mode, refused=refused)
-    receipt = log.append(EntryKind.DECISION, body, subject=artifact.ref, correlation="c", evidence=(facts,))
-    if status is not None:
-        ended = OutcomeStatus.REFUSED if refused else status
-        moved = artifact.files if ended is OutcomeStatus.DONE else ()
-        outcome = outcome_body(
-            decision=receipt.id, action=action.value, status=ended, moved=moved, signature=signature
-        )
-        log.append(
-            EntryKind.OUTCOME, outcome, subject=artifact.ref, correlation="c", evidence=moved_documents(moved)
-        )
+from tests.audit_tools import START, Clock, make_log, sha, signer
+from tests.report_tools import HOSTILE, decide, rows
 
 
 @pytest.fixture(name="log")

@@ -401,7 +401,7 @@ def test_changed_facts_are_no_coverage(clock: Wall) -> None:
     store = MemoryStore()
     log = signed_log(clock, store)
     decide(log, facts=scanned())
-    (digest,) = [info.sha256 for info in store.evidence_list()]
+    digest = scanned().digest()
     store._evidence[digest] = (store._evidence[digest][0], b"{}")
     with report_on(log) as made:
         assert figure(made, "coverage", "Decisions whose facts were read") == 0

@@ -39,8 +39,7 @@ from tests.book_tools import (
     log_of_facts,
     rendered,
 )  # fmt: skip
-from tests.report_tools import refuse_by_default
-from tests.unit.test_report import decide
+from tests.report_tools import decide, refuse_by_default
 
 
 def _sarif(data: bytes) -> None:
@@ -282,7 +281,7 @@ def test_an_advisory_that_was_rated_anew_has_both_ratings() -> None:
             "id": "X-1", "cve": "CVE-1", "component": "pyyaml", "component_version": "5.3", "published": None,
             "severity": severity, "malicious": bool(fixed), "fixed_in": fixed,
         }  # fmt: skip
-        decide(log, name=name, facts=Facts({"vulnerabilities": Collection((advisory,))}).document())
+        decide(log, name=name, facts=Facts({"vulnerabilities": Collection((advisory,))}))
     tree, components = bill(rendered(log, "cyclonedx"))
     (found,) = tree["vulnerabilities"]
     assert {each["severity"] for each in found["ratings"]} == {"low", "critical"}

@@ -21,8 +21,8 @@ from governance.report.framework_files import (
 from governance.report.matrix import STATUS_WORDS, ControlTally
 from governance.report.selection import parse_selection
 from tests.audit_tools import make_log
+from tests.report_tools import decide
 from tests.report_tools import decide as judge
-from tests.unit.test_report import decide
 
 GOOD = """
 apiVersion: mlgov/v1

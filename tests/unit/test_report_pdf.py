@@ -21,8 +21,8 @@ from governance.report.pdf.letters import Letters, letters
 from governance.report.to_pdf import PdfFormat
 from tests.audit_tools import Clock, make_log, signer
 from tests.book_tools import NASTY, NOW, booked, broken_log, empty_period, hostile_log
+from tests.report_tools import decide
 from tests.report_tools import decide as decide_in
-from tests.unit.test_report import decide
 
 
 def read(log: AuditLog, *, most: int = 200, wide: bool = True, **asked: Any) -> tuple[PdfReader, bytes]:
