@@ -278,7 +278,7 @@ class Machine:
         for key, value in pairs:
             if isinstance(key, str) and key in CALLED_AS and _is_called(key, value):
                 self._call(value, None)
-            if key in _AT_ADDRESS:
+            if isinstance(key, str) and key in _AT_ADDRESS:
                 self._note(LAYOUT)
         if not isinstance(changed, dict) or len(changed) + len(values) > 2 * _MAX_HELD:
             self._lose([*values, changed])

@@ -122,3 +122,9 @@ def test_what_makes_an_index_is_told_a_class_and_no_instance(class_: bytes) -> N
     made = b"cpandas.core.indexes.interval\n_new_IntervalIndex\n(%b}tR."
     assert verdict(b"\x80\x02cnumpy\nndarray\n0" + made % b"cpandas\nIntervalIndex\n") == CLEAN
     assert verdict(b"\x80\x02cnumpy\nndarray\n0" + made % class_) != CLEAN
+
+
+@pytest.mark.parametrize("key", [b"}", b"]", b"cnumpy\ndtype\n(U\x02f8K\x00K\x01tR", b"(}K\x01t"])
+def test_a_key_that_no_dictionary_can_have_is_no_error_of_ours(key: bytes) -> None:
+    assert verdict(b"\x80\x02}" + key + b"K\x01s.") == CLEAN
+    assert verdict(b"\x80\x02}(" + key + b"cposix\nsystem\nu.") == MALICIOUS
