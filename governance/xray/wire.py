@@ -130,11 +130,14 @@ class StatusPart(Wire):
     time: Time = None
 
 
+Engine = Annotated[str, Field(max_length=100)]
+
+
 class StatusAnswer(Wire):
-    """Answer of `artifact/status`."""
+    """Answer of `artifact/status`. Xray has half a dozen engines, and their names are kept for each of thousands of files."""
 
     overall: StatusPart
-    details: dict[str, Any] | None = None
+    details: Annotated[dict[Engine, Any], Field(max_length=50)] | None = None
 
 
 class ViolationRow(Wire):

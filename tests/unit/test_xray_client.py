@@ -146,6 +146,14 @@ def test_states(document: object, state: ScanState) -> None:
     assert json.loads(server.seen[0].body) == {"repo": "r", "path": "a/b"}
 
 
+@pytest.mark.parametrize("engines", [[f"engine-{number}" for number in range(51)], ["x" * 101]])
+def test_engines_without_end_are_no_status(engines: list[str]) -> None:
+    """Megabytes of names were kept for each of thousands of files."""
+    said = {"overall": {"status": "DONE"}, "details": {key: {"status": "DONE"} for key in engines}}
+    with talking_to(json_answer(said)) as (client, _), pytest.raises(ProtocolError, match="details"):
+        client.status("r", "a")
+
+
 def test_a_file_that_xray_has_never_heard_of_is_absent() -> None:
     with talking_to(json_answer({"error": "artifact at path r/a does not exist"}, 404)) as (client, _):
         assert client.status("r", "a").state is ScanState.ABSENT
