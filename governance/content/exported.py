@@ -136,7 +136,7 @@ def _reached(document: object) -> Iterator[str]:
 def _specified(value: str) -> Iterator[str]:
     """What is in a text that is JSON itself: how inputs are nested."""
     try:
-        yield from _reached(read_document(value.encode()))
+        yield from _reached(read_document(value.encode("utf-8", "surrogatepass")))
     except NoDocumentError:
         yield CODE
 

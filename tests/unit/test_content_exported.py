@@ -109,6 +109,7 @@ def test_a_program_that_computes_is_clean(changed: dict[str, Any]) -> None:
         {"target": "torch.os.system"},
         {"target": "torch.ops.aten.from_file.default"},
         {"argument": {"as_operator": "torch.os.system"}},
+        {"spec": '[1, {"context": "\ud800"}]', "shape": RUN},
     ],
 )
 @pytest.mark.parametrize("name", ["data/model.pt2", "weights.bin", "a.zip"])
