@@ -20,12 +20,8 @@ from governance.audit.verify_log import check
 from governance.errors import AuditBrokenError, AuditError, AuditUnavailableError
 from governance.model.digest import Sha256
 from governance.model.request import new_id
-from tests.audit_tools import START, database_of, fill, make_log
+from tests.audit_tools import START, database_of, fill, make_log, tamper
 from tests.report_tools import rest
-
-TRIGGERS = (
-    "entry_update", "entry_delete", "tile_update", "tile_delete", "head_update", "head_delete", "evidence_update", "evidence_delete",
-)  # fmt: skip
 
 
 def open_log(path: Path) -> AuditLog:
@@ -38,15 +34,6 @@ def filled(tmp_path: Path) -> Path:
     fill(log, 9)
     log.close()
     return tmp_path / "audit.sqlite"
-
-
-def tamper(path: Path, *statements: str, values: tuple[object, ...] = ()) -> None:
-    """Edit the file as somebody would who knows about the triggers."""
-    with database_of(path) as connection:
-        for trigger in TRIGGERS:
-            connection.execute(f"DROP TRIGGER {trigger}")
-        for statement in statements:
-            connection.execute(statement, values)
 
 
 @pytest.mark.parametrize(

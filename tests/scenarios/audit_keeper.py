@@ -12,7 +12,7 @@ import pytest
 
 from governance.audit.log import AuditLog
 from governance.audit.sqlite import SqliteStore
-from tests.audit_tools import Clock, database_of, fill, make_log
+from tests.audit_tools import Clock, fill, make_log
 from tests.scenarios.cli import Done, be, run_here
 
 ORIGIN = "team.example/audit"
@@ -25,6 +25,11 @@ class Keeper:
     home: Path
     cli: Callable[..., Done]
 
+    @property
+    def file(self) -> Path:
+        """The log's."""
+        return self.home / "audit.sqlite"
+
     def run(self, *arguments: str, **variables: str) -> Done:
         return self.cli("audit", *arguments, **variables)
 
@@ -32,7 +37,7 @@ class Keeper:
         (self.home / "mlgov.toml").write_text(f'audit_origin = "{ORIGIN}"\n{text}\n')
 
     def log(self, now: Callable[[], datetime] | None = None) -> AuditLog:
-        return make_log(SqliteStore(self.home / "audit.sqlite"), origin=ORIGIN, now=now or Clock())
+        return make_log(SqliteStore(self.file), origin=ORIGIN, now=now or Clock())
 
     def fill(self, count: int, subject: str = "models/a") -> list[str]:
         with closing(self.log()) as log:
@@ -57,12 +62,3 @@ def keeper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     made = Keeper(home, cli)
     made.settings("")
     return made
-
-
-def tamper(keeper: Keeper, statement: str) -> None:
-    with database_of(keeper.home / "audit.sqlite") as database:
-        for (trigger,) in database.execute(
-            "SELECT name FROM sqlite_master WHERE type = 'trigger'"
-        ).fetchall():
-            database.execute(f"DROP TRIGGER {trigger}")
-        database.execute(statement)

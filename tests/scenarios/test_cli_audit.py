@@ -10,9 +10,9 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
-from tests.audit_tools import database_of, fill
+from tests.audit_tools import fill, tamper
 from tests.full_disk import full_above
-from tests.scenarios.audit_keeper import ORIGIN, Keeper, tamper
+from tests.scenarios.audit_keeper import ORIGIN, Keeper
 from tests.scenarios.cli import Cli
 
 
@@ -25,7 +25,7 @@ def test_the_whole_log_and_a_part_of_it(keeper: Keeper) -> None:
     for wrong in ("20:10", "x", "0:99"):
         assert keeper.run("verify", "--entries", wrong).code == 2
     tamper(
-        keeper,
+        keeper.file,
         "UPDATE entry SET data = CAST(replace(CAST(data AS TEXT), 'd-14', 'd-41') AS BLOB) WHERE seq = 15",
     )
     assert keeper.run("verify", "--entries", "0:15").code == 0
@@ -249,7 +249,7 @@ def test_what_was_changed_is_neither_exported_nor_proven(keeper: Keeper, tmp_pat
     keeper.key()
     keeper.fill(30)
     tamper(
-        keeper,
+        keeper.file,
         "UPDATE entry SET data = CAST(replace(CAST(data AS TEXT), 'd-14', 'd-41') AS BLOB) WHERE seq = 15",
     )
     done = keeper.run("export", "out")
@@ -335,11 +335,8 @@ def test_audit(cli: Cli, tmp_path: Path) -> None:
 
 def test_a_changed_log_is_found(cli: Cli, tmp_path: Path) -> None:
     cli("keys", "init")
-    with database_of(tmp_path / "home/audit.sqlite") as database:
-        for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
-            database.execute(f"DROP TRIGGER {name}")
-        changed = "CAST(replace(CAST(data AS TEXT), 'made', 'lost') AS BLOB)"
-        database.execute(f"UPDATE entry SET data = {changed} WHERE seq = 1")
+    changed = "CAST(replace(CAST(data AS TEXT), 'made', 'lost') AS BLOB)"
+    tamper(tmp_path / "home/audit.sqlite", f"UPDATE entry SET data = {changed} WHERE seq = 1")
     done = cli("audit", "verify")
     assert done.code == 4
     assert "entry 1" in done.err

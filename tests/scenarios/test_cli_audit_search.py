@@ -22,7 +22,7 @@ from governance.model.artifact import FileEntry, parse_relative_path
 from governance.model.facts import Collection
 from governance.model.request import Actor, utc_text
 from governance.registrations import RegistryEvent, record_registration
-from tests.audit_tools import database_of
+from tests.audit_tools import tamper
 from tests.scenarios.cli import Done, be, run_here
 from tests.story import CVE, Story, ask, tell
 from tests.unit import gate_kit as gate
@@ -127,11 +127,10 @@ def test_mistakes_are_told_with_what_to_do(
 
 def test_a_broken_entry_is_named_and_ends_with_4(story: Story, cli: Cli, tmp_path: Path) -> None:
     assert cli("search").code == 0  # the index knows the entry as it was
-    with database_of(tmp_path / "log" / "audit.sqlite") as connection:
-        connection.execute("DROP TRIGGER entry_update")
-        connection.execute(
-            "UPDATE entry SET data = CAST(replace(data, 'alice', 'carol') AS BLOB) WHERE seq = 4"
-        )
+    tamper(
+        tmp_path / "log" / "audit.sqlite",
+        "UPDATE entry SET data = CAST(replace(data, 'alice', 'carol') AS BLOB) WHERE seq = 4",
+    )
     for arguments in (
         ["search", "actor:alice"],
         ["search", "actor:alice", "--scan"],

@@ -19,7 +19,7 @@ from governance.gate import Gate
 from governance.model.facts import FactValue, Unknown
 from governance.policy.compile import compile_bundle
 from governance.policy.load import load_policies
-from tests.audit_tools import database_of
+from tests.audit_tools import database_of, tamper
 from tests.scenarios.cli import run_cli
 from tests.unit import gate_kit as gate
 
@@ -216,11 +216,10 @@ def test_backtest_tells_writes_a_page_and_exits_by_what_it_found(home: Path) -> 
 
 
 def test_backtest_over_a_broken_entry_and_a_log_of_an_older_version(home: Path) -> None:
-    with database_of(home / "audit.sqlite") as database:
-        database.execute("DROP TRIGGER entry_update")
-        database.execute(
-            "UPDATE entry SET data = CAST(replace(data, 'alice', 'mallo') AS BLOB) WHERE seq = (SELECT min(seq) FROM entry WHERE kind = 'decision')"
-        )
+    tamper(
+        home / "audit.sqlite",
+        "UPDATE entry SET data = CAST(replace(data, 'alice', 'mallo') AS BLOB) WHERE seq = (SELECT min(seq) FROM entry WHERE kind = 'decision')",
+    )
     code, text, problem = run(home, "policy", "backtest")
     assert code == 4
     assert "as recorded: 2" in text

@@ -20,8 +20,7 @@ from governance.audit.store import MAX_EVIDENCE
 from governance.audit.verify_log import check
 from governance.errors import AuditBrokenError
 from governance.model.digest import Sha256
-from tests.attacks.test_audit_store import tamper
-from tests.audit_tools import database_of, make_log
+from tests.audit_tools import database_of, make_log, tamper
 
 LARGE = b'{"format":"safetensors","path":"model-00001-of-00002.safetensors"},' * 4_000
 OTHER = LARGE.replace(b"1", b"3")

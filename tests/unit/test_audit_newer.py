@@ -26,8 +26,7 @@ from governance.cli.exits import exit_code
 from governance.errors import AuditBrokenError, NewerLogError
 from governance.report.search import Search
 from governance.report.selection import parse_selection
-from tests.attacks.test_audit_store import tamper
-from tests.audit_tools import database_of, fill, make_log
+from tests.audit_tools import database_of, fill, make_log, tamper
 from tests.report_tools import report_on
 
 KIND = "an entry of kind `hold`, which this program does not know: a newer one may have written it"

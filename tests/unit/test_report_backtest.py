@@ -24,7 +24,7 @@ from governance.policy.compile import CompiledPolicy, compile_bundle
 from governance.policy.load import load_files
 from governance.report.backtest import OTHERS, Backtest, Side, backtest, run_backtest
 from governance.report.backtest_page import backtest_page, backtest_tree
-from tests.audit_tools import database_of
+from tests.audit_tools import tamper
 from tests.unit import gate_kit as gate
 
 HOSTILE = "<script>alert(1)</script>\u202e"
@@ -184,9 +184,11 @@ def test_evidence_read_a_page_at_a_time_is_checked(tmp_path: Path) -> None:
     before = backtest(b.log, asked, since=None)
     assert (before.decisions, before.judged, sum(map(sum, before.days.values()))) == (300, 300, 300)
     digest = list(b.log.find(kind=EntryKind.DECISION))[280].entry.body["facts"]
-    with database_of(tmp_path / "a.sqlite") as connection:
-        connection.execute("DROP TRIGGER evidence_update")
-        connection.execute("UPDATE evidence SET body = CAST('{}' AS BLOB) WHERE sha256 = ?", (digest,))
+    tamper(
+        tmp_path / "a.sqlite",
+        "UPDATE evidence SET body = CAST('{}' AS BLOB) WHERE sha256 = ?",
+        values=(digest,),
+    )
     made = backtest(b.log, asked, since=None)
     assert (made.decisions, made.broken_count) == (300, 300 - made.judged)
     assert made.broken_count > 0

@@ -28,7 +28,7 @@ from governance.report.index.terms import UNINDEXED, TermReader, term
 from governance.report.search import Search
 from governance.report.selection import Selection, parse_selection
 from governance.report.words import READERS
-from tests.audit_tools import body, database_of, fill, make_log
+from tests.audit_tools import body, database_of, fill, make_log, tamper
 from tests.property.test_selection_laws import entries
 from tests.story import HOSTILE, ask, tell
 from tests.unit.test_report_replay import story as long_story
@@ -322,11 +322,10 @@ def test_entries_of_odd_shapes_are_indexed_and_broken_ones_named(tmp_path: Path,
         EntryKind.OUTCOME, body() | {"moved": [1, 2], "status": ["x"]}, subject="models/odd", correlation="c"
     )
     fill(log, 3)
-    with database_of(tmp_path / "audit.sqlite") as connection:
-        connection.execute("DROP TRIGGER entry_update")
-        connection.execute(
-            "UPDATE entry SET data = CAST(replace(data, 'upload', 'delete') AS BLOB) WHERE seq = 2"
-        )
+    tamper(
+        tmp_path / "audit.sqlite",
+        "UPDATE entry SET data = CAST(replace(data, 'upload', 'delete') AS BLOB) WHERE seq = 2",
+    )
     index = Index(store, tmp_path / "i")
     assert index.broken() == (2,)
     for text in ("subject:models/odd", "outcome:done", "actor:nobody"):
@@ -340,9 +339,7 @@ def test_entries_of_odd_shapes_are_indexed_and_broken_ones_named(tmp_path: Path,
 def test_a_log_with_a_hole_is_scanned(tmp_path: Path, store: SqliteStore) -> None:
     log = make_log(store)
     fill(log, 4)
-    with database_of(tmp_path / "audit.sqlite") as connection:
-        connection.execute("DROP TRIGGER entry_delete")
-        connection.execute("DELETE FROM entry WHERE seq = 3")
+    tamper(tmp_path / "audit.sqlite", "DELETE FROM entry WHERE seq = 3")
     with pytest.raises(NoIndexError, match="the log is broken: the audit log lacks hashes"):
         Index(store, tmp_path / "i")
     scan = Search(log, Selection())

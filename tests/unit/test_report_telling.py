@@ -27,7 +27,7 @@ from governance.report.replay_bulk import BulkReplay
 from governance.report.selection import Selection, SelectionError, parse_selection
 from governance.report.timeline import timeline
 from governance.report.who_loaded import who_loaded
-from tests.audit_tools import database_of
+from tests.audit_tools import database_of, tamper
 from tests.story import CVE, NUMPY, Story, ask, tell
 
 
@@ -205,11 +205,11 @@ def test_a_changed_outcome_is_named(story: Story, tmp_path: Path) -> None:
     number = next(
         each.index for each in story.entries(EntryKind.OUTCOME) if each.entry.body["decision"] == fetched.id
     )
-    with database_of(tmp_path / "audit.sqlite") as connection:
-        connection.execute("DROP TRIGGER entry_update")
-        connection.execute(
-            "UPDATE entry SET data = CAST(replace(data, 'done', 'down') AS BLOB) WHERE seq = ?", (number,)
-        )
+    tamper(
+        tmp_path / "audit.sqlite",
+        "UPDATE entry SET data = CAST(replace(data, 'done', 'down') AS BLOB) WHERE seq = ?",
+        values=(number,),
+    )
     made = who_loaded(story.log, parse_question("1" * 64), index)
     assert number in [problem.index for problem in made.broken]
     assert made.fetched[-1].ended == ()
@@ -223,9 +223,9 @@ def test_at_most_so_many_candidates_are_looked_at(story: Story, tmp_path: Path) 
 
 def test_changed_evidence_is_named(story: Story, tmp_path: Path) -> None:
     index = Index(story.log.store, tmp_path / "i")
-    with database_of(tmp_path / "audit.sqlite") as connection:
-        connection.execute("DROP TRIGGER evidence_update")
-        connection.execute("UPDATE evidence SET body = CAST('{}' AS BLOB) WHERE category = 'decision'")
+    tamper(
+        tmp_path / "audit.sqlite", "UPDATE evidence SET body = CAST('{}' AS BLOB) WHERE category = 'decision'"
+    )
     made = who_loaded(story.log, parse_question(NUMPY), index)
     assert made.acts == []
     assert "was changed" in made.broken[0].what
@@ -233,9 +233,11 @@ def test_changed_evidence_is_named(story: Story, tmp_path: Path) -> None:
 
 def test_an_entry_that_nobody_can_read_is_named_whatever_is_asked(story: Story, tmp_path: Path) -> None:
     number = story.entries(EntryKind.DECISION)[2].index
-    with database_of(tmp_path / "audit.sqlite") as connection:
-        connection.execute("DROP TRIGGER entry_update")
-        connection.execute("UPDATE entry SET data = CAST('{}' AS BLOB) WHERE seq = ?", (number,))
+    tamper(
+        tmp_path / "audit.sqlite",
+        "UPDATE entry SET data = CAST('{}' AS BLOB) WHERE seq = ?",
+        values=(number,),
+    )
     for text in ("CVE-1999-0001", "nobody", CVE):
         made = radius(story, text, tmp_path)
         assert [problem.index for problem in made.broken] == [number]
