@@ -133,8 +133,8 @@ def read_number(operation: str, argument: bytes) -> int | None:
 
 
 def read_index(argument: bytes) -> int:
-    """Where in the memo. Raises `BrokenError`."""
+    """Where in the memo. Raises `BrokenError`. Python's unpickler in C reads up to a NUL."""
     try:
-        return int(argument)
+        return int(argument.partition(b"\0")[0])
     except ValueError as error:
         raise BrokenError("a memo index that is not a number") from error

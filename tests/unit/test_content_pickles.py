@@ -15,6 +15,7 @@ import zlib
 import zoneinfo
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Optional
 
 import cloudpickle
@@ -341,3 +342,11 @@ def test_a_class_of_a_notebook_is_not_called_malicious_for_being_a_class() -> No
     for act in (os.system, eval):
         armed = inspect("python_model.pkl", cloudpickle.dumps(model(act)))
         assert judge(armed.imports, is_broken=False) == MALICIOUS
+
+
+@pytest.mark.parametrize("name", ["model.pkl", "weights.bin", "notes.txt"])
+@pytest.mark.parametrize("start", [b"p1\n0g1\0\n", b"p1\n0g1\0zz\n", b"p1\0\n0g1\n"])
+def test_an_index_ends_with_a_nul_as_it_does_for_the_unpickler_in_c(start: bytes, name: str) -> None:
+    data = b"X\x01\0\0\0a" + start + b"0cposix\ngetcwd\n)R."
+    assert pickle.loads(data) == str(Path.cwd())
+    assert "posix.getcwd" in inspect(name, data).imports
