@@ -213,6 +213,8 @@ def _print(made: Summary) -> None:
     ):
         for remark in remarks:
             err().print(sign(mark), styled(f"{what}: {_told(remark)}"))
+    if made.different:
+        err().print(styled(_JUDGED_OTHERWISE))
     if not made.decisions:
         out().print(sign(Mark.SKIP), "no decision is among these entries: nothing was replayed")
         return
@@ -227,6 +229,13 @@ def _print(made: Summary) -> None:
         "  not replayable": f"{made.gone:,}" if made.gone else None,
         "  broken": f"{made.broken:,}" if made.broken else None,
     })  # fmt: skip
+
+
+# Whoever replays has compared entry and evidence with their hashes before: what differs was not changed afterwards.
+_JUDGED_OTHERWISE = (
+    "What is different lies there as it was recorded, if `mlgov audit verify` finds no fault: then this program judges otherwise than the one "
+    "that recorded it. The changelog's section on security says where judging was mended."
+)
 
 
 def _told(remark: Remark) -> str:

@@ -280,6 +280,24 @@ def test_replay_of_one_of_all_and_of_what_is_gone(story: Story, cli: Cli) -> Non
     assert f"not replayable: entry 2, decision {first.id}: the facts " in done.err
 
 
+def test_a_decision_judged_by_earlier_rules_is_not_told_as_a_changed_entry(story: Story, cli: Cli) -> None:
+    then = story.entries(EntryKind.DECISION)[0].entry
+    verdict = then.body["verdict"]
+    assert isinstance(verdict, dict)
+    assert verdict["decision"] == "allow"
+    story.log.append(
+        EntryKind.DECISION,
+        {**then.body, "verdict": verdict | {"decision": "warn"}},
+        subject=then.subject,
+        correlation="earlier",
+    )
+    done = cli("replay", "--all")
+    assert done.code == 1
+    assert '`verdict.decision` was "warn" and is now "allow"' in " ".join(done.err.split())
+    assert "this program judges otherwise than the one that recorded it" in " ".join(done.err.split())
+    assert cli("verify").code == 0
+
+
 def test_replay_in_several_processes(story: Story, cli: Cli) -> None:
     done = cli("replay", "--all", "--jobs", "2", "--json")
     assert done.code == 0, done.err
