@@ -6,8 +6,8 @@ skipped, and then the verdict is unknown, never clean. Files read whole are chec
 An upload is looked into before it is stored, where its files are at hand. It may come in pieces (a tracking server gets
 one file at a time): the facts are then about the piece.
 
-Does not: prove the format of a file of which only the first bytes were read, against a server that shows us other bytes
-than the ones it has listed; those are caught when they move.
+Does not: prove the format of a file of which only parts were read, against a server that shows us other bytes than the ones it has
+listed; where it says itself that they are of another file by now, they are refused.
 """
 
 from __future__ import annotations
