@@ -23,7 +23,7 @@ from governance.audit.sqlite import SqliteStore
 from governance.report.index.build import catch_up
 from governance.report.index.file import IndexFile, NoIndexError
 from governance.report.index.lookup import Index, Places
-from governance.report.index.numbers import NONE, SEGMENT, DamagedIndexError, Numbers, every, pack, unpack
+from governance.report.index.numbers import SEGMENT, DamagedIndexError, Numbers, every, pack, unpack
 from governance.report.index.terms import UNINDEXED, TermReader, term
 from governance.report.search import Search
 from governance.report.selection import Selection, parse_selection
@@ -376,10 +376,17 @@ PLACES = st.lists(st.integers(0, SEGMENT - 1), unique=True, max_size=60)
 def test_sets_are_sets(one: list[int], other: list[int], one_bits: bool, other_bits: bool) -> None:
     left, right = _numbers(one, one_bits), _numbers(other, other_bits)
     assert list((left & right).ascending()) == sorted({*one} & {*other})
-    assert list((left | right).ascending()) == sorted({*one} | {*other})
-    assert list((left | right).descending()) == sorted({*one} | {*other}, reverse=True)
+    assert list((left & right).descending()) == sorted({*one} & {*other}, reverse=True)
     assert len(left & right) == len({*one} & {*other})
-    assert unpack(b"k", pack(b"k", one)) == Numbers(frozenset(one))
+
+
+@given(st.lists(PLACES, max_size=4), st.booleans())
+def test_parts_are_brought_together(parts: list[list[int]], is_one_large: bool) -> None:
+    large = range(0, SEGMENT, 7) if is_one_large else ()
+    every_part = [*parts, *([large] if large else [])]
+    packed = [(b"%d" % place, pack(b"%d" % place, part)) for place, part in enumerate(every_part)]
+    assert list(unpack(packed).ascending()) == sorted({*large}.union(*parts))
+    assert bool(unpack(packed)) is any(every_part)
 
 
 def _numbers(places: list[int], as_bits: bool) -> Numbers:
@@ -405,14 +412,13 @@ def test_large_sets_are_bits() -> None:
     places = range(0, SEGMENT, 7)
     packed = pack(b"k", places)
     assert len(packed) == 4 + SEGMENT // 8
-    assert list(unpack(b"k", packed).ascending()) == list(places)
+    assert list(unpack([(b"k", packed)]).ascending()) == list(places)
     assert len(every(10)) == 10
-    assert not NONE
     for damaged in (packed[:-4], packed[:4] + b"\1" + packed[5:], b"", packed[:7]):
         with pytest.raises(DamagedIndexError):
-            unpack(b"k", damaged)
+            unpack([(b"k", damaged)])
     with pytest.raises(DamagedIndexError):
-        unpack(b"another key", packed)
+        unpack([(b"another key", packed)])
 
 
 def test_a_batch_beyond_one_segment(
@@ -434,6 +440,22 @@ def test_a_batch_beyond_one_segment(
     assert found(log, "subject:models/a", index) == list(range(20, 0, -1))
     oldest = Search(log, Selection(), index, newest_first=False)
     assert [stored.index for stored in oldest] == list(range(51))
+
+
+@pytest.mark.parametrize("segment", [0, 1])
+def test_what_another_process_has_written_since_is_for_the_next_question(
+    tmp_path: Path, store: SqliteStore, segment: int
+) -> None:
+    fill(make_log(store), 5)
+    index = Index(store, tmp_path / "i")
+    decisions = term("kind", EntryKind.DECISION.value)
+    before = [list(index.places(wanted).numbers()) for wanted in ([], [[decisions]])]
+    other = IndexFile(tmp_path / "i")
+    with other.transaction():
+        other.put_postings(segment, index.size, {decisions: [index.size, index.size + 1]})
+        other.put_span(segment, "2026", "2027")
+    assert [list(index.places(wanted).numbers()) for wanted in ([], [[decisions]])] == before
+    other.close()
 
 
 def test_hostile_names_are_found_by_their_own_text(tmp_path: Path, store: SqliteStore) -> None:

@@ -22,7 +22,7 @@ import apsw
 
 from governance.forking import file_lock
 from governance.places import open_made
-from governance.report.index.numbers import NONE, DamagedIndexError, Numbers, pack, unpack
+from governance.report.index.numbers import DamagedIndexError, Numbers, pack, unpack
 
 FORMAT = 3
 """Raised with every change of terms, readers or packing: an index of another format is built anew."""
@@ -154,7 +154,10 @@ class IndexFile:
 
     def places(self, segment: int, terms: Sequence[int]) -> Numbers:
         """Where in a segment any of the terms is said."""
-        found = NONE
+        return unpack(self._postings(segment, terms))
+
+    def _postings(self, segment: int, terms: Sequence[int]) -> Iterator[tuple[bytes, bytes]]:
+        """What was written of the terms, each part with its key."""
         for start in range(0, len(terms), _AT_ONCE):
             some = terms[start : start + _AT_ONCE]
             marks = ", ".join("?" * len(some))
@@ -164,8 +167,7 @@ class IndexFile:
                     (segment, *some),
                 ).fetchall()
             for term, first, packed in rows:
-                found |= unpack(_key(segment, term, first), packed)
-        return found
+                yield _key(segment, term, first), packed
 
     def wholes(self, term: int) -> tuple[int, ...]:
         """The wholes that contain a term."""

@@ -127,11 +127,17 @@ class Index:
             if high < first or (last is not None and low >= last):
                 continue
             base = segment << SEGMENT_BITS
-            numbers = every(min(SEGMENT, self.size - base))
+            numbers: Numbers | None = None
             for terms in alternatives:
-                numbers &= file.places(segment, terms)
+                said = file.places(segment, terms)
+                numbers = said if numbers is None else numbers & said
                 if not numbers:
                     break
+            length = max(0, min(SEGMENT, self.size - base))  # others may have extended the file since
+            if numbers is None:
+                numbers = every(length)
+            elif length < SEGMENT:
+                numbers &= every(length)
             if numbers:
                 found.append((base, numbers))
         return Places(tuple(found), whole_segments=since is not None or until is not None)

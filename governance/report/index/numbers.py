@@ -46,16 +46,6 @@ class Numbers:
         held = many.bits.to_bytes(_BYTES, "little")
         return Numbers(frozenset(place for place in few.listed if held[place >> 3] >> (place & 7) & 1))
 
-    def __or__(self, other: Numbers) -> Numbers:
-        if self.listed is not None and other.listed is not None:
-            return Numbers(self.listed | other.listed)
-        if not self:
-            return other
-        return Numbers(None, self._as_bits() | other._as_bits())
-
-    def _as_bits(self) -> int:
-        return self.bits if self.listed is None else _bits(self.listed)
-
     def descending(self) -> Iterator[int]:
         """The places, last first."""
         if self.listed is not None:
@@ -65,9 +55,6 @@ class Numbers:
     def ascending(self) -> Iterator[int]:
         """The places, first first."""
         return iter(sorted(self.listed)) if self.listed is not None else _places(self.bits)
-
-
-NONE = Numbers(frozenset())
 
 
 def every(count: int) -> Numbers:
@@ -87,17 +74,22 @@ def pack(key: bytes, places: Sequence[int]) -> bytes:
     return zlib.crc32(body, zlib.crc32(key)).to_bytes(4, "little") + body
 
 
-def unpack(key: bytes, packed: bytes) -> Numbers:
-    """What `pack` made. Raises `DamagedIndexError`."""
-    body = packed[4:]
-    if len(body) % 4 or zlib.crc32(body, zlib.crc32(key)).to_bytes(4, "little") != packed[:4]:
-        raise DamagedIndexError("a set of entries is not what was written")
-    if len(body) == _BYTES:
-        return Numbers(None, int.from_bytes(body, "little"))
-    listed = array("I", body)
+def unpack(parts: Iterable[tuple[bytes, bytes]]) -> Numbers:
+    """The places in any of what `pack` made, each with its key. A term is written in many parts, which are brought together at once: one
+    set after the other takes several times as long. Raises `DamagedIndexError`."""
+    listed, bits = bytearray(), 0
+    for key, packed in parts:
+        body = packed[4:]
+        if len(body) % 4 or zlib.crc32(body, zlib.crc32(key)).to_bytes(4, "little") != packed[:4]:
+            raise DamagedIndexError("a set of entries is not what was written")
+        if len(body) == _BYTES:
+            bits |= int.from_bytes(body, "little")
+        else:
+            listed += body
+    places = array("I", bytes(listed))
     if _SWAPS:
-        listed.byteswap()
-    return Numbers(frozenset(listed))
+        places.byteswap()
+    return Numbers(None, bits | _bits(places)) if bits else Numbers(frozenset(places))
 
 
 def _bits(places: Iterable[int]) -> int:
