@@ -1,9 +1,9 @@
 """Paths of this machine that somebody wrote into settings, and the small files that lie there.
 
 Promises: a file without end is read to a limit and no further, and nothing is waited for: a named pipe, into which perhaps nobody
-ever writes, is refused, as are folders and devices. What cannot be the name of a file is a `ValueError` that says so, before anything is opened: a `~` of nobody, more characters
-than a name can have, control characters, nothing at all. A folder that is made is this user's
-alone. A file that is written whole is never seen half. Does not: look whether something is there that is only named.
+ever writes, is refused, as are folders and devices. What cannot be the name of a file is a `ValueError` that says so, before anything
+is opened: a `~` of nobody, more characters than a name can have, control characters, nothing at all. A folder that is made is one
+user's alone. A file that is written whole is never seen half. Does not: look whether something is there that is only named.
 """
 
 from __future__ import annotations
@@ -93,8 +93,8 @@ def written_whole(path: Path, *, mode: int = 0o600, is_new: bool = False) -> Ite
     never goes through a link that lies there. Raises `OSError`, and leaves what was there; with `is_new`, `FileExistsError` where
     anything is.
 
-    What root puts in another user's place stays that user's (`_hand_over`). What waits to be put there has a name that nobody else uses: the numbers of processes are those of threads too, and in containers that
-    share a folder each process may be number 1.
+    What root puts in another user's place stays that user's (`_hand_over`). What waits to be put there has a name that nobody else uses: the
+    numbers of processes are those of threads too, and in containers that share a folder each process may be number 1.
     """
     waiting = path.with_name(f".mlgov-{secrets.token_hex(8)}")
     try:
@@ -188,12 +188,15 @@ def open_made(path: Path) -> int:
 def _hand_over(descriptor: int, path: Path) -> None:
     """What root writes in the place of a file is for whom that was, and in a folder that its owner alone enters for that one. An
     administrator who looks at a service's home must not end what the service remembers there: it could not read it any more, and
-    would let nothing through."""
+    would let nothing through. Where everybody may put files, as in `/tmp`, one that lies there gives nobody a right to what replaces it."""
     if os.geteuid() != 0:
         return
+    folder = path.parent.stat()
     if os.path.lexists(path):
-        _give(descriptor, path.lstat())
-    elif not (folder := path.parent.stat()).st_mode & 0o077:
+        before = path.lstat()
+        if before.st_uid == folder.st_uid or not folder.st_mode & 0o022:
+            _give(descriptor, before)
+    elif not folder.st_mode & 0o077:
         _give(descriptor, folder)
 
 
@@ -209,11 +212,14 @@ def _put_new(waiting: Path, path: Path) -> None:
         path.hardlink_to(waiting)
     except FileExistsError:
         raise
-    except (
-        OSError
-    ):  # a file system without links: the name is taken first, and for a moment is that of an empty file
+    except OSError:
+        # A file system without links: the name is taken first, and for a moment is that of an empty file.
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        waiting.replace(path)
+        try:
+            waiting.replace(path)
+        except BaseException:
+            path.unlink()
+            raise
     else:
         waiting.unlink()
 

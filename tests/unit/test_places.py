@@ -79,6 +79,19 @@ def test_what_root_writes_in_a_services_home_is_the_services(tmp_path: Path) -> 
     assert (home / "head").stat().st_gid == nobody
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give to others")
+@pytest.mark.parametrize("mode", [0o1777, 0o775])
+def test_what_root_writes_where_others_put_files_is_given_to_none_of_them(tmp_path: Path, mode: int) -> None:
+    """Else whoever foresees its name puts an empty file in `/tmp`, and is given what comes in its place."""
+    tmp_path.chmod(mode)
+    (tmp_path / "head").write_bytes(b"")
+    (tmp_path / "new").symlink_to(tmp_path / "nowhere")
+    for name in ("head", "new"):
+        os.chown(tmp_path / name, 65_534, 65_534, follow_symlinks=False)
+        write_whole(tmp_path / name, b"of root's")
+        assert (tmp_path / name).lstat().st_uid == 0
+
+
 @pytest.mark.parametrize("mask", [0o000, 0o002, 0o022])
 def test_a_folder_is_made_for_this_user_alone_with_those_above_it(tmp_path: Path, mask: int) -> None:
     before = os.umask(mask)
@@ -218,6 +231,19 @@ def test_a_process_that_is_killed_leaves_no_half_of_a_new_file_under_its_name(
         write_new(tmp_path / "link", b"other")
     assert path.read_bytes() == b"whole"
     assert sorted(each.name for each in tmp_path.iterdir()) == ["link", "new"]
+
+
+def test_where_there_are_no_links_a_name_that_was_taken_is_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "link", fail)
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(OSError, match="Input/output"):
+        write_new(tmp_path / "key", b"whole")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("error", [errno.EBUSY, errno.EACCES])
