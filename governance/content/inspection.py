@@ -333,7 +333,7 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, budget: Budget, *
         return Inspection(format="archive", skipped=SPENT)
     if member.flag_bits & _ENCRYPTED:
         return Inspection(format="archive", skipped="a member is encrypted")
-    if member.is_dir() and not member.file_size and not member.compress_size:
+    if member.filename.endswith("/") and not member.file_size and not member.compress_size:
         return Inspection(format="other")
     try:
         return _content(archive, member, budget, depth=depth)

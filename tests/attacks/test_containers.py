@@ -90,6 +90,11 @@ def test_a_folder_of_a_zip_that_holds_bytes(tmp_path: Path) -> None:
     assert look(tmp_path, "a.zip", a_zip({"a/": b"", "a/x": b"1"}))["content.verdict"] == "clean"
 
 
+def test_a_member_without_a_name_hides_nothing(tmp_path: Path) -> None:
+    data = a_zip({"?": b"", "a/data.pkl": CODE}).replace(b"?", b"\0")
+    assert look(tmp_path, "model.pt", data)["content.verdict"] == "malicious"
+
+
 @pytest.mark.parametrize("front", [b"#", b"GGUF", b"{}\n" * 1_000, b"\x00" * 5_000])
 @pytest.mark.parametrize("name", ["notes.txt", "weights.bin", "model.gguf"])
 def test_a_zip_behind_something_else(tmp_path: Path, front: bytes, name: str) -> None:
