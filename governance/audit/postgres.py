@@ -56,9 +56,8 @@ class PostgresStore:
         self._abandoned: list[Any] = []
         self._readers: list[Any] = []
         self._writer: Any = None
-        self._last: tuple[str, Any] | None = (
-            None  # the entry confirmed last, and the connection that confirmed it
-        )
+        # The entry confirmed last, and the connection that confirmed it.
+        self._last: tuple[str, Any] | None = None
         self._is_closed = False
         self._notified = 0.0
         self._guard = threading.Lock()
@@ -259,11 +258,13 @@ class PostgresStore:
 
     def _demand_last(self, connection: Any) -> None:
         """Demand that a new session has what was confirmed last. A failover to a standby that was behind, and a backup that is restored,
-        end every session; and where no head has left since, only a verification of the whole log would tell of what is lost."""
+        end every session; and where no head has left since, only a verification of the whole log would tell of what is lost. A standby that
+        takes no writes may only be late, and ends the session at the first."""
         if self._last is None:
             return
         entry_id = self._last[0]
-        if connection.execute("SELECT 1 FROM entry WHERE id = %s", (entry_id,)).fetchone() is None:
+        question = "SELECT current_setting('transaction_read_only') = 'on' OR EXISTS (SELECT FROM entry WHERE id = %s)"
+        if not connection.execute(question, (entry_id,)).fetchone()[0]:
             raise AuditBrokenError(
                 f"the audit database lost what it had confirmed: this process wrote entry `{entry_id}`, which is not there any more",
                 hint="Look for what took the database's place, such as a standby that was behind or a backup that was restored, and put the "

@@ -166,9 +166,7 @@ def test_the_single_file_knows_what_the_program_knows() -> None:
     assert verify_log.VERSION == entries.VERSION
 
 
-def test_the_log_is_seen_to_be_a_newer_one_by_any_reader(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_file_of_a_newer_version_is_told_as_one_to_who_only_reads(tmp_path: Path) -> None:
     path = tmp_path / "a.sqlite"
     make_log(SqliteStore(path)).close()
     with database_of(path) as connection:
