@@ -78,7 +78,7 @@ _NO_WRAPPERS: Final = frozenset({f"{_OF_JOBLIB}.dump", f"{_OF_JOBLIB}.load"})
 _ARRAYS: Final = "arrays lie beside it, or between its operations"
 _ENCRYPTED: Final = 0x1
 _NOT_UNPACKED: Final = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError)
-_NO_ZIP: Final = (*_NOT_UNPACKED, zipfile.BadZipFile, NotImplementedError, struct.error)
+_NO_ZIP: Final = (*_NOT_UNPACKED, zipfile.BadZipFile, NotImplementedError, OverflowError, struct.error)
 """What `zipfile` raises for a zip that is none, whatever its members were compressed with."""
 
 

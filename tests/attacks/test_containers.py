@@ -155,6 +155,17 @@ def test_a_broken_member_takes_nothing_from_what_was_found_in_others(tmp_path: P
     assert (found.imports, found.skipped is not None) == (("builtins.eval",), True)
 
 
+def test_nor_does_one_that_lies_further_off_than_any_file_reaches(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        far = zipfile.ZipInfo("far")
+        far.extra = struct.pack("<2HQ", 1, 8, (1 << 64) - 1)
+        archive.writestr(far, b"")
+        archive.writestr("a/data.pkl", CODE)
+    data = changed(buffer.getvalue(), ENTRY, 42, "<L", 0xFFFF_FFFF)
+    assert look(tmp_path, "model.pt", data)["content.verdict"] == "malicious"
+
+
 def two_directories() -> bytes:
     """A zip whose record at the end gives the place of one directory, and has another right before it."""
     hidden, shown = a_zip({"a/data.pkl": CODE}), a_zip({"a/data.pkl": BENIGN})
