@@ -27,7 +27,7 @@ from governance.model.verdict import Effect, Evidence, Finding, Mode, RuleResult
 from governance.report.book import Report, Table
 from governance.report.folder import write_folder
 from governance.report.making import Asked, make_report
-from tests.audit_tools import START, file_entry, make_log, sha, signer
+from tests.audit_tools import START, StillClock, file_entry, make_log, sha, signer
 
 HOSTILE = "</style><script>alert(1)</script>\"'><img src=x onerror=alert(1)>\u202e\u2066\u200b&amp;{{ 7*7 }}"
 """A name that would act on a page, and hide what it is, wherever it is not shown as text."""
@@ -35,17 +35,7 @@ HOSTILE = "</style><script>alert(1)</script>\"'><img src=x onerror=alert(1)>\u20
 DAY = timedelta(days=1)
 
 
-class Wall:
-    """A clock that stands until it is moved."""
-
-    def __init__(self, at: datetime = START) -> None:
-        self.at = at
-
-    def __call__(self) -> datetime:
-        return self.at
-
-
-def signed_log(clock: Wall, store: AuditStore | None = None) -> AuditLog:
+def signed_log(clock: StillClock, store: AuditStore | None = None) -> AuditLog:
     return make_log(store, now=clock, signers=[signer()])
 
 

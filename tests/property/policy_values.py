@@ -10,7 +10,7 @@ from __future__ import annotations
 import fnmatch
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from functools import cmp_to_key
 from typing import Any
@@ -84,12 +84,6 @@ def glob(pattern: str, text: str) -> bool:
 
 def negated(truth: Truth) -> Truth:
     return None if truth is None else not truth
-
-
-def agreed(answers: Sequence[Truth]) -> Truth:
-    """What all say; unknown where they differ or nobody says anything."""
-    said = {answer for answer in answers if answer is not None}
-    return said.pop() if len(said) == 1 else None
 
 
 # Names

@@ -27,8 +27,8 @@ from governance.report.editions import AUDIT
 from governance.report.entries import RESULTS
 from governance.report.filling import Sampler
 from governance.report.to_csv import cell_text
-from tests.audit_tools import START
-from tests.report_tools import Wall, decide, figure, folder_of, report_on, rows, signed_log, table
+from tests.audit_tools import START, StillClock
+from tests.report_tools import decide, figure, folder_of, report_on, rows, signed_log, table
 
 events = st.lists(
     st.tuples(
@@ -44,7 +44,7 @@ moments = st.none() | st.integers(min_value=-5, max_value=60)
 
 
 def story(entries: list[tuple[int, Effect | None, Mode, str, bool]]) -> AuditLog:
-    clock = Wall()
+    clock = StillClock()
     log = signed_log(clock)
     for number, (hours, effect, mode, environment, is_finished) in enumerate(entries):
         clock.at += timedelta(hours=hours)

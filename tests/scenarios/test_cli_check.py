@@ -61,7 +61,7 @@ def test_check_of_a_folder_with_several_models(cli: Cli, devserver: DevServer, r
     }
 
 
-def test_check_leaves_no_record(cli: Cli, devserver: DevServer, repo: str, tmp_path: Path) -> None:
+def test_check_leaves_no_record(cli: Cli, devserver: DevServer, repo: str) -> None:
     cli("check", store(devserver, repo, "m", MODEL))
     assert cli("audit", "tail", "--json").out == ""
 

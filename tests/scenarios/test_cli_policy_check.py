@@ -317,7 +317,7 @@ def test_each_refusal_says_why_and_what_to_do(
     assert "what to do: " in done.err
 
 
-def test_policy(cli: Cli, tmp_path: Path) -> None:
+def test_policy(cli: Cli) -> None:
     checked = cli("policy", "check", str(packs.path("baseline")), str(packs.path("strict")))
     assert checked.code == 0
     assert "baseline-models" in checked.out

@@ -134,7 +134,7 @@ def test_readmes_five_minutes(devserver: DevServer, tmp_path: Path) -> None:
     assert (tmp_path / ".mlgov" / "keys" / "signing.pem").exists()
 
 
-def test_readmes_policy_commands(tmp_path: Path) -> None:
+def test_readmes_policy_commands() -> None:
     (block,) = [match["text"] for match in _BLOCK.finditer(README) if "mlgov policy test" in match["text"]]
     block = block.replace("mlgov ", f"{sys.executable} -m governance.cli.main ")
     done = subprocess.run(

@@ -29,9 +29,9 @@ from governance.model.canonical import Json
 from governance.model.verdict import Effect
 from governance.report.folder import write_folder
 from governance.report.sections.closing import receipt_name
-from tests.audit_tools import START, database_of, signer
+from tests.audit_tools import START, StillClock, database_of, signer
 from tests.compliance_log import Demo
-from tests.report_tools import DAY, Wall, decide, folder_of, report_on, signed_log
+from tests.report_tools import DAY, decide, folder_of, report_on, signed_log
 from tests.scenarios.cli import Done, be, run_cli, run_here
 from tests.scenarios.witness import witness_process
 
@@ -138,7 +138,7 @@ def test_the_same_seed_gives_the_same_sample(report: Report, tmp_path: Path) -> 
 
 
 def test_a_signed_part_is_checked_with_its_key_and_nothing_else(tmp_path: Path) -> None:
-    clock = Wall()
+    clock = StillClock()
     log = signed_log(clock)
     for _ in range(5):
         decide(log)
@@ -169,7 +169,7 @@ def test_a_signed_part_is_checked_with_its_key_and_nothing_else(tmp_path: Path) 
 @pytest.mark.parametrize("file", ["entries.jsonl", "leaves.txt", "range.json", "checkpoint", "checkpoint.first", "checkpoint.last",
                                   "records", "receipts", "evidence", "log.vkey"])  # fmt: skip
 def test_every_change_to_the_folder_shows(file: str, tmp_path: Path) -> None:
-    clock = Wall()
+    clock = StillClock()
     log = signed_log(clock)
     for number in range(6):
         decide(log, name=f"m{number}")
@@ -268,7 +268,7 @@ def test_what_is_asked_wrongly_is_refused_before_anything_is_written(
 
 def test_an_earlier_checkpoint_is_compared(report: Report, database: Path, tmp_path: Path) -> None:
     with closing(SqliteStore(database)) as store:
-        log = AuditLog(store, now=Wall(), instance="test")
+        log = AuditLog(store, now=StillClock(), instance="test")
         (tmp_path / "good").write_bytes(log.checkpoint().to_bytes())
         size = log.checkpoint().size
     (tmp_path / "bad").write_text(f"mlgov.local/audit\n{size}\n{'A' * 43}=\n")
@@ -345,7 +345,7 @@ def test_a_report_can_be_demanded_to_be_cosigned(
 
 
 def test_a_record_of_the_sample_is_believed_with_its_receipt_alone(tmp_path: Path) -> None:
-    log = signed_log(Wall())
+    log = signed_log(StillClock())
     for _ in range(3):
         decide(log, decision=Effect.BLOCK)
     folder = folder_of(log, tmp_path / "report", "html", "jsonl", seed="1", sample=3)
@@ -367,7 +367,7 @@ def test_a_record_of_the_sample_is_believed_with_its_receipt_alone(tmp_path: Pat
 
 
 def test_a_period_that_had_not_ended_is_said_to_go_on(tmp_path: Path) -> None:
-    log = signed_log(Wall())
+    log = signed_log(StillClock())
     decide(log)
     for days, goes_on in ((1, True), (3, False)):
         folder = folder_of(
@@ -377,7 +377,7 @@ def test_a_period_that_had_not_ended_is_said_to_go_on(tmp_path: Path) -> None:
 
 
 def test_a_reports_folder_without_its_range_is_no_export_of_the_whole_log(tmp_path: Path) -> None:
-    log = signed_log(Wall())
+    log = signed_log(StillClock())
     decide(log, decision=Effect.BLOCK)
     folder = folder_of(log, tmp_path / "report", "html", "jsonl", seed="1", sample=1)
     (folder / "range.json").unlink()
@@ -389,7 +389,7 @@ def test_a_reports_folder_without_its_range_is_no_export_of_the_whole_log(tmp_pa
 
 
 def test_all_entries_are_missed_where_all_should_be_there(tmp_path: Path) -> None:
-    log = signed_log(Wall())
+    log = signed_log(StillClock())
     decide(log)
     folder = folder_of(log, tmp_path / "report", "html", "jsonl")
     (folder / "entries.jsonl").unlink()
@@ -401,7 +401,7 @@ def test_all_entries_are_missed_where_all_should_be_there(tmp_path: Path) -> Non
 
 
 def test_hostile_strings_stay_strings(tmp_path: Path) -> None:
-    log = signed_log(Wall())
+    log = signed_log(StillClock())
     evil = '=HYPERLINK("http://x")\x1b[31m</script><script>alert(1)</script>\u202e\r\n\t+1'
     decide(log, decision=Effect.BLOCK, actor=evil, message=evil, environment="@SUM(1)")
     folder = folder_of(log, tmp_path / "report")
@@ -430,7 +430,7 @@ def test_hostile_strings_stay_strings(tmp_path: Path) -> None:
 
 def test_a_damaged_tree_is_told_and_the_entries_are_handed_out_all_the_same(tmp_path: Path) -> None:
     store = DamagedStore()
-    clock = Wall()
+    clock = StillClock()
     log = signed_log(clock, store)
     for _ in range(4):
         decide(log)
@@ -459,7 +459,7 @@ class DamagedStore(MemoryStore):
 
 
 def test_the_folder_is_complete_or_not_there(tmp_path: Path) -> None:
-    log = signed_log(Wall())
+    log = signed_log(StillClock())
     decide(log)
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "mine").write_text("")

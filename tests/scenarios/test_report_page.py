@@ -16,9 +16,9 @@ from governance.model.verdict import Effect, Mode
 from governance.report.editions import AUDIT, COMPLIANCE
 from governance.report.format import AUDIT_FORMATS
 from governance.report.making import Asked, make_report
-from tests.audit_tools import START
+from tests.audit_tools import START, StillClock
 from tests.browser import Page, find_chromium, open_page
-from tests.report_tools import DAY, Wall, decide, folder_of, signed_log
+from tests.report_tools import DAY, decide, folder_of, signed_log
 
 CHROMIUM = find_chromium()
 pytestmark = pytest.mark.skipif(
@@ -31,7 +31,7 @@ COUNT = MOST_ROWS + 25
 
 @pytest.fixture(name="folder", scope="module")
 def make_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    clock = Wall()
+    clock = StillClock()
     log = signed_log(clock)
     for number in range(COUNT):
         clock.at += DAY / 24
@@ -189,7 +189,7 @@ def test_an_injected_script_and_style_are_blocked(folder: Path) -> None:
 def test_a_broken_log_says_so_on_top_and_on_paper(tmp_path: Path) -> None:
     assert CHROMIUM is not None
     store = MemoryStore()
-    log = signed_log(Wall(), store)
+    log = signed_log(StillClock(), store)
     decide(log)
     decide(log, name="evil", decision=Effect.BLOCK)
     store._rows[1] = store._rows[1]._replace(data=store._rows[1].data.replace(b"allow", b"block"))
@@ -220,7 +220,7 @@ def short_page(log: AuditLog, folder: Path) -> Path:
 
 def test_the_short_report_is_such_a_page_too(tmp_path: Path) -> None:
     assert CHROMIUM is not None
-    clock = Wall()
+    clock = StillClock()
     log = signed_log(clock)
     for number in range(9):
         clock.at += DAY / 9

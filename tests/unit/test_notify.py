@@ -93,7 +93,7 @@ def test_a_waiver_that_ends_is_told_at_each_of_its_times(desk: Desk) -> None:
     ]
 
 
-def test_a_flood_is_told_of_in_one_notice(desk: Desk, tmp_path: Path) -> None:
+def test_a_flood_is_told_of_in_one_notice(desk: Desk) -> None:
     desk.per_hour = 3
     for number in range(9):
         decide(desk.log, decision=Effect.BLOCK, name=f"m-{number}")

@@ -22,10 +22,9 @@ from governance.report.entries import RESULTS
 from governance.report.folder import check_formats, format_names
 from governance.report.sections.context import span_words, steps_between
 from governance.report.selection import parse_selection
-from tests.audit_tools import START, draft, sha
+from tests.audit_tools import START, StillClock, draft, sha
 from tests.report_tools import (
     DAY,
-    Wall,
     conclude,
     decide,
     figure,
@@ -42,12 +41,12 @@ NAMES = (
 
 
 @pytest.fixture(name="clock")
-def make_clock() -> Wall:
-    return Wall()
+def make_clock() -> StillClock:
+    return StillClock()
 
 
 @pytest.fixture(name="log")
-def make_log_(clock: Wall) -> AuditLog:
+def make_log_(clock: StillClock) -> AuditLog:
     return signed_log(clock)
 
 
@@ -73,7 +72,7 @@ def test_fourteen_sections_in_their_order(log: AuditLog) -> None:
         assert figure(made, "integrity", "Signed by") == made.vkey
 
 
-def test_an_empty_period_is_said_to_be_empty(log: AuditLog, clock: Wall) -> None:
+def test_an_empty_period_is_said_to_be_empty(log: AuditLog, clock: StillClock) -> None:
     decide(log)
     clock.at += 30 * DAY
     decide(log)
@@ -112,7 +111,7 @@ def test_sums_add_up_in_each_table_of_the_population(log: AuditLog) -> None:
         assert len(rows(made, "decisions")) == len(list(made.decisions())) == total
 
 
-def test_an_outcome_after_the_period_belongs_to_its_decision(log: AuditLog, clock: Wall) -> None:
+def test_an_outcome_after_the_period_belongs_to_its_decision(log: AuditLog, clock: StillClock) -> None:
     lost = decide(log, name="lost", status=None)
     late = decide(log, name="late", status=None)
     clock.at += DAY
@@ -125,7 +124,7 @@ def test_an_outcome_after_the_period_belongs_to_its_decision(log: AuditLog, cloc
 
 
 def test_an_upload_that_was_signed_after_the_period_is_not_called_unsigned(
-    log: AuditLog, clock: Wall
+    log: AuditLog, clock: StillClock
 ) -> None:
     def sign(digit: str) -> None:
         made = signature_body(
@@ -151,7 +150,7 @@ def test_an_upload_that_was_signed_after_the_period_is_not_called_unsigned(
 
 
 def test_an_outcome_whose_clock_was_set_back_before_the_period_belongs_to_its_decision(
-    log: AuditLog, clock: Wall
+    log: AuditLog, clock: StillClock
 ) -> None:
     early = decide(log, name="early", status=None)
     clock.at += DAY
@@ -168,7 +167,9 @@ def test_an_outcome_whose_clock_was_set_back_before_the_period_belongs_to_its_de
         assert rows(made, "by-outcome")[-1]["decisions"] == 3
 
 
-def test_an_outcome_of_a_decision_before_the_period_tells_its_artifact(log: AuditLog, clock: Wall) -> None:
+def test_an_outcome_of_a_decision_before_the_period_tells_its_artifact(
+    log: AuditLog, clock: StillClock
+) -> None:
     before = decide(log, status=None)
     clock.at += 10 * DAY
     conclude(log, before, status=OutcomeStatus.FAILED)
@@ -189,7 +190,7 @@ def test_a_review_is_found_whatever_was_selected(log: AuditLog) -> None:
 
 
 @pytest.mark.parametrize("spoil", ["bytes", "id"])
-def test_a_broken_entry_is_named_first_and_counted_nowhere_else(clock: Wall, spoil: str) -> None:
+def test_a_broken_entry_is_named_first_and_counted_nowhere_else(clock: StillClock, spoil: str) -> None:
     store = MemoryStore()
     log = signed_log(clock, store)
     decide(log, name="good")
@@ -271,7 +272,7 @@ def test_a_selection_denies_nothing_that_it_leaves_out(log: AuditLog) -> None:
 
 def test_a_gap_in_a_clients_numbers_is_not_denied() -> None:
     store = MemoryStore()
-    log = signed_log(Wall(), store)
+    log = signed_log(StillClock(), store)
     decide(log)
     store.append(
         [draft(number, writer=Writer(instance="ann/laptop", boot="b", n=number)) for number in (1, 3)]
@@ -299,7 +300,7 @@ def test_the_sample_can_be_drawn_again_by_hand(log: AuditLog) -> None:
         assert made.sample == ()
 
 
-def test_policies_that_came_into_force_with_what_changed(log: AuditLog, clock: Wall) -> None:
+def test_policies_that_came_into_force_with_what_changed(log: AuditLog, clock: StillClock) -> None:
     def policy(effect: str) -> tuple[bytes, object]:
         text = f"""apiVersion: mlgov/v1
 kind: Policy
@@ -397,7 +398,7 @@ def test_what_is_missing_of_a_list_could_not_be_found_out(log: AuditLog) -> None
         ]
 
 
-def test_changed_facts_are_no_coverage(clock: Wall) -> None:
+def test_changed_facts_are_no_coverage(clock: StillClock) -> None:
     store = MemoryStore()
     log = signed_log(clock, store)
     decide(log, facts=scanned())
@@ -408,7 +409,7 @@ def test_changed_facts_are_no_coverage(clock: Wall) -> None:
         assert "those of 1 are not what was recorded" in made.section("coverage").lead[0]
 
 
-def test_a_verdict_that_turned_is_told_with_the_time_it_took(log: AuditLog, clock: Wall) -> None:
+def test_a_verdict_that_turned_is_told_with_the_time_it_took(log: AuditLog, clock: StillClock) -> None:
     published = utc_text(START + timedelta(hours=2))
     news = Collection(({"id": "X-1", "cve": "CVE-2026-1", "published": published},))
     decide(log, facts=scanned())
@@ -471,7 +472,7 @@ def test_the_inventory_tells_what_was_refused_since_its_last_use(log: AuditLog) 
         }
 
 
-def test_waivers_keys_and_break_glass_from_the_log(log: AuditLog, clock: Wall) -> None:
+def test_waivers_keys_and_break_glass_from_the_log(log: AuditLog, clock: StillClock) -> None:
     log.append(EntryKind.KEY, key_body(event="made", key_id="k1"), subject="keys", correlation="c")
     steps = {"rule": "p/w", "terms": "t1", "ticket": "T-1", "expires": utc_text(START + 90 * DAY)}
     for event, by in (("requested", "zoe"), ("approved", "ann"), ("revoked", "bob")):

@@ -22,7 +22,6 @@ from governance.report.matrix import STATUS_WORDS, ControlTally
 from governance.report.selection import parse_selection
 from tests.audit_tools import make_log
 from tests.report_tools import decide
-from tests.report_tools import decide as judge
 
 GOOD = """
 apiVersion: mlgov/v1
@@ -170,10 +169,10 @@ def test_what_is_said_to_be_let_through_or_kept_out_of_a_place_is_counted_as_tha
     framework: str, control: str, counts: tuple[int, ...]
 ) -> None:
     log = make_log()
-    judge(log, environment="production")
-    judge(log, environment="staging")
+    decide(log, environment="production")
+    decide(log, environment="staging")
     for environment in ("production", "production", "staging", "staging"):
-        judge(log, environment=environment, decision=Effect.BLOCK)
+        decide(log, environment=environment, decision=Effect.BLOCK)
     made = ControlTally(load_frameworks([framework]))
     for stored in log.find():
         made.add(stored.entry)

@@ -22,7 +22,6 @@ from governance.report.to_pdf import PdfFormat
 from tests.audit_tools import Clock, make_log, signer
 from tests.book_tools import NASTY, NOW, booked, broken_log, empty_period, hostile_log
 from tests.report_tools import decide
-from tests.report_tools import decide as decide_in
 
 
 def read(log: AuditLog, *, most: int = 200, wide: bool = True, **asked: Any) -> tuple[PdfReader, bytes]:
@@ -105,7 +104,7 @@ def test_the_cover_the_contents_and_fourteen_sections(log: AuditLog) -> None:
 
 
 def test_whoever_has_the_paper_alone_sees_the_figures_first_and_how_to_read_the_rest(log: AuditLog) -> None:
-    decide_in(log, name="\u9152", environment="waived")
+    decide(log, name="\u9152", environment="waived")
     cover, listed, *inside = texts(read(log)[0])
     figures = " ".join(cover.split())
     assert "5 2 1 0 1 1 0 0 " in figures

@@ -12,8 +12,8 @@ from governance.audit.log import AuditLog
 from governance.model.request import Action
 from governance.model.verdict import Effect, Mode
 from governance.report.selection import parse_selection
+from tests.audit_tools import StillClock
 from tests.report_tools import (
-    Wall,
     decide,
     figure,
     refuse_by_default,
@@ -24,16 +24,16 @@ from tests.report_tools import (
 
 
 @pytest.fixture(name="clock")
-def make_clock() -> Wall:
-    return Wall()
+def make_clock() -> StillClock:
+    return StillClock()
 
 
 @pytest.fixture(name="log")
-def make_log_(clock: Wall) -> AuditLog:
+def make_log_(clock: StillClock) -> AuditLog:
     return signed_log(clock)
 
 
-def test_what_happened_next(log: AuditLog, clock: Wall) -> None:
+def test_what_happened_next(log: AuditLog, clock: StillClock) -> None:
     def later(**more: object) -> str:
         clock.at += timedelta(hours=1)
         return decide(log, **more)  # type: ignore[arg-type]
@@ -62,7 +62,9 @@ def test_what_happened_next(log: AuditLog, clock: Wall) -> None:
         )
 
 
-def test_what_was_let_through_against_the_verdict_was_not_refused_again(log: AuditLog, clock: Wall) -> None:
+def test_what_was_let_through_against_the_verdict_was_not_refused_again(
+    log: AuditLog, clock: StillClock
+) -> None:
     decide(log, decision=Effect.BLOCK)
     clock.at += timedelta(hours=1)
     opened = decide(log, decision=Effect.BLOCK, mode=Mode.OBSERVE)

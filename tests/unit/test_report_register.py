@@ -19,8 +19,8 @@ from governance.model.request import new_id
 from governance.model.verdict import Effect
 from governance.report.selection import parse_selection
 from governance.waivers.settling import terms_digest
-from tests.audit_tools import BOB, clients_entry
-from tests.report_tools import DAY, Wall, decide, figure, note_policy, report_on, rows, signed_log
+from tests.audit_tools import BOB, StillClock, clients_entry
+from tests.report_tools import DAY, decide, figure, note_policy, report_on, rows, signed_log
 from tests.unit import policy_kit as kit
 
 POLICY = kit.policy(kit.rule("{fact: publisher, is: evil}", name="w"))
@@ -29,12 +29,12 @@ NOW = kit.NOON + 10 * DAY
 
 
 @pytest.fixture(name="clock")
-def make_clock() -> Wall:
-    return Wall(kit.NOON)
+def make_clock() -> StillClock:
+    return StillClock(kit.NOON)
 
 
 @pytest.fixture(name="log")
-def make_log_(clock: Wall) -> AuditLog:
+def make_log_(clock: StillClock) -> AuditLog:
     return signed_log(clock)
 
 
@@ -59,7 +59,9 @@ def revoke(log: AuditLog) -> None:
     log.append(EntryKind.WAIVER, body, subject="models/wine", correlation="c")
 
 
-def test_a_revocation_holds_also_where_no_gate_has_loaded_policies_since(log: AuditLog, clock: Wall) -> None:
+def test_a_revocation_holds_also_where_no_gate_has_loaded_policies_since(
+    log: AuditLog, clock: StillClock
+) -> None:
     use(log, WAIVER)
     clock.at += DAY
     revoke(log)
@@ -76,7 +78,9 @@ def test_a_revocation_holds_also_where_no_gate_has_loaded_policies_since(log: Au
         assert row["state"] == "revoked", "whatever was selected"
 
 
-def test_a_waiver_that_is_in_the_policies_no_more_does_not_stand_as_live(log: AuditLog, clock: Wall) -> None:
+def test_a_waiver_that_is_in_the_policies_no_more_does_not_stand_as_live(
+    log: AuditLog, clock: StillClock
+) -> None:
     use(log, WAIVER)
     clock.at += DAY
     use(log)
@@ -89,7 +93,7 @@ def test_a_waiver_that_is_in_the_policies_no_more_does_not_stand_as_live(log: Au
 
 
 def test_the_waivers_of_a_process_that_runs_since_before_the_period_are_in_it(
-    log: AuditLog, clock: Wall
+    log: AuditLog, clock: StillClock
 ) -> None:
     compiled = kit.compiled(POLICY, WAIVER)
     note_policy(log, compiled.document, compiled.digest)
@@ -109,7 +113,7 @@ def test_a_waiver_that_did_not_help_let_nothing_through(log: AuditLog) -> None:
         assert figure(made, "waivers", "of these refused by another rule") == 1
 
 
-def test_uses_are_counted_for_the_terms_that_were_in_force(log: AuditLog, clock: Wall) -> None:
+def test_uses_are_counted_for_the_terms_that_were_in_force(log: AuditLog, clock: StillClock) -> None:
     """A waiver may be renewed under its old name for the same bytes, with a later end and signed anew."""
     known = log.get(decide(log))
     assert known is not None
@@ -142,7 +146,7 @@ def test_uses_are_counted_for_the_bytes_that_a_waiver_is_for(log: AuditLog) -> N
         assert figure(made, "waivers", "Unused in the period") == 0
 
 
-def test_a_client_cannot_review_what_it_did_in_an_emergency(clock: Wall) -> None:
+def test_a_client_cannot_review_what_it_did_in_an_emergency(clock: StillClock) -> None:
     """Whoever is logged in may write entries of his own: also one that says that somebody reviewed them."""
     store = MemoryStore()
     log = signed_log(clock, store)
@@ -162,7 +166,7 @@ def test_a_client_cannot_review_what_it_did_in_an_emergency(clock: Wall) -> None
         assert [row["reviewed_by"] for row in rows(made, "break-glass")] == ["ann"], "and not he who used it"
 
 
-def test_a_step_of_a_waiver_by_a_clients_word_is_called_that(clock: Wall) -> None:
+def test_a_step_of_a_waiver_by_a_clients_word_is_called_that(clock: StillClock) -> None:
     store = MemoryStore()
     approved = waiver_body(event="approved", waiver="W-9", more={"by": "ann", "rule": "p/w", "terms": "t"})
     clients(store, approved, 1)

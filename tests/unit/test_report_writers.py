@@ -8,8 +8,8 @@ import pytest
 
 from governance.audit.log import AuditLog
 from governance.audit.memory import MemoryStore
-from tests.audit_tools import START, make_log
-from tests.report_tools import DAY, Wall, decide, figure, note_policy, report_on, rows
+from tests.audit_tools import START, StillClock, make_log
+from tests.report_tools import DAY, decide, figure, note_policy, report_on, rows
 from tests.unit import policy_kit as kit
 
 SERVER, LAPTOP = kit.policy(kit.rule("{fact: publisher, is: evil}")), kit.policy(name="own")
@@ -17,12 +17,12 @@ SERVER_NEXT = kit.policy(kit.rule("{fact: publisher, is: evil}", effect="warn"))
 
 
 @pytest.fixture(name="clock")
-def make_clock() -> Wall:
-    return Wall()
+def make_clock() -> StillClock:
+    return StillClock()
 
 
 @pytest.fixture(name="writers")
-def make_writers(clock: Wall) -> tuple[AuditLog, AuditLog]:
+def make_writers(clock: StillClock) -> tuple[AuditLog, AuditLog]:
     """A server and a client, whose entries lie in one log."""
     store = MemoryStore()
     return make_log(store, now=clock, instance="server"), make_log(store, now=clock, instance="ann/laptop")
@@ -35,7 +35,7 @@ def use(log: AuditLog, policy: str, source: str | None = None) -> None:
 
 
 def test_a_policy_is_compared_with_the_one_that_its_writer_used_before(
-    writers: tuple[AuditLog, AuditLog], clock: Wall
+    writers: tuple[AuditLog, AuditLog], clock: StillClock
 ) -> None:
     server, laptop = writers
     use(server, SERVER)
@@ -60,7 +60,7 @@ def test_a_policy_is_compared_with_the_one_that_its_writer_used_before(
 
 
 def test_processes_of_one_writer_with_policies_of_their_own_are_no_changes_back_and_forth(
-    writers: tuple[AuditLog, AuditLog], clock: Wall
+    writers: tuple[AuditLog, AuditLog], clock: StillClock
 ) -> None:
     server, _ = writers
     use(server, SERVER)  # by an earlier version, which did not say where it comes from
@@ -81,7 +81,7 @@ def test_processes_of_one_writer_with_policies_of_their_own_are_no_changes_back_
     assert [row for row in told if row[1] == "p/r"][-2:] == [("looser", "p/r"), ("stricter", "p/r")]
 
 
-def test_every_system_that_wrote_is_named_also_one_that_had_started_before(clock: Wall) -> None:
+def test_every_system_that_wrote_is_named_also_one_that_had_started_before(clock: StillClock) -> None:
     store = MemoryStore()
     server = make_log(store, now=clock, instance="server")
     decide(server)
