@@ -11,7 +11,7 @@ gives answers that none of them gives. That is known:
 5. for collections whose items' fields are whole, since only the set of answers given by the items matters, and every such
    set is tried.
 
-Each probe also has known absence and `Unknown`.
+Each probe also has known absence, `Unknown`, and of facts that can be known in part what they may be at least.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -37,7 +37,7 @@ from governance.policy.condition import (
     Scope,
     Test,
 )
-from governance.policy.literals import closed_values
+from governance.policy.literals import closed_values, has_bounds
 from governance.policy.thresholds import beside
 
 NOT_KNOWN = Unknown("not known")
@@ -82,7 +82,7 @@ def probe(name: str, asked: Sequence[Compare | Quantified], scope: Scope) -> Pro
     """The values to try for `name`, about which `asked` are all the questions. Their lists are resolved."""
     found = scope.find(name)
     assert found is not None  # the loader looked it up
-    spec = found[0]
+    spec, in_item = found
     unique = tuple(dict.fromkeys(asked))
     tests = [compile_condition(leaf, scope) for leaf in unique]
     if spec.type in {FactType.COLLECTION, FactType.STRINGS}:
@@ -90,7 +90,10 @@ def probe(name: str, asked: Sequence[Compare | Quantified], scope: Scope) -> Pro
     else:
         values = tuple(_scalars(spec, [one for one in unique if isinstance(one, Compare)]))
         whole = _is_closed(spec, unique)
-    kept = _told_apart(name, (*values, NOT_KNOWN, None), tests)
+    in_part = (
+        [replace(NOT_KNOWN, at_least=value) for value in values] if has_bounds(spec) and not in_item else []
+    )
+    kept = _told_apart(name, (*values, NOT_KNOWN, None, *in_part), tests)
     if not whole and len(tests) == 1:
         answers = {tests[0]({name: value}, {name: value}) for value in kept}
         whole = answers == {True, False, None}

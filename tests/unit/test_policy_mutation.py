@@ -299,3 +299,19 @@ def test_what_another_rule_always_hides_is_the_same_policy() -> None:
     assert [one.mutant.words for one in report.survivors] == []
     assert report.tallies["p/approved"].same == 1
     assert report.same == 1
+
+
+def test_two_policies_that_differ_on_what_is_known_in_part_are_not_the_same() -> None:
+    """Of a severity that is high at least, `gte: high` is true, and nobody knows whether it is `critical`, or `high` itself."""
+    rules = rule(
+        "{any: [{fact: xray.max_severity, gte: critical}, {fact: xray.max_severity, is: high}]}",
+        more="  onUnknown: skip\n",
+    )
+    report = mutate(written(policy(rules), cases(
+        "name: high, set: {xray.max_severity: high}, action: load, expect: {verdict: block}",
+        "name: critical, set: {xray.max_severity: critical}, action: load, expect: {verdict: block}",
+        "name: medium, set: {xray.max_severity: medium}, action: load, expect: {verdict: allow}",
+        "name: unknown, set: {xray.max_severity: {unknown: x}}, action: load, expect: {verdict: allow}",
+    )))  # fmt: skip
+    words = "`{fact: xray.max_severity, gte: critical}` became `{fact: xray.max_severity, gte: high}`"
+    assert '{unknown: "not known", atLeast: high}' in told(report)[words]
