@@ -126,8 +126,12 @@ def write_output(path: Path, data: bytes) -> None:
     if is_there and not path.is_file():
         path.write_bytes(data)
         return
+    mode = path.stat().st_mode & 0o777 if is_there else 0o666  # no bits that lend an identity
     try:
-        write_whole(path.resolve(), data, mode=stat.S_IMODE(path.stat().st_mode) if is_there else 0o666)
+        with written_whole(path.resolve(), mode=mode) as file:
+            if is_there:
+                os.fchmod(file.fileno(), mode)  # of which the umask took some
+            file.write(data)
     except OSError as error:
         # A folder of somebody else's, or a file that is mounted by itself, as into a container.
         if not is_there or error.errno not in {errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY}:
