@@ -1,7 +1,7 @@
 """Clients of Artifactory and Xray, by host.
 
-Promises: the token goes to hosts on the allow-list, and to the Xray that the settings name, and to no other. Does not: ask anything of them by itself, nor load a client that is
-not asked for, so that commands which only read the log start quickly.
+Promises: the token goes to hosts on the allow-list, and to the Xray that the settings name, and to no other. Does not: ask anything of
+them by itself, nor load a client that is not asked for, so that commands which only read the log start quickly.
 """
 
 from __future__ import annotations

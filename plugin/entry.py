@@ -11,7 +11,7 @@ named `plugin`), and MLflow lets the one that it finds last win, without a word 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -66,11 +66,6 @@ def warn_of_rival(find: Callable[[str], object] = metadata.distribution) -> None
             RivalPluginWarning,
             stacklevel=2,
         )
-
-
-def is_registered_by_us(registry: Iterable[tuple[str, object]]) -> bool:
-    """Whether the scheme `artifactory` of MLflow's registry is this module's factory."""
-    return dict(registry).get("artifactory") is artifactory_repository
 
 
 warn_of_rival()

@@ -10,8 +10,7 @@
 
 A repeat gives the same bytes and hence the same answer, so a client whose acknowledgement was lost sends again.
 Promises: who is not logged in reads nothing but the steps of waivers and when advisories were first seen, and who is reads those
-and what is his own. The caller must
-still say who is calling, and whether a login vouches for that.
+and what is his own. The caller must still say who is calling, and whether a login vouches for that.
 """
 
 from __future__ import annotations

@@ -240,8 +240,8 @@ class Futility:
 
 
 def futility(trust: TrustStore, key_id: str, *, at: datetime, repository: str | None) -> Futility | None:
-    """Why an artifact's signature that a key of the trust file makes now will not count, for whoever is about to sign; None where it will, and where the file
-    does not list the key, since others' files may."""
+    """Why an artifact's signature that a key of the trust file makes now will not count, for whoever is about to sign; None where it
+    will, and where the file does not list the key, since others' files may."""
     key = trust.find(key_id)
     if key is None:
         return None

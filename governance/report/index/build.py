@@ -2,8 +2,8 @@
 
 Promises: what is in the index was read from bytes that agree with their leaf hashes, and an entry that does not is written
 down as broken, so that every search names it; an index of another log, of a longer one (the log was put back from a copy), of
-another version of this program, or a damaged one is built anew, and `note` says so. Of several processes one builds, and the others wait and find it done.
-Does not: write to the log, or slow down those who append to it.
+another version of this program, or a damaged one is built anew, and `note` says so. Of several processes one builds, and the
+others wait and find it done. Does not: write to the log, or slow down those who append to it.
 """
 
 from __future__ import annotations
