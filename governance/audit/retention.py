@@ -93,9 +93,8 @@ def erase_expired(
         if log.store.erase(part, may) and seen is not None:
             erased += part
             over = over[_AT_ONCE:]
-            seen = (
-                _unchanged(log, seen, over) if over else seen
-            )  # the bytes of many documents take long as well
+            if over:  # the bytes of many documents take long as well
+                seen = _unchanged(log, seen, over)
         size, over = (seen, over) if seen is not None else _settled(log, terms, now=now)
     return tuple(erased)
 

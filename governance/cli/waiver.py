@@ -168,9 +168,8 @@ def ask(at: Desk, waivers: Sequence[Waiver], folder: Path) -> list[Path]:
         step = open_step(file, terms, at.assembly.trust, repository=waiver.ref.partition("/")[0], now=at.now)
         path = folder / f"{waiver.name}.yaml"
         with ExitStack() as undoing:  # or it would have been asked for already
-            write_new(
-                path, waiver_yaml(waiver).encode()
-            )  # first: of two who ask at once only one is on record
+            # The file first: of two who ask at once only one is on record.
+            write_new(path, waiver_yaml(waiver).encode())
             undoing.callback(path.unlink, missing_ok=True)
             undoing.callback(write_step(folder, file).unlink, missing_ok=True)
             record_step(at.assembly.log, Settled(waiver=waiver, steps=(step,)), step, now=at.now)

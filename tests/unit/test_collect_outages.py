@@ -126,7 +126,7 @@ def test_a_property_counts_although_other_answers_of_artifactory_are_late(edge: 
     edge.put(CLEAN)
     edge.artifactory.set_properties(edge.repo, "m", {"quarantined": ["yes"]})
     request = edge.request()
-    for deadline in (0.2, 0.8, 3.2):  # however busy this machine is
+    for deadline in (0.2, 0.8, 3.2):  # however slow the rest is
         edge.server.faults.clear()
         edge.server.faults.add(Fault(path="*/api/repositories/*", times=None, delay=5))
         facts = gather([edge.collectors()["storage"]], request, deadline=deadline, now=lambda: NOW)
@@ -286,9 +286,8 @@ def test_the_worst_that_xray_said_before_it_failed_is_known_to_be_no_better(
     for name in ("operational_risk", "xray.max_severity"):
         assert getattr(facts.get(name), "at_least", None) == "high"
     assert getattr(facts.get("xray.max_cvss"), "at_least", 0) is None  # no advisory has a score
-    assert ("operational_risk" in out_of_reach(facts)) is (
-        action is Action.LOAD
-    )  # an upload is not scanned yet
+    is_scanned = action is Action.LOAD  # an upload is not yet
+    assert ("operational_risk" in out_of_reach(facts)) is is_scanned
 
 
 def hundred_violations(_body: bytes) -> bytes:
@@ -378,7 +377,7 @@ def test_xray_is_asked_about_a_package_although_another_file_that_declares_some_
     monkeypatch.setattr(scan, "_PATIENCE", 0.02)
     edge.put({**CLEAN, "python_env.yaml": b"dependencies: [torch==2.5.1, -r requirements.txt]\n"})
     request = edge.request()
-    for deadline in (0.2, 0.8, 3.2):  # however busy this machine is
+    for deadline in (0.2, 0.8, 3.2):  # however slow the rest is
         edge.server.faults.clear()
         edge.server.faults.add(Fault(method="GET", path="*/m/requirements.txt", delay=5))
         facts = gather([edge.collectors()["xray"]], request, deadline=deadline, now=lambda: NOW)
@@ -413,7 +412,7 @@ def test_a_package_counts_although_another_file_that_declares_some_is_late(
     """A rule that denies it and skips what is unknown let the model out, and in an outage the last verdict stood."""
     edge.put({**CLEAN, "python_env.yaml": b"dependencies: [evil-pkg==1, -r requirements.txt]\n"})
     request = edge.request()
-    for deadline in (0.2, 0.8, 3.2):  # however busy this machine is
+    for deadline in (0.2, 0.8, 3.2):  # however slow the rest is
         edge.server.faults.clear()
         edge.server.faults.add(Fault(method="GET", path=f"*/m/{late}", delay=5))
         facts = gather([edge.collectors()["dependencies"]], request, deadline=deadline, now=lambda: NOW)
