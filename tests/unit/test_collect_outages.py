@@ -421,6 +421,7 @@ def test_a_package_counts_although_another_file_that_declares_some_is_late(
             break
     assert isinstance(declared, Collection)
     assert {row["name"] for row in declared.items} == known
+    assert "pkg:pypi/evil-pkg@1" in {row["purl"] for row in declared.items}
     assert declared.missing == f"dependencies gave no answer within {deadline:g} s"
     assert declared.out_of_reach
     assert out_of_reach(facts) == {"dependencies"}
