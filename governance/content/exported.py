@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from governance.content.documents import NoDocumentError, read_document
+from governance.content.effort import Effort
 from governance.content.machine import UNRESOLVED, WITHIN
 from governance.content.scripts import ROOT as SCRIPT
 
@@ -68,23 +69,9 @@ _FUNCTIONS: Final = frozenset(
     )
 )  # fmt: skip
 _WORDS: Final = _FUNCTIONS | {
-    *(
-        "False",
-        "L",
-        "None",
-        "True",
-        "else",
-        "evaluate",
-        "if",
-        "inf",
-        "int_oo",
-        "math.inf",
-        "math.nan",
-        "nan",
-        "oo",
-    ),
-    *("even", "finite", "integer", "negative", "nonnegative", "nonzero", "odd", "positive", "real"),
-}
+    "False", "L", "None", "True", "else", "evaluate", "if", "inf", "int_oo", "math.inf", "math.nan", "nan", "oo",
+    "even", "finite", "integer", "negative", "nonnegative", "nonzero", "odd", "positive", "real",
+}  # fmt: skip
 _SHAPE: Final = re.compile(r"[a-z]{1,3}\d+")
 """As torch calls the sizes that it does not know: `s0`, `u3`."""
 _BEFORE_TEXT: Final = frozenset((("L", "["), ("]", "["), ("=", "="), ("!", "=")))
@@ -105,18 +92,18 @@ def is_compiled(member: str) -> bool:
     return _COMPILED in member.casefold()
 
 
-def program_reaches(data: bytes) -> frozenset[str]:
-    """What a program has run beside the operators that compute. Raises `DocumentError`."""
+def program_reaches(data: bytes, effort: Effort) -> frozenset[str]:
+    """What a program has run beside the operators that compute. Raises `DocumentError`, and `SpentError` for too much arithmetic."""
     try:
         program = read_document(data)
     except NoDocumentError:
         return frozenset()  # nobody reads it
     if not isinstance(program, dict) or _GRAPH not in program:
         return frozenset()
-    return frozenset(_reached(program))
+    return frozenset(_reached(program, effort))
 
 
-def _reached(document: object) -> Iterator[str]:
+def _reached(document: object, effort: Effort) -> Iterator[str]:
     waiting: list[tuple[str, object]] = [("", document)]
     while waiting:
         key, value = waiting.pop()
@@ -128,15 +115,15 @@ def _reached(document: object) -> Iterator[str]:
             waiting.extend((key, each) for each in value)
         elif isinstance(value, str):
             if key in _SPECIFICATIONS or (key == _CONTEXT and value[:1] in {"[", "{", '"'}):
-                yield from _specified(value)
+                yield from _specified(value, effort)
             else:
-                yield from _texts(key, value)
+                yield from _texts(key, value, effort)
 
 
-def _specified(value: str) -> Iterator[str]:
+def _specified(value: str, effort: Effort) -> Iterator[str]:
     """What is in a text that is JSON itself: how inputs are nested."""
     try:
-        yield from _reached(read_document(value.encode("utf-8", "surrogatepass")))
+        yield from _reached(read_document(value.encode("utf-8", "surrogatepass")), effort)
     except NoDocumentError:
         yield CODE
 
@@ -151,11 +138,13 @@ def _imported(value: dict[str, object]) -> Iterator[str]:
         yield ".".join(map(str, named))[:_LONGEST]
 
 
-def _texts(key: str, value: str) -> Iterator[str]:
+def _texts(key: str, value: str, effort: Effort) -> Iterator[str]:
     if key in _OPERATORS:
         yield from _operators(value)
     elif key not in _FREE:
         is_code = key in {_EXPRESSION, _GUARDS}
+        if is_code:
+            effort.demand(len(value))
         harmless = _is_reckoning(value, is_guard=key == _GUARDS) if is_code else _NAME.fullmatch(value)
         if not harmless:
             yield _worth(value)

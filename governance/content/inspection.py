@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import IO, Final, cast
 
 from governance.content.arrays import array_start, is_plain
@@ -61,7 +62,7 @@ _READS: Final = 600
 _PICKLED: Final = frozenset(b"\x80" + bytes([protocol]) for protocol in range(2, 6))
 _MAX_DEPTH: Final = 3
 _MEMBER_WORK: Final = 200
-"""How many operations of a pickle opening a member of a zip is worth."""
+"""How many operations of a pickle it is worth to open a member of a zip, or to see what a value of bytes is."""
 _LOOKED_INTO: Final = LOADS_CODE | {"archive", "onnx", "tensorflow"}
 _PLANS: Final = {SCHEMA: schema_imports, CONFIG: keras_imports}
 _TOO_MUCH: Final = "it unpacks to more than is looked into"
@@ -225,9 +226,9 @@ def _held(format_: str, data: bytes, budget: Budget, *, depth: int) -> Iterator[
         return
     try:
         for start, end in held(data, budget.effort):
+            budget.effort.demand(_MEMBER_WORK)
             head = data[start : min(start + HEAD, end)]
             if may_hide(detect("", head), head, end - start, budget.effort):
-                budget.effort.demand(_MEMBER_WORK)
                 budget.take(end - start)
                 yield replace(_inspect("", data[start:end], budget, depth=depth + 1), format=format_)
     except SpentError:
@@ -387,7 +388,7 @@ def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo, budget: Budget, 
     if name in _PLANS:
         return planned("json", head + rest, _PLANS[name])
     if is_program(name):
-        return planned("json", head + rest, program_reaches)
+        return planned("json", head + rest, partial(program_reaches, effort=effort))
     return _inspect(name, head + rest, budget, depth=depth + 1)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from governance.content.effort import Effort
 from governance.content.inspection import inspect
 from governance.content.judgement import judge
 
@@ -159,3 +160,11 @@ def test_what_it_is_compiled_to_is_not_looked_into() -> None:
     for name in ("model.pt2", "a.zip"):
         found = inspect(name, archive(program(), beside="model/data/aotinductor/model/flags.json"))
         assert found.skipped == "it holds compiled code, which is not looked into"
+
+
+def test_arithmetic_without_end_is_more_than_is_looked_into() -> None:
+    """Megabytes of it are packed in a few KiB."""
+    found = inspect(
+        "model.pt2", archive(program(shape="s77+" * 10_000 + "1")), effort=Effort(operations=20_000)
+    )
+    assert found.skipped is not None

@@ -79,3 +79,9 @@ def test_documents_within_documents_take_no_more_work_than_one() -> None:
     effort = Effort()
     assert inspect("model", data, effort=effort).skipped is None
     assert Effort().operations - effort.operations < 100_000
+
+
+def test_millions_of_values_are_more_than_is_looked_into() -> None:
+    """Each is little work, and a file of a few MiB has a million of them."""
+    found = inspect("model", b"\x81" + b"\xc4\x01\x80" * 1_000, effort=Effort(operations=100_000))
+    assert found.skipped is not None
