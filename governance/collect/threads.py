@@ -1,8 +1,8 @@
 """Threads for what waits on others.
 
 Promises: no process waits for them when it ends, and none begins a task after the time that its caller waits at most, nor goes on with
-one that asks `while_waited_for`: a service that drags its answers out holds nobody up. Where the system gives no more threads, fewer do it all, and without any the task
-fails. (The standard library's pool works off all its tasks before a process may end.)
+one that asks `while_waited_for`: a service that drags its answers out holds nobody up. Where the system gives no more threads, fewer
+do it all, and without any the task fails. (The standard library's pool works off all its tasks before a process may end.)
 Does not: end a task that has begun; that bounds its own waits.
 """
 
@@ -45,7 +45,7 @@ class Threads(Executor):
     """A pool of up to `most` threads, whose first error is what `map` raises."""
 
     def __init__(self, most: int, name: str, *, is_limited: bool = True) -> None:
-        """Of up to `most` threads. Where it `is_limited`, none begins a task after the time of this thread's caller."""
+        """Where it `is_limited`, none begins a task after the time of this thread's caller."""
         self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._until = _UNTIL.get() if is_limited else None
         self._most = most

@@ -69,8 +69,8 @@ _BY_MODULE: Final[Mapping[str, str]] = {
     "omegaconf.nodes": "AnyNode BooleanNode BytesNode EnumNode FloatNode IntegerNode PathNode StringNode",
     "pandas": (
         "BooleanDtype Categorical CategoricalDtype CategoricalIndex DataFrame DatetimeIndex DatetimeTZDtype Float32Dtype Float64Dtype "
-        "Index Int16Dtype Int32Dtype Int64Dtype Int8Dtype Interval IntervalDtype IntervalIndex MultiIndex NA PeriodDtype PeriodIndex RangeIndex Series StringDtype TimedeltaIndex UInt16Dtype "
-        "UInt32Dtype UInt64Dtype UInt8Dtype"
+        "Index Int16Dtype Int32Dtype Int64Dtype Int8Dtype Interval IntervalDtype IntervalIndex MultiIndex NA PeriodDtype PeriodIndex "
+        "RangeIndex Series StringDtype TimedeltaIndex UInt16Dtype UInt32Dtype UInt64Dtype UInt8Dtype"
     ),
     "pandas._libs.arrays": "__pyx_unpickle_NDArrayBacked",
     "pandas._libs.internals": "_unpickle_block",

@@ -86,8 +86,8 @@ CALL_ARGUMENTS: Final = frozenset((
     "itertools.accumulate", "itertools.dropwhile", "itertools.filterfalse", "itertools.groupby", "itertools.starmap",
     "itertools.takewhile", "numpy.random._pickle.__bit_generator_ctor", "numpy.random._pickle.__generator_ctor",
     "numpy.random._pickle.__randomstate_ctor", "pandas.core.indexes.base._new_Index",
-    "pandas.core.indexes.datetimes._new_DatetimeIndex", "pandas.core.indexes.interval._new_IntervalIndex", "pandas.core.indexes.timedeltas._new_TimedeltaIndex",
-    CALLS_FIRST,
+    "pandas.core.indexes.datetimes._new_DatetimeIndex", "pandas.core.indexes.interval._new_IntervalIndex",
+    "pandas.core.indexes.timedeltas._new_TimedeltaIndex", CALLS_FIRST,
 ))  # fmt: skip
 """What is not dangerous, and calls what it is given."""
 CALLED_AS: Final = frozenset({"__new__", "__setstate__", "add", "append", "extend"})

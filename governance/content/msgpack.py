@@ -22,28 +22,11 @@ _BYTES: Final = {0xC4: 1, 0xC5: 2, 0xC6: 4}
 _TEXT: Final = {0xD9: 1, 0xDA: 2, 0xDB: 4}
 _EXTENSION: Final = {0xC7: 1, 0xC8: 2, 0xC9: 4}
 _FIXED: Final = {
-    **dict.fromkeys((0xC0, 0xC1, 0xC2, 0xC3), 0),
-    0xCA: 4,
-    0xCB: 8,
-    0xCC: 1,
-    0xCD: 2,
-    0xCE: 4,
-    0xCF: 8,
-    0xD0: 1,
-    0xD1: 2,
-    0xD2: 4,
-    0xD3: 8,
-    0xD4: 2,
-    0xD5: 3,
-    0xD6: 5,
-    0xD7: 9,
-    0xD8: 17,
-    0xDC: 2,
-    0xDD: 4,
-    0xDE: 2,
-    0xDF: 4,  # of what holds others, the number alone: they follow
-}
-"""How many bytes belong to a value behind its first one."""
+    0xCA: 4, 0xCB: 8, 0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8, 0xD0: 1, 0xD1: 2, 0xD2: 4, 0xD3: 8,
+    0xD4: 2, 0xD5: 3, 0xD6: 5, 0xD7: 9, 0xD8: 17, 0xDC: 2, 0xDD: 4, 0xDE: 2, 0xDF: 4,
+}  # fmt: skip
+"""How many bytes belong to a value behind its first one: of what holds others, those of their number, as they
+follow. All that stand in no table are one byte long."""
 
 
 def may_hold(name: str, head: bytes) -> bool:

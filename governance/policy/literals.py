@@ -36,17 +36,9 @@ WHOLE_FORM = f"a whole number of at most {MAX_INT}"
 DURATION_FORM = "a duration such as `12h` or `7d`, of at most 99999d"
 SEVERITIES = tuple(severity.word for severity in Severity)
 
-
-_BOUNDED = frozenset(
-    {
-        FactType.INTEGER,
-        FactType.SCORE,
-        FactType.DURATION,
-        FactType.SEVERITY,
-        FactType.TIME,
-        FactType.STRINGS,
-    }
-)
+_BOUNDED = frozenset((
+    FactType.INTEGER, FactType.SCORE, FactType.DURATION, FactType.SEVERITY, FactType.TIME, FactType.STRINGS,
+))  # fmt: skip
 _FREE = frozenset({FactType.LICENCE, FactType.PURL, FactType.VERSION, FactType.NAME})
 """Types whose facts may be any text in a fixture, as a scanner's may be: policies are tested on odd input too."""
 
