@@ -65,6 +65,8 @@ _MAX_HELD: Final = 64
 _MARK: Final = object()
 _AT_ADDRESS: Final = frozenset({"__array_interface__", "__array_struct__"})
 """Attributes by which numpy takes anything for an array that lies where they say."""
+_RESTORES: Final = "__setstate__"
+"""What an instance is given its attributes by, where it was given that itself."""
 
 
 class Machine:
@@ -185,9 +187,17 @@ class Machine:
             return
         self._drop(operation)
         if operation.is_text:
-            self._stack.append(read_text(operation.name, argument))
+            self._text(read_text(operation.name, argument))
         elif operation.pushes:
             self._stack.extend([None] * operation.pushes)
+
+    def _text(self, text: str | None) -> None:
+        """Push a text. What may be an attribute by which values are called, or taken for arrays, counts as one: it may be given by a
+        dictionary that is made of pairs, and not followed."""
+        if text in _AT_ADDRESS:
+            self._note(LAYOUT)
+        self.calls_all |= text == _RESTORES
+        self._stack.append(text)
 
     def _drop(self, operation: Operation) -> None:
         if operation.to_mark:
@@ -278,8 +288,6 @@ class Machine:
         for key, value in pairs:
             if isinstance(key, str) and key in CALLED_AS and _is_called(key, value):
                 self._call(value, None)
-            if isinstance(key, str) and key in _AT_ADDRESS:
-                self._note(LAYOUT)
         if not isinstance(changed, dict) or len(changed) + len(values) > 2 * _MAX_HELD:
             self._lose([*values, changed])
             return

@@ -100,6 +100,17 @@ def test_an_address_is_told_wherever_it_is_held() -> None:
     assert verdict(b"\x80\x02" + HELD % b"another_interface__" + b".") == CLEAN
 
 
+@pytest.mark.filterwarnings("ignore:Trying to unpickle")
+@pytest.mark.parametrize("made", ["collections OrderedDict", "builtins dict"])
+def test_what_attributes_made_of_pairs_have_called_counts_as_called(made: str) -> None:
+    """The same as by a dictionary whose keys are set one by one, which is followed."""
+    pairs = b"c" + made.replace(" ", "\n").encode() + b"\n](U\x0c__setstate__cnumpy\nndarray\n\x86e\x85R"
+    data = b"\x80\x02csklearn.preprocessing._data\nStandardScaler\n)\x81" + pairs + b"bU\x01xb."
+    with pytest.raises(TypeError, match="cannot be interpreted as an integer"):
+        pickle.loads(data)
+    assert verdict(data) == MALICIOUS
+
+
 def test_sparse_matrices_and_trees_are_clean_as_they_are_saved() -> None:
     tree = KNeighborsClassifier(2, algorithm="kd_tree").fit(NUMBERS, CLASSES)
     parts = [csr_matrix(np.eye(3)), coo_array(np.eye(2)), tree, np.float64(1), np.ma.masked_array([1, 2])]
