@@ -62,6 +62,7 @@ LINES: Final = {
     "GLOBAL": _DOTTED_LINE, "INST": _DOTTED_LINE,
 }  # fmt: skip
 """How far lines are of a form that an unpickler takes; others may hold anything."""
+_ESCAPE: Final = re.compile(rb"\\(?:x([0-9A-Fa-f]{2})|([0-7]{1,3}))")
 PREFIX: Final = {
     pickletools.TAKEN_FROM_ARGUMENT1: 1,
     pickletools.TAKEN_FROM_ARGUMENT4: 4,
@@ -109,17 +110,31 @@ def _name(raw: bytes) -> str:
 
 
 def read_text(operation: str, argument: bytes) -> str | None:
-    """A text, where it is no longer than a name and has no escapes."""
+    """A text, where it is no longer than a name and has no escapes but of characters by their numbers."""
     if len(argument) > MAX_NAME:
         return None  # longer than any name: as good as unknown
     if operation == "STRING":
         argument = argument.strip()
         if len(argument) >= 2 and argument[:1] == argument[-1:] and argument[:1] in {b"'", b'"'}:
             argument = argument[1:-1]
-        return None if b"\\" in argument else _name(argument)
+        return _unescaped(argument)
     if operation == "UNICODE" and b"\\u" in argument.lower():
-        return None
+        try:
+            return _name(argument.decode("raw_unicode_escape").encode())
+        except UnicodeError:  # a lone surrogate is in no name
+            return None
     return _name(argument)
+
+
+def _unescaped(raw: bytes) -> str | None:
+    if b"\\" in _ESCAPE.sub(b"", raw):
+        return None
+    return _name(_ESCAPE.sub(_byte, raw))
+
+
+def _byte(escape: re.Match[bytes]) -> bytes:
+    number = int(escape[1], 16) if escape[1] else int(escape[2], 8)
+    return bytes([number & 0xFF])
 
 
 def read_number(operation: str, argument: bytes) -> int | None:

@@ -101,10 +101,11 @@ def test_an_address_is_told_wherever_it_is_held() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Trying to unpickle")
+@pytest.mark.parametrize("text", [b"U\x0c__setstate__", b"S'__setst\\x61te__'\n", b"V__setst\\u0061te__\n"])
 @pytest.mark.parametrize("made", ["collections OrderedDict", "builtins dict"])
-def test_what_attributes_made_of_pairs_have_called_counts_as_called(made: str) -> None:
+def test_what_attributes_made_of_pairs_have_called_counts_as_called(made: str, text: bytes) -> None:
     """The same as by a dictionary whose keys are set one by one, which is followed."""
-    pairs = b"c" + made.replace(" ", "\n").encode() + b"\n](U\x0c__setstate__cnumpy\nndarray\n\x86e\x85R"
+    pairs = b"c" + made.replace(" ", "\n").encode() + b"\n](" + text + b"cnumpy\nndarray\n\x86e\x85R"
     data = b"\x80\x02csklearn.preprocessing._data\nStandardScaler\n)\x81" + pairs + b"bU\x01xb."
     with pytest.raises(TypeError, match="cannot be interpreted as an integer"):
         pickle.loads(data)
