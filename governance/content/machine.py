@@ -65,8 +65,10 @@ _MAX_HELD: Final = 64
 _MARK: Final = object()
 _AT_ADDRESS: Final = frozenset({"__array_interface__", "__array_struct__"})
 """Attributes by which numpy takes anything for an array that lies where they say."""
+_PAIR: Final = 2
 _RESTORES: Final = "__setstate__"
-"""What an instance is given its attributes by, where it was given that itself."""
+"""What an instance is given its attributes by, where it was given that itself. A dictionary may be made of pairs, and is not followed then: of
+what may be one, whatever is named counts as called. Names in the code of a function and the attributes of a class are none."""
 
 
 class Machine:
@@ -192,16 +194,16 @@ class Machine:
             self._stack.extend([None] * operation.pushes)
 
     def _text(self, text: str | None) -> None:
-        """Push a text. What may be an attribute by which values are called, or taken for arrays, counts as one: it may be given by a
-        dictionary that is made of pairs, and not followed."""
+        """Push a text. What may be an attribute by which values are taken for arrays counts as one, however it is given."""
         if text in _AT_ADDRESS:
             self._note(LAYOUT)
-        self.calls_all |= text == _RESTORES
         self._stack.append(text)
 
     def _drop(self, operation: Operation) -> None:
         if operation.to_mark:
-            self._lose(self._to_mark(operation.name))
+            values = self._to_mark(operation.name)
+            self._lose(values)
+            self.calls_all |= _RESTORES in values
         if operation.pops:
             self._lose(self._take(operation.pops, operation.name))
 
@@ -256,21 +258,26 @@ class Machine:
     def _tuple(self, count: int) -> None:
         values = self._take(count, "TUPLE")
         self._keep(values)
+        self.calls_all |= count == _PAIR and values[0] == _RESTORES
         self._stack.append(tuple(values))
 
     def _tuple_to_mark(self, _argument: bytes) -> None:
         values = self._to_mark("TUPLE")
         self._keep(values)
+        self.calls_all |= len(values) == _PAIR and values[0] == _RESTORES
         self._stack.append(tuple(values) if len(values) <= _MAX_HELD else None)
 
     def _append(self, values: list[Value]) -> None:
         top = self._top()  # without a list to append to an unpickler stops
         self._lose(values)
+        self.calls_all |= _RESTORES in values
         if isinstance(top, Instance) and top.of.name in ALLOWED and top.of.name not in GROWS:
             self.calls_all = True  # whatever it was given under the name `append`
 
     def _list(self, _argument: bytes) -> None:
-        self._lose(self._to_mark("LIST"))
+        values = self._to_mark("LIST")
+        self._lose(values)
+        self.calls_all |= _RESTORES in values
         self._stack.append(LIST)
 
     def _dict(self, argument: bytes) -> None:
@@ -288,6 +295,9 @@ class Machine:
         for key, value in pairs:
             if isinstance(key, str) and key in CALLED_AS and _is_called(key, value):
                 self._call(value, None)
+        keys = [key for key, _ in pairs]
+        if _RESTORES in keys or (isinstance(changed, dict) and _RESTORES in changed):
+            self.calls_all |= not all(isinstance(key, str) for key in keys)  # its keys may be the pair
         if not isinstance(changed, dict) or len(changed) + len(values) > 2 * _MAX_HELD:
             self._lose([*values, changed])
             return

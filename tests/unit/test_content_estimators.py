@@ -112,6 +112,26 @@ def test_what_attributes_made_of_pairs_have_called_counts_as_called(made: str, t
     assert verdict(data) == MALICIOUS
 
 
+PAIRED = {
+    "a list": b"](T__cnumpy\nndarray\ne",
+    "a list at its mark": b"(T__cnumpy\nndarray\nl",
+    "a tuple at its mark": b"(T__cnumpy\nndarray\nt",
+    "a set": b"\x8f(T__cnumpy\nndarray\n\x90",
+    "a frozen set": b"(T__cnumpy\nndarray\n\x91",
+    "keys": b"}T__K\x01scnumpy\nndarray\nK\x02s",
+    "keys at their mark": b"(T__K\x01cnumpy\nndarray\nK\x02d",
+}
+
+
+@pytest.mark.parametrize("pair", PAIRED)
+def test_whatever_python_takes_for_a_pair_counts_as_one(pair: str) -> None:
+    held = PAIRED[pair].replace(b"T__", b"U\x0c__setstate__")
+    state = b"cbuiltins\ndict\n](" + held + b"e\x85R"
+    data = b"\x80\x04csklearn.preprocessing._data\nStandardScaler\n)\x81" + state + b"b."
+    assert verdict(data) == MALICIOUS
+    assert verdict(data.replace(b"__setstate__", b"__getstate__")) == CLEAN
+
+
 def test_sparse_matrices_and_trees_are_clean_as_they_are_saved() -> None:
     tree = KNeighborsClassifier(2, algorithm="kd_tree").fit(NUMBERS, CLASSES)
     parts = [csr_matrix(np.eye(3)), coo_array(np.eye(2)), tree, np.float64(1), np.ma.masked_array([1, 2])]

@@ -44,6 +44,16 @@ CELLS = {
             READ = 1; WRITE = 2
         thing = [Thing.RED, Level.LOW, Word.YES, Right.READ | Right.WRITE, {Thing.RED: 1}]
     """,
+    "classes that restore themselves": """
+        class Base:
+            def __setstate__(self, state): self.__dict__ = state
+        class Thing(Base):
+            def __getstate__(self): return self.__dict__.copy()
+            def __setstate__(self, state):
+                super().__setstate__(state)
+                self.lock = None
+        thing = [Thing()]
+    """,
     "data classes": """
         import dataclasses, typing
         @dataclasses.dataclass(frozen=True, slots=True)
